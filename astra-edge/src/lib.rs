@@ -1,0 +1,4 @@
+//! Device runtime.
+
+pub mod plan;
+pub mod tasks;

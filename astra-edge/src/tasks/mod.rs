@@ -1,0 +1,1 @@
+//! What surrounds the model for each kind of input.
