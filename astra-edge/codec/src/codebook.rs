@@ -1,0 +1,208 @@
+//! A block's codebook at one rung, its lengths checked once so that the kernels can rely on them.
+
+use crate::{CodebookError, LengthError, kernel};
+
+/// Borrowed codebook of one block at one rung: `G` groups of `K` codewords, rank `R`.
+#[derive(Clone, Copy, Debug)]
+pub struct Codebook<'a> {
+    dims: &'a [u16],
+    words: usize,
+    rank: usize,
+    dim_major: &'a [f32],
+    word_major: &'a [f32],
+    half_norms: &'a [f32],
+}
+
+/// Sizes that follow from the group sizes and the number of codewords.
+pub(crate) struct Shape {
+    pub(crate) rank: usize,
+    /// Numbers in a table of codewords, `R * K`.
+    pub(crate) table: usize,
+    /// Numbers in the table of half norms, `G * K`.
+    pub(crate) norms: usize,
+}
+
+pub(crate) fn check_shape(dims: &[u16], words: usize) -> Result<Shape, CodebookError> {
+    if dims.is_empty() {
+        return Err(CodebookError::NoGroups);
+    }
+    if let Some(group) = dims.iter().position(|&dim| dim == 0) {
+        return Err(CodebookError::EmptyGroup { group });
+    }
+    if !words.is_power_of_two() || !(2..=1 << 16).contains(&words) {
+        return Err(CodebookError::Words { found: words });
+    }
+    let too_large = CodebookError::TooLarge;
+    let rank = dims
+        .iter()
+        .try_fold(0_usize, |sum, &dim| sum.checked_add(usize::from(dim)))
+        .ok_or(too_large)?;
+    let table = rank.checked_mul(words).ok_or(too_large)?;
+    let norms = dims.len().checked_mul(words).ok_or(too_large)?;
+    Ok(Shape { rank, table, norms })
+}
+
+pub(crate) fn check_length(
+    table: &'static str,
+    found: usize,
+    expected: usize,
+) -> Result<(), CodebookError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(CodebookError::Length {
+        table,
+        found,
+        expected,
+    })
+}
+
+impl<'a> Codebook<'a> {
+    /// Borrows a codebook.
+    ///
+    /// - `dims`: `[G]` axes per group; the groups' axes lie one after another in `y`.
+    /// - `words`: `K`, codewords a group, a power of two from 2 to 65536.
+    /// - `dim_major`: `[d_g][K]` per group, groups one after another, `R * K` numbers.
+    /// - `word_major`: `[K][d_g]` per group, the same numbers (see [`word_major`](crate::word_major)).
+    /// - `half_norms`: `[G][K]`, half the squared length of each codeword (see
+    ///   [`half_norms`](crate::half_norms)).
+    ///
+    /// # Errors
+    /// A group is empty, `words` is out of range, or a table does not have its length. That the
+    /// three tables hold the same codewords is the caller's affair.
+    pub fn new(
+        dims: &'a [u16],
+        words: usize,
+        dim_major: &'a [f32],
+        word_major: &'a [f32],
+        half_norms: &'a [f32],
+    ) -> Result<Self, CodebookError> {
+        let shape = check_shape(dims, words)?;
+        check_length("dim_major", dim_major.len(), shape.table)?;
+        check_length("word_major", word_major.len(), shape.table)?;
+        check_length("half_norms", half_norms.len(), shape.norms)?;
+        Ok(Self {
+            dims,
+            words,
+            rank: shape.rank,
+            dim_major,
+            word_major,
+            half_norms,
+        })
+    }
+
+    /// Axes of each group, `[G]`.
+    pub fn dims(&self) -> &'a [u16] {
+        self.dims
+    }
+
+    /// Groups, `G`: codes a token.
+    pub fn groups(&self) -> usize {
+        self.dims.len()
+    }
+
+    /// Codewords a group, `K`.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+
+    /// Axes of `y`, `R`: the sum of the groups' sizes.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Bits of a code, `log2 K`, from 1 to 16.
+    pub fn code_bits(&self) -> u32 {
+        self.words.trailing_zeros()
+    }
+
+    /// Writes the nearest codewords of `y`, `[tokens][R]`, to `codes`, `[tokens][G]`.
+    ///
+    /// # Errors
+    /// The buffers do not hold the same whole number of tokens; `codes` is then untouched.
+    pub fn encode(&self, y: &[f32], codes: &mut [u16]) -> Result<(), LengthError> {
+        self.check_tokens(y.len(), codes.len())?;
+        kernel::encode(
+            self.dims,
+            self.words,
+            self.dim_major,
+            self.half_norms,
+            y,
+            codes,
+        );
+        Ok(())
+    }
+
+    /// Writes the codewords that `codes`, `[tokens][G]`, name to `y`, `[tokens][R]`.
+    ///
+    /// Only the lowest `log2 K` bits of a code count, for only these travel on the wire.
+    ///
+    /// # Errors
+    /// The buffers do not hold the same whole number of tokens; `y` is then untouched.
+    pub fn decode(&self, codes: &[u16], y: &mut [f32]) -> Result<(), LengthError> {
+        self.check_tokens(y.len(), codes.len())?;
+        let tokens = codes.chunks_exact(self.groups());
+        for (codes, y) in tokens.zip(y.chunks_exact_mut(self.rank)) {
+            self.decode_token(codes.iter().map(|&code| u32::from(code)), y)?;
+        }
+        Ok(())
+    }
+
+    /// Writes one token, `[R]`, from the next `G` codes of an iterator.
+    ///
+    /// Takes no more than `G` codes, so that an iterator passed by reference goes on with the
+    /// next token. Only the lowest `log2 K` bits of a code count.
+    ///
+    /// # Errors
+    /// `y` is not one token long (no code is then taken), or the codes end before the token does
+    /// (the groups before that are then written).
+    pub fn decode_token(
+        &self,
+        codes: impl IntoIterator<Item = u32>,
+        y: &mut [f32],
+    ) -> Result<(), LengthError> {
+        if y.len() != self.rank {
+            return Err(LengthError::OneToken {
+                found: y.len(),
+                expected: self.rank,
+            });
+        }
+        let mut codes = codes.into_iter();
+        let (mut table, mut rest) = (self.word_major, y);
+        for (group, &dim) in self.dims.iter().enumerate() {
+            let dim = usize::from(dim);
+            let code = codes.next().ok_or(LengthError::CodesEnded {
+                found: group,
+                expected: self.groups(),
+            })?;
+            let word = code as usize & (self.words - 1);
+            let (words, after) = table.split_at(dim * self.words);
+            let (place, after_place) = core::mem::take(&mut rest).split_at_mut(dim);
+            if let Some(word) = words.chunks_exact(dim).nth(word) {
+                place.copy_from_slice(word);
+            }
+            (table, rest) = (after, after_place);
+        }
+        Ok(())
+    }
+
+    fn check_tokens(&self, y: usize, codes: usize) -> Result<(), LengthError> {
+        let whole = |buffer, found: usize, per_token: usize| {
+            if found.is_multiple_of(per_token) {
+                return Ok(found / per_token);
+            }
+            Err(LengthError::PartialToken {
+                buffer,
+                found,
+                per_token,
+            })
+        };
+        let y = whole("y", y, self.rank)?;
+        let codes = whole("codes", codes, self.groups())?;
+        if y == codes {
+            Ok(())
+        } else {
+            Err(LengthError::Tokens { y, codes })
+        }
+    }
+}
