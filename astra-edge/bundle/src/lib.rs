@@ -1,1 +1,46 @@
-//! Bundle.
+//! The exported model on disk: manifest, mapped weights and codebooks.
+//!
+//! A bundle is a directory that `astra-export` writes once and every device of a cluster opens. `BUNDLE.md` beside this
+//! crate specifies it to the byte. What is here, lowest layer first:
+//!
+//! - `layout`: names of the files, alignment, arithmetic that both sides share
+//! - [`BundleError`], [`Invalid`]: every refusal, naming the file, what was found and what was expected
+//! - [`Sha256Digest`]: hashes of files, and of the manifest, which is the identity of the bundle
+//! - [`Manifest`] and its parts: the JSON file, and the checks that need nothing but its text
+//! - [`CodebookView`]: the binary layout of one block's codebooks
+//! - `files`: files checked against the manifest, two of them mapped into memory
+//! - [`Bundle`]: the reader
+//! - [`BundleWriter`]: the writer; builds in a temporary directory and renames it into place
+//!
+//! # Panics
+//! No function of this crate panics, whatever the bytes on disk or the arguments are. The one way to die is the operating
+//! system's: a bundle that somebody truncates **while it is mapped** raises `SIGBUS`. Bundles are replaced by renaming, never
+//! edited in place, and a process that follows the same rule is safe.
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "weights and codebooks are little-endian and used straight from the mapped file, without a copy; \
+     a big-endian host would read other numbers"
+);
+
+mod bundle;
+mod codebook;
+mod digest;
+mod error;
+mod files;
+mod install;
+mod layout;
+mod manifest;
+mod validate;
+mod writer;
+
+pub use bundle::{BasisView, Bundle, ExactView};
+pub use codebook::CodebookView;
+pub use digest::Sha256Digest;
+pub use error::{BundleError, Invalid};
+pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
+pub use manifest::{
+    Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry, Filter,
+    Fit, ImageInput, Manifest, Rung, Shape, Source, Task, TensorRef,
+};
+pub use writer::BundleWriter;

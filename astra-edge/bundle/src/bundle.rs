@@ -1,0 +1,308 @@
+//! The reader.
+
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+
+use crate::codebook::{self, CodebookView};
+use crate::digest::Sha256Digest;
+use crate::error::{BundleError, Invalid};
+use crate::files;
+use crate::install;
+use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE};
+use crate::manifest::{Basis, Manifest, Rung, TensorRef};
+
+/// Extension of the graphs.
+const GRAPH_EXTENSION: &str = "onnx";
+
+/// An open bundle: everything in it has been checked, weights and codebooks are mapped.
+///
+/// The mappings live as long as this does; share it by reference or `Arc`.
+#[derive(Debug)]
+pub struct Bundle {
+    dir: PathBuf,
+    manifest: Manifest,
+    hash: Sha256Digest,
+    weights: Mmap,
+    codebooks: Mmap,
+}
+
+/// A basis in one block; see [`BasisBlock`](crate::BasisBlock) for what the tensors do.
+#[derive(Debug, Clone, Copy)]
+pub struct BasisView<'a> {
+    /// Axes of y.
+    pub rank: usize,
+    /// `[rank, hidden]`
+    pub enc_w: &'a [f32],
+    /// `[rank]`
+    pub enc_b: &'a [f32],
+    /// `[rank, 2 * kv_width]`
+    pub dec_w: &'a [f32],
+    /// `[2 * kv_width]`
+    pub dec_b: &'a [f32],
+}
+
+/// What exact mode decodes with in one block; see [`ExactBlock`](crate::ExactBlock).
+#[derive(Debug, Clone, Copy)]
+pub struct ExactView<'a> {
+    /// `[hidden, 2 * kv_width]`
+    pub dec_w: &'a [f32],
+    /// `[2 * kv_width]`
+    pub dec_b: &'a [f32],
+}
+
+impl Bundle {
+    /// Opens the bundle in `dir` and checks all of it: version, shapes, size and SHA-256 of every file, the place of every
+    /// tensor, the content of every codebook. Files that the manifest does not name are ignored.
+    ///
+    /// Reads every byte once, which takes about as long as hashing them.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the file's path, what was found and what was expected.
+    pub fn open(dir: &Path) -> Result<Self, BundleError> {
+        let (manifest, hash) = files::read_manifest(dir)?;
+        let path = dir.join(MANIFEST_FILE);
+        let mapped = |name: &str| match manifest.files.get(name) {
+            Some(entry) => files::map(dir, name, entry),
+            None => {
+                Err(Invalid::new("files", format!("without {name}"), "an entry for it").at(&path))
+            }
+        };
+        let (weights, codebooks) = (mapped(WEIGHTS_FILE)?, mapped(CODEBOOKS_FILE)?);
+        for (name, entry) in &manifest.files {
+            if name != WEIGHTS_FILE && name != CODEBOOKS_FILE {
+                files::check(dir, name, entry)?;
+            }
+        }
+        let bundle = Self {
+            dir: dir.to_owned(),
+            manifest,
+            hash,
+            weights,
+            codebooks,
+        };
+        bundle.check_references()?;
+        Ok(bundle)
+    }
+
+    /// Everything that the manifest points to, asked for once.
+    fn check_references(&self) -> Result<(), BundleError> {
+        codebook::check_header(&self.codebooks)
+            .map_err(|invalid| invalid.at(&self.dir.join(CODEBOOKS_FILE)))?;
+        for block in 0..self.manifest.shape.blocks {
+            self.exact(block)?;
+            for basis in &self.manifest.bases {
+                self.basis(&basis.name, block)?;
+            }
+            for rung in &self.manifest.rungs {
+                self.codebook(rung, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the bundle says about itself.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Where it lies.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// SHA-256 of the manifest's bytes. As the manifest holds the hashes of all other files, two bundles with the same hash
+    /// are the same; measured agreement is part of it.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash.0
+    }
+
+    /// The first 8 hex digits of [`hash`](Self::hash), for people.
+    pub fn short_hash(&self) -> String {
+        let mut hex = self.hash.to_string();
+        hex.truncate(8);
+        hex
+    }
+
+    /// Path of a graph: `embed`, `local_03`, `attend_03`, `head`, `whole`. ONNX Runtime resolves its external data beside it.
+    ///
+    /// # Errors
+    /// [`BundleError::NoGraph`] with the names there are.
+    pub fn graph(&self, name: &str) -> Result<PathBuf, BundleError> {
+        let file = graph_file(name);
+        if self.manifest.files.contains_key(&file) {
+            return Ok(self.dir.join(file));
+        }
+        let suffix = graph_file("");
+        let names = self.manifest.files.keys();
+        Err(BundleError::NoGraph {
+            dir: self.dir.clone(),
+            name: name.to_owned(),
+            available: names
+                .filter_map(|file| file.strip_suffix(&suffix))
+                .map(str::to_owned)
+                .collect(),
+        })
+    }
+
+    /// The values of a tensor, in the mapping itself.
+    ///
+    /// # Errors
+    /// [`BundleError::TensorAlignment`] or [`BundleError::TensorBounds`], for a reference that is not of this bundle.
+    pub fn tensor(&self, tensor: &TensorRef) -> Result<&[f32], BundleError> {
+        if !tensor.offset.is_multiple_of(ALIGN) {
+            return Err(BundleError::TensorAlignment {
+                path: self.dir.join(WEIGHTS_FILE),
+                offset: tensor.offset,
+            });
+        }
+        range(&self.weights, tensor.offset, tensor.byte_len())
+            .and_then(|bytes| bytemuck::try_cast_slice(bytes).ok())
+            .ok_or_else(|| BundleError::TensorBounds {
+                path: self.dir.join(WEIGHTS_FILE),
+                offset: tensor.offset,
+                shape: tensor.shape.clone(),
+                bytes: self.weights.len() as u64,
+            })
+    }
+
+    /// A basis in one block.
+    ///
+    /// # Errors
+    /// [`BundleError::NoBasis`] with the names there are, or [`BundleError::NoBlock`].
+    pub fn basis(&self, name: &str, block: usize) -> Result<BasisView<'_>, BundleError> {
+        let basis = self.find_basis(name)?;
+        let tensors = basis
+            .blocks
+            .get(block)
+            .ok_or_else(|| self.no_block(block))?;
+        Ok(BasisView {
+            rank: basis.rank,
+            enc_w: self.tensor(&tensors.enc_w)?,
+            enc_b: self.tensor(&tensors.enc_b)?,
+            dec_w: self.tensor(&tensors.dec_w)?,
+            dec_b: self.tensor(&tensors.dec_b)?,
+        })
+    }
+
+    /// What exact mode decodes with in one block.
+    ///
+    /// # Errors
+    /// [`BundleError::NoBlock`].
+    pub fn exact(&self, block: usize) -> Result<ExactView<'_>, BundleError> {
+        let tensors = self
+            .manifest
+            .exact
+            .get(block)
+            .ok_or_else(|| self.no_block(block))?;
+        Ok(ExactView {
+            dec_w: self.tensor(&tensors.dec_w)?,
+            dec_b: self.tensor(&tensors.dec_b)?,
+        })
+    }
+
+    /// The rung of that many bits per token per block.
+    ///
+    /// # Errors
+    /// [`BundleError::NoRung`] with the rungs there are.
+    pub fn rung(&self, bits: u32) -> Result<&Rung, BundleError> {
+        let rungs = &self.manifest.rungs;
+        rungs
+            .iter()
+            .find(|rung| rung.bits == bits)
+            .ok_or_else(|| BundleError::NoRung {
+                dir: self.dir.clone(),
+                bits,
+                available: rungs.iter().map(|rung| rung.bits).collect(),
+            })
+    }
+
+    /// The codebooks of a rung in one block, checked for everything that a kernel relies on. Not for the hot path: each call
+    /// checks again.
+    ///
+    /// # Errors
+    /// [`BundleError::NoBlock`], or [`BundleError::Invalid`] for a rung that is not of this bundle.
+    pub fn codebook(&self, rung: &Rung, block: usize) -> Result<CodebookView<'_>, BundleError> {
+        if block >= self.manifest.shape.blocks {
+            return Err(self.no_block(block));
+        }
+        let path = self.dir.join(CODEBOOKS_FILE);
+        let basis = self.find_basis(&rung.basis)?;
+        let at = format!("rung {} block {block} ", rung.bits);
+        let stride = rung.codebooks.stride;
+        let start = stride
+            .checked_mul(block as u64)
+            .and_then(|skip| skip.checked_add(rung.codebooks.offset));
+        let view = start
+            .and_then(|start| range(&self.codebooks, start, Some(stride)))
+            .and_then(|bytes| CodebookView::parse(bytes, rung.layout()))
+            .ok_or_else(|| {
+                let place = format!("at byte {} in strides of {stride}", rung.codebooks.offset);
+                let expected = format!("to end within {} bytes", self.codebooks.len());
+                Invalid::new(at.trim_end(), place, expected).at(&path)
+            })?;
+        view.check(&at, basis.rank)
+            .map_err(|invalid| invalid.at(&path))?;
+        Ok(view)
+    }
+
+    /// Replaces the manifest at one stroke, for figures that are measured on the finished bundle; the hash changes with it.
+    ///
+    /// # Errors
+    /// [`BundleError::Invalid`] if the manifest is not one of these files, [`BundleError::Io`] if it cannot be written. The
+    /// bundle is then what it was.
+    pub fn rewrite_manifest(&mut self, manifest: Manifest) -> Result<(), BundleError> {
+        let path = self.dir.join(MANIFEST_FILE);
+        if manifest.files != self.manifest.files {
+            return Err(
+                Invalid::new("files", "changed", "the files of the bundle as they are").at(&path),
+            );
+        }
+        manifest.validate().map_err(|invalid| invalid.at(&path))?;
+        let bytes = manifest.to_json(&path)?;
+        let old = std::mem::replace(&mut self.manifest, manifest);
+        let written = self
+            .check_references()
+            .and_then(|()| install::write_whole(&self.dir, MANIFEST_FILE, &bytes));
+        match written {
+            Ok(()) => self.hash = Sha256Digest::of(&bytes),
+            Err(_) => self.manifest = old,
+        }
+        written
+    }
+
+    /// The same open files under the name they have been renamed to.
+    pub(crate) fn moved_to(self, dir: PathBuf) -> Self {
+        Self { dir, ..self }
+    }
+
+    fn find_basis(&self, name: &str) -> Result<&Basis, BundleError> {
+        let bases = &self.manifest.bases;
+        bases
+            .iter()
+            .find(|basis| basis.name == name)
+            .ok_or_else(|| BundleError::NoBasis {
+                dir: self.dir.clone(),
+                name: name.to_owned(),
+                available: bases.iter().map(|basis| basis.name.clone()).collect(),
+            })
+    }
+
+    fn no_block(&self, block: usize) -> BundleError {
+        BundleError::NoBlock {
+            dir: self.dir.clone(),
+            block,
+            blocks: self.manifest.shape.blocks,
+        }
+    }
+}
+
+/// File name of a graph.
+pub(crate) fn graph_file(name: &str) -> String {
+    format!("{name}.{GRAPH_EXTENSION}")
+}
+
+fn range(bytes: &[u8], start: u64, len: Option<u64>) -> Option<&[u8]> {
+    let end = usize::try_from(start.checked_add(len?)?).ok()?;
+    bytes.get(usize::try_from(start).ok()?..end)
+}

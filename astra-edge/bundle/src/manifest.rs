@@ -1,0 +1,278 @@
+//! `manifest.json`: what the bundle is, what lies where in the binary files, and how well each rung was measured to do.
+//!
+//! Fields that a reader may ignore can be added within a format; whatever changes the meaning of what is there takes a new one.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+
+/// The whole file. [`Manifest::validate`] says which values are possible.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`](crate::FORMAT); a reader checks it before it looks at anything else.
+    pub format: u32,
+    /// Name of the model, for people.
+    pub model: String,
+    /// Architecture, which decides the graphs there are and what the input is.
+    pub family: Family,
+    /// What the head answers.
+    pub task: Task,
+    /// The file the model came from.
+    pub source: Source,
+    /// Seed of the fit; the same source, calibration and seed give the same bundle.
+    pub seed: u64,
+    /// Exporter and its version.
+    pub software: String,
+    /// Dimensions of the Transformer.
+    pub shape: Shape,
+    /// How a photograph becomes the input; there for families that see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageInput>,
+    /// Transforms that rungs code in.
+    pub bases: Vec<Basis>,
+    /// What exact mode decodes with, by block.
+    pub exact: Vec<ExactBlock>,
+    /// Settings of the codec, by ascending bits.
+    pub rungs: Vec<Rung>,
+    /// What the bases and codebooks were fitted on.
+    pub calibration: Calibration,
+    /// Every file of the bundle but this one, by name.
+    pub files: BTreeMap<String, FileEntry>,
+}
+
+/// Architecture of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Vision Transformers: patches and class tokens, all attending to all.
+    Vit,
+}
+
+/// What the head answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Task {
+    /// A map of where to look, of [`ImageInput::map_size`].
+    Saliency,
+    /// The normalized tokens themselves.
+    Features,
+    /// One score a class.
+    Classification {
+        /// Names of the classes in the order of the scores, where known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        labels: Option<Vec<String>>,
+    },
+}
+
+/// The file the model came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// Its name, without directories.
+    pub file: String,
+    /// Its hash.
+    pub sha256: Sha256Digest,
+}
+
+/// Dimensions of the Transformer. [`Shape::validate`] says which are possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Width of a token, D.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Heads of K and V; equal to `heads` except with grouped queries.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Transformer layers.
+    pub blocks: usize,
+    /// Tokens that are divided among the members, T: the patches of an image, without class tokens.
+    pub tokens: usize,
+    /// Tokens that every member holds a copy of.
+    pub class_tokens: usize,
+}
+
+/// How a photograph becomes the input of `embed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInput {
+    /// Side of the square input in pixels.
+    pub size: usize,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// How a photograph that is not square fits in.
+    pub fit: Fit,
+    /// Filter it is resized with.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Height and width of the head's map, where the head answers one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_size: Option<[usize; 2]>,
+}
+
+/// How a photograph that is not square becomes one that is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// The longest side becomes [`ImageInput::size`]; black fills the rest, half on either side.
+    Pad,
+    /// Both sides become [`ImageInput::size`].
+    Stretch,
+}
+
+/// Filter a photograph is resized with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Filter {
+    /// Nearest pixel.
+    Nearest,
+    /// Linear, widened when shrinking.
+    #[default]
+    Triangle,
+    /// Cubic (Catmull-Rom), widened when shrinking.
+    CatmullRom,
+    /// Windowed sinc of three lobes, widened when shrinking.
+    Lanczos3,
+}
+
+/// Where a tensor lies in `weights.bin`: little-endian float32, last dimension fastest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorRef {
+    /// First byte, a multiple of [`ALIGN`](crate::ALIGN).
+    pub offset: u64,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+}
+
+/// A transform of the post-norm block input n: `y = n enc_w^T + enc_b`, and back to keys and values:
+/// `[K^ | V^] = y^ dec_w + dec_b`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {
+    /// What rungs call it: `attention` (weighted by what attention does with an error) or `plain`.
+    pub name: String,
+    /// Axes of y, most important first; rungs use some or all of them.
+    pub rank: usize,
+    /// The tensors of each block.
+    pub blocks: Vec<BasisBlock>,
+}
+
+/// A basis in one block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BasisBlock {
+    /// `[rank, hidden]`; row i makes axis i of y.
+    pub enc_w: TensorRef,
+    /// `[rank]`.
+    pub enc_b: TensorRef,
+    /// `[rank, 2 * kv_width]`; columns of K first, then those of V.
+    pub dec_w: TensorRef,
+    /// `[2 * kv_width]`.
+    pub dec_b: TensorRef,
+}
+
+/// Exact mode in one block: n itself travels, and `[K | V] = n dec_w + dec_b` with the model's own weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExactBlock {
+    /// `[hidden, 2 * kv_width]`; columns of K first, then those of V.
+    pub dec_w: TensorRef,
+    /// `[2 * kv_width]`.
+    pub dec_b: TensorRef,
+}
+
+/// One setting of the codec.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Rung {
+    /// Bits per token per block, and the rung's name: `groups * code_bits`.
+    pub bits: u32,
+    /// Name of the [`Basis`] it codes in.
+    pub basis: String,
+    /// Axes it codes, R.
+    pub rank: usize,
+    /// Groups the axes are dealt to, G; one code a group.
+    pub groups: usize,
+    /// Words a codebook, K: `2^code_bits`.
+    pub words: usize,
+    /// Bits a code, 1 to 16.
+    pub code_bits: u32,
+    /// Where its codebooks lie.
+    pub codebooks: CodebooksRef,
+    /// Measured agreement with the one-device answer, by number of devices.
+    #[serde(default)]
+    pub agreement: Vec<Agreement>,
+    /// What to know about its calibration, where it differs from that of the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_note: Option<String>,
+}
+
+/// Where the codebooks of a rung lie in `codebooks.bin`: those of block b at `offset + b * stride`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodebooksRef {
+    /// First byte, a multiple of [`ALIGN`](crate::ALIGN).
+    pub offset: u64,
+    /// Bytes of one block.
+    pub stride: u64,
+}
+
+/// Agreement of one rung with the one-device answer, as means over the inputs scored. Measures that do not apply to the
+/// task, or were not taken, are absent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Devices the tokens were divided among, evenly.
+    pub devices: usize,
+    /// Inputs scored.
+    pub images: usize,
+    /// Cosine of the class token's feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cls_cosine: Option<f64>,
+    /// Cosine of the patch features, mean over patches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patch_cosine: Option<f64>,
+    /// Absolute error of the map, mean over its pixels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_mae: Option<f64>,
+    /// Largest absolute error of the map over all pixels and inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map_max: Option<f64>,
+    /// Share of inputs with the same first class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
+}
+
+/// What the bases and codebooks were fitted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Name of the collection, for people.
+    pub source: String,
+    /// Inputs seen, crops and flips counted.
+    pub images: usize,
+    /// Tokens seen in each block.
+    pub tokens: usize,
+}
+
+/// What a file of the bundle has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Its size.
+    pub bytes: u64,
+    /// Its hash.
+    pub sha256: Sha256Digest,
+}
+
+impl Shape {
+    /// Width of K, and of V, of a token.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads.saturating_mul(self.head_dim)
+    }
+}
+
+impl TensorRef {
+    /// Number of values, or `None` if the dimensions overflow.
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+    }
+
+    /// Size in bytes, or `None` if the dimensions overflow.
+    pub fn byte_len(&self) -> Option<u64> {
+        u64::try_from(self.elements()?).ok()?.checked_mul(4)
+    }
+}

@@ -1,0 +1,307 @@
+//! Which manifests are possible, as far as their own text tells. The files are checked by [`Bundle::open`](crate::Bundle::open).
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+use crate::codebook::Layout;
+use crate::error::Invalid;
+use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
+use crate::manifest::{
+    Agreement, Basis, ExactBlock, Family, ImageInput, Manifest, Rung, Shape, Task, TensorRef,
+};
+
+/// A token's position is 16 bits on the wire.
+const MAX_TOKENS: usize = 65_535;
+/// A block's number is 8 bits on the wire.
+const MAX_BLOCKS: usize = 255;
+/// Axes of a basis are 16 bits in the codebooks; no Transformer that runs on a small device comes near.
+const MAX_HIDDEN: usize = 8_192;
+/// Decoded pixels stay within what a small device can hold.
+const MAX_IMAGE_SIDE: usize = 8_192;
+/// A code is at most 16 bits on the wire.
+const MAX_CODE_BITS: u32 = 16;
+
+fn require(
+    holds: bool,
+    field: impl Into<String>,
+    found: impl Display,
+    expected: impl Display,
+) -> Result<(), Invalid> {
+    if holds {
+        return Ok(());
+    }
+    Err(Invalid::new(field, found, expected))
+}
+
+fn in_range(
+    field: impl Into<String>,
+    value: usize,
+    range: RangeInclusive<usize>,
+) -> Result<(), Invalid> {
+    let expected = format!("{} to {}", range.start(), range.end());
+    require(range.contains(&value), field, value, expected)
+}
+
+impl Manifest {
+    /// Checks every value that can be checked without the files.
+    ///
+    /// # Errors
+    /// The first value that contradicts the format or another value.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        require(self.format == FORMAT, "format", self.format, FORMAT)?;
+        self.shape.validate()?;
+        self.validate_input()?;
+        self.validate_bases()?;
+        let exact = self.exact.len();
+        require(
+            exact == self.shape.blocks,
+            "exact",
+            format!("{exact} blocks"),
+            self.shape.blocks,
+        )?;
+        for (b, block) in self.exact.iter().enumerate() {
+            block.validate(&format!("exact[{b}]"), &self.shape)?;
+        }
+        self.validate_rungs()?;
+        self.validate_files()
+    }
+
+    fn validate_input(&self) -> Result<(), Invalid> {
+        match (self.family, &self.image) {
+            (Family::Vit, Some(image)) => image.validate(&self.shape)?,
+            (Family::Vit, None) => {
+                return Err(Invalid::new(
+                    "image",
+                    "missing",
+                    "how an image becomes the input",
+                ));
+            }
+        }
+        let map_size = self.image.and_then(|image| image.map_size);
+        require(
+            self.task != Task::Saliency || map_size.is_some(),
+            "image.map_size",
+            "missing",
+            "height and width of the saliency map",
+        )
+    }
+
+    fn validate_bases(&self) -> Result<(), Invalid> {
+        for (i, basis) in self.bases.iter().enumerate() {
+            basis.validate(&format!("bases[{i}]"), &self.shape)?;
+            let before = self.bases.iter().take(i);
+            require(
+                before.clone().all(|other| other.name != basis.name),
+                format!("bases[{i}].name"),
+                format!("{:?} again", basis.name),
+                "another name for every basis",
+            )?;
+        }
+        Ok(())
+    }
+
+    fn validate_rungs(&self) -> Result<(), Invalid> {
+        let mut below = 0;
+        for (i, rung) in self.rungs.iter().enumerate() {
+            rung.validate(&format!("rungs[{i}]"), &self.bases)?;
+            require(
+                rung.bits > below,
+                format!("rungs[{i}].bits"),
+                rung.bits,
+                format!("more than {below}, rungs ascending by bits"),
+            )?;
+            below = rung.bits;
+        }
+        Ok(())
+    }
+
+    fn validate_files(&self) -> Result<(), Invalid> {
+        for name in self.files.keys() {
+            check_file_name("files", name)?;
+            require(
+                name != MANIFEST_FILE,
+                "files",
+                name,
+                "every file but the manifest itself",
+            )?;
+        }
+        for name in [WEIGHTS_FILE, CODEBOOKS_FILE] {
+            require(
+                self.files.contains_key(name),
+                "files",
+                format!("without {name}"),
+                "an entry for it",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    /// Checks the ranges of format 1: all dimensions above zero except `class_tokens`; at most 65,535 tokens of either
+    /// kind, 255 blocks and 8,192 channels, per token and over all heads; `heads` a multiple of `kv_heads`.
+    ///
+    /// # Errors
+    /// The first dimension out of range.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        in_range("shape.hidden", self.hidden, 1..=MAX_HIDDEN)?;
+        in_range("shape.heads", self.heads, 1..=MAX_HIDDEN)?;
+        in_range("shape.kv_heads", self.kv_heads, 1..=self.heads)?;
+        require(
+            self.heads.is_multiple_of(self.kv_heads),
+            "shape.kv_heads",
+            self.kv_heads,
+            format!("a divisor of the {} heads", self.heads),
+        )?;
+        in_range("shape.head_dim", self.head_dim, 1..=MAX_HIDDEN / self.heads)?;
+        in_range("shape.blocks", self.blocks, 1..=MAX_BLOCKS)?;
+        in_range("shape.tokens", self.tokens, 1..=MAX_TOKENS)?;
+        in_range("shape.class_tokens", self.class_tokens, 0..=MAX_TOKENS)
+    }
+}
+
+impl ImageInput {
+    fn validate(&self, shape: &Shape) -> Result<(), Invalid> {
+        in_range("image.size", self.size, 1..=MAX_IMAGE_SIDE)?;
+        in_range("image.patch", self.patch, 1..=self.size)?;
+        let side = self.size / self.patch;
+        require(
+            side * side == shape.tokens,
+            "image.size",
+            format!("{} with patches of {}", self.size, self.patch),
+            format!("a size of {} patches", shape.tokens),
+        )?;
+        for side in self.map_size.iter().flatten() {
+            in_range("image.map_size", *side, 1..=MAX_IMAGE_SIDE)?;
+        }
+        Ok(())
+    }
+}
+
+impl Basis {
+    fn validate(&self, field: &str, shape: &Shape) -> Result<(), Invalid> {
+        in_range(format!("{field}.rank"), self.rank, 1..=shape.hidden)?;
+        let blocks = self.blocks.len();
+        require(
+            blocks == shape.blocks,
+            format!("{field}.blocks"),
+            format!("{blocks} blocks"),
+            shape.blocks,
+        )?;
+        let kv = 2 * shape.kv_width();
+        for (b, block) in self.blocks.iter().enumerate() {
+            let at = |name| format!("{field}.blocks[{b}].{name}");
+            block
+                .enc_w
+                .validate(&at("enc_w"), &[self.rank, shape.hidden])?;
+            block.enc_b.validate(&at("enc_b"), &[self.rank])?;
+            block.dec_w.validate(&at("dec_w"), &[self.rank, kv])?;
+            block.dec_b.validate(&at("dec_b"), &[kv])?;
+        }
+        Ok(())
+    }
+}
+
+impl ExactBlock {
+    fn validate(&self, field: &str, shape: &Shape) -> Result<(), Invalid> {
+        let kv = 2 * shape.kv_width();
+        self.dec_w
+            .validate(&format!("{field}.dec_w"), &[shape.hidden, kv])?;
+        self.dec_b.validate(&format!("{field}.dec_b"), &[kv])
+    }
+}
+
+impl TensorRef {
+    fn validate(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
+        require(
+            self.shape == shape,
+            format!("{field}.shape"),
+            format!("{:?}", self.shape),
+            format!("{shape:?}"),
+        )
+    }
+}
+
+impl Rung {
+    /// The part of the binary layout that the rung decides.
+    pub(crate) fn layout(&self) -> Layout {
+        Layout {
+            rank: self.rank,
+            groups: self.groups,
+            words: self.words,
+        }
+    }
+
+    fn validate(&self, field: &str, bases: &[Basis]) -> Result<(), Invalid> {
+        let at = |name| format!("{field}.{name}");
+        let Some(basis) = bases.iter().find(|basis| basis.name == self.basis) else {
+            let names: Vec<_> = bases.iter().map(|basis| &basis.name).collect();
+            return Err(Invalid::new(
+                at("basis"),
+                format!("{:?}", self.basis),
+                format!("one of {names:?}"),
+            ));
+        };
+        in_range(at("rank"), self.rank, 1..=basis.rank)?;
+        in_range(at("groups"), self.groups, 1..=self.rank)?;
+        require(
+            (1..=MAX_CODE_BITS).contains(&self.code_bits),
+            at("code_bits"),
+            self.code_bits,
+            format!("1 to {MAX_CODE_BITS}"),
+        )?;
+        let words = 1usize << self.code_bits;
+        require(
+            self.words == words,
+            at("words"),
+            self.words,
+            format!("{words}, 2 to the code_bits"),
+        )?;
+        let bits = self.groups as u64 * u64::from(self.code_bits);
+        require(
+            u64::from(self.bits) == bits,
+            at("bits"),
+            self.bits,
+            format!("{bits}, groups times code_bits"),
+        )?;
+        require(
+            self.codebooks.offset.is_multiple_of(ALIGN),
+            at("codebooks.offset"),
+            self.codebooks.offset,
+            format!("a multiple of {ALIGN}"),
+        )?;
+        let stride = self.layout().stride();
+        require(
+            self.codebooks.stride == stride,
+            at("codebooks.stride"),
+            self.codebooks.stride,
+            format!("{stride}, the bytes of a block"),
+        )?;
+        for (i, agreement) in self.agreement.iter().enumerate() {
+            agreement.validate(&format!("{field}.agreement[{i}]"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Agreement {
+    fn validate(&self, field: &str) -> Result<(), Invalid> {
+        let measures = [
+            ("cls_cosine", self.cls_cosine),
+            ("patch_cosine", self.patch_cosine),
+            ("map_mae", self.map_mae),
+            ("map_max", self.map_max),
+            ("top1", self.top1),
+        ];
+        for (name, value) in measures {
+            let value = value.unwrap_or_default();
+            require(
+                value.is_finite(),
+                format!("{field}.{name}"),
+                value,
+                "a finite number",
+            )?;
+        }
+        Ok(())
+    }
+}
