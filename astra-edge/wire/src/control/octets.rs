@@ -1,0 +1,12 @@
+//! Bulk data as one piece: serde would otherwise write `&[u8]` byte by byte. The encoding is the same, a
+//! varint length and the bytes.
+
+use serde::{Deserialize, Deserializer, Serializer};
+
+pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<&'de [u8], D::Error> {
+    <&[u8]>::deserialize(d)
+}

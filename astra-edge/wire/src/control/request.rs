@@ -1,0 +1,122 @@
+//! A request's way to a member and back.
+//!
+//! `f32` values travel as little-endian bytes: [`pack`](crate::pack) and [`unpack_into`](crate::unpack_into)
+//! with 32 bits write and read them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ControlError, check_floats, check_member, octets};
+
+/// A request begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start<'a> {
+    /// The plan.
+    pub plan: u64,
+    /// Its epoch.
+    pub epoch: u16,
+    /// The request, sent in every code frame.
+    pub request: u32,
+    /// Milliseconds until the answer is due.
+    pub deadline_ms: u32,
+    /// Whether the input was compressed without loss.
+    pub lossless: bool,
+    /// The member's part of the input.
+    #[serde(borrow, with = "octets")]
+    pub input: &'a [u8],
+}
+
+impl Start<'_> {
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        if self.input.is_empty() {
+            return Err(ControlError::NoInput);
+        }
+        Ok(())
+    }
+}
+
+/// What one request cost a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Microseconds of making tokens of the input.
+    pub embed_us: u32,
+    /// Microseconds of running blocks.
+    pub compute_us: u32,
+    /// Microseconds of encoding and sending codes.
+    pub encode_us: u32,
+    /// Microseconds of waiting for the codes of others.
+    pub wait_us: u32,
+    /// Bytes of code frames sent, counted once for each receiver.
+    pub bytes_sent: u64,
+    /// Bytes of code frames received.
+    pub bytes_received: u64,
+    /// Code frames sent, counted once for each receiver.
+    pub frames_sent: u32,
+    /// Code frames received.
+    pub frames_received: u32,
+    /// Tokens whose codes did not come in time, added up over blocks.
+    pub masked_tokens: u32,
+    /// Frames that came after their block had gone on.
+    pub late_frames: u32,
+    /// Frames that could not be used: malformed, of another plan or rung, twice.
+    pub refused_frames: u32,
+}
+
+/// How dense features travel. The order is the number on the wire: new ones go last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Encoding {
+    /// Exact `f32` values; there are no scales.
+    Float32,
+    /// One signed byte a channel, to be multiplied by the token's scale.
+    Scaled8,
+}
+
+impl Encoding {
+    /// Encodings there are.
+    pub const COUNT: usize = 2;
+}
+
+/// A member's share of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberResult<'a> {
+    /// The plan.
+    pub plan: u64,
+    /// The request.
+    pub request: u32,
+    /// The member.
+    pub member: u8,
+    /// What it cost.
+    pub stats: Stats,
+    /// How `features` are to be read.
+    pub encoding: Encoding,
+    /// The member's copy of the class token: `f32`.
+    #[serde(borrow, with = "octets")]
+    pub cls: &'a [u8],
+    /// Dense features of the member's tokens, token by token; empty where none are wanted.
+    #[serde(borrow, with = "octets")]
+    pub features: &'a [u8],
+    /// One `f32` a token in [`Encoding::Scaled8`], else empty.
+    #[serde(borrow, with = "octets")]
+    pub scales: &'a [u8],
+}
+
+impl MemberResult<'_> {
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        check_member(self.member)?;
+        check_floats("cls", self.cls)?;
+        check_floats("scales", self.scales)?;
+        let (features, scales) = (self.features.len(), self.scales.len() / 4);
+        let fit = match self.encoding {
+            Encoding::Float32 => {
+                check_floats("features", self.features)?;
+                scales == 0
+            }
+            // No scales go with no features; each scale with at least one channel.
+            Encoding::Scaled8 => features.is_multiple_of(scales) && (features > 0 || scales == 0),
+        };
+        if fit {
+            return Ok(());
+        }
+        Err(ControlError::Features { features, scales })
+    }
+}
