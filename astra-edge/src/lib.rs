@@ -1,4 +1,25 @@
-//! Device runtime.
+//! Runs one Transformer inference across several small devices.
+//!
+//! Every device holds the whole model. The tokens of one input are divided among the members of a request; each computes its
+//! own tokens in full precision and sends the others nothing but codes, once a block (ASTRA, arXiv 2505.19342).
+//!
+//! Layers, lowest first; nothing calls up:
+//!
+//! - [`plan`]: who computes which tokens
+//! - [`engine`]: the model on ONNX Runtime
+//! - [`gather`]: codes received, from the link's threads to the data path
+//! - [`job`]: the data path of one member, and [`simulate`]: all members of a request in lock step, without a network
+//! - [`worker`]: the thread that computes
+//! - [`tasks`]: what surrounds the model for each kind of input
+//!
+//! # Panics
+//! Nothing that comes from the network, a file or a user makes a function of this crate panic.
 
+pub mod engine;
+pub mod gather;
+pub mod job;
+pub mod paths;
 pub mod plan;
+pub mod simulate;
 pub mod tasks;
+pub mod worker;

@@ -20,3 +20,193 @@ impl TokenRange {
         usize::from(self.first)..self.end()
     }
 }
+
+/// What the members of a request agreed on. It lives on across requests until the roster or the measure of it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the plan, random.
+    pub id: u64,
+    /// Counts the plans of one coordinator, so that frames of an older one are told apart.
+    pub epoch: u16,
+    /// Bits per token per block; 0 in exact mode.
+    pub rung: u16,
+    /// Token range of each member.
+    pub ranges: Vec<TokenRange>,
+}
+
+/// Why tokens cannot be divided.
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// More members than tokens, or none at all.
+    #[error(
+        "{members} members for {tokens} tokens: expected at least one member, and a token for each"
+    )]
+    Members {
+        /// Members.
+        members: usize,
+        /// Tokens.
+        tokens: u16,
+    },
+    /// A speed that is no positive number.
+    #[error("member {member} has speed {found}: expected a positive number")]
+    Speed {
+        /// The member.
+        member: usize,
+        /// Its speed.
+        found: f64,
+    },
+    /// Ranges that do not follow one another from the first token to the last.
+    #[error(
+        "member {member} owns tokens {first} to {end}: expected to start at {expected} and hold a token"
+    )]
+    Gap {
+        /// The member.
+        member: usize,
+        /// Its first token.
+        first: usize,
+        /// One past its last token.
+        end: usize,
+        /// Where it should start.
+        expected: usize,
+    },
+    /// Ranges that end before the last token, or beyond it.
+    #[error("the members own {found} tokens: expected {expected}")]
+    Total {
+        /// Tokens owned.
+        found: usize,
+        /// Tokens there are.
+        expected: usize,
+    },
+}
+
+/// Divides `total` tokens among members in proportion to their speeds, contiguous and in order, at least one each.
+///
+/// # Errors
+/// There are more members than tokens or no members, or a speed is no positive number.
+pub fn split(total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PlanError> {
+    if speeds.is_empty() || speeds.len() > usize::from(total) {
+        return Err(PlanError::Members {
+            members: speeds.len(),
+            tokens: total,
+        });
+    }
+    if let Some((member, &found)) =
+        (speeds.iter().enumerate()).find(|(_, speed)| !speed.is_finite() || **speed <= 0.0)
+    {
+        return Err(PlanError::Speed { member, found });
+    }
+    let sum: f64 = speeds.iter().sum();
+    let mut ranges = Vec::with_capacity(speeds.len());
+    let (mut first, mut share) = (0_u16, 0.0);
+    for (member, speed) in speeds.iter().enumerate() {
+        share += speed / sum;
+        // Members to come need one token each; the cast saturates and the bounds make it exact.
+        let after = (speeds.len() - 1 - member) as u16;
+        let end = (share * f64::from(total)).round() as u16;
+        let end = if after == 0 {
+            total
+        } else {
+            end.clamp(first + 1, total - after)
+        };
+        ranges.push(TokenRange {
+            first,
+            tokens: end - first,
+        });
+        first = end;
+    }
+    Ok(ranges)
+}
+
+/// Checks that ranges follow one another from token 0 to `total`, none of them empty.
+///
+/// # Errors
+/// The first member that breaks the row, or the total.
+pub fn check(total: u16, ranges: &[TokenRange]) -> Result<(), PlanError> {
+    let mut expected = 0;
+    for (member, range) in ranges.iter().enumerate() {
+        if usize::from(range.first) != expected || range.tokens == 0 {
+            return Err(PlanError::Gap {
+                member,
+                first: usize::from(range.first),
+                end: range.end(),
+                expected,
+            });
+        }
+        expected = range.end();
+    }
+    if expected == usize::from(total) {
+        return Ok(());
+    }
+    Err(PlanError::Total {
+        found: expected,
+        expected: usize::from(total),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tokens(total: u16, speeds: &[f64]) -> Vec<u16> {
+        let ranges = split(total, speeds).unwrap();
+        check(total, &ranges).unwrap();
+        ranges.iter().map(|range| range.tokens).collect()
+    }
+
+    #[test]
+    fn tokens_go_by_speed() {
+        assert_eq!(tokens(256, &[1.0]), [256]);
+        assert_eq!(tokens(256, &[1.0, 1.0, 1.0]), [85, 86, 85]);
+        assert_eq!(tokens(256, &[3.0, 1.0]), [192, 64]);
+        assert_eq!(tokens(1369, &[1.0; 4]), [342, 343, 342, 342]);
+    }
+
+    #[test]
+    fn the_slowest_still_owns_a_token() {
+        assert_eq!(tokens(3, &[1e-9, 1.0, 1e-9]), [1, 1, 1]);
+        assert_eq!(tokens(256, &[1e9, 1e-9, 1e-9]), [254, 1, 1]);
+        assert_eq!(tokens(256, &[1e-9, 1e-9, 1e9]), [1, 1, 254]);
+    }
+
+    #[test]
+    fn what_cannot_be_divided_is_refused() {
+        let members = |members, tokens| Err(PlanError::Members { members, tokens });
+        assert_eq!(split(256, &[]), members(0, 256));
+        assert_eq!(split(1, &[1.0, 1.0]), members(2, 1));
+        assert_eq!(
+            split(256, &[1.0, 0.0]),
+            Err(PlanError::Speed {
+                member: 1,
+                found: 0.0
+            })
+        );
+        assert!(split(256, &[f64::NAN]).is_err());
+        assert!(split(256, &[f64::INFINITY]).is_err());
+    }
+
+    #[test]
+    fn ranges_must_follow_one_another() {
+        let range = |first, tokens| TokenRange { first, tokens };
+        assert_eq!(check(10, &[range(0, 4), range(4, 6)]), Ok(()));
+        assert!(matches!(
+            check(10, &[range(0, 4), range(5, 5)]),
+            Err(PlanError::Gap {
+                member: 1,
+                expected: 4,
+                ..
+            })
+        ));
+        assert!(matches!(
+            check(10, &[range(0, 10), range(10, 0)]),
+            Err(PlanError::Gap { member: 1, .. })
+        ));
+        assert_eq!(
+            check(10, &[range(0, 9)]),
+            Err(PlanError::Total {
+                found: 9,
+                expected: 10
+            })
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Finding and loading the ONNX Runtime library.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use super::EngineError;
+use crate::paths;
+
+/// The loaded library with one thread pool that all sessions share. Cheap to clone.
+#[derive(Clone)]
+pub struct Runtime {
+    environment: Environment,
+    path: Arc<Path>,
+    threads: usize,
+}
+
+impl Runtime {
+    /// Loads ONNX Runtime from `path`; else from `ORT_DYLIB_PATH`; else from the cache folder's `ort/`; else by the name
+    /// `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0 for one a core.
+    ///
+    /// A process has one ONNX Runtime: loading it twice gives the library of the first call.
+    ///
+    /// # Errors
+    /// Nothing was found (the error lists what was tried), or what was found does not load.
+    pub fn load(path: Option<&Path>, threads: usize) -> Result<Self, EngineError> {
+        let path = find(path)?;
+        let refuse = |reason: String| EngineError::RuntimeLoad {
+            path: path.clone(),
+            reason,
+        };
+        let builder = ort::init_from(&path).map_err(|error| refuse(error.to_string()))?;
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            given => given,
+        };
+        // Waiting threads that spin would take the core from the network and from other devices on it.
+        let pool = GlobalThreadPoolOptions::default()
+            .with_intra_threads(threads)
+            .and_then(|pool| pool.with_inter_threads(1))
+            .and_then(|pool| pool.with_spin_control(false))
+            .map_err(|error| refuse(error.to_string()))?;
+        let environment = builder
+            .with_name("astra-edge")
+            .with_telemetry(false)
+            .with_global_thread_pool(pool)
+            .build()
+            .map_err(|error| refuse(error.to_string()))?;
+        Ok(Self {
+            environment,
+            path: path.into(),
+            threads,
+        })
+    }
+
+    /// The library in use.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// A session of the graph in `path`.
+    pub(super) fn session(&self, path: &Path) -> Result<Session, EngineError> {
+        let refuse = |source: ort::Error| EngineError::Graph {
+            path: path.to_owned(),
+            source,
+        };
+        let builder = Session::builder(&self.environment).map_err(refuse)?;
+        builder
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(|error| refuse(error.into()))?
+            .commit_from_file(path)
+            .map_err(refuse)
+    }
+}
+
+fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
+    if let Some(path) = given {
+        return existing(vec![path.to_owned()]);
+    }
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        return existing(vec![PathBuf::from(path)]);
+    }
+    let mut candidates = Vec::new();
+    if let Some(folder) = paths::cache_dir().map(|cache| cache.join("ort")) {
+        candidates.extend(libraries_in(&folder));
+        candidates.push(folder.join("libonnxruntime.so"));
+    }
+    let system = ["/usr/local/lib", "/usr/lib", "/usr/lib64", concat_arch()];
+    for folder in system {
+        candidates.extend(libraries_in(Path::new(folder)));
+        candidates.push(Path::new(folder).join("libonnxruntime.so"));
+    }
+    existing(candidates)
+}
+
+/// Debian's folder for libraries of this architecture.
+const fn concat_arch() -> &'static str {
+    if cfg!(target_arch = "aarch64") {
+        "/usr/lib/aarch64-linux-gnu"
+    } else {
+        "/usr/lib/x86_64-linux-gnu"
+    }
+}
+
+/// Versioned libraries of a folder, newest name first.
+fn libraries_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| name.starts_with("libonnxruntime.so."))
+        })
+        .collect();
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found
+}
+
+fn existing(tried: Vec<PathBuf>) -> Result<PathBuf, EngineError> {
+    match tried.iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(EngineError::RuntimeNotFound { tried }),
+    }
+}

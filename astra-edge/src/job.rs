@@ -1,0 +1,332 @@
+//! One member's part in one request: the way of the data, step by step.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, MAX_FRAME};
+
+use crate::engine::{Codec, EngineError, Member, Model};
+use crate::gather::{Gather, GatherError, Patience, Received};
+use crate::plan::Plan;
+
+/// Where frames go: every other member of the plan gets each of them.
+pub trait FrameSink: Send {
+    /// Sends one frame. Runs on the data path: it may wait for room in a queue, but for nothing else.
+    ///
+    /// # Errors
+    /// The frame could not be handed on; it is then lost, and the request goes on.
+    fn send(&mut self, frame: &[u8]) -> Result<(), SinkError>;
+}
+
+/// A frame could not be handed on.
+#[derive(Debug, thiserror::Error)]
+#[error("frame not sent: {0}")]
+pub struct SinkError(pub String);
+
+/// Why a member's part in a request ended without a result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobError {
+    /// A step that computes failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The request was cancelled, or what was gathered does not fit.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// The codec's rung has no layout on the wire.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Codes that do not fit their layout.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+}
+
+/// Where a member's time and bytes went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct JobStats {
+    /// From the start of the request on this member to its end.
+    pub total: Duration,
+    /// In `embed`, `local` and `attend`.
+    pub compute: Duration,
+    /// Finding codes, packing them and handing frames to the link.
+    pub encode: Duration,
+    /// Turning codes into rows of `remote`.
+    pub decode: Duration,
+    /// Waiting for other members with nothing else to do.
+    pub wait: Duration,
+    /// Frames handed to the link, each counted once however many members it goes to.
+    pub frames_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Bytes of packed codes in them: what is left are headers.
+    pub code_bytes_sent: u64,
+    /// Frames the link did not take.
+    pub frames_lost: u64,
+    /// Frames and bytes from other members.
+    pub received: Received,
+    /// Tokens left out of attention because they did not come in time, summed over the blocks.
+    pub masked_tokens: u64,
+}
+
+/// What a member answers with.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Its copy of the class token after the final norm: [c * D].
+    pub cls: Vec<f32>,
+    /// Its tokens after the final norm: [t, D].
+    pub features: Vec<f32>,
+    /// Where time and bytes went.
+    pub stats: JobStats,
+}
+
+/// One request as a member sees it.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Number of the request in the life of its plan.
+    pub request: u32,
+    /// Time from now until the coordinator wants the result.
+    pub deadline: Duration,
+    /// Pixels of the own tokens, [t, patch * patch * 3] bytes.
+    pub pixels: Vec<u8>,
+}
+
+/// A member's place in a plan: everything the data path touches, allocated when the plan is set up.
+pub struct DataPath {
+    plan: Arc<Plan>,
+    me: usize,
+    codec: Arc<Codec>,
+    layout: Layout,
+    member: Member,
+    gather: Arc<Gather>,
+    sink: Box<dyn FrameSink>,
+    codes: Vec<u16>,
+    frame: Box<[u8; MAX_FRAME]>,
+}
+
+impl DataPath {
+    /// Allocates what member `me` of `plan` needs; `pixels` are the bytes of one token's pixels. The calling thread is the
+    /// one that has to run the jobs, for the gather wakes it.
+    ///
+    /// # Errors
+    /// ONNX Runtime has no memory, or the codec fits neither model nor wire.
+    pub fn new(
+        model: &Model,
+        codec: Arc<Codec>,
+        plan: Arc<Plan>,
+        me: usize,
+        pixels: usize,
+        sink: Box<dyn FrameSink>,
+    ) -> Result<Self, JobError> {
+        let layout = layout(&codec)?;
+        let range = plan.ranges.get(me).copied();
+        let total = plan.ranges.last().map_or(0, |range| range.end());
+        let range = range.ok_or(EngineError::Length {
+            what: "members of the plan",
+            found: plan.ranges.len(),
+            expected: me + 1,
+        })?;
+        let own = usize::from(range.tokens);
+        let member = Member::new(model, &codec, range, total - own, pixels)?;
+        let gather = Gather::new(
+            Arc::clone(&plan),
+            me,
+            model.shape().blocks,
+            layout,
+            std::thread::current(),
+        );
+        Ok(Self {
+            me,
+            codes: vec![0; own * codec.codes()],
+            layout,
+            member,
+            gather: Arc::new(gather),
+            sink,
+            frame: Box::new([0; MAX_FRAME]),
+            codec,
+            plan,
+        })
+    }
+
+    /// Where the link delivers frames.
+    pub fn gather(&self) -> &Arc<Gather> {
+        &self.gather
+    }
+
+    /// The plan this is a place in.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Runs one request to its end, or until it is cancelled.
+    ///
+    /// Ends by the deadline as far as waiting goes: what did not come in time is left out of attention and counted.
+    ///
+    /// # Errors
+    /// A step failed or the request was cancelled; the data path is then ready for the next.
+    pub fn run(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
+        self.gather.begin(order.request);
+        let outcome = self.blocks(model, order);
+        self.gather.end(order.request);
+        outcome
+    }
+
+    fn blocks(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
+        let mut clock = Clock::start(order.deadline, model.shape().blocks);
+        let mut stats = JobStats::default();
+
+        clock.time(&mut stats.compute, || {
+            self.member.embed(model, &order.pixels)
+        })?;
+        for block in 0..model.shape().blocks {
+            self.encode_and_send(order.request, block, &mut stats)?;
+            clock.time(&mut stats.compute, || self.member.local(model, block))?;
+            let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
+            clock.time(&mut stats.compute, || {
+                self.member.attend(model, &self.codec, block, arrived)
+            })?;
+        }
+
+        stats.received = self.gather.take_received();
+        stats.total = clock.start.elapsed();
+        Ok(Outcome {
+            cls: self.member.n_class().to_vec(),
+            features: self.member.n_patches().to_vec(),
+            stats,
+        })
+    }
+
+    /// Codes of the own tokens, out to the other members. Nobody listens where there is one member.
+    fn encode_and_send(
+        &mut self,
+        request: u32,
+        block: usize,
+        stats: &mut JobStats,
+    ) -> Result<(), JobError> {
+        let (Some(range), 2..) = (self.plan.ranges.get(self.me), self.plan.ranges.len()) else {
+            return Ok(());
+        };
+        let start = Instant::now();
+        let header = CodeHeader {
+            request,
+            epoch: self.plan.epoch,
+            // The manifest is refused with more than 255 blocks, the plan with more than 16 members.
+            block: block as u8,
+            sender: self.me as u8,
+            first_token: range.first,
+            tokens: range.tokens,
+            part: 0,
+            rung: self.layout.rung(),
+            flags: Flags::NONE,
+        };
+        let out = &mut Out {
+            sink: self.sink.as_mut(),
+            frame: &mut self.frame,
+            stats,
+        };
+        match self.codec.codebook(block)? {
+            Some(book) => {
+                book.encode(self.member.y(), &mut self.codes)
+                    .map_err(EngineError::from)?;
+                out.send(Framer::new(header, self.layout, &self.codes)?)?;
+            }
+            None => out.send(Framer::new(header, self.layout, self.member.n_patches())?)?,
+        }
+        stats.code_bytes_sent += self.code_bytes(range.tokens);
+        stats.encode += start.elapsed();
+        Ok(())
+    }
+
+    /// Rows of `remote` that are there when waiting ends.
+    fn gather_block(
+        &mut self,
+        request: u32,
+        block: usize,
+        clock: &mut Clock,
+        stats: &mut JobStats,
+    ) -> Result<usize, JobError> {
+        clock.set_patience(block);
+        let book = self.codec.codebook(block)?;
+        let remote = self.member.remote_mut();
+        let patience = &mut clock.patience;
+        let collected = (self.gather).collect(request, block, book.as_ref(), remote, patience)?;
+        stats.wait += collected.waited;
+        stats.decode += collected.decoded;
+        stats.masked_tokens += collected.missing as u64;
+        Ok(collected.arrived)
+    }
+
+    /// Bytes the codes of so many tokens pack to, padding of each frame's last byte aside.
+    fn code_bytes(&self, tokens: u16) -> u64 {
+        let bits = u64::from(self.layout.codes_per_token()) * u64::from(self.layout.bits());
+        (u64::from(tokens) * bits).div_ceil(8)
+    }
+}
+
+/// How a rung's codes lie in frames.
+///
+/// # Errors
+/// The rung does not fit the wire.
+pub fn layout(codec: &Codec) -> Result<Layout, LayoutError> {
+    // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
+    Layout::new(codec.codes() as u16, codec.code_bits())
+}
+
+struct Out<'a> {
+    sink: &'a mut dyn FrameSink,
+    frame: &'a mut [u8; MAX_FRAME],
+    stats: &'a mut JobStats,
+}
+
+impl Out<'_> {
+    fn send<C: astra_wire::Code>(&mut self, mut framer: Framer<'_, C>) -> Result<(), EmitError> {
+        while let Some(length) = framer.next_frame(self.frame)? {
+            let frame = self.frame.get(..length).unwrap_or_default();
+            match self.sink.send(frame) {
+                Ok(()) => {
+                    self.stats.frames_sent += 1;
+                    self.stats.bytes_sent += length as u64;
+                }
+                Err(reason) => {
+                    self.stats.frames_lost += 1;
+                    tracing::trace!(%reason, "frame lost");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The deadline, dealt evenly over the blocks: a member that is merely slow is waited for, one that fell silent costs the
+/// request no more than one block's share.
+struct Clock {
+    start: Instant,
+    share: Duration,
+    patience: Patience,
+}
+
+impl Clock {
+    fn start(deadline: Duration, blocks: usize) -> Self {
+        let start = Instant::now();
+        // Two shares more than blocks: one to compute the last block in, one for the result's way back.
+        let share = deadline / u32::try_from(blocks + 2).unwrap_or(u32::MAX);
+        Self {
+            start,
+            share,
+            patience: Patience {
+                until: start,
+                late: 0,
+            },
+        }
+    }
+
+    fn set_patience(&mut self, block: usize) {
+        self.patience.until = self.start + self.share * (block as u32 + 1);
+    }
+
+    fn time<T>(&self, sum: &mut Duration, step: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = step();
+        *sum += start.elapsed();
+        result
+    }
+}

@@ -1,0 +1,147 @@
+//! All members of a request in one process, in lock step and without a network: what the codec does to an answer, and
+//! nothing else. For measuring agreement at export, and for tests.
+
+use crate::engine::{Codec, EngineError, Member, Model};
+use crate::plan::TokenRange;
+
+/// Members of one split at one rung.
+pub struct Simulation {
+    members: Vec<Member>,
+    ranges: Vec<TokenRange>,
+    pixels: usize,
+    /// Tokens of all members as their receivers decode them: [T, R].
+    decoded: Vec<f32>,
+    codes: Vec<u16>,
+}
+
+/// What the members come to together.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// Mean of the members' class tokens after the final norm: [c * D].
+    pub cls: Vec<f32>,
+    /// Patch tokens after the final norm: [T, D].
+    pub patches: Vec<f32>,
+}
+
+impl Simulation {
+    /// Members for `ranges`, which follow one another from token 0; `pixels` are the bytes of one token's pixels.
+    ///
+    /// # Errors
+    /// ONNX Runtime has no memory, or the codec is of another shape than the model.
+    pub fn new(
+        model: &Model,
+        codec: &Codec,
+        ranges: &[TokenRange],
+        pixels: usize,
+    ) -> Result<Self, EngineError> {
+        let total = ranges.last().map_or(0, TokenRange::end);
+        let members = ranges
+            .iter()
+            .map(|&range| {
+                let remote = total - usize::from(range.tokens);
+                Member::new(model, codec, range, remote, pixels)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            members,
+            ranges: ranges.to_vec(),
+            pixels,
+            decoded: vec![0.0; total * codec.rank()],
+            codes: vec![0; total * codec.codes()],
+        })
+    }
+
+    /// Runs one input: pixels of all tokens, [T, patch * patch * 3] bytes.
+    ///
+    /// # Errors
+    /// The pixels do not fit, or a step fails.
+    pub fn run(
+        &mut self,
+        model: &mut Model,
+        codec: &Codec,
+        pixels: &[u8],
+    ) -> Result<Features, EngineError> {
+        let total = self.ranges.last().map_or(0, TokenRange::end);
+        EngineError::length("pixels", pixels.len(), total * self.pixels)?;
+        for (member, range) in self.members.iter_mut().zip(&self.ranges) {
+            let bytes = range.indexes().start * self.pixels..range.end() * self.pixels;
+            member.embed(model, pixels.get(bytes).unwrap_or_default())?;
+        }
+        for block in 0..model.shape().blocks {
+            self.exchange(codec, block)?;
+            for member in &mut self.members {
+                let remote = member.remote_tokens();
+                member.local(model, block)?;
+                member.attend(model, codec, block, remote)?;
+            }
+        }
+        Ok(self.features())
+    }
+
+    /// What each member sends, decoded once and dealt to the others.
+    fn exchange(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
+        let rank = codec.rank();
+        let book = codec.codebook(block)?;
+        let mut decoded = self.decoded.as_mut_slice();
+        for member in &self.members {
+            let (place, rest) = std::mem::take(&mut decoded)
+                .split_at_mut_checked(member.tokens() * rank)
+                .unwrap_or_default();
+            decoded = rest;
+            match &book {
+                Some(book) => {
+                    let codes = self.codes.get_mut(..member.tokens() * codec.codes());
+                    let codes = codes.unwrap_or_default();
+                    book.encode(member.y(), codes)?;
+                    book.decode(codes, place)?;
+                }
+                None => place.copy_from_slice(member.n_patches()),
+            }
+        }
+        for (member, range) in self.members.iter_mut().zip(&self.ranges) {
+            let (before, from) = self
+                .decoded
+                .split_at_checked(range.indexes().start * rank)
+                .unwrap_or_default();
+            let after = from
+                .get(usize::from(range.tokens) * rank..)
+                .unwrap_or_default();
+            let (left, right) = member
+                .remote_mut()
+                .split_at_mut_checked(before.len())
+                .unwrap_or_default();
+            left.copy_from_slice(before);
+            right.copy_from_slice(after);
+        }
+        Ok(())
+    }
+
+    fn features(&self) -> Features {
+        let copies: Vec<&[f32]> = self.members.iter().map(Member::n_class).collect();
+        let patches = self.members.iter().flat_map(Member::n_patches);
+        Features {
+            cls: mean(&copies),
+            patches: patches.copied().collect(),
+        }
+    }
+}
+
+/// Mean of the members' class tokens (ASTRA, arXiv 2505.19342, distributed class tokens). Copies of another length than
+/// the first are left out.
+pub fn mean(copies: &[&[f32]]) -> Vec<f32> {
+    let Some((first, rest)) = copies.split_first() else {
+        return Vec::new();
+    };
+    let mut sum = first.to_vec();
+    let mut count = 1.0;
+    for copy in rest.iter().filter(|copy| copy.len() == first.len()) {
+        for (total, value) in sum.iter_mut().zip(*copy) {
+            *total += value;
+        }
+        count += 1.0;
+    }
+    for total in &mut sum {
+        *total /= count;
+    }
+    sum
+}
