@@ -1,1 +1,103 @@
-fn main() {}
+//! `cargo xtask`: every command a person needs to work on this project.
+//!
+//! - `cli`: the command line
+//! - `checks`, `demo`: what the commands do
+//! - `edge`: the command lines and answers of this project's own programs
+//! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
+//! - `devices`, `child`, `stop`: processes that end with this one
+//! - `report`, `progress`: what people see
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+use anyhow::Result;
+use clap::Parser;
+
+mod binaries;
+mod bundle;
+mod checks;
+mod child;
+mod cli;
+mod demo;
+mod devices;
+mod edge;
+mod progress;
+mod provision;
+mod report;
+mod stop;
+
+use cli::{Cli, Command};
+use stop::{Interrupted, Stop};
+
+/// 128 and the number of SIGINT, as shells report it.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("{error:#}");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    match &cli.command {
+        Command::Provision => {
+            let provisioned = provision::provision(&stop)?;
+            print!("{}", exports(&provisioned.variables()));
+        }
+        Command::Demo(args) => demo::run(args, &stop)?,
+        Command::Test { arguments } => return checks::test(arguments, &stop).map(exit_code),
+        Command::Ci => return checks::ci(&stop).map(exit_code),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A child's status as this program's own.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    match status.code().map(u8::try_from) {
+        Some(Ok(code)) => ExitCode::from(code),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// Lines that set the variables in a POSIX shell.
+fn exports(variables: &[(&str, &Path)]) -> String {
+    let mut lines = String::new();
+    for (name, value) in variables {
+        let quoted = value.display().to_string().replace('\'', r"'\''");
+        // Writing to a String cannot fail.
+        let _ = writeln!(lines, "export {name}='{quoted}'");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_back_what_is_exported() {
+        let lines = exports(&[
+            ("A", Path::new("/plain")),
+            ("B", Path::new("/it's $HOME \"x\"")),
+        ]);
+        let script = format!("{lines}printf '%s|%s' \"$A\" \"$B\"");
+        let said = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(said.stdout).unwrap(),
+            "/plain|/it's $HOME \"x\""
+        );
+    }
+}

