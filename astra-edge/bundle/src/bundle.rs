@@ -233,8 +233,8 @@ impl Bundle {
         let start = stride
             .checked_mul(block as u64)
             .and_then(|skip| skip.checked_add(rung.codebooks.offset));
-        let view = start
-            .and_then(|start| range(&self.codebooks, start, Some(stride)))
+        let bytes = start.and_then(|start| range(&self.codebooks, start, Some(stride)));
+        let view = bytes
             .and_then(|bytes| CodebookView::parse(bytes, rung.layout()))
             .ok_or_else(|| {
                 let place = format!("at byte {} in strides of {stride}", rung.codebooks.offset);
@@ -242,6 +242,7 @@ impl Bundle {
                 Invalid::new(at.trim_end(), place, expected).at(&path)
             })?;
         view.check(&at, basis.rank)
+            .and_then(|()| view.check_padding(&at, bytes.unwrap_or_default()))
             .map_err(|invalid| invalid.at(&path))?;
         Ok(view)
     }
@@ -249,8 +250,8 @@ impl Bundle {
     /// Replaces the manifest at one stroke, for figures that are measured on the finished bundle; the hash changes with it.
     ///
     /// # Errors
-    /// [`BundleError::Invalid`] if the manifest is not one of these files, [`BundleError::Io`] if it cannot be written. The
-    /// bundle is then what it was.
+    /// [`BundleError::Invalid`] if the manifest is not one of these files, [`BundleError::Hash`] if another bundle lies there by
+    /// now, [`BundleError::Io`] if it cannot be written. The bundle is then what it was.
     pub fn rewrite_manifest(&mut self, manifest: Manifest) -> Result<(), BundleError> {
         let path = self.dir.join(MANIFEST_FILE);
         if manifest.files != self.manifest.files {
@@ -259,6 +260,14 @@ impl Bundle {
             );
         }
         manifest.validate().map_err(|invalid| invalid.at(&path))?;
+        let (_, on_disk) = files::read_manifest(&self.dir)?;
+        if on_disk != self.hash {
+            return Err(BundleError::Hash {
+                path,
+                found: on_disk,
+                expected: self.hash,
+            });
+        }
         let bytes = manifest.to_json(&path)?;
         let old = std::mem::replace(&mut self.manifest, manifest);
         let written = self

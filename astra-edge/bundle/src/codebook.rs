@@ -90,17 +90,37 @@ pub(crate) fn check_header(file: &[u8]) -> Result<(), Invalid> {
 impl<'a> CodebookView<'a> {
     /// Finds the parts of a block in its bytes; `None` if they are too few or not aligned in memory.
     pub(crate) fn parse(block: &'a [u8], layout: Layout) -> Option<Self> {
-        let perm_bytes = layout.rank.checked_mul(2)?;
-        let dims_bytes = layout.groups.checked_mul(2)?;
-        let words_bytes = layout.rank.checked_mul(layout.words)?.checked_mul(4)?;
-        let (perm, rest) = block.split_at_checked(perm_bytes)?;
-        let dims = rest.get(..dims_bytes)?;
-        let words = block.get(usize::try_from(layout.words_offset()).ok()?..)?;
+        let (head, words) = block.split_at_checked(usize::try_from(layout.words_offset()).ok()?)?;
+        let (perm, rest) = head.split_at_checked(layout.rank.checked_mul(2)?)?;
+        let dims = rest.get(..layout.groups.checked_mul(2)?)?;
+        let words = words.get(..layout.rank.checked_mul(layout.words)?.checked_mul(4)?)?;
         Some(Self {
             perm: bytemuck::try_cast_slice(perm).ok()?,
             dims: bytemuck::try_cast_slice(dims).ok()?,
-            words: bytemuck::try_cast_slice(words.get(..words_bytes)?).ok()?,
+            words: bytemuck::try_cast_slice(words).ok()?,
         })
+    }
+
+    /// Checks that `block`, in which the view was found, holds zeros between the parts. Two layouts can have the same stride;
+    /// read with the wrong one, parts of the other show up here.
+    pub(crate) fn check_padding(&self, at: &str, block: &[u8]) -> Result<(), Invalid> {
+        let head = size_of_val(self.perm) + size_of_val(self.dims);
+        let words = head.next_multiple_of(ALIGN as usize);
+        let end = words + size_of_val(self.words);
+        let gaps = [block.get(head..words), block.get(end..)];
+        match gaps
+            .into_iter()
+            .flatten()
+            .flatten()
+            .find(|byte| **byte != 0)
+        {
+            Some(byte) => Err(Invalid::new(
+                format!("{at}padding"),
+                format!("{byte:#04x}"),
+                "zeros",
+            )),
+            None => Ok(()),
+        }
     }
 
     /// R, G and K, or what makes the three slices disagree.
@@ -278,6 +298,19 @@ mod tests {
             found(CodebookView { words, ..VIEW }, 4),
             pair("words", "NaN")
         );
+    }
+
+    #[test]
+    fn padding_is_zero() {
+        let layout = VIEW.layout().unwrap();
+        let mut bytes = VIEW.to_bytes(layout);
+        assert_eq!(VIEW.check_padding("", &bytes), Ok(()));
+        for i in 0..bytes.len() {
+            bytes[i] ^= 0x10;
+            let padding = (10..64).contains(&i) || i >= 88;
+            assert_eq!(VIEW.check_padding("", &bytes).is_err(), padding, "byte {i}");
+            bytes[i] ^= 0x10;
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Files and directories that appear whole or not at all.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{BundleError, Invalid};
 use crate::files;
@@ -106,42 +107,34 @@ fn check_replaceable(target: &Path) -> Result<(), BundleError> {
     Err(occupied("a directory with other files"))
 }
 
-/// Tries hidden names beside `target` until `make` finds one free; the process id alone may repeat across reboots.
+/// Makes something under a hidden name beside `target`. The name is unique within this process; one that an earlier process
+/// of the same number left behind is passed over.
 fn vacant(
     target: &Path,
     what: &str,
     make: impl Fn(&Path) -> io::Result<()>,
 ) -> Result<PathBuf, BundleError> {
-    const ATTEMPTS: u32 = 1000;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = target
         .file_name()
         .ok_or_else(|| Invalid::new("name", "missing", "a path that ends in a name").at(target))?;
-    let mut result = Err(io::Error::from(io::ErrorKind::AlreadyExists));
-    for attempt in 0..ATTEMPTS {
-        let candidate = parent(target).join(hidden(name, what, attempt));
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{what}-{}-{number}", process::id()));
+        let candidate = parent(target).join(hidden);
         if fs::symlink_metadata(&candidate).is_ok() {
             continue;
         }
-        result = make(&candidate);
-        match &result {
-            Ok(()) => return Ok(candidate),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(_) => break,
-        }
+        return match make(&candidate) {
+            Ok(()) => Ok(candidate),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            Err(error) => Err(BundleError::io("make a temporary name beside", target)(
+                error,
+            )),
+        };
     }
-    let error = result
-        .err()
-        .unwrap_or_else(|| io::ErrorKind::AlreadyExists.into());
-    Err(BundleError::io("make a temporary name beside", target)(
-        error,
-    ))
-}
-
-fn hidden(name: &OsStr, what: &str, attempt: u32) -> OsString {
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{what}-{}-{attempt}", process::id()));
-    hidden
 }
 
 fn parent(path: &Path) -> &Path {

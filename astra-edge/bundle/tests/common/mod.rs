@@ -1,0 +1,224 @@
+//! A bundle small enough to damage byte by byte: two blocks, two bases, two rungs; and ways to damage it.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by the test files, each of which is a crate of its own and uses a part"
+)]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers are tests too, but stand outside functions marked as such"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use astra_bundle::*;
+use serde_json::Value;
+
+pub const SHAPE: Shape = Shape {
+    hidden: 4,
+    heads: 2,
+    kv_heads: 1,
+    head_dim: 3,
+    blocks: 2,
+    tokens: 4,
+    class_tokens: 1,
+};
+pub const GRAPHS: [&str; 2] = ["embed", "head"];
+
+/// A directory of its own for each test.
+pub struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self {
+            root: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.root().join("tiny")
+    }
+
+    /// Names in the root, hidden ones too.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.root()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// The values of the tensor or codebook numbered `tag`, different from those of any other.
+pub fn values(tag: usize, len: usize) -> Vec<f32> {
+    (0..len).map(|i| tag as f32 + i as f32 / 64.0).collect()
+}
+
+fn tensor(writer: &mut BundleWriter, tag: &mut usize, shape: &[usize]) -> TensorRef {
+    *tag += 1;
+    writer
+        .weights(&values(*tag, shape.iter().product()), shape)
+        .unwrap()
+}
+
+pub fn basis(writer: &mut BundleWriter, tag: &mut usize, name: &str, rank: usize) -> Basis {
+    let kv = 2 * SHAPE.kv_width();
+    let blocks = (0..SHAPE.blocks).map(|_| BasisBlock {
+        enc_w: tensor(writer, tag, &[rank, SHAPE.hidden]),
+        enc_b: tensor(writer, tag, &[rank]),
+        dec_w: tensor(writer, tag, &[rank, kv]),
+        dec_b: tensor(writer, tag, &[kv]),
+    });
+    Basis {
+        name: name.to_owned(),
+        rank,
+        blocks: blocks.collect(),
+    }
+}
+
+pub fn exact(writer: &mut BundleWriter, tag: &mut usize) -> Vec<ExactBlock> {
+    let kv = 2 * SHAPE.kv_width();
+    let blocks = (0..SHAPE.blocks).map(|_| ExactBlock {
+        dec_w: tensor(writer, tag, &[SHAPE.hidden, kv]),
+        dec_b: tensor(writer, tag, &[kv]),
+    });
+    blocks.collect()
+}
+
+/// Writes both rungs, with other words in each block.
+pub fn rungs(writer: &mut BundleWriter) -> Vec<Rung> {
+    let mut rung = |bits, basis: &str, perm: &[u16], dims: &[u16], agreement: Vec<Agreement>| {
+        let words: Vec<_> = (0..SHAPE.blocks)
+            .map(|b| values(bits as usize * 10 + b, perm.len() * 4))
+            .collect();
+        let blocks: Vec<_> = words
+            .iter()
+            .map(|words| CodebookView { perm, dims, words })
+            .collect();
+        Rung {
+            bits,
+            basis: basis.to_owned(),
+            rank: perm.len(),
+            groups: dims.len(),
+            words: 4,
+            code_bits: 2,
+            codebooks: writer.codebooks(&blocks).unwrap(),
+            agreement,
+            calibration_note: None,
+        }
+    };
+    let measured = Agreement {
+        devices: 4,
+        images: 20,
+        cls_cosine: Some(0.9881),
+        patch_cosine: Some(0.987),
+        map_mae: Some(0.022),
+        map_max: None,
+        top1: None,
+    };
+    vec![
+        rung(2, "plain", &[1, 0], &[2], vec![]),
+        rung(4, "attention", &[2, 0, 1], &[1, 2], vec![measured]),
+    ]
+}
+
+/// A manifest without tensors, files and rungs.
+pub fn empty_manifest() -> Manifest {
+    Manifest {
+        format: FORMAT,
+        model: "tiny".to_owned(),
+        family: Family::Vit,
+        task: Task::Saliency,
+        source: Source {
+            file: "tiny.onnx".to_owned(),
+            sha256: Sha256Digest::of(b"tiny"),
+        },
+        seed: 7,
+        software: "astra-export 0.1.0".to_owned(),
+        shape: SHAPE,
+        image: Some(ImageInput {
+            size: 4,
+            patch: 2,
+            fit: Fit::Pad,
+            filter: Filter::Triangle,
+            map_size: Some([8, 8]),
+        }),
+        bases: vec![],
+        exact: vec![],
+        rungs: vec![],
+        calibration: Calibration {
+            source: "photographs".to_owned(),
+            images: 2,
+            tokens: 8,
+        },
+        files: BTreeMap::new(),
+    }
+}
+
+/// Writes everything but the manifest.
+pub fn write_parts(writer: &mut BundleWriter) -> Manifest {
+    let mut tag = 0;
+    for name in GRAPHS {
+        writer
+            .graph(name, format!("graph {name}").as_bytes())
+            .unwrap();
+    }
+    Manifest {
+        exact: exact(writer, &mut tag),
+        bases: vec![
+            basis(writer, &mut tag, "attention", 3),
+            basis(writer, &mut tag, "plain", 4),
+        ],
+        rungs: rungs(writer),
+        ..empty_manifest()
+    }
+}
+
+pub fn write(dir: &Path) -> Bundle {
+    let mut writer = BundleWriter::create(dir).unwrap();
+    let manifest = write_parts(&mut writer);
+    writer.finish(manifest).unwrap()
+}
+
+/// What opening says after `damage`, with the directory written as DIR.
+pub fn refusal(damage: impl FnOnce(&Path)) -> String {
+    let place = Place::new();
+    let dir = place.bundle();
+    drop(write(&dir));
+    damage(&dir);
+    let error = Bundle::open(&dir).expect_err("a damaged bundle was opened");
+    error.to_string().replace(dir.to_str().unwrap(), "DIR")
+}
+
+/// Changes the manifest as JSON.
+pub fn edit(dir: &Path, change: impl FnOnce(&mut Value)) {
+    let path = dir.join(MANIFEST_FILE);
+    let mut manifest: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    fs::write(&path, manifest.to_string()).unwrap();
+}
+
+/// Overwrites a file without truncating it first, which some file systems answer with a flush to the disk.
+pub fn overwrite(path: &Path, bytes: &[u8]) {
+    let mut file = fs::File::options().write(true).open(path).unwrap();
+    file.write_all(bytes).unwrap();
+    file.set_len(bytes.len() as u64).unwrap();
+}
+
+/// Damage that puts another text in place of the manifest.
+pub fn manifest_of(text: &'static str) -> impl FnOnce(&Path) {
+    move |dir| fs::write(dir.join(MANIFEST_FILE), text).unwrap()
+}

@@ -1,0 +1,360 @@
+//! One value of the manifest edited, or content that contradicts it under a hash that is right.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers are tests too, but stand outside functions marked as such"
+)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use astra_bundle::*;
+use common::{Place, edit, manifest_of, refusal};
+use serde_json::{Value, json};
+
+/// What opening says after one value of the manifest, given by its JSON pointer, was edited; without the file's name.
+fn edited(pointer: &str, value: Value) -> String {
+    let text = refusal(|dir| {
+        edit(dir, |manifest| {
+            *manifest.pointer_mut(pointer).expect("pointer") = value
+        });
+    });
+    text.strip_prefix("DIR/manifest.json: ")
+        .expect("names the manifest")
+        .to_owned()
+}
+
+/// Puts `bytes` in place of a file, and makes the manifest agree: damage that no hash shows.
+fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
+    fs::write(dir.join(name), bytes).unwrap();
+    let entry = json!({ "bytes": bytes.len(), "sha256": Sha256Digest::of(bytes).to_string() });
+    edit(dir, |manifest| manifest["files"][name] = entry);
+}
+
+#[test]
+fn another_format_is_refused_before_anything_else() {
+    let other = "format 2, expected format 1; export the model again";
+    assert_eq!(edited("/format", json!(2)), other);
+    // Nothing else in it is a manifest of format 1.
+    assert_eq!(
+        refusal(manifest_of(r#"{"format": 2, "shape": "new", "files": []}"#)),
+        format!("DIR/manifest.json: {other}")
+    );
+    assert!(edited("/format", json!(0)).starts_with("format 0, expected format 1"));
+    assert!(
+        edited("/format", json!(u64::MAX)).starts_with("format 18446744073709551615, expected")
+    );
+}
+
+#[test]
+fn file_names_that_leave_the_directory() {
+    for name in [
+        "../weights.bin",
+        "/etc/hostname",
+        "a/b",
+        "..",
+        ".hidden",
+        "",
+    ] {
+        let text = refusal(|dir| {
+            edit(dir, |manifest| {
+                manifest["files"][name] = json!({ "bytes": 0, "sha256": "0".repeat(64) })
+            });
+        });
+        let expected =
+            "a plain file name of letters, digits, '.', '_' and '-' that does not start with '.'";
+        assert_eq!(
+            text,
+            format!("DIR/manifest.json: files is {name:?}, expected {expected}")
+        );
+    }
+    let text = refusal(|dir| {
+        edit(dir, |manifest| {
+            manifest["files"][MANIFEST_FILE] = manifest["files"]["embed.onnx"].clone()
+        });
+    });
+    assert_eq!(
+        text,
+        "DIR/manifest.json: files is manifest.json, expected every file but the manifest itself"
+    );
+}
+
+#[test]
+fn files_that_the_format_needs() {
+    for name in [WEIGHTS_FILE, CODEBOOKS_FILE] {
+        let text = refusal(|dir| {
+            edit(dir, |manifest| {
+                drop(manifest["files"].as_object_mut().unwrap().remove(name))
+            });
+        });
+        assert_eq!(
+            text,
+            format!("DIR/manifest.json: files is without {name}, expected an entry for it")
+        );
+    }
+}
+
+#[test]
+fn edited_shapes_and_bases() {
+    for (pointer, value, refusal) in [
+        (
+            "/shape/hidden",
+            json!(0),
+            "shape.hidden is 0, expected 1 to 8192",
+        ),
+        (
+            "/shape/hidden",
+            json!(8),
+            "bases[0].blocks[0].enc_w.shape is [3, 4], expected [3, 8]",
+        ),
+        (
+            "/shape/head_dim",
+            json!(2),
+            "bases[0].blocks[0].dec_w.shape is [3, 6], expected [3, 4]",
+        ),
+        (
+            "/shape/blocks",
+            json!(3),
+            "bases[0].blocks is 2 blocks, expected 3",
+        ),
+        (
+            "/shape/tokens",
+            json!(9),
+            "image.size is 4 with patches of 2, expected a size of 9 patches",
+        ),
+        (
+            "/image",
+            Value::Null,
+            "image is missing, expected how an image becomes the input",
+        ),
+        (
+            "/image/patch",
+            json!(0),
+            "image.patch is 0, expected 1 to 4",
+        ),
+        (
+            "/image/map_size",
+            Value::Null,
+            "image.map_size is missing, expected height and width of the saliency map",
+        ),
+        (
+            "/image/map_size/1",
+            json!(0),
+            "image.map_size is 0, expected 1 to 8192",
+        ),
+        ("/exact", json!([]), "exact is 0 blocks, expected 2"),
+        (
+            "/bases/0/rank",
+            json!(2),
+            "bases[0].blocks[0].enc_w.shape is [3, 4], expected [2, 4]",
+        ),
+        (
+            "/bases/0/rank",
+            json!(5),
+            "bases[0].rank is 5, expected 1 to 4",
+        ),
+        (
+            "/bases/1/name",
+            json!("attention"),
+            "bases[1].name is \"attention\" again, expected another name for every basis",
+        ),
+        (
+            "/bases/1/blocks",
+            json!([]),
+            "bases[1].blocks is 0 blocks, expected 2",
+        ),
+        (
+            "/bases/1/blocks/1/dec_b/shape",
+            json!([1, 6]),
+            "bases[1].blocks[1].dec_b.shape is [1, 6], expected [6]",
+        ),
+    ] {
+        assert_eq!(edited(pointer, value), refusal);
+    }
+}
+
+#[test]
+fn edited_rungs() {
+    for (pointer, value, refusal) in [
+        (
+            "/rungs/0/basis",
+            json!("pca"),
+            "rungs[0].basis is \"pca\", expected one of [\"attention\", \"plain\"]",
+        ),
+        (
+            "/rungs/1/rank",
+            json!(4),
+            "rungs[1].rank is 4, expected 1 to 3",
+        ),
+        (
+            "/rungs/1/rank",
+            json!(0),
+            "rungs[1].rank is 0, expected 1 to 3",
+        ),
+        (
+            "/rungs/1/groups",
+            json!(0),
+            "rungs[1].groups is 0, expected 1 to 3",
+        ),
+        (
+            "/rungs/1/groups",
+            json!(3),
+            "rungs[1].bits is 4, expected 6, groups times code_bits",
+        ),
+        (
+            "/rungs/1/code_bits",
+            json!(17),
+            "rungs[1].code_bits is 17, expected 1 to 16",
+        ),
+        (
+            "/rungs/1/code_bits",
+            json!(3),
+            "rungs[1].words is 4, expected 8, 2 to the code_bits",
+        ),
+        (
+            "/rungs/1/words",
+            json!(5),
+            "rungs[1].words is 5, expected 4, 2 to the code_bits",
+        ),
+        (
+            "/rungs/1/bits",
+            json!(5),
+            "rungs[1].bits is 5, expected 4, groups times code_bits",
+        ),
+        (
+            "/rungs/1/codebooks/offset",
+            json!(1),
+            "rungs[1].codebooks.offset is 1, expected a multiple of 64",
+        ),
+        (
+            "/rungs/1/codebooks/stride",
+            json!(64),
+            "rungs[1].codebooks.stride is 64, expected 128, the bytes of a block",
+        ),
+    ] {
+        assert_eq!(edited(pointer, value), refusal);
+    }
+    let swapped = refusal(|dir| {
+        edit(dir, |manifest| {
+            manifest["rungs"].as_array_mut().unwrap().swap(0, 1)
+        })
+    });
+    assert_eq!(
+        swapped,
+        "DIR/manifest.json: rungs[1].bits is 2, expected more than 4, rungs ascending by bits"
+    );
+}
+
+#[test]
+fn edited_ranks_that_only_the_codebooks_tell() {
+    let text = refusal(|dir| edit(dir, |manifest| manifest["rungs"][1]["rank"] = json!(2)));
+    assert_eq!(
+        text,
+        "DIR/codebooks.bin: rung 4 block 0 padding is 0x02, expected zeros"
+    );
+}
+
+#[test]
+fn tensors_outside_the_weights() {
+    let text = |offset| {
+        refusal(|dir| {
+            edit(dir, |manifest| {
+                manifest["bases"][1]["blocks"][0]["enc_b"]["offset"] = json!(offset)
+            })
+        })
+    };
+    assert_eq!(
+        text(32),
+        "DIR/weights.bin: tensor at byte 32, expected a multiple of 64"
+    );
+    let end = "does not fit, expected it to end within 1664 bytes";
+    assert_eq!(
+        text(1664),
+        format!("DIR/weights.bin: tensor [4] at byte 1664 {end}")
+    );
+    let last = u64::MAX - 63;
+    assert_eq!(
+        text(last),
+        format!("DIR/weights.bin: tensor [4] at byte {last} {end}")
+    );
+}
+
+#[test]
+fn codebooks_outside_their_file() {
+    let text = refusal(|dir| {
+        edit(dir, |manifest| {
+            manifest["rungs"][1]["codebooks"]["offset"] = json!(64 * 7)
+        })
+    });
+    assert_eq!(
+        text,
+        "DIR/codebooks.bin: rung 4 block 1 is at byte 448 in strides of 128, expected to end within 576 bytes",
+        "block 0 still fits"
+    );
+}
+
+#[test]
+fn codebooks_whose_hash_is_right_and_content_is_not() {
+    let with = |at: usize, value: &'static [u8]| {
+        refusal(move |dir| {
+            let mut bytes = fs::read(dir.join(CODEBOOKS_FILE)).unwrap();
+            bytes[at..at + value.len()].copy_from_slice(value);
+            substitute(dir, CODEBOOKS_FILE, &bytes);
+        })
+    };
+    // The second rung starts at 320 with perm [2, 0, 1], dims [1, 2]; its words at 384.
+    for (at, value, found) in [
+        (
+            0,
+            &b"ASTRACB2"[..],
+            r#"header is "ASTRACB2\x01\x00\x00\x00", expected "ASTRACB1\x01\x00\x00\x00" and zeros up to byte 64"#,
+        ),
+        (
+            320,
+            &[3, 0],
+            "rung 4 block 0 perm[0] is 3, expected another axis for every place, below 3",
+        ),
+        (
+            322,
+            &[2, 0],
+            "rung 4 block 0 perm[1] is 2 again, expected another axis for every place, below 3",
+        ),
+        (
+            326,
+            &[0, 0, 3, 0],
+            "rung 4 block 0 dims is [0, 3], expected numbers above 0 with the sum 3",
+        ),
+        (
+            326,
+            &[2, 0],
+            "rung 4 block 0 dims is [2, 2], expected numbers above 0 with the sum 3",
+        ),
+        (
+            384,
+            &[0, 0, 0xc0, 0x7f],
+            "rung 4 block 0 words is NaN, expected finite numbers",
+        ),
+    ] {
+        assert_eq!(with(at, value), format!("DIR/codebooks.bin: {found}"));
+    }
+    assert!(
+        refusal(|dir| substitute(dir, CODEBOOKS_FILE, b""))
+            .starts_with("DIR/codebooks.bin: header is \"\"")
+    );
+    assert!(
+        refusal(|dir| substitute(dir, WEIGHTS_FILE, b""))
+            .ends_with("expected it to end within 0 bytes")
+    );
+}
+
+#[test]
+fn an_edit_that_contradicts_nothing_makes_another_bundle() {
+    let place = Place::new();
+    let hash = common::write(&place.bundle()).hash();
+    edit(&place.bundle(), |manifest| manifest["seed"] = json!(8));
+    assert_ne!(Bundle::open(&place.bundle()).unwrap().hash(), hash);
+}

@@ -1,0 +1,332 @@
+//! What the writer writes is what the reader reads, and what the specification says.
+
+mod common;
+
+use std::fs;
+
+use astra_bundle::*;
+use common::{GRAPHS, Place, SHAPE, values};
+
+/// Run with `UPDATE_GOLDEN=1` after a change of the format, and read the difference.
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest.json");
+
+#[test]
+fn manifest_is_golden() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
+    let written = fs::read_to_string(bundle.dir().join(MANIFEST_FILE)).unwrap();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(GOLDEN, &written).unwrap();
+    }
+    assert_eq!(written, fs::read_to_string(GOLDEN).unwrap());
+    assert_eq!(bundle.hash(), Sha256Digest::of(written.as_bytes()).0);
+    assert_eq!(
+        bundle.short_hash(),
+        Sha256Digest::of(written.as_bytes()).to_string()[..8]
+    );
+}
+
+#[test]
+fn reading_gives_what_was_written() {
+    let place = Place::new();
+    let written = common::write(&place.bundle());
+    let read = Bundle::open(&place.bundle()).unwrap();
+    assert_eq!(read.manifest(), written.manifest());
+    assert_eq!(read.hash(), written.hash());
+    assert_eq!(read.dir(), place.bundle());
+    assert_eq!(place.names(), ["tiny"], "no temporary names are left");
+
+    // The order in which the fixture writes: exact, attention, plain; in each, block by block.
+    let mut tag = 0;
+    let mut expect = |found: &[f32], len| {
+        tag += 1;
+        assert_eq!(found, values(tag, len));
+        assert_eq!(found.as_ptr() as usize % ALIGN as usize, 0);
+    };
+    for block in 0..SHAPE.blocks {
+        let exact = read.exact(block).unwrap();
+        expect(exact.dec_w, 4 * 6);
+        expect(exact.dec_b, 6);
+    }
+    for (name, rank) in [("attention", 3), ("plain", 4)] {
+        for block in 0..SHAPE.blocks {
+            let basis = read.basis(name, block).unwrap();
+            assert_eq!(basis.rank, rank);
+            expect(basis.enc_w, rank * 4);
+            expect(basis.enc_b, rank);
+            expect(basis.dec_w, rank * 6);
+            expect(basis.dec_b, 6);
+        }
+    }
+    for (bits, perm, dims) in [(2, &[1, 0][..], &[2][..]), (4, &[2, 0, 1], &[1, 2])] {
+        for block in 0..SHAPE.blocks {
+            let words = values(bits as usize * 10 + block, perm.len() * 4);
+            let expected = CodebookView {
+                perm,
+                dims,
+                words: &words,
+            };
+            assert_eq!(
+                read.codebook(read.rung(bits).unwrap(), block).unwrap(),
+                expected
+            );
+        }
+    }
+    for name in GRAPHS {
+        let graph = fs::read_to_string(read.graph(name).unwrap()).unwrap();
+        assert_eq!(graph, format!("graph {name}"));
+    }
+}
+
+#[test]
+fn binary_files_lie_as_specified() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
+
+    let weights = fs::read(bundle.dir().join(WEIGHTS_FILE)).unwrap();
+    let second = &bundle.manifest().exact[0].dec_b;
+    assert_eq!((second.offset, &second.shape[..]), (128, &[6][..]));
+    assert_eq!(
+        weights[..4],
+        1.0f32.to_le_bytes(),
+        "first value of the first tensor"
+    );
+    assert_eq!(weights[96..128], [0; 32], "padding");
+    assert_eq!(
+        weights[128..132],
+        2.0f32.to_le_bytes(),
+        "first value of the second tensor"
+    );
+    assert_eq!(weights.len() % ALIGN as usize, 0);
+
+    let codebooks = fs::read(bundle.dir().join(CODEBOOKS_FILE)).unwrap();
+    let rung = &bundle.manifest().rungs[1];
+    assert_eq!(
+        rung.codebooks,
+        CodebooksRef {
+            offset: 64 + 2 * 128,
+            stride: 128
+        }
+    );
+    let block = &codebooks[rung.codebooks.offset as usize..][..rung.codebooks.stride as usize];
+    assert_eq!(&codebooks[..12], b"ASTRACB1\x01\0\0\0");
+    assert_eq!(codebooks[12..64], [0; 52], "padding of the header");
+    assert_eq!(block[..6], [2, 0, 0, 0, 1, 0], "perm");
+    assert_eq!(block[6..10], [1, 0, 2, 0], "dims");
+    assert_eq!(block[10..64], [0; 54], "padding");
+    assert_eq!(block[64..68], 40.0f32.to_le_bytes(), "first word");
+    assert_eq!(block[112..], [0; 16], "padding");
+}
+
+#[test]
+fn what_is_not_there_is_refused_with_what_is() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
+    let dir = place.bundle();
+    let text = |error: BundleError| error.to_string().replace(dir.to_str().unwrap(), "DIR");
+    assert_eq!(
+        text(bundle.graph("local_00").unwrap_err()),
+        r#"DIR: no graph "local_00", expected one of ["embed", "head"]"#
+    );
+    assert_eq!(
+        text(bundle.graph("../embed").unwrap_err()),
+        r#"DIR: no graph "../embed", expected one of ["embed", "head"]"#
+    );
+    assert_eq!(
+        text(bundle.rung(320).unwrap_err()),
+        "DIR: no rung of 320 bits, expected one of [2, 4]"
+    );
+    assert_eq!(
+        text(bundle.basis("pca", 0).unwrap_err()),
+        r#"DIR: no basis "pca", expected one of ["attention", "plain"]"#
+    );
+    let no_block = "DIR: no block 2, expected one below 2";
+    assert_eq!(text(bundle.basis("plain", 2).unwrap_err()), no_block);
+    assert_eq!(text(bundle.exact(2).unwrap_err()), no_block);
+    assert_eq!(
+        text(bundle.codebook(bundle.rung(2).unwrap(), 2).unwrap_err()),
+        no_block
+    );
+}
+
+#[test]
+fn references_of_another_bundle_are_refused() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
+    let size = bundle.manifest().files[WEIGHTS_FILE].bytes;
+    let whole = TensorRef {
+        offset: 0,
+        shape: vec![size as usize / 4],
+    };
+    assert_eq!(bundle.tensor(&whole).unwrap().len() as u64, size / 4);
+
+    for offset in [1, 4, 63, u64::MAX] {
+        let tensor = TensorRef {
+            offset,
+            shape: vec![1],
+        };
+        let error = bundle.tensor(&tensor).unwrap_err();
+        assert!(
+            matches!(error, BundleError::TensorAlignment { offset: at, .. } if at == offset),
+            "{error}"
+        );
+    }
+    let last = u64::MAX - 63;
+    for (offset, shape) in [
+        (size, vec![1]),
+        (0, vec![size as usize / 4 + 1]),
+        (64, vec![size as usize / 4]),
+        (last, vec![1]),
+        (last, vec![16]),
+        (0, vec![usize::MAX]),
+        (0, vec![usize::MAX, usize::MAX]),
+    ] {
+        let error = bundle
+            .tensor(&TensorRef {
+                offset,
+                shape: shape.clone(),
+            })
+            .unwrap_err();
+        assert!(
+            matches!(&error, BundleError::TensorBounds { offset: at, shape: of, bytes, .. }
+                if *at == offset && *of == shape && *bytes == size),
+            "{error}"
+        );
+    }
+
+    let rung = bundle.rung(4).unwrap();
+    for (offset, stride) in [
+        (u64::MAX, 128),
+        (0, u64::MAX),
+        (u64::MAX, u64::MAX),
+        (64, 0),
+        (1, 128),
+    ] {
+        let foreign = Rung {
+            codebooks: CodebooksRef { offset, stride },
+            ..rung.clone()
+        };
+        let error = bundle.codebook(&foreign, 1).unwrap_err();
+        assert!(matches!(error, BundleError::Invalid { .. }), "{error}");
+    }
+    for (rank, groups, words) in [
+        (usize::MAX, 1, 1),
+        (1, usize::MAX, 1),
+        (1, 1, usize::MAX),
+        (usize::MAX, usize::MAX, usize::MAX),
+    ] {
+        let foreign = Rung {
+            rank,
+            groups,
+            words,
+            ..rung.clone()
+        };
+        assert!(bundle.codebook(&foreign, 0).is_err());
+    }
+}
+
+#[test]
+fn shapes_out_of_range_are_named() {
+    assert_eq!(SHAPE.validate(), Ok(()));
+    let edge = Shape {
+        hidden: 8192,
+        blocks: 255,
+        tokens: 65535,
+        class_tokens: 0,
+        ..SHAPE
+    };
+    assert_eq!(edge.validate(), Ok(()));
+    for (shape, field, expected) in [
+        (Shape { hidden: 0, ..SHAPE }, "shape.hidden", "1 to 8192"),
+        (
+            Shape {
+                hidden: 8193,
+                ..SHAPE
+            },
+            "shape.hidden",
+            "1 to 8192",
+        ),
+        (Shape { heads: 0, ..SHAPE }, "shape.heads", "1 to 8192"),
+        (
+            Shape {
+                heads: usize::MAX,
+                ..SHAPE
+            },
+            "shape.heads",
+            "1 to 8192",
+        ),
+        (
+            Shape {
+                kv_heads: 0,
+                ..SHAPE
+            },
+            "shape.kv_heads",
+            "1 to 2",
+        ),
+        (
+            Shape {
+                kv_heads: 3,
+                ..SHAPE
+            },
+            "shape.kv_heads",
+            "1 to 2",
+        ),
+        (
+            Shape {
+                heads: 3,
+                kv_heads: 2,
+                ..SHAPE
+            },
+            "shape.kv_heads",
+            "a divisor of the 3 heads",
+        ),
+        (
+            Shape {
+                head_dim: 0,
+                ..SHAPE
+            },
+            "shape.head_dim",
+            "1 to 4096",
+        ),
+        (
+            Shape {
+                head_dim: 4097,
+                ..SHAPE
+            },
+            "shape.head_dim",
+            "1 to 4096",
+        ),
+        (Shape { blocks: 0, ..SHAPE }, "shape.blocks", "1 to 255"),
+        (
+            Shape {
+                blocks: 256,
+                ..SHAPE
+            },
+            "shape.blocks",
+            "1 to 255",
+        ),
+        (Shape { tokens: 0, ..SHAPE }, "shape.tokens", "1 to 65535"),
+        (
+            Shape {
+                tokens: 65536,
+                ..SHAPE
+            },
+            "shape.tokens",
+            "1 to 65535",
+        ),
+        (
+            Shape {
+                class_tokens: 65536,
+                ..SHAPE
+            },
+            "shape.class_tokens",
+            "0 to 65535",
+        ),
+    ] {
+        let invalid = shape.validate().unwrap_err();
+        assert_eq!(
+            (invalid.field.as_str(), invalid.expected.as_str()),
+            (field, expected)
+        );
+    }
+}
