@@ -17,6 +17,8 @@
 //! system's: a bundle that somebody truncates **while it is mapped** raises `SIGBUS`. Bundles are replaced by renaming, never
 //! edited in place, and a process that follows the same rule is safe.
 
+#![deny(unsafe_code)]
+
 #[cfg(target_endian = "big")]
 compile_error!(
     "weights and codebooks are little-endian and used straight from the mapped file, without a copy; \
