@@ -23,18 +23,18 @@ pub struct Framer<'a, C> {
 }
 
 impl<'a, C: Code> Framer<'a, C> {
-    /// A framer of the header's whole token range, which may be longer than a frame; the header's part
-    /// is 0. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode).
+    /// A framer of the header's whole token range, which may be longer than a frame; its part does not
+    /// matter, each frame gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode).
     ///
     /// # Errors
     ///
     /// [`EmitError::Header`], [`EmitError::Mismatch`] and [`EmitError::Codes`].
     pub fn new(header: CodeHeader, layout: Layout, codes: &'a [C]) -> Result<Self, EmitError> {
+        let header = CodeHeader { part: 0, ..header };
         header.check()?;
-        // One token has every part and fits some frame, so what is left to compare is the rung.
+        // One token fits a frame of every layout, so what is left to compare is the rung.
         layout.codes_in_frame(&CodeHeader {
             tokens: 1,
-            part: 0,
             ..header
         })?;
         let expected = usize::from(header.tokens) * usize::from(layout.codes_per_token());
@@ -45,7 +45,7 @@ impl<'a, C: Code> Framer<'a, C> {
             });
         }
         Ok(Self {
-            header: CodeHeader { part: 0, ..header },
+            header,
             layout,
             codes,
             frames_left: layout.frames(header.tokens),

@@ -1,0 +1,242 @@
+//! WIRE.md is the golden file: its examples are encoded and decoded field by field, and what it says is
+//! rejected is rejected for the reason given.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic"
+)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use astra_wire::*;
+
+const WIRE_MD: &str = include_str!("../WIRE.md");
+
+/// An example: labelled bytes, a line each.
+type Example = Vec<(Vec<u8>, &'static str)>;
+
+fn hex(text: &str) -> Vec<u8> {
+    text.split(' ')
+        .map(|byte| {
+            assert_eq!(byte.len(), 2, "{text:?}");
+            u8::from_str_radix(byte, 16).unwrap()
+        })
+        .collect()
+}
+
+/// The fenced blocks whose first line is "# NAME".
+fn examples() -> BTreeMap<&'static str, Example> {
+    let mut examples = BTreeMap::new();
+    for block in WIRE_MD.split("```text\n# ").skip(1) {
+        let block = block.split("```").next().unwrap();
+        let (name, lines) = block.split_once('\n').unwrap();
+        let labelled = lines.lines().map(|line| {
+            let (bytes, label) = line.split_once("  ").unwrap_or((line, ""));
+            (hex(bytes), label.trim())
+        });
+        let earlier = examples.insert(name, labelled.collect());
+        assert_eq!(earlier, None, "two examples {name:?}");
+    }
+    examples
+}
+
+fn joined(example: &Example) -> Vec<u8> {
+    example
+        .iter()
+        .flat_map(|(bytes, _)| bytes.clone())
+        .collect()
+}
+
+/// Compares the front of `buffer` with the example, line by line, and the rest with what was there before.
+fn assert_bytes(name: &str, example: &Example, buffer: &[u8], length: usize) {
+    let mut at = 0;
+    for (expected, label) in example {
+        let found = &buffer[at..at + expected.len()];
+        assert_eq!(found, expected, "{name}: {label:?} at byte {at}");
+        at += expected.len();
+    }
+    assert_eq!(length, at, "{name}: length");
+    assert!(
+        buffer[at..].iter().all(|&byte| byte == 0xa5),
+        "{name}: written past the end"
+    );
+}
+
+#[test]
+fn code_frames_are_as_written() {
+    let examples = examples();
+    for sample in common::frames() {
+        let example = &examples[sample.name];
+        let mut buffer = [0xa5; MAX_FRAME];
+        let length = sample.emit(&mut buffer);
+        assert_bytes(sample.name, example, &buffer, length);
+
+        let bytes = joined(example);
+        let frame = parse(&bytes).unwrap();
+        assert_eq!(frame.header, sample.header, "{}", sample.name);
+        let codes: Vec<u32> = frame.codes(&sample.layout).unwrap().collect();
+        assert_eq!(codes, sample.codes, "{}", sample.name);
+        assert_eq!(Traffic::parse(&bytes), Ok(Traffic::Codes(frame)));
+    }
+}
+
+#[test]
+fn control_messages_are_as_written() {
+    let examples = examples();
+    for (name, message) in common::controls() {
+        let example = &examples[name];
+        let mut buffer = [0xa5; MAX_FRAME];
+        let length = message.emit(&mut buffer).unwrap();
+        assert_bytes(name, example, &buffer, length);
+        assert_eq!(message.encoded_len(), length);
+
+        let bytes = joined(example);
+        assert_eq!(Control::parse(&bytes).as_ref(), Ok(&message), "{name}");
+        match message {
+            Control::Probe(probe) => assert_eq!(Traffic::parse(&bytes), Ok(Traffic::Probe(probe))),
+            _ => assert_eq!(
+                Traffic::parse(&bytes),
+                Err(FrameError::Kind { found: bytes[1] }),
+                "{name}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn every_example_is_tested() {
+    let samples = common::all_bytes();
+    let names: Vec<&str> = samples.iter().map(|(name, _)| *name).collect();
+    for name in examples().keys() {
+        assert!(names.contains(name), "no sample for the example {name:?}");
+    }
+}
+
+#[test]
+fn every_kind_has_an_example_and_keeps_its_number() {
+    let mut kinds: Vec<u8> = common::controls()
+        .iter()
+        .map(|(_, message)| {
+            let mut buffer = [0; MAX_FRAME];
+            message.emit(&mut buffer).unwrap();
+            assert_eq!(buffer[1], pinned_kind(message));
+            buffer[1]
+        })
+        .collect();
+    kinds.dedup();
+    let all: Vec<u8> = (0..Control::KINDS).collect();
+    assert_eq!(kinds, all);
+}
+
+fn pinned_kind(message: &Control) -> u8 {
+    match message {
+        Control::Hello(_) => 0,
+        Control::Offer(_) => 1,
+        Control::Accept { .. } => 2,
+        Control::Refuse { .. } => 3,
+        Control::Plan { .. } => 4,
+        Control::Heard { .. } => 5,
+        Control::Probe(_) => 6,
+        Control::Start(_) => 7,
+        Control::Cancel { .. } => 8,
+        Control::Result(_) => 9,
+        Control::Ask(_) => 10,
+        Control::Answer(_) => 11,
+        Control::Failed { .. } => 12,
+        Control::Leave { .. } => 13,
+        other => panic!("a kind without a number: {other:?}"),
+    }
+}
+
+#[test]
+fn reasons_keep_their_numbers() {
+    let reasons = [
+        Reason::Busy,
+        Reason::OtherBundle,
+        Reason::OtherVersion,
+        Reason::OtherKey,
+        Reason::UnknownRung,
+        Reason::BadRange,
+        Reason::UnknownPlan,
+        Reason::Internal,
+    ];
+    assert_eq!(reasons.len(), Reason::COUNT);
+    for (number, reason) in (0_u8..).zip(reasons) {
+        let bytes = [1, 3, 0, number];
+        assert_eq!(
+            Control::parse(&bytes),
+            Ok(Control::Refuse { plan: 0, reason })
+        );
+    }
+    let next = [1, 3, 0, Reason::COUNT as u8];
+    assert!(Control::parse(&next).is_err());
+}
+
+#[test]
+fn encodings_keep_their_numbers() {
+    let encodings = [Encoding::Float32, Encoding::Scaled8];
+    assert_eq!(encodings.len(), Encoding::COUNT);
+    let mut bytes = vec![1, 9, 0, 0, 0];
+    bytes.extend([0; 11]); // stats
+    bytes.extend([0; 4]); // encoding, cls, features, scales
+    for (number, encoding) in (0_u8..).zip(encodings) {
+        bytes[16] = number;
+        match Control::parse(&bytes) {
+            Ok(Control::Result(result)) => assert_eq!(result.encoding, encoding),
+            other => panic!("{other:?}"),
+        }
+    }
+    bytes[16] = Encoding::COUNT as u8;
+    assert!(Control::parse(&bytes).is_err());
+}
+
+#[test]
+fn rejected_encodings_are_rejected_for_the_reason_given() {
+    let layout = Layout::new(1, 10).unwrap();
+    let table = WIRE_MD.split("## Rejected encodings").nth(1).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `"));
+    let mut count = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let bytes = hex(cells[1].trim_matches('`'));
+        let error = match cells[2] {
+            "code frame" => parse(&bytes)
+                .and_then(|frame| frame.codes(&layout))
+                .map(drop)
+                .unwrap_err(),
+            "control message" => Control::parse(&bytes).map(drop).unwrap_err(),
+            "hello of any version" => greeting(&bytes).map(drop).unwrap_err(),
+            other => panic!("read as {other:?}?"),
+        };
+        assert_eq!(error.to_string(), cells[3], "{row}");
+        count += 1;
+    }
+    assert!(count > 30, "{count} rows found");
+}
+
+#[test]
+fn varints_are_as_written() {
+    // The table of values, by way of a message with one u64 field and one byte.
+    for (value, bytes) in [
+        (0_u64, "00"),
+        (127, "7f"),
+        (128, "80 01"),
+        (300, "ac 02"),
+        (65_535, "ff ff 03"),
+    ] {
+        assert!(WIRE_MD.contains(&format!("{value} is `{bytes}`")));
+        let mut expected = vec![1, 2];
+        expected.extend(hex(bytes));
+        expected.push(0);
+        let mut buffer = [0xa5; 16];
+        let message = Control::Accept {
+            plan: value,
+            member: 0,
+        };
+        let length = message.emit(&mut buffer).unwrap();
+        assert_eq!(buffer[..length], expected);
+    }
+}
