@@ -12,8 +12,9 @@ use crate::{child, provision};
 pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
     let provisioned = provision::provision(stop)?;
     let mut command = cargo();
+    // At the root of the workspace this is all of it; with --workspace, cargo would overlook `-p`.
     command
-        .args(["test", "--workspace"])
+        .arg("test")
         .args(arguments)
         .envs(provisioned.variables());
     child::run(&mut command, stop)

@@ -39,7 +39,7 @@ pub(crate) enum Command {
 
     /// Provision, then run every test of the workspace
     Test {
-        /// Passed on to `cargo test --workspace`, as in `cargo xtask test -- -p astra-wire`
+        /// Passed on to `cargo test`, as in `cargo xtask test -- -p astra-wire`
         #[arg(last = true)]
         arguments: Vec<String>,
     },

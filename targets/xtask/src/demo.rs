@@ -3,12 +3,13 @@
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::binaries::{self, Binaries};
 use crate::cli::DemoArgs;
@@ -79,9 +80,10 @@ impl Demo<'_> {
         }
         self.wait_for_cluster(&cluster, &mut devices)?;
         let report = self.infer(&cluster);
+        self.stop.check()?;
         // A device that died explains a failed request better than the request does.
         devices.check()?;
-        report.with_context(|| format!("the devices' logs end:\n{}", devices.tails()))
+        report.map_err(|error| anyhow!("{error:#}; the devices' logs end:\n{}", devices.tails()))
     }
 
     fn wait_for_cluster(&self, cluster: &str, devices: &mut Devices) -> Result<()> {
@@ -89,6 +91,7 @@ impl Demo<'_> {
         let spinner = progress::spinner("waiting for the devices to find each other");
         let start = Instant::now();
         loop {
+            self.stop.check()?;
             devices.check()?;
             // Until the first device listens there is nobody to ask; that is not yet a failure.
             let found = edge::usable_devices(self.binaries, self.provisioned, cluster, self.stop);
@@ -148,17 +151,16 @@ fn picture_path(binary: &Path, photo: &Path) -> Result<PathBuf> {
 }
 
 fn print(report: &Report, json: bool) -> Result<()> {
+    let mut stdout = io::stdout().lock();
     if json {
-        println!("{}", serde_json::to_string(report)?);
+        writeln!(stdout, "{}", serde_json::to_string(report)?)?;
         return Ok(());
     }
-    println!("{report}");
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    println!(
-        "The {} devices share the {cores} cores of this machine, so the latency here is not that \
-         of a cluster of {0} machines.",
-        report.members.len()
-    );
+    writeln!(
+        stdout,
+        "{report}\nThe devices share this machine ({cores} cores): the latency is not that of as many machines."
+    )?;
     Ok(())
 }
 

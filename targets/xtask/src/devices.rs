@@ -64,11 +64,8 @@ impl Devices {
 
     /// The ends of all logs, for an error.
     pub(crate) fn tails(&self) -> String {
-        let mut text = String::new();
-        for device in &self.running {
-            text.push_str(&format!("{}:\n{}\n", device.name, device.tail()));
-        }
-        text
+        let tail = |device: &Device| format!("{}:\n{}", device.name, device.tail());
+        self.running.iter().map(tail).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -141,7 +138,7 @@ mod tests {
         );
         assert_eq!(
             devices.tails(),
-            "device-1:\n  (empty)\ndevice-2:\n  port taken\n"
+            "device-1:\n  (empty)\ndevice-2:\n  port taken"
         );
     }
 

@@ -57,10 +57,8 @@ impl Display for Report {
         }
         writeln!(
             f,
-            "latency    {:.1} ms on {} devices, {:.1} ms on one",
-            self.latency_ms,
-            self.members.len(),
-            self.one_device_latency_ms
+            "latency    {:.1} ms, on one device {:.1} ms",
+            self.latency_ms, self.one_device_latency_ms
         )?;
         writeln!(
             f,
@@ -162,7 +160,7 @@ device-1      0-85 (86)       30.12       0.50     8.00      123456           98
 device-10  86-255 (170)        3.00       0.25    18.00           1               2
 
 rung       320 bits per token per block
-latency    41.3 ms on 2 devices, 90.5 ms on one
+latency    41.3 ms, on one device 90.5 ms
 agreement  CLS cosine 0.9932, saliency map mean absolute error 0.0031
 picture    /p/coffee-saliency.png
 ";

@@ -24,11 +24,11 @@ impl std::error::Error for Interrupted {}
 impl Stop {
     /// Registers the flag for the signals that end a process.
     ///
-    /// The first signal lets guards end what they started; a second one ends this process at once.
+    /// More of them do not end this process at once: it is about to end what it started, which
+    /// takes seconds, and would otherwise leave devices running.
     pub(crate) fn on_signals() -> std::io::Result<Self> {
         let stop = Self::default();
         for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register_conditional_shutdown(signal, 130, stop.0.clone())?;
             signal_hook::flag::register(signal, stop.0.clone())?;
         }
         Ok(stop)
