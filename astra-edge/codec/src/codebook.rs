@@ -122,14 +122,15 @@ impl<'a> Codebook<'a> {
     /// The buffers do not hold the same whole number of tokens; `codes` is then untouched.
     pub fn encode(&self, y: &[f32], codes: &mut [u16]) -> Result<(), LengthError> {
         self.check_tokens(y.len(), codes.len())?;
-        kernel::encode(
-            self.dims,
-            self.words,
-            self.dim_major,
-            self.half_norms,
-            y,
-            codes,
-        );
+        let tables = kernel::Tables {
+            dims: self.dims,
+            words: self.words,
+            rank: self.rank,
+            dim_major: self.dim_major,
+            word_major: self.word_major,
+            half_norms: self.half_norms,
+        };
+        kernel::encode(tables, y, codes);
         Ok(())
     }
 

@@ -1,0 +1,117 @@
+//! One group of a codebook over all tokens.
+
+use super::lanes::{LANES, Lanes};
+use super::narrow::{self, TILES, TOKENS};
+use super::wide;
+
+/// The tables of one group: `d` axes, `K` codewords.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    pub(super) dim: usize,
+    /// `[K]`, half the squared length of each codeword.
+    pub(super) norms: &'a [f32],
+    /// `[d][K]`.
+    pub(super) rows: &'a [f32],
+    /// `[K][d]`.
+    pub(super) words: &'a [f32],
+}
+
+/// Where a group lies in a token of `y`, `[R]`, and of `codes`, `[G]`.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) rank: usize,
+    pub(super) axis: usize,
+    pub(super) groups: usize,
+    pub(super) group: usize,
+}
+
+impl Place {
+    /// The group's axes of each token.
+    #[inline(always)]
+    pub(super) fn axes(self, y: &[f32], dim: usize) -> impl Iterator<Item = &[f32]> {
+        let tokens = y.chunks_exact(self.rank);
+        tokens.filter_map(move |token| token.get(self.axis..self.axis + dim))
+    }
+
+    /// The group's code of each token.
+    #[inline(always)]
+    pub(super) fn codes(self, codes: &mut [u16]) -> impl Iterator<Item = &mut u16> {
+        codes.iter_mut().skip(self.group).step_by(self.groups)
+    }
+}
+
+#[inline(always)]
+pub(super) fn encode<L: Lanes>(
+    lanes: L,
+    group: Group<'_>,
+    place: Place,
+    y: &[f32],
+    codes: &mut [u16],
+) {
+    match group.dim {
+        1 => tiles::<L, 1>(lanes, group, place, y, codes),
+        2 => tiles::<L, 2>(lanes, group, place, y, codes),
+        3 => tiles::<L, 3>(lanes, group, place, y, codes),
+        4 => tiles::<L, 4>(lanes, group, place, y, codes),
+        5 => tiles::<L, 5>(lanes, group, place, y, codes),
+        6 => tiles::<L, 6>(lanes, group, place, y, codes),
+        7 => tiles::<L, 7>(lanes, group, place, y, codes),
+        8 => tiles::<L, 8>(lanes, group, place, y, codes),
+        _ => rest(lanes, group, place, y, codes),
+    }
+}
+
+/// Whole tiles of tokens, then the rest.
+#[inline(always)]
+fn tiles<L: Lanes, const D: usize>(
+    lanes: L,
+    group: Group<'_>,
+    place: Place,
+    y: &[f32],
+    codes: &mut [u16],
+) {
+    let mut tiles = y.chunks_exact(TOKENS * place.rank);
+    let mut places = codes.chunks_exact_mut(TOKENS * place.groups);
+    for (y, codes) in tiles.by_ref().zip(places.by_ref()) {
+        let mut turned = [[[0.0; LANES]; TILES]; D];
+        for (token, axes) in place.axes(y, D).enumerate() {
+            for (axis, &value) in turned.iter_mut().zip(axes) {
+                if let Some(lane) = axis.as_flattened_mut().get_mut(token) {
+                    *lane = value;
+                }
+            }
+        }
+        let found = narrow::nearest(lanes, group, &turned);
+        for (code, &found) in place.codes(codes).zip(found.as_flattened()) {
+            *code = found;
+        }
+    }
+    rest(
+        lanes,
+        group,
+        place,
+        tiles.remainder(),
+        places.into_remainder(),
+    );
+}
+
+/// Tokens by fours, then one by one.
+#[inline(always)]
+fn rest<L: Lanes>(lanes: L, group: Group<'_>, place: Place, y: &[f32], codes: &mut [u16]) {
+    let mut axes = place.axes(y, group.dim);
+    let mut codes = place.codes(codes);
+    let mut left = y.len() / place.rank;
+    while left >= 4 {
+        let four = [(); 4].map(|()| axes.next().unwrap_or_default());
+        let found = wide::nearest(lanes, group, four);
+        codes
+            .by_ref()
+            .zip(found)
+            .for_each(|(code, found)| *code = found);
+        left -= 4;
+    }
+    for (axes, code) in axes.zip(codes) {
+        let [found] = wide::nearest(lanes, group, [axes]);
+        *code = found;
+    }
+}

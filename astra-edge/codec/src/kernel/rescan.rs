@@ -1,0 +1,35 @@
+//! Which word of a block had the score that won.
+//!
+//! The searches note blocks, not words: that halves their bookkeeping. The scores of the block are
+//! computed again with the same operations in the same order, hence are the same to the bit.
+
+use super::group::Group;
+use super::lanes::{LANES, Lanes};
+
+/// Words in a block.
+pub(super) const BLOCK: usize = LANES;
+
+/// The first word of a block whose score is `lowest`.
+///
+/// None if there is none: `lowest` is the infinity that the search started from, because no score
+/// was a number below it.
+#[inline(always)]
+pub(super) fn word<L: Lanes>(
+    lanes: L,
+    group: Group<'_>,
+    y: impl Iterator<Item = f32>,
+    block: usize,
+    lowest: f32,
+) -> Option<u16> {
+    if lowest == f32::INFINITY {
+        return None;
+    }
+    let (norms, _) = group.norms.as_chunks::<BLOCK>();
+    let (rows, _) = group.rows.as_chunks::<BLOCK>();
+    let mut scores = lanes.load(norms.get(block)?);
+    for (row, y) in rows.iter().skip(block).step_by(norms.len()).zip(y) {
+        scores = lanes.sub_mul(scores, lanes.load(row), lanes.splat(y));
+    }
+    let equal = lanes.equal(scores, lowest);
+    (equal != 0).then(|| (block * BLOCK) as u16 + equal.trailing_zeros() as u16)
+}

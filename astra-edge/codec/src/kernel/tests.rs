@@ -1,0 +1,1 @@
+//! Every path against the scalar one.
