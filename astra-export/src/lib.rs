@@ -1,1 +1,18 @@
-//! Export.
+//! Turns a pretrained Transformer into an astra-edge bundle.
+//!
+//! What is here, lowest layer first:
+//!
+//! - [`graph`]: ONNX messages and a graph writer
+//! - [`position`]: position tables at another grid
+//! - [`family`]: what is known about a family of models, and the graphs it becomes
+//! - [`source`]: files of pretrained models, read into a family's weights
+//!
+//! # Panics
+//! No function of this crate panics on what is in a file, whatever it is.
+
+pub mod family;
+pub mod fit;
+pub mod graph;
+pub mod position;
+pub mod progress;
+pub mod source;

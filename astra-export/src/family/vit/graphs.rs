@@ -1,0 +1,234 @@
+//! The graphs of a bundle. Inputs, outputs and what lies between are those of DESIGN's list: embed, then for each block local
+//! and attend, then the head; and `whole`, which is all of it for one device alone.
+
+use astra_bundle::Task;
+
+use super::stored::{StoredBlock, StoredVit};
+use crate::graph::{Attribute, Dim, Element, GraphBuilder, StoredNorm, Value};
+
+/// A graph's name, without extension, and its bytes.
+pub type NamedGraph = (String, Vec<u8>);
+
+/// Name of a block's first graph.
+pub fn local_name(block: usize) -> String {
+    format!("local_{block:02}")
+}
+
+/// Name of a block's second graph.
+pub fn attend_name(block: usize) -> String {
+    format!("attend_{block:02}")
+}
+
+/// Every graph of the bundle.
+pub fn graphs(vit: &StoredVit) -> Vec<NamedGraph> {
+    let mut graphs = vec![
+        ("embed".to_owned(), embed(vit)),
+        ("whole".to_owned(), whole(vit)),
+    ];
+    if vit.task() != Task::Features {
+        graphs.push(("head".to_owned(), head(vit)));
+    }
+    let following = vit
+        .blocks
+        .iter()
+        .skip(1)
+        .map(|block| &block.norm1)
+        .map(Some);
+    let following = following.chain([None]);
+    for (number, (block, next)) in vit.blocks.iter().zip(following).enumerate() {
+        graphs.push((local_name(number), local(vit, block, number)));
+        graphs.push((attend_name(number), attend(vit, block, next, number)));
+    }
+    graphs
+}
+
+impl StoredVit {
+    /// What the head answers.
+    pub fn task(&self) -> Task {
+        self.head.task()
+    }
+
+    fn rows(&self, rows: &'static str) -> [Dim; 2] {
+        [Dim::Named(rows), Dim::Fixed(self.shape.hidden)]
+    }
+
+    fn fixed(&self, rows: usize) -> [Dim; 2] {
+        [Dim::Fixed(rows), Dim::Fixed(self.shape.hidden)]
+    }
+
+    fn kv_rows(&self, rows: &'static str) -> [Dim; 2] {
+        [Dim::Named(rows), Dim::Fixed(self.shape.kv_width())]
+    }
+
+    /// Bytes of pixels and the positions of their tokens to rows of x, the class token first.
+    fn add_tokens(&self, graph: &mut GraphBuilder, pixels: &Value, positions: &Value) -> Value {
+        let to_float = [("to", Attribute::Int(1))];
+        let values = graph.apply("Cast", &[pixels], &to_float);
+        let weight = graph.stored("projection.weight", &self.projection);
+        let tokens = graph.apply("Gemm", &[&values, &weight, positions], &[]);
+        let class = graph.stored("class_token", &self.class_token);
+        graph.concat(&[&class, &tokens], 0)
+    }
+
+    fn pixels(&self, graph: &mut GraphBuilder, rows: Dim) -> Value {
+        let bytes = Dim::Fixed(self.patch * self.patch * 3);
+        graph.input("pixels", Element::U8, &[rows, bytes])
+    }
+}
+
+fn embed(vit: &StoredVit) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("embed");
+    let pixels = vit.pixels(&mut graph, Dim::Named("t"));
+    let first = graph.input("first", Element::I64, &[Dim::Fixed(1)]);
+    let codec = CodecInputs::declare(&mut graph, vit);
+
+    let only_rows = [("start", Attribute::Int(0)), ("end", Attribute::Int(1))];
+    let count = graph.apply("Shape", &[&pixels], &only_rows);
+    let end = graph.apply("Add", &[&first, &count], &[]);
+    let axis = graph.ints(&[0]);
+    let table = graph.stored("positions", &vit.positions);
+    let positions = graph.apply("Slice", &[&table, &first, &end, &axis], &[]);
+
+    let x = vit.add_tokens(&mut graph, &pixels, &positions);
+    let x = graph.output(&x, "x", Element::F32, &vit.rows("m"));
+    if let Some(block) = vit.blocks.first() {
+        let n = graph.layer_norm("block_00.norm1", &x, &block.norm1);
+        let n = graph.output(&n, "n", Element::F32, &vit.rows("m"));
+        codec.project(&mut graph, vit, &n, "y");
+    }
+    graph.finish()
+}
+
+fn local(vit: &StoredVit, block: &StoredBlock, number: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&local_name(number));
+    let n = graph.input("n", Element::F32, &vit.rows("m"));
+    let query = graph.linear("query", &n, &block.query);
+    graph.output(&query, "q", Element::F32, &vit.rows("m"));
+    for (name, output, linear) in [("key", "k", &block.key), ("value", "v", &block.value)] {
+        let rows = graph.linear(name, &n, linear);
+        graph.output(&rows, output, Element::F32, &vit.kv_rows("m"));
+    }
+    graph.finish()
+}
+
+/// `next` is the norm of the following block; the last block has none, and ends in the norm of the features.
+fn attend(
+    vit: &StoredVit,
+    block: &StoredBlock,
+    next: Option<&StoredNorm>,
+    number: usize,
+) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&attend_name(number));
+    let x = graph.input("x", Element::F32, &vit.rows("m"));
+    let q = graph.input("q", Element::F32, &vit.rows("m"));
+    let k = graph.input("k", Element::F32, &vit.kv_rows("m"));
+    let v = graph.input("v", Element::F32, &vit.kv_rows("m"));
+    let (keys, values) = add_remote(&mut graph, vit, &k, &v);
+    let codec = next.map(|_| CodecInputs::declare(&mut graph, vit));
+
+    let mixed = graph.attention(vit.shape.heads, &q, &keys, &values);
+    let x = add_rest(&mut graph, block, &x, &mixed, "");
+    let x = graph.output(&x, "x_out", Element::F32, &vit.rows("m"));
+    let n = graph.layer_norm("next_norm", &x, next.unwrap_or(&vit.norm));
+    let n = graph.output(&n, "n_out", Element::F32, &vit.rows("m"));
+    if let Some(codec) = codec {
+        codec.project(&mut graph, vit, &n, "y_out");
+    }
+    graph.finish()
+}
+
+/// Own keys and values followed by those decoded from what other members sent.
+fn add_remote(graph: &mut GraphBuilder, vit: &StoredVit, k: &Value, v: &Value) -> (Value, Value) {
+    let (rank, width) = (Dim::Named("R"), vit.shape.kv_width());
+    let both = Dim::Fixed(2 * width);
+    let remote = graph.input("remote", Element::F32, &[Dim::Named("r"), rank]);
+    let dec_w = graph.input("dec_w", Element::F32, &[rank, both]);
+    let dec_b = graph.input("dec_b", Element::F32, &[both]);
+    let decoded = graph.apply("Gemm", &[&remote, &dec_w, &dec_b], &[]);
+    let [remote_k, remote_v] = graph.split_columns(&decoded, width);
+    (
+        graph.concat(&[k, &remote_k], 0),
+        graph.concat(&[v, &remote_v], 0),
+    )
+}
+
+/// From attention's result to the block's: output projection, residual, norm, MLP, residual. `prefix` goes before the names
+/// of the weights.
+fn add_rest(
+    graph: &mut GraphBuilder,
+    block: &StoredBlock,
+    x: &Value,
+    mixed: &Value,
+    prefix: &str,
+) -> Value {
+    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
+    let x = graph.apply("Add", &[x, &projected], &[]);
+    let n = graph.layer_norm(&format!("{prefix}norm2"), &x, &block.norm2);
+    let wide = graph.linear(&format!("{prefix}up"), &n, &block.up);
+    let wide = graph.apply("Gelu", &[&wide], &[]);
+    let narrow = graph.linear(&format!("{prefix}down"), &wide, &block.down);
+    graph.apply("Add", &[&x, &narrow], &[])
+}
+
+fn head(vit: &StoredVit) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("head");
+    let cls = graph.input("cls", Element::F32, &vit.fixed(1));
+    let patches = graph.input("patches", Element::F32, &vit.fixed(vit.shape.tokens));
+    vit.head.add(&mut graph, &cls, &patches, vit.side);
+    graph.finish()
+}
+
+fn whole(vit: &StoredVit) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("whole");
+    let pixels = vit.pixels(&mut graph, Dim::Fixed(vit.shape.tokens));
+    let positions = graph.stored("positions", &vit.positions);
+    let mut x = vit.add_tokens(&mut graph, &pixels, &positions);
+    for (number, block) in vit.blocks.iter().enumerate() {
+        let prefix = format!("block_{number:02}.");
+        let n = graph.layer_norm(&format!("{prefix}norm1"), &x, &block.norm1);
+        let q = graph.linear(&format!("{prefix}query"), &n, &block.query);
+        let k = graph.linear(&format!("{prefix}key"), &n, &block.key);
+        let v = graph.linear(&format!("{prefix}value"), &n, &block.value);
+        let mixed = graph.attention(vit.shape.heads, &q, &k, &v);
+        x = add_rest(&mut graph, block, &x, &mixed, &prefix);
+    }
+    let n = graph.layer_norm("norm", &x, &vit.norm);
+    let classes = vit.shape.class_tokens;
+    let cls = graph.rows_to(&n, classes);
+    let cls = graph.output(&cls, "cls", Element::F32, &vit.fixed(classes));
+    let patches = graph.rows_from(&n, classes);
+    let patches = graph.output(
+        &patches,
+        "patches",
+        Element::F32,
+        &vit.fixed(vit.shape.tokens),
+    );
+    vit.head.add(&mut graph, &cls, &patches, vit.side);
+    graph.finish()
+}
+
+/// The transform into the codec's space, which is an input because every rung has its own.
+struct CodecInputs {
+    weight: Value,
+    bias: Value,
+}
+
+impl CodecInputs {
+    /// Called R2, for `remote` of the same graph may be of another rank.
+    fn declare(graph: &mut GraphBuilder, vit: &StoredVit) -> Self {
+        let rank = Dim::Named("R2");
+        let hidden = Dim::Fixed(vit.shape.hidden);
+        Self {
+            weight: graph.input("enc_w", Element::F32, &[rank, hidden]),
+            bias: graph.input("enc_b", Element::F32, &[rank]),
+        }
+    }
+
+    /// Adds the output `name`: what is sent of the patches. Class tokens stay where they are.
+    fn project(&self, graph: &mut GraphBuilder, vit: &StoredVit, n: &Value, name: &str) {
+        let patches = graph.rows_from(n, vit.shape.class_tokens);
+        let y = graph.project(&patches, &self.weight, &self.bias);
+        let dims = [Dim::Named("t"), Dim::Named("R2")];
+        graph.output(&y, name, Element::F32, &dims);
+    }
+}

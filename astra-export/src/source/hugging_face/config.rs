@@ -1,0 +1,178 @@
+//! `config.json` and `preprocessor_config.json`, as far as they decide what is computed.
+
+use std::collections::BTreeMap;
+
+use astra_bundle::{Filter, Fit};
+use serde::Deserialize;
+
+use super::{ImageScale, Mismatch};
+
+/// Largest of any dimension; keeps products of dimensions from overflowing.
+const MAX_SIDE: usize = 1 << 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Architecture {
+    Dinov2,
+    Vit,
+}
+
+/// Optional fields have the defaults of the `transformers` library where they are left out.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Config {
+    pub(super) model_type: Architecture,
+    pub(super) hidden_size: usize,
+    pub(super) num_hidden_layers: usize,
+    pub(super) num_attention_heads: usize,
+    pub(super) patch_size: usize,
+    /// ViT's way to give the width of the MLP.
+    intermediate_size: Option<usize>,
+    /// DINOv2's way.
+    mlp_ratio: Option<f64>,
+    hidden_act: Option<String>,
+    layer_norm_eps: Option<f32>,
+    num_channels: Option<usize>,
+    qkv_bias: Option<bool>,
+    use_swiglu_ffn: Option<bool>,
+    id2label: Option<BTreeMap<String, String>>,
+}
+
+impl Config {
+    /// Refuses what would be computed otherwise.
+    pub(super) fn check(&self) -> Result<(), Mismatch> {
+        if self.use_swiglu_ffn == Some(true) {
+            return Err(Mismatch::new(
+                "use_swiglu_ffn",
+                true,
+                "false: SwiGLU is not supported",
+            ));
+        }
+        match self.hidden_act.as_deref() {
+            None | Some("gelu") => {}
+            Some(other) => {
+                return Err(Mismatch::new(
+                    "hidden_act",
+                    format!("{other:?}"),
+                    "\"gelu\"",
+                ));
+            }
+        }
+        if let Some(other @ (..=2 | 4..)) = self.num_channels {
+            return Err(Mismatch::new("num_channels", other, 3));
+        }
+        let sides = [
+            ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("patch_size", self.patch_size),
+            ("the width of the MLP", self.mlp_width()),
+        ];
+        for (name, side) in sides {
+            if !(1..=MAX_SIDE).contains(&side) {
+                return Err(Mismatch::new(name, side, format!("1 to {MAX_SIDE}")));
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let expected = format!("a divisor of the {} channels", self.hidden_size);
+            let heads = self.num_attention_heads;
+            return Err(Mismatch::new("num_attention_heads", heads, expected));
+        }
+        Ok(())
+    }
+
+    pub(super) fn mlp_width(&self) -> usize {
+        match self.model_type {
+            Architecture::Vit => self.intermediate_size.unwrap_or(3072),
+            // Truncated, as Python's int() does.
+            Architecture::Dinov2 => {
+                (self.hidden_size as f64 * self.mlp_ratio.unwrap_or(4.0)) as usize
+            }
+        }
+    }
+
+    pub(super) fn epsilon(&self) -> f32 {
+        self.layer_norm_eps.unwrap_or(match self.model_type {
+            Architecture::Vit => 1e-12,
+            Architecture::Dinov2 => 1e-6,
+        })
+    }
+
+    pub(super) fn qkv_bias(&self) -> bool {
+        self.qkv_bias.unwrap_or(true)
+    }
+
+    /// Names of the classes in order, if every one has a name.
+    pub(super) fn labels(&self, classes: usize) -> Option<Vec<String>> {
+        let names = self.id2label.as_ref()?;
+        (0..classes)
+            .map(|class| names.get(&class.to_string()).cloned())
+            .collect()
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Preprocessor {
+    image_mean: Option<[f32; 3]>,
+    image_std: Option<[f32; 3]>,
+    do_normalize: Option<bool>,
+    rescale_factor: Option<f64>,
+    size: Option<Size>,
+    /// A constant of Pillow.
+    resample: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Size {
+    Shortest {
+        #[serde(rename = "shortest_edge")]
+        _edge: f64,
+    },
+    Other(serde::de::IgnoredAny),
+}
+
+impl Preprocessor {
+    pub(super) fn scale(&self) -> Result<ImageScale, Mismatch> {
+        let plain = ImageScale {
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        };
+        let factor = self.rescale_factor.unwrap_or(1.0 / 255.0);
+        if (factor * 255.0 - 1.0).abs() > 1e-3 {
+            return Err(Mismatch::new("rescale_factor", factor, "1 / 255"));
+        }
+        if self.do_normalize == Some(false) {
+            return Ok(plain);
+        }
+        let scale = ImageScale {
+            mean: self.image_mean.unwrap_or(ImageScale::IMAGENET.mean),
+            std: self.image_std.unwrap_or(ImageScale::IMAGENET.std),
+        };
+        if scale.std.iter().all(|std| std.is_normal()) {
+            return Ok(scale);
+        }
+        Err(Mismatch::new(
+            "image_std",
+            format!("{:?}", scale.std),
+            "no zeros",
+        ))
+    }
+
+    /// Models trained on the middle of a photograph see all of it, undistorted, when it is padded; those trained on stretched
+    /// ones get them stretched.
+    pub(super) fn fit(&self) -> Fit {
+        match self.size {
+            Some(Size::Shortest { .. }) => Fit::Pad,
+            Some(Size::Other(_)) | None => Fit::Stretch,
+        }
+    }
+
+    pub(super) fn filter(&self) -> Filter {
+        match self.resample {
+            Some(0) => Filter::Nearest,
+            Some(1) => Filter::Lanczos3,
+            Some(3) => Filter::CatmullRom,
+            Some(_) | None => Filter::Triangle,
+        }
+    }
+}
