@@ -66,7 +66,10 @@ fn score<L: Lanes, const D: usize>(
     axes: &[[L::Floats; TILES]; D],
     mut best: [L::Floats; TILES],
 ) -> [L::Floats; TILES] {
-    let mut sums = norms.map(|norm| [lanes.splat(norm); TILES]);
+    let mut sums = [best; ABREAST];
+    for (sums, &norm) in sums.iter_mut().zip(norms) {
+        *sums = [lanes.splat(norm); TILES];
+    }
     for axis in 0..D {
         for word in 0..ABREAST {
             let c = lanes.splat(words[word][axis]);

@@ -31,5 +31,6 @@ pub(super) fn word<L: Lanes>(
         scores = lanes.sub_mul(scores, lanes.load(row), lanes.splat(y));
     }
     let equal = lanes.equal(scores, lowest);
-    (equal != 0).then(|| (block * BLOCK) as u16 + equal.trailing_zeros() as u16)
+    let word = block * BLOCK + equal.trailing_zeros() as usize;
+    if equal == 0 { None } else { Some(word as u16) }
 }

@@ -20,13 +20,15 @@ pub(super) fn nearest<L: Lanes, const T: usize>(
     group: Group<'_>,
     y: [&[f32]; T],
 ) -> [u16; T] {
+    let mut codes = [0; T];
+    if y.iter().any(|y| y.len() != group.dim) {
+        return codes;
+    }
     let mut best = [lanes.splat(f32::INFINITY); T];
     let mut at = [lanes.splat_index(0); T];
-    let (norms, _) = group.norms.as_chunks::<CHUNK>();
-    let (rows, _) = group.rows.as_chunks::<CHUNK>();
-    for (chunk, chunk_norms) in norms.iter().enumerate() {
-        let column = rows.iter().skip(chunk).step_by(norms.len());
-        let scores = scores(lanes, chunk_norms, column, y);
+    let (norms, _) = group.norms.as_chunks::<LANES>();
+    for (chunk, norms) in norms.as_chunks().0.iter().enumerate() {
+        let scores = scores(lanes, group, chunk, norms, y);
         let chunk = lanes.splat_index(chunk as u32);
         for ((best, at), scores) in best.iter_mut().zip(&mut at).zip(scores) {
             let before = *best;
@@ -36,31 +38,45 @@ pub(super) fn nearest<L: Lanes, const T: usize>(
             *at = lanes.note(*best, before, chunk, *at);
         }
     }
-    let mut codes = [0; T];
     for ((code, y), (best, at)) in codes.iter_mut().zip(y).zip(best.into_iter().zip(at)) {
         let (lowest, chunk) = lanes.lowest(best, at);
         let first = chunk as usize * VECTORS;
-        let word = |block| rescan::word(lanes, group, y.iter().copied(), block, lowest);
-        *code = (first..first + VECTORS).find_map(word).unwrap_or(0);
+        for block in first..first + VECTORS {
+            if let Some(word) = rescan::word(lanes, group, y.iter().copied(), block, lowest) {
+                *code = word;
+                break;
+            }
+        }
     }
     codes
 }
 
-/// Scores of a chunk of codewords for every token; `column` is `[d][CHUNK]`.
+/// Scores of a chunk of codewords for every token.
 #[inline(always)]
-fn scores<'a, L: Lanes, const T: usize>(
+#[expect(
+    clippy::indexing_slicing,
+    reason = "tokens and vectors run to their arrays' constant lengths, axes to the length every y has"
+)]
+fn scores<L: Lanes, const T: usize>(
     lanes: L,
-    norms: &[f32; CHUNK],
-    column: impl Iterator<Item = &'a [f32; CHUNK]>,
+    group: Group<'_>,
+    chunk: usize,
+    norms: &[[f32; LANES]; VECTORS],
     y: [&[f32]; T],
 ) -> [[L::Floats; VECTORS]; T] {
+    let (rows, _) = group.rows.as_chunks::<LANES>();
+    let (rows, _) = rows.as_chunks::<VECTORS>();
+    let stride = group.norms.len() / CHUNK;
     let mut sums = [load(lanes, norms); T];
-    for (axis, row) in column.enumerate() {
+    for axis in 0..group.dim {
+        let Some(row) = rows.get(chunk + axis * stride) else {
+            break;
+        };
         let words = load(lanes, row);
-        for (sums, y) in sums.iter_mut().zip(y) {
-            let y = lanes.splat(y.get(axis).copied().unwrap_or_default());
-            for (sum, word) in sums.iter_mut().zip(words) {
-                *sum = lanes.sub_mul(*sum, word, y);
+        for token in 0..T {
+            let y = lanes.splat(y[token][axis]);
+            for vector in 0..VECTORS {
+                sums[token][vector] = lanes.sub_mul(sums[token][vector], words[vector], y);
             }
         }
     }
@@ -68,10 +84,6 @@ fn scores<'a, L: Lanes, const T: usize>(
 }
 
 #[inline(always)]
-fn load<L: Lanes>(lanes: L, from: &[f32; CHUNK]) -> [L::Floats; VECTORS] {
-    let (low, high) = from.split_at(LANES);
-    [low, high].map(|half| {
-        half.first_chunk()
-            .map_or(lanes.splat(0.0), |half| lanes.load(half))
-    })
+fn load<L: Lanes>(lanes: L, [low, high]: &[[f32; LANES]; VECTORS]) -> [L::Floats; VECTORS] {
+    [lanes.load(low), lanes.load(high)]
 }
