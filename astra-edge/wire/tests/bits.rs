@@ -69,9 +69,10 @@ proptest! {
         let mut iterator = unpack(&bytes, bits, codes.len()).unwrap();
         prop_assert_eq!(iterator.len(), codes.len());
 
-        // By `next` for a while, and by `fold` from wherever that ends.
         let mut found: Vec<u32> = iterator.by_ref().take(taken).collect();
-        iterator.for_each(|code| found.push(code));
+        prop_assert_eq!(iterator.len(), codes.len().saturating_sub(taken));
+        found.extend(&mut iterator);
+        prop_assert_eq!(iterator.next(), None);
         prop_assert_eq!(&found, &codes);
 
         let mut slots = vec![u32::MAX; codes.len()];
