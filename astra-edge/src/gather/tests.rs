@@ -1,3 +1,7 @@
+use std::time::{Duration, Instant};
+
+use astra_codec::Codebook;
+
 use super::*;
 use astra_wire::{Flags, Framer, MAX_FRAME};
 
