@@ -177,12 +177,12 @@ impl<'a> Codebook<'a> {
                 expected: self.groups(),
             })?;
             let word = code as usize & (self.words - 1);
-            let (words, after) = table.split_at(dim * self.words);
-            let (place, after_place) = core::mem::take(&mut rest).split_at_mut(dim);
-            if let Some(word) = words.chunks_exact(dim).nth(word) {
-                place.copy_from_slice(word);
+            let (words, other_words) = table.split_at(dim * self.words);
+            let (place, other_places) = rest.split_at_mut(dim);
+            if let Some(word) = words.get(word * dim..(word + 1) * dim) {
+                copy(word, place);
             }
-            (table, rest) = (after, after_place);
+            (table, rest) = (other_words, other_places);
         }
         Ok(())
     }
@@ -205,5 +205,17 @@ impl<'a> Codebook<'a> {
         } else {
             Err(LengthError::Tokens { y, codes })
         }
+    }
+}
+
+/// Copies a codeword to its place, both of one length.
+///
+/// The common lengths are spelled out because a call to `memcpy` costs more than they do.
+#[inline(always)]
+fn copy(word: &[f32], place: &mut [f32]) {
+    match (word, place) {
+        (&[a, b, c, d], [w, x, y, z]) => [*w, *x, *y, *z] = [a, b, c, d],
+        (&[a, b, c, d, e], [v, w, x, y, z]) => [*v, *w, *x, *y, *z] = [a, b, c, d, e],
+        (word, place) => place.copy_from_slice(word),
     }
 }

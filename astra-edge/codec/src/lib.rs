@@ -1,4 +1,64 @@
-//! Grouped vector quantization over borrowed codebooks.
+//! Grouped vector quantization over borrowed codebooks, without `std` and without allocation.
+//!
+//! A device sends other devices no activations but codes. Each token of a block is `y`, a vector
+//! of `R` axes that the export made so that squared distance in it is the harm done to the answer;
+//! the axes fall into `G` groups, each with its own codebook of `K` words, and the token's code in
+//! a group is the index of the nearest word (grouped vector quantization as in ASTRA, arXiv
+//! 2505.19342; the choice of axes is this project's own). `G log2 K` bits a token replace `32 R`.
+//!
+//! ```text
+//! Codebook     borrowed tables of one block at one rung; encode, decode, decode_token
+//! word_major,  tables derived from the codewords when a codebook is loaded
+//! half_norms
+//! kernel/      the search, one file a path (private)
+//! ```
+//!
+//! # Shapes
+//! All arrays are row-major `f32`; groups lie one after another.
+//!
+//! | | shape | |
+//! |---|---|---|
+//! | `y` | `[tokens][R]` | `R`, the rank, is the sum of the groups' sizes `d_g` |
+//! | codes | `[tokens][G]` | `u16`, each below `K` |
+//! | `dim_major` | `[d_g][K]` per group | the codewords, `R K` numbers |
+//! | `word_major` | `[K][d_g]` per group | the same numbers turned |
+//! | `half_norms` | `[G][K]` | half the squared length of each codeword |
+//!
+//! # Arithmetic
+//! The nearest word to `y` is the one of lowest score `|c|^2 / 2 - <y, c>`, which is half the
+//! squared distance less half the squared length of `y`. A score starts from the half norm and
+//! loses one product after another in the order of the axes. With AVX2 and FMA, used where the
+//! processor has them, each step is rounded once; elsewhere the product and the difference are
+//! rounded, each for itself. Two devices may therefore choose differently between words whose
+//! distances differ by no more than rounding; the receiver decodes either.
+//!
+//! Of equal scores the word of lowest index wins. A score that is not a number never wins: a token
+//! with a NaN in a group gets code 0 there, and infinities some code in range.
+//!
+//! # Panics
+//! Nothing here panics, whatever the buffers hold. Buffers of the wrong length are errors, found
+//! before anything is written.
+//!
+//! # Example
+//! ```
+//! use astra_codec::{Codebook, half_norms, word_major};
+//!
+//! // One group of two axes, two words: (0, 0) and (3, 4).
+//! let (dims, words, codewords) = ([2], 2, [0.0, 3.0, 0.0, 4.0]);
+//! let (mut turned, mut norms) = ([0.0; 4], [0.0; 2]);
+//! word_major(&dims, words, &codewords, &mut turned)?;
+//! half_norms(&dims, words, &codewords, &mut norms)?;
+//! let codebook = Codebook::new(&dims, words, &codewords, &turned, &norms)?;
+//!
+//! let mut codes = [0; 2];
+//! codebook.encode(&[1.0, 1.0, 2.0, 3.0], &mut codes)?;
+//! assert_eq!(codes, [0, 1]);
+//!
+//! let mut y = [0.0; 4];
+//! codebook.decode(&codes, &mut y)?;
+//! assert_eq!(y, [0.0, 0.0, 3.0, 4.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 
 mod codebook;

@@ -48,7 +48,7 @@ pub(super) fn encode<L: Lanes>(
     y: &[f32],
     codes: &mut [u16],
 ) {
-    match group.dim {
+    let done = match group.dim {
         1 => tiles::<L, 1>(lanes, group, place, y, codes),
         2 => tiles::<L, 2>(lanes, group, place, y, codes),
         3 => tiles::<L, 3>(lanes, group, place, y, codes),
@@ -57,11 +57,12 @@ pub(super) fn encode<L: Lanes>(
         6 => tiles::<L, 6>(lanes, group, place, y, codes),
         7 => tiles::<L, 7>(lanes, group, place, y, codes),
         8 => tiles::<L, 8>(lanes, group, place, y, codes),
-        _ => rest(lanes, group, place, y, codes),
-    }
+        _ => 0,
+    };
+    rest(lanes, group, place, y, codes, done);
 }
 
-/// Whole tiles of tokens, then the rest.
+/// Tokens in whole tiles; returns how many.
 #[inline(always)]
 fn tiles<L: Lanes, const D: usize>(
     lanes: L,
@@ -69,10 +70,10 @@ fn tiles<L: Lanes, const D: usize>(
     place: Place,
     y: &[f32],
     codes: &mut [u16],
-) {
-    let mut tiles = y.chunks_exact(TOKENS * place.rank);
-    let mut places = codes.chunks_exact_mut(TOKENS * place.groups);
-    for (y, codes) in tiles.by_ref().zip(places.by_ref()) {
+) -> usize {
+    let tiles = y.chunks_exact(TOKENS * place.rank);
+    let done = tiles.len() * TOKENS;
+    for (y, codes) in tiles.zip(codes.chunks_exact_mut(TOKENS * place.groups)) {
         let mut turned = [[[0.0; LANES]; TILES]; D];
         for (token, axes) in place.axes(y, D).enumerate() {
             for (axis, &value) in turned.iter_mut().zip(axes) {
@@ -86,28 +87,29 @@ fn tiles<L: Lanes, const D: usize>(
             *code = found;
         }
     }
-    rest(
-        lanes,
-        group,
-        place,
-        tiles.remainder(),
-        places.into_remainder(),
-    );
+    done
 }
 
-/// Tokens by fours, then one by one.
+/// Tokens from the one numbered `done`, by fours, then one by one.
 #[inline(always)]
-fn rest<L: Lanes>(lanes: L, group: Group<'_>, place: Place, y: &[f32], codes: &mut [u16]) {
-    let mut axes = place.axes(y, group.dim);
-    let mut codes = place.codes(codes);
-    let mut left = y.len() / place.rank;
+fn rest<L: Lanes>(
+    lanes: L,
+    group: Group<'_>,
+    place: Place,
+    y: &[f32],
+    codes: &mut [u16],
+    done: usize,
+) {
+    let mut axes = place.axes(y, group.dim).skip(done);
+    let mut codes = place.codes(codes).skip(done);
+    let mut left = y.len() / place.rank - done;
     while left >= 4 {
         let four = [(); 4].map(|()| axes.next().unwrap_or_default());
-        let found = wide::nearest(lanes, group, four);
-        codes
-            .by_ref()
-            .zip(found)
-            .for_each(|(code, found)| *code = found);
+        for found in wide::nearest(lanes, group, four) {
+            if let Some(code) = codes.next() {
+                *code = found;
+            }
+        }
         left -= 4;
     }
     for (axes, code) in axes.zip(codes) {
