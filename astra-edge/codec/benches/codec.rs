@@ -5,6 +5,8 @@
 //! matrix products. It leaves out attention, norms and the projection of remote tokens, so it is
 //! less than what a device computes in a block.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+
 use std::hint::black_box;
 
 use astra_codec::{Codebook, half_norms, word_major};

@@ -1,5 +1,7 @@
 //! Numbers small enough to check by hand, and the exact errors.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use astra_codec::{Codebook, CodebookError, LengthError, half_norms, word_major};
 
 /// Two groups of four words: one axis at 0, 1, 2, 3, and two axes at the corners of a square.

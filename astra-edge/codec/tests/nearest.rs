@@ -1,5 +1,11 @@
 //! Encode against a slow model in double precision, on shapes of every kind.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
 use astra_codec::{Codebook, half_norms, word_major};
 use proptest::prelude::*;
 
