@@ -1,1 +1,19 @@
 //! What surrounds the model for each kind of input.
+//!
+//! - [`grid`]: where a token's patch lies in the square input, and pixels from one order to the other
+//! - [`image`]: a photograph in a file to the pixels of every token
+//! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
+//! - [`features`]: features of one member's tokens, compressed for the way back
+//! - [`picture`]: a map drawn over the photograph it belongs to
+//!
+//! Nothing here panics on bytes from files or the network; each module has its own typed error.
+
+pub mod features;
+pub mod grid;
+mod heat;
+pub mod image;
+pub mod picture;
+pub mod strip;
+
+#[cfg(test)]
+mod samples;

@@ -1,0 +1,204 @@
+//! Features of one member's tokens, compressed for the way back.
+//!
+//! At 8 bits a channel a token takes D + 8 bytes: the smallest value and the step (float32, little-endian), then one code a
+//! channel; `value = smallest + code * step`. A range from the smallest to the largest value is finer than one that is
+//! symmetric about zero, at 4 bytes more a token: by 0.5 to 0.9 dB on the features of DINOv2 ViT-S/14 (43 dB), by 4 dB where
+//! one channel lies 10 deviations out.
+//!
+//! In exact mode a token takes 4 D bytes: float32, little-endian, bit for bit.
+
+/// Bytes of a token's smallest value and step.
+const HEADER: usize = 8;
+/// Largest code.
+const LEVELS: f64 = 255.0;
+
+/// Features cannot be compressed or read.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum FeatureError {
+    /// Not a whole number of tokens.
+    #[error("{found} values are no whole number of tokens of {width}")]
+    Width {
+        /// Values there are.
+        found: usize,
+        /// Values of a token, D.
+        width: usize,
+    },
+    /// Bytes of another number of tokens.
+    #[error("{found} bytes of features, expected {expected} for {tokens} tokens of {width}")]
+    Length {
+        /// Bytes there are.
+        found: usize,
+        /// Bytes there should be.
+        expected: usize,
+        /// Tokens expected.
+        tokens: usize,
+        /// Values of a token, D.
+        width: usize,
+    },
+    /// A model that answers this has failed; a number in its place would look like an answer.
+    #[error("channel {channel} of token {token} is {value}: expected a finite number")]
+    NotFinite {
+        /// The token, counted from the first given.
+        token: usize,
+        /// The channel.
+        channel: usize,
+        /// What it is.
+        value: f32,
+    },
+    /// A token's header that [`quantize`] never writes.
+    #[error(
+        "token {token} starts at {smallest} in steps of {step}: expected finite numbers and no negative step"
+    )]
+    Header {
+        /// The token, counted from the first given.
+        token: usize,
+        /// Smallest value found.
+        smallest: f32,
+        /// Step found.
+        step: f32,
+    },
+}
+
+/// Bytes of `tokens` tokens at 8 bits a channel, or `None` if there is no such number.
+pub fn quantized_bytes(tokens: usize, width: usize) -> Option<usize> {
+    width.checked_add(HEADER)?.checked_mul(tokens)
+}
+
+/// Compresses features `[t, width]` to 8 bits a channel, appended to `out`; nothing is appended on error.
+///
+/// With `step` = (largest - smallest) / 255 of a token, rounded up, each of its values comes back within `step / 2` and half
+/// a unit in the last place of float32.
+pub fn quantize(features: &[f32], width: usize, out: &mut Vec<u8>) -> Result<(), FeatureError> {
+    let tokens = count(features.len(), width)?;
+    for (token, values) in features.chunks_exact(width).enumerate() {
+        check_finite(token, values)?;
+    }
+    out.reserve(quantized_bytes(tokens, width).unwrap_or(0));
+    for values in features.chunks_exact(width) {
+        let (smallest, step) = line(values);
+        out.extend(smallest.to_le_bytes());
+        out.extend(step.to_le_bytes());
+        // In float64 the largest difference of two float32 does not overflow, and no rounding reaches half a step.
+        let origin = f64::from(smallest);
+        let per_step = if step > 0.0 {
+            1.0 / f64::from(step)
+        } else {
+            0.0
+        };
+        // `as` saturates.
+        out.extend(
+            values
+                .iter()
+                .map(|value| ((f64::from(*value) - origin) * per_step).round() as u8),
+        );
+    }
+    Ok(())
+}
+
+/// Features `[t, width]` from what [`quantize`] made; `out` says how many. `out` is undefined on error.
+pub fn dequantize(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), FeatureError> {
+    let tokens = count(out.len(), width)?;
+    check_length(bytes, quantized_bytes(tokens, width), tokens, width)?;
+    let parts = bytes.chunks_exact(HEADER.saturating_add(width));
+    for (token, (part, values)) in parts.zip(out.chunks_exact_mut(width)).enumerate() {
+        let (smallest, step, codes) = split(part);
+        if !smallest.is_finite() || !step.is_finite() || step.is_sign_negative() {
+            return Err(FeatureError::Header {
+                token,
+                smallest,
+                step,
+            });
+        }
+        for (value, code) in values.iter_mut().zip(codes) {
+            let exact = f64::from(smallest) + f64::from(*code) * f64::from(step);
+            *value = exact.min(f64::from(f32::MAX)) as f32;
+        }
+    }
+    Ok(())
+}
+
+/// Features as float32, little-endian, appended to `out`. Every bit comes back, those of NaN too.
+pub fn write_exact(features: &[f32], out: &mut Vec<u8>) {
+    out.reserve(features.len().saturating_mul(4));
+    out.extend(features.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+/// Features `[t, width]` from what [`write_exact`] made; `out` says how many. `out` is undefined on error.
+pub fn read_exact(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), FeatureError> {
+    let tokens = count(out.len(), width)?;
+    check_length(bytes, out.len().checked_mul(4), tokens, width)?;
+    for (value, part) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *value = f32::from_le_bytes(*part);
+    }
+    Ok(())
+}
+
+/// Smallest value, step and codes of a token.
+fn split(part: &[u8]) -> (f32, f32, &[u8]) {
+    let (header, codes) = part.split_at_checked(HEADER).unwrap_or_default();
+    match header.as_chunks().0 {
+        [smallest, step] => (
+            f32::from_le_bytes(*smallest),
+            f32::from_le_bytes(*step),
+            codes,
+        ),
+        _ => (0.0, 0.0, codes),
+    }
+}
+
+/// Number of tokens of `width` that make up `values` values.
+fn count(values: usize, width: usize) -> Result<usize, FeatureError> {
+    match (values.checked_div(width), values.checked_rem(width)) {
+        (Some(tokens), Some(0)) => Ok(tokens),
+        _ => Err(FeatureError::Width {
+            found: values,
+            width,
+        }),
+    }
+}
+
+fn check_length(
+    bytes: &[u8],
+    expected: Option<usize>,
+    tokens: usize,
+    width: usize,
+) -> Result<(), FeatureError> {
+    if Some(bytes.len()) == expected {
+        return Ok(());
+    }
+    Err(FeatureError::Length {
+        found: bytes.len(),
+        expected: expected.unwrap_or(usize::MAX),
+        tokens,
+        width,
+    })
+}
+
+fn check_finite(token: usize, values: &[f32]) -> Result<(), FeatureError> {
+    match values.iter().position(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(channel) => Err(FeatureError::NotFinite {
+            token,
+            channel,
+            value: values.get(channel).copied().unwrap_or(f32::NAN),
+        }),
+    }
+}
+
+/// Smallest of finite values, and the step from code to code. The step is rounded up, so that the largest value is not out of
+/// reach of the last code.
+fn line(values: &[f32]) -> (f32, f32) {
+    let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let range = f64::from(largest) - f64::from(smallest);
+    let step = (range / LEVELS) as f32;
+    if f64::from(step) * LEVELS < range {
+        (smallest, step.next_up())
+    } else {
+        (smallest, step)
+    }
+}
+
+#[cfg(test)]
+#[path = "features_tests.rs"]
+mod tests;

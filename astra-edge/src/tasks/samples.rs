@@ -1,0 +1,33 @@
+//! Inputs for the tests of this folder.
+
+use astra_bundle::{Filter, Fit, ImageInput};
+use image::{Rgb, RgbImage};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+pub(crate) fn spec(size: usize, patch: usize) -> ImageInput {
+    ImageInput {
+        size,
+        patch,
+        fit: Fit::Pad,
+        filter: Filter::Triangle,
+        map_size: None,
+    }
+}
+
+/// Every byte random: what compresses worst.
+pub(crate) fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
+    let mut rng = StdRng::seed_from_u64(seed);
+    RgbImage::from_fn(width, height, |_, _| Rgb(rng.random()))
+}
+
+/// Smooth waves of colour with an edge through them and a little sensor noise: as kind to a codec as a photograph is.
+pub(crate) fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
+    let mut rng = StdRng::seed_from_u64(seed);
+    RgbImage::from_fn(width, height, |x, y| {
+        let (u, v) = (x as f32 / width as f32, y as f32 / height as f32);
+        let edge = if u + 0.5 * v > 0.8 { 40.0 } else { 0.0 };
+        let grain: f32 = rng.random_range(-2.0..2.0);
+        let wave = |phase: f32| 120.0 + 60.0 * (7.0 * u + 5.0 * v + phase).sin() + edge + grain;
+        Rgb([wave(0.0) as u8, wave(1.0) as u8, wave(2.5) as u8])
+    })
+}
