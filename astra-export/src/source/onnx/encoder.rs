@@ -195,12 +195,23 @@ impl Layer<'_, '_> {
         Ok(())
     }
 
-    /// Heads, from the constants that the query is reshaped with: `[.., heads, head_dim]`.
+    /// Heads, of which queries, keys and values must have the same number.
     fn heads(&self) -> Result<usize, Mismatch> {
-        let sum = self
-            .index
-            .node(&self.name("attention/attention/query/Add"), "Add")?;
-        let query = output(sum)?;
+        let [query, key, value] = ["query", "key", "value"].map(|part| self.heads_of(part));
+        let query = query?;
+        for (part, found) in [("key", key?), ("value", value?)] {
+            if found != query {
+                let name = self.name(&format!("attention/attention/{part}"));
+                return Err(Mismatch::new(name, format!("{found} heads"), query));
+            }
+        }
+        Ok(query)
+    }
+
+    /// From the constants that a projection is reshaped with: `[.., heads, head_dim]`.
+    fn heads_of(&self, part: &str) -> Result<usize, Mismatch> {
+        let name = self.name(&format!("attention/attention/{part}/Add"));
+        let query = output(self.index.node(&name, "Add")?)?;
         let reshape = self.index.nodes().iter().find(|node| {
             node.op_type == "Reshape" && node.input.first().is_some_and(|name| name == query)
         });
@@ -297,13 +308,13 @@ fn factor(index: &Index<'_>, value: &str, depth: usize) -> Result<f32, Mismatch>
     }
 }
 
-/// The constant operand of a commutative node, and the name of the other operand.
+/// The constant operand of a commutative node, and the name of the other operand, which a node makes.
 fn constant_and_other<'a>(
     index: &Index<'a>,
     node: &'a NodeProto,
 ) -> Result<(Tensor, &'a str), Mismatch> {
     let (first, second) = (input(node, 0)?, input(node, 1)?);
-    if index.is_constant(first) {
+    if index.producer(first).is_err() || index.is_constant(first) {
         Ok((index.floats(first)?, second))
     } else {
         Ok((index.floats(second)?, first))

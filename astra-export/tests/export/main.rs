@@ -1,0 +1,22 @@
+//! What is exported, run through ONNX Runtime.
+//!
+//! The tests need ONNX Runtime and some the demo's model and photographs; `cargo xtask test` brings them.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
+
+mod cache;
+mod corrupted;
+mod exporter;
+mod graphs;
+mod hugging_face;
+mod models;
+mod position;
+mod real_model;
+mod reference;
+mod runtime;
