@@ -15,11 +15,15 @@
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.
 
+pub mod agreement;
+pub mod cluster;
 pub mod engine;
 pub mod gather;
 pub mod job;
+pub mod link;
 pub mod paths;
 pub mod plan;
+pub mod report;
 pub mod simulate;
 pub mod tasks;
 pub mod worker;

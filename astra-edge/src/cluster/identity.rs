@@ -1,0 +1,69 @@
+//! Who this device is and what it goes by.
+
+use astra_wire::DeviceId;
+use sha2::{Digest, Sha256};
+
+use crate::link::ClusterName;
+
+/// Bytes of a name that fit a hello.
+pub const MAX_NAME: usize = 64;
+
+/// The program and its version, as hellos carry it.
+pub const SOFTWARE: &str = concat!("astra-edge ", env!("CARGO_PKG_VERSION"));
+
+/// A name for the life of a process, so that a device that starts again is a new one.
+pub fn new_device_id() -> DeviceId {
+    DeviceId(rand::random())
+}
+
+/// What devices compare to know that they hold the same key: it does not give the key away as long as that is no word of a
+/// dictionary. SHA-256 over a label, the cluster's name with its length before it, and the key; the first 8 bytes.
+pub fn fingerprint(cluster: &ClusterName, key: &[u8]) -> [u8; 8] {
+    let cluster = cluster.to_string();
+    let digest = Sha256::new()
+        .chain_update(b"astra-edge cluster key v1\0")
+        .chain_update((cluster.len() as u64).to_le_bytes())
+        .chain_update(&cluster)
+        .chain_update(key)
+        .finalize();
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+/// The longest beginning of `text` that fits so many bytes.
+pub fn shorten<const N: usize>(text: &str) -> heapless::String<N> {
+    let mut short = heapless::String::new();
+    for character in text.chars() {
+        if short.push(character).is_err() {
+            break;
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cluster: &str, key: &str) -> [u8; 8] {
+        fingerprint(&cluster.parse().unwrap(), key.as_bytes())
+    }
+
+    #[test]
+    fn a_fingerprint_tells_clusters_and_keys_apart() {
+        assert_eq!(of("lab", "secret"), of("lab", "secret"));
+        assert_ne!(of("lab", "secret"), of("lab", "Secret"));
+        assert_ne!(of("lab", "secret"), of("lab2", "secret"));
+        // The name's length goes in, so that moving a letter from one to the other is seen.
+        assert_ne!(of("lab", "secret"), of("labs", "ecret"));
+        // Pinned: devices of different versions compare it.
+        let text = b"astra-edge cluster key v1\0\x05\0\0\0\0\0\0\0astra";
+        assert_eq!(of("astra", "")[..], Sha256::digest(text)[..8]);
+    }
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        assert_eq!(shorten::<4>("abcdef"), "abcd");
+        assert_eq!(shorten::<4>("abcé"), "abc");
+        assert_eq!(shorten::<5>("abcé"), "abcé");
+    }
+}

@@ -1,0 +1,43 @@
+//! Devices that work together: who is there, who computes what, and one request from its input to its answer.
+//!
+//! Without a network, and tested so:
+//! - [`identity`]: names and the fingerprint of the key
+//! - [`hello`]: reading another device's hello and judging it
+//! - [`roster`]: the devices there are, and why any is not used
+//! - [`choose`]: members and token ranges of a request
+//! - [`assemble`]: the members' shares put together
+//! - [`share`]: a member's share on its way back
+//!
+//! With one:
+//! - [`device`]: what all of the following share
+//! - [`discovery`]: keeps the roster current
+//! - [`seat`]: this device's place in a plan
+//! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
+//! - [`request`]: one request on such a plan
+//! - [`coordinator`]: a question from its arrival to its answer
+//! - `summary`: what the report says of it
+//! - [`service`]: answers the control messages of others
+//!
+//! # Two coordinators at once
+//! A device works on one request at a time and refuses others as busy. Whoever is refused gives its request up everywhere,
+//! frees itself, waits a random moment and tries again, and in the end answers alone: nobody holds one device while it waits
+//! for another, so nobody waits for ever.
+
+pub mod assemble;
+pub mod choose;
+pub mod coordinator;
+pub mod device;
+pub mod discovery;
+pub mod hello;
+pub mod identity;
+pub mod request;
+pub mod roster;
+pub mod seat;
+pub mod service;
+pub mod setup;
+pub mod share;
+
+mod summary;
+
+pub use coordinator::{Coordinator, Question, Reply, RequestError};
+pub use device::Device;

@@ -1,0 +1,317 @@
+//! One request on a plan that is ready: input out, every member's share in.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::{Control, DeviceId, Reason, Start, Stats};
+use tokio::task::JoinSet;
+
+use super::assemble::Share;
+use super::device::{Device, encode};
+use super::hello::Why;
+use super::seat::Seat;
+use super::setup::{ActivePlan, others};
+use super::share::{stats_of, unpack};
+use crate::job::Order;
+use crate::plan::TokenRange;
+use crate::tasks::strip;
+
+/// Longest wait for members that were told to give up.
+const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What came of a request, by member.
+#[derive(Debug)]
+pub struct Harvest {
+    /// Shares that came.
+    pub shares: Vec<Option<Share>>,
+    /// Costs, and failures.
+    pub accounts: Vec<Account>,
+}
+
+/// What a member cost, and why its share did not come.
+#[derive(Clone, Debug, Default)]
+pub struct Account {
+    /// What it cost where it ran.
+    pub stats: Stats,
+    /// Bytes of its input on the wire.
+    pub input_bytes: u64,
+    /// Bytes of its share on the wire.
+    pub result_bytes: u64,
+    /// Why its share did not come.
+    pub failure: Option<String>,
+}
+
+/// Why a request was given up everywhere.
+#[derive(Debug)]
+pub enum GivenUp {
+    /// A member works on another request.
+    Busy {
+        /// The member.
+        member: DeviceId,
+    },
+    /// A member no longer knows the plan.
+    Stale {
+        /// The member.
+        member: DeviceId,
+    },
+    /// This device's own part failed.
+    Own(String),
+}
+
+/// How one member's part ended.
+enum End {
+    Share(Share, Stats, u64),
+    Refused(Reason),
+    Failed(String),
+    /// No answer: it is gone, or too late.
+    Silent(String),
+}
+
+/// Runs one request: `pixels` are those of all tokens.
+///
+/// Ends at `until` at the latest, with the shares that came. Members that did not answer, or failed, are in the accounts.
+///
+/// # Errors
+/// [`GivenUp`]: no member works on the request any more, or will.
+pub async fn run(
+    device: &Arc<Device>,
+    active: &mut ActivePlan,
+    pixels: &Arc<Vec<u8>>,
+    until: Instant,
+) -> Result<Harvest, GivenUp> {
+    let request = active.number_request();
+    let active = &*active;
+    let members = active.choice.members.len();
+    let mut ends = JoinSet::new();
+    for (number, other) in others(&active.choice) {
+        ends.spawn(remote_part(Remote {
+            device: Arc::clone(device),
+            seat: Arc::clone(&active.seat),
+            pixels: Arc::clone(pixels),
+            number,
+            other,
+            request,
+            until,
+        }));
+    }
+    ends.spawn(own_part(
+        Arc::clone(device),
+        Arc::clone(&active.seat),
+        Arc::clone(pixels),
+        request,
+        until,
+    ));
+    let mut harvest = Harvest {
+        shares: vec![None; members],
+        accounts: vec![Account::default(); members],
+    };
+    while let Ok(Some(end)) = tokio::time::timeout_at(until.into(), ends.join_next()).await {
+        let Ok((number, input_bytes, end)) = end else {
+            continue;
+        };
+        if let Err(given_up) = note(&mut harvest, active, number, input_bytes, end) {
+            give_up(device, active, request, &mut ends).await;
+            return Err(given_up);
+        }
+    }
+    for (account, share) in harvest.accounts.iter_mut().zip(&harvest.shares) {
+        if share.is_none() && account.failure.is_none() {
+            account.failure = Some("no answer before the deadline".to_owned());
+        }
+    }
+    Ok(harvest)
+}
+
+/// Enters a part's end. A refusal ends the request: the others would wait for a member that never begins.
+fn note(
+    harvest: &mut Harvest,
+    active: &ActivePlan,
+    number: usize,
+    input_bytes: u64,
+    end: End,
+) -> Result<(), GivenUp> {
+    let own = number == active.choice.me;
+    let member = active.choice.members.get(number).map(|m| m.device);
+    let (Some(account), Some(place), Some(member)) = (
+        harvest.accounts.get_mut(number),
+        harvest.shares.get_mut(number),
+        member,
+    ) else {
+        return Ok(());
+    };
+    account.input_bytes = input_bytes;
+    match end {
+        End::Share(share, stats, result_bytes) => {
+            account.stats = stats;
+            account.result_bytes = result_bytes;
+            *place = Some(share);
+        }
+        End::Refused(Reason::Busy) => return Err(GivenUp::Busy { member }),
+        End::Refused(Reason::UnknownPlan) => return Err(GivenUp::Stale { member }),
+        End::Failed(text) if own => return Err(GivenUp::Own(text)),
+        End::Refused(reason) => absent(account, active, number, reason.to_string()),
+        End::Failed(text) | End::Silent(text) => absent(account, active, number, text),
+    }
+    Ok(())
+}
+
+/// The own part stops waiting for a member that sends nothing more.
+fn absent(account: &mut Account, active: &ActivePlan, number: usize, why: String) {
+    account.failure = Some(why);
+    active.seat.gather.member_left(number);
+}
+
+/// Calls the request off everywhere and waits a moment, so that the next one finds members that are free.
+async fn give_up(
+    device: &Arc<Device>,
+    active: &ActivePlan,
+    request: u32,
+    ends: &mut JoinSet<(usize, u64, End)>,
+) {
+    active.seat.gather.cancel(request);
+    for (_, other) in others(&active.choice) {
+        let device = Arc::clone(device);
+        let plan = active.seat.plan.id;
+        tokio::spawn(async move {
+            let message = Control::Cancel { plan, request };
+            // Who is gone needs no telling.
+            let _ = device.ask(other, &message, CANCEL_TIMEOUT).await;
+        });
+    }
+    let drained = async { while ends.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(CANCEL_TIMEOUT, drained).await;
+}
+
+async fn own_part(
+    device: Arc<Device>,
+    seat: Arc<Seat>,
+    pixels: Arc<Vec<u8>>,
+    request: u32,
+    until: Instant,
+) -> (usize, u64, End) {
+    let end = match seat.range().and_then(|range| rows(&device, &pixels, range)) {
+        Some(own) => {
+            let order = Order {
+                request,
+                deadline: until.saturating_duration_since(Instant::now()),
+                pixels: own,
+            };
+            match device.worker.run(seat.plan.id, order).await {
+                Ok(outcome) => {
+                    let share = Share {
+                        cls: outcome.cls,
+                        features: outcome.features,
+                    };
+                    End::Share(share, stats_of(&outcome.stats, seat.receivers()), 0)
+                }
+                Err(error) => End::Failed(error.to_string()),
+            }
+        }
+        None => End::Failed("the plan does not fit the input".to_owned()),
+    };
+    (seat.me, 0, end)
+}
+
+/// The pixels of a range of tokens.
+fn rows(device: &Device, pixels: &[u8], range: TokenRange) -> Option<Vec<u8>> {
+    let width = pixels.len() / device.shape().tokens.max(1);
+    let rows = usize::from(range.first) * width..range.end() * width;
+    pixels.get(rows).map(<[u8]>::to_vec)
+}
+
+/// What the part of another member needs.
+struct Remote {
+    device: Arc<Device>,
+    seat: Arc<Seat>,
+    pixels: Arc<Vec<u8>>,
+    number: usize,
+    other: DeviceId,
+    request: u32,
+    until: Instant,
+}
+
+async fn remote_part(remote: Remote) -> (usize, u64, End) {
+    let number = remote.number;
+    let range = remote.seat.plan.ranges.get(number).copied();
+    let Some(range) = range else {
+        let text = "the plan has no such member".to_owned();
+        return (number, 0, End::Failed(text));
+    };
+    let exact = remote.seat.plan.rung == 0;
+    let (pixels, spec) = (Arc::clone(&remote.pixels), remote.device.input);
+    let strip = tokio::task::spawn_blocking(move || strip::encode(&pixels, range, &spec, exact));
+    let strip = match strip.await {
+        Ok(Ok(strip)) => strip,
+        Ok(Err(error)) => return (number, 0, End::Failed(error.to_string())),
+        Err(error) => return (number, 0, End::Failed(error.to_string())),
+    };
+    let (bytes, end) = start(&remote, range, &strip).await;
+    (number, bytes, end)
+}
+
+/// Sends a member its input and waits for its share; says how many bytes went out.
+async fn start(remote: &Remote, range: TokenRange, strip: &[u8]) -> (u64, End) {
+    let left = remote.until.saturating_duration_since(Instant::now());
+    let plan = &remote.seat.plan;
+    let message = Control::Start(Start {
+        plan: plan.id,
+        epoch: plan.epoch,
+        request: remote.request,
+        deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+        lossless: plan.rung == 0,
+        input: strip,
+    });
+    let bytes = match encode(&message) {
+        Ok(bytes) => bytes,
+        Err(error) => return (0, End::Failed(error.to_string())),
+    };
+    let sent = bytes.len() as u64;
+    let link = &remote.device.link;
+    let end = match link.ask_control(remote.other, "", bytes, left).await {
+        Ok(answer) => read(remote, range, &answer),
+        Err(error) => End::Silent(error.to_string()),
+    };
+    (sent, end)
+}
+
+fn read(remote: &Remote, range: TokenRange, answer: &[u8]) -> End {
+    let shape = remote.device.shape();
+    match Control::parse(answer) {
+        Ok(Control::Result(result))
+            if result.plan == remote.seat.plan.id
+                && result.request == remote.request
+                && usize::from(result.member) == remote.number =>
+        {
+            match unpack(
+                &result,
+                range,
+                shape.hidden,
+                shape.hidden * shape.class_tokens,
+            ) {
+                Ok(share) => End::Share(share, result.stats, answer.len() as u64),
+                Err(error) => End::Failed(error.to_string()),
+            }
+        }
+        Ok(Control::Result(_)) => End::Failed("a share of another request".to_owned()),
+        Ok(Control::Refuse { reason, .. }) => End::Refused(reason),
+        Ok(Control::Failed { text }) => End::Failed(text.to_owned()),
+        Ok(_) => End::Failed("an answer that is none".to_owned()),
+        Err(error) => End::Failed(error.to_string()),
+    }
+}
+
+/// Why a member whose share did not come is set aside: it is asked again who it is before it is used again.
+pub fn set_aside(device: &Device, active: &ActivePlan, harvest: &Harvest) {
+    for ((number, member), account) in
+        (active.choice.members.iter().enumerate()).zip(&harvest.accounts)
+    {
+        if let Some(failure) = account
+            .failure
+            .as_ref()
+            .filter(|_| number != active.choice.me)
+        {
+            let why = Why::Unreachable(failure.clone());
+            device.roster().set_aside(member.device, why);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Answers the control messages of others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_wire::{Answer, Control, FrameError, Offer, Reason, Start};
+use tokio::sync::mpsc;
+
+use super::assemble::Share;
+use super::coordinator::{Coordinator, Question};
+use super::device::{Device, encode};
+use super::discovery;
+use super::share::{Packed, stats_of};
+use crate::job::Order;
+use crate::link::Incoming;
+use crate::tasks::features::write_exact;
+use crate::tasks::strip;
+
+/// Answers messages until the session ends, each in a task of its own.
+pub async fn serve(coordinator: Arc<Coordinator>, mut messages: mpsc::Receiver<Incoming>) {
+    while let Some(incoming) = messages.recv().await {
+        let coordinator = Arc::clone(&coordinator);
+        tokio::spawn(async move {
+            if let Some(answer) = answer(&coordinator, &incoming).await {
+                incoming.answer(answer);
+            }
+        });
+    }
+}
+
+/// The answer to one message, if it wants one.
+async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<Vec<u8>> {
+    let bytes = incoming.bytes();
+    let device = coordinator.device();
+    let answer = match Control::parse(&bytes) {
+        Ok(Control::Offer(offer)) => encode(&accept(device, &offer).await),
+        Ok(Control::Plan { plan, epoch }) => encode(&sound(device, plan, epoch).await),
+        Ok(Control::Start(start)) => return Some(compute(device, &start).await),
+        Ok(Control::Ask(ask)) => {
+            let shares = incoming.parameter("ranges").map(parse_shares);
+            let question = Question {
+                options: ask.options,
+                shares: shares.unwrap_or_default(),
+                image: ask.image.to_vec(),
+            };
+            return Some(ask_here(coordinator, question).await);
+        }
+        Ok(Control::Cancel { plan, request }) => {
+            if let Some(seat) = device.seats.find(plan) {
+                seat.gather.cancel(request);
+            }
+            encode(&Control::Heard { plan, members: 0 })
+        }
+        Ok(Control::Leave { device: other }) => {
+            discovery::gone(device, other);
+            return None;
+        }
+        Ok(_) => encode(&Control::Failed {
+            text: "this message is no question",
+        }),
+        Err(FrameError::Version { .. }) => encode(&Control::Refuse {
+            plan: 0,
+            reason: Reason::OtherVersion,
+        }),
+        Err(error) => return Some(failed(&error.to_string())),
+    };
+    answer
+        .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
+        .ok()
+}
+
+/// `100,80,76`; anything else gives no shares at all, which no input divides into.
+fn parse_shares(text: &str) -> Option<Vec<u16>> {
+    let shares: Result<_, _> = text.split(',').map(|share| share.trim().parse()).collect();
+    Some(shares.unwrap_or_default())
+}
+
+async fn accept(device: &Arc<Device>, offer: &Offer) -> Control<'static> {
+    let plan = offer.plan;
+    let Ok(_engaged) = device.engaged.try_lock() else {
+        let reason = Reason::Busy;
+        return Control::Refuse { plan, reason };
+    };
+    match device.take_seat(offer).await {
+        Ok(_) => Control::Accept {
+            plan,
+            member: offer.you,
+        },
+        Err(reason) => Control::Refuse { plan, reason },
+    }
+}
+
+async fn sound(device: &Arc<Device>, plan: u64, epoch: u16) -> Control<'static> {
+    let reason = match device.seats.find(plan) {
+        Some(seat) if seat.plan.epoch == epoch => match seat.sound().await {
+            Ok(members) => return Control::Heard { plan, members },
+            Err(error) => {
+                tracing::debug!(%error, "a probe was not sent");
+                Reason::Internal
+            }
+        },
+        _ => Reason::UnknownPlan,
+    };
+    Control::Refuse { plan, reason }
+}
+
+/// This device's part in somebody else's request.
+async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
+    let refuse = |reason| Control::Refuse {
+        plan: start.plan,
+        reason,
+    };
+    let Ok(_engaged) = device.engaged.try_lock() else {
+        return encode(&refuse(Reason::Busy)).unwrap_or_default();
+    };
+    let seat = device.seats.find(start.plan);
+    let Some((seat, range)) = seat
+        .filter(|seat| seat.plan.epoch == start.epoch)
+        .and_then(|seat| seat.range().map(|range| (seat, range)))
+    else {
+        return encode(&refuse(Reason::UnknownPlan)).unwrap_or_default();
+    };
+    let (input, spec) = (start.input.to_vec(), device.input);
+    let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
+    let pixels = match pixels {
+        Ok(Ok(pixels)) => pixels,
+        Ok(Err(error)) => return failed(&error.to_string()),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let order = Order {
+        request: start.request,
+        deadline: Duration::from_millis(start.deadline_ms.into()),
+        pixels,
+    };
+    let outcome = match device.worker.run(start.plan, order).await {
+        Ok(outcome) => outcome,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let stats = stats_of(&outcome.stats, seat.receivers());
+    let share = Share {
+        cls: outcome.cls,
+        features: outcome.features,
+    };
+    let packed = Packed::new(&share, device.shape().hidden, seat.plan.rung == 0);
+    let result = packed.map(|packed| {
+        let result = packed.message(start.plan, start.request, seat.me as u8, stats);
+        encode(&Control::Result(result))
+    });
+    match result {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => failed(&error.to_string()),
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+async fn ask_here(coordinator: &Arc<Coordinator>, question: Question) -> Vec<u8> {
+    let reply = match coordinator.answer(question).await {
+        Ok(reply) => reply,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let report = match serde_json::to_string(&reply.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let (mut map, mut cls) = (Vec::new(), Vec::new());
+    write_exact(&reply.answer.cls, &mut cls);
+    let (mut width, mut height) = (0, 0);
+    if let Some(found) = &reply.answer.map {
+        // A map with a side beyond 65,535 would not be of an image that was accepted.
+        width = u16::try_from(found.width).unwrap_or(0);
+        height = u16::try_from(found.height).unwrap_or(0);
+        write_exact(&found.values, &mut map);
+    }
+    let answer = Control::Answer(Answer {
+        report: &report,
+        width,
+        height,
+        map: &map,
+        cls: &cls,
+    });
+    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+fn failed(text: &str) -> Vec<u8> {
+    encode(&Control::Failed { text }).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_numbers_between_commas() {
+        assert_eq!(parse_shares("100,80,76"), Some(vec![100, 80, 76]));
+        assert_eq!(parse_shares(" 1 , 2"), Some(vec![1, 2]));
+        // What is no list of shares is refused when the tokens are divided.
+        assert_eq!(parse_shares("100,80,x"), Some(vec![]));
+        assert_eq!(parse_shares(""), Some(vec![]));
+    }
+}

@@ -1,0 +1,280 @@
+//! A plan that every member accepted and in which everybody hears everybody.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::{Control, DeviceId, Member, Offer, Reason};
+use tokio::task::JoinSet;
+
+use super::choose::Choice;
+use super::device::Device;
+use super::hello::Why;
+use super::seat::Seat;
+
+/// How long a member may take to prepare its place.
+const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long codes may take to reach everybody for the first time.
+const SOUND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Between two rounds of probes.
+const SOUND_PAUSE: Duration = Duration::from_millis(10);
+
+/// A plan that is ready for requests.
+pub struct ActivePlan {
+    /// Members and ranges.
+    pub choice: Choice,
+    /// The coordinator's own place.
+    pub seat: Arc<Seat>,
+    next_request: u32,
+}
+
+/// Why a plan is not ready.
+#[derive(Debug)]
+pub enum Unready {
+    /// A member works on another request.
+    Busy {
+        /// Its name.
+        member: String,
+    },
+    /// These members cannot take part; others may.
+    Without(Vec<(DeviceId, Why)>),
+    /// This device itself has no place to give.
+    Own(Reason),
+}
+
+impl ActivePlan {
+    /// Whether the plan is the one to use for this choice.
+    pub fn suits(&self, choice: &Choice, rung: u16) -> bool {
+        self.choice == *choice && self.seat.plan.rung == rung && self.next_request < u32::MAX
+    }
+
+    /// Number for the next request: each later one is higher, also after one that was given up.
+    pub fn number_request(&mut self) -> u32 {
+        let number = self.next_request;
+        self.next_request += 1;
+        number
+    }
+}
+
+/// Offers everybody its place and waits until all hear each other.
+///
+/// # Errors
+/// [`Unready`]; no member is then left with a place it would keep frames for: the plan's id is never used again.
+pub async fn set_up(
+    device: &Arc<Device>,
+    choice: Choice,
+    rung: u16,
+    epoch: u16,
+) -> Result<ActivePlan, Unready> {
+    let offer = offer(device, &choice, rung, epoch);
+    let own = device.take_seat(&offer).await;
+    let seat = own.map_err(Unready::Own)?;
+    let ready = async {
+        offer_to_others(device, &choice, &offer).await?;
+        until_all_hear(device, &choice, &seat).await
+    };
+    match ready.await {
+        Ok(()) => Ok(ActivePlan {
+            choice,
+            seat,
+            next_request: 0,
+        }),
+        Err(unready) => {
+            device.leave_seat(offer.plan);
+            Err(unready)
+        }
+    }
+}
+
+/// The offer as it goes to this device; the others' differ in `you`.
+fn offer(device: &Device, choice: &Choice, rung: u16, epoch: u16) -> Offer {
+    let members = choice.members.iter().zip(&choice.ranges);
+    Offer {
+        plan: rand::random(),
+        epoch,
+        bundle: device.standard.bundle,
+        // A choice has no more members than an offer holds.
+        members: members
+            .map(|(member, range)| Member {
+                device: member.device,
+                first_token: range.first,
+                tokens: range.tokens,
+            })
+            .collect(),
+        you: choice.me as u8,
+        rung,
+    }
+}
+
+/// The other members of a choice, with their numbers.
+pub(super) fn others(choice: &Choice) -> impl Iterator<Item = (usize, DeviceId)> {
+    let members = choice.members.iter().map(|member| member.device);
+    members
+        .enumerate()
+        .filter(|(number, _)| *number != choice.me)
+}
+
+async fn offer_to_others(
+    device: &Arc<Device>,
+    choice: &Choice,
+    offer: &Offer,
+) -> Result<(), Unready> {
+    let mut asked = JoinSet::new();
+    for (number, other) in others(choice) {
+        let message = Control::Offer(Offer {
+            you: number as u8,
+            ..offer.clone()
+        });
+        let device = Arc::clone(device);
+        asked.spawn(async move { (other, ask_one(&device, other, &message).await) });
+    }
+    let (mut busy, mut without) = (None, Vec::new());
+    while let Some(answer) = asked.join_next().await {
+        match answer {
+            Ok((_, Ok(()))) => {}
+            Ok((other, Err(Some(why)))) => without.push((other, why)),
+            Ok((other, Err(None))) => busy = Some(other),
+            Err(error) => tracing::debug!(%error, "an offer's task ended early"),
+        }
+    }
+    // Those who cannot take part at all go first: without them the next try may find nobody busy.
+    if !without.is_empty() {
+        return Err(Unready::Without(without));
+    }
+    match busy {
+        Some(other) => Err(Unready::Busy {
+            member: device.roster().name_of(other),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// `Err(None)` means busy.
+async fn ask_one(
+    device: &Device,
+    other: DeviceId,
+    message: &Control<'_>,
+) -> Result<(), Option<Why>> {
+    let answer = device.ask(other, message, OFFER_TIMEOUT).await?;
+    match Control::parse(&answer) {
+        Ok(Control::Accept { .. }) => Ok(()),
+        Ok(Control::Refuse {
+            reason: Reason::Busy,
+            ..
+        }) => Err(None),
+        Ok(Control::Refuse { reason, .. }) => Err(Some(Why::Refused(reason.to_string()))),
+        Ok(_) => Err(Some(Why::Refused("an answer that is none".to_owned()))),
+        Err(error) => Err(Some(Why::Refused(error.to_string()))),
+    }
+}
+
+/// Rounds of probes until everybody heard everybody.
+async fn until_all_hear(device: &Arc<Device>, choice: &Choice, seat: &Seat) -> Result<(), Unready> {
+    let until = Instant::now() + SOUND_TIMEOUT;
+    loop {
+        let heard = one_round(device, choice, seat).await;
+        let unheard = blame(&heard, choice.me);
+        if unheard.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= until {
+            let why = || Why::Unreachable("codes do not pass between all members".to_owned());
+            let devices = others(choice).filter(|(number, _)| unheard.contains(number));
+            return Err(Unready::Without(
+                devices.map(|(_, device)| (device, why())).collect(),
+            ));
+        }
+        tokio::time::sleep(SOUND_PAUSE).await;
+    }
+}
+
+/// Whom each member heard, as bit masks by member.
+async fn one_round(device: &Arc<Device>, choice: &Choice, seat: &Seat) -> Vec<u16> {
+    let (plan, epoch) = (seat.plan.id, seat.plan.epoch);
+    let mut asked = JoinSet::new();
+    for (number, other) in others(choice) {
+        let device = Arc::clone(device);
+        asked.spawn(async move {
+            let message = Control::Plan { plan, epoch };
+            let answer = device.ask(other, &message, SOUND_TIMEOUT).await;
+            let heard = match answer.as_deref().map(Control::parse) {
+                Ok(Ok(Control::Heard { members, .. })) => members,
+                _ => 0,
+            };
+            (number, heard)
+        });
+    }
+    let mut heard = vec![0; choice.members.len()];
+    let own = seat.sound().await.unwrap_or_default();
+    let mut set = |number: usize, mask: u16| {
+        if let Some(place) = heard.get_mut(number) {
+            *place = mask;
+        }
+    };
+    set(choice.me, own);
+    while let Some(answer) = asked.join_next().await {
+        if let Ok((number, mask)) = answer {
+            set(number, mask);
+        }
+    }
+    heard
+}
+
+/// The fewest members, roughly, without whom everybody left hears everybody: the one with the most silent links goes first.
+/// The coordinator, `me`, stays.
+fn blame(heard: &[u16], me: usize) -> Vec<usize> {
+    let mut blamed: Vec<usize> = Vec::new();
+    loop {
+        let hears = |a: usize, b: usize| heard.get(a).is_some_and(|mask| mask & (1 << b) != 0);
+        let left: Vec<usize> = (0..heard.len()).filter(|m| !blamed.contains(m)).collect();
+        let silent = |member: usize| {
+            left.iter()
+                .filter(|&&other| other != member)
+                .map(|&other| {
+                    usize::from(!hears(member, other)) + usize::from(!hears(other, member))
+                })
+                .sum::<usize>()
+        };
+        let worst = left
+            .iter()
+            .copied()
+            .filter(|&member| member != me)
+            .max_by_key(|&member| silent(member));
+        match worst {
+            Some(member) if silent(member) > 0 => blamed.push(member),
+            _ => return blamed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_blamed_when_all_hear() {
+        assert!(blame(&[0b110, 0b101, 0b011], 0).is_empty());
+        // Hearing oneself does not matter.
+        assert!(blame(&[0b111, 0b111, 0b111], 2).is_empty());
+        assert!(blame(&[0], 0).is_empty());
+    }
+
+    #[test]
+    fn the_silent_one_is_blamed() {
+        // Nobody hears member 2.
+        assert_eq!(blame(&[0b010, 0b001, 0b011], 0), [2]);
+        // Member 1 hears nobody.
+        assert_eq!(blame(&[0b110, 0b000, 0b011], 0), [1]);
+        // The coordinator never leaves its own plan: the others go.
+        let mut blamed = blame(&[0b000, 0b100, 0b010], 0);
+        blamed.sort_unstable();
+        assert_eq!(blamed, [1, 2]);
+    }
+
+    #[test]
+    fn one_broken_pair_costs_one_member() {
+        // 1 does not hear 2; all else is well.
+        assert_eq!(blame(&[0b1110, 0b1001, 0b1011, 0b0111], 0).len(), 1);
+        // Between the coordinator and another, the other goes.
+        assert_eq!(blame(&[0b1010, 0b1101, 0b1011, 0b0111], 0), [2]);
+    }
+}

@@ -1,0 +1,151 @@
+//! What the report says of a request.
+
+use std::time::Duration;
+
+use astra_bundle::{ImageInput, Shape, Task};
+
+use super::device::Device;
+use super::request::Harvest;
+use super::setup::ActivePlan;
+use crate::engine::Answer;
+use crate::plan::TokenRange;
+use crate::report::{Class, Input, MemberReport, Report};
+use crate::tasks::image::Rect;
+
+/// Classes that are named.
+const CLASSES: usize = 5;
+
+/// Enters the members, and what they add up to.
+pub(super) fn of_members(report: &mut Report, plan: &ActivePlan, harvest: &Harvest, shape: &Shape) {
+    let members = plan.choice.members.iter().zip(&plan.choice.ranges);
+    for ((member, range), account) in members.zip(&harvest.accounts) {
+        let stats = &account.stats;
+        let copies = if account.failure.is_none() {
+            plan.seat.receivers()
+        } else {
+            0
+        };
+        report.members.push(MemberReport {
+            name: member.name.clone(),
+            first_token: range.first,
+            tokens: range.tokens,
+            compute_ms: of_microseconds(stats.compute_us),
+            encode_ms: of_microseconds(stats.encode_us),
+            wait_ms: of_microseconds(stats.wait_us),
+            bytes_sent: stats.bytes_sent,
+            bytes_received: stats.bytes_received,
+            frames_sent: stats.frames_sent,
+            frames_received: stats.frames_received,
+            code_bytes_sent: code_bytes(*range, report.rung_bits, shape) * copies as u64,
+            masked_tokens: stats.masked_tokens,
+            refused_frames: stats.refused_frames,
+            input_bytes: account.input_bytes,
+            result_bytes: account.result_bytes,
+            failure: account.failure.clone(),
+        });
+        report.input_bytes += account.input_bytes;
+        report.result_bytes += account.result_bytes;
+        report.masked_tokens += u64::from(stats.masked_tokens);
+    }
+}
+
+/// Bytes that the codes of a range pack to over all blocks.
+fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
+    let bits = match rung {
+        0 => shape.hidden as u64 * 32,
+        bits => u64::from(bits),
+    };
+    (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
+}
+
+/// The one member of a request that a device answers alone.
+pub(super) fn alone(device: &Device, computed: Duration) -> MemberReport {
+    MemberReport {
+        name: device.name.clone(),
+        tokens: device.tokens(),
+        compute_ms: milliseconds(computed),
+        ..MemberReport::default()
+    }
+}
+
+/// Where the photograph lies in the input.
+pub(super) fn input(spec: &ImageInput, content: Rect) -> Input {
+    Input {
+        size: spec.size,
+        patch: spec.patch,
+        x: content.x,
+        y: content.y,
+        width: content.width,
+        height: content.height,
+    }
+}
+
+/// The best classes, best first.
+pub(super) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
+    let labels = match task {
+        Task::Classification { labels } => labels.as_deref().unwrap_or_default(),
+        _ => &[],
+    };
+    let scores = answer.logits.as_deref().unwrap_or_default();
+    let mut order: Vec<(usize, f32)> = scores.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let best = order.into_iter().take(CLASSES);
+    best.map(|(class, score)| Class {
+        class,
+        label: labels.get(class).cloned(),
+        score,
+    })
+    .collect()
+}
+
+pub(super) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn of_microseconds(time: u32) -> f64 {
+    f64::from(time) / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_come_best_first() {
+        let answer = Answer {
+            logits: Some(vec![0.5, 3.0, -1.0]),
+            ..Answer::default()
+        };
+        let task = Task::Classification {
+            labels: Some(vec!["cat".to_owned(), "dog".to_owned()]),
+        };
+        let found = classes(&answer, &task);
+        assert_eq!(found.len(), 3);
+        assert_eq!(
+            (found[0].class, found[0].label.as_deref()),
+            (1, Some("dog"))
+        );
+        assert_eq!((found[2].class, found[2].label.as_deref()), (2, None));
+        assert!(classes(&Answer::default(), &Task::Saliency).is_empty());
+    }
+
+    #[test]
+    fn codes_are_counted_without_headers() {
+        let shape = Shape {
+            hidden: 384,
+            heads: 6,
+            kv_heads: 6,
+            head_dim: 64,
+            blocks: 12,
+            tokens: 256,
+            class_tokens: 1,
+        };
+        let range = TokenRange {
+            first: 0,
+            tokens: 64,
+        };
+        assert_eq!(code_bytes(range, 320, &shape), 64 * 40 * 12);
+        assert_eq!(code_bytes(range, 10, &shape), 80 * 12);
+        assert_eq!(code_bytes(range, 0, &shape), 64 * 384 * 4 * 12);
+    }
+}

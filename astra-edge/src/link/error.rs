@@ -1,0 +1,68 @@
+//! Why bytes did not get where they should.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A failure of the network or of what was asked of it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A name that cannot be part of a key.
+    #[error(
+        "cluster name {found:?}: expected 1 to {max} letters, digits, dots, dashes or underscores"
+    )]
+    ClusterName {
+        /// The name.
+        found: String,
+        /// Most characters.
+        max: usize,
+    },
+    /// No interface of that name, or none with an IPv4 address.
+    #[error(
+        "no network interface {found:?} with an IPv4 address: expected an address or one of {available:?}"
+    )]
+    Interface {
+        /// What was asked for.
+        found: String,
+        /// Interfaces there are.
+        available: Vec<String>,
+    },
+    /// An address that cannot be listened on.
+    #[error("cannot listen on {address}: {error}; choose another with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said: the port is taken, or the address is not of this machine.
+        error: std::io::Error,
+    },
+    /// The session did not open.
+    #[error("cannot join the network: {0}")]
+    Open(String),
+    /// The session took too long to open.
+    #[error("cannot join the network: not done after {} ms", .0.as_millis())]
+    OpenTimeout(Duration),
+    /// Zenoh refused a declaration.
+    #[error("cannot declare {key}: {reason}")]
+    Declare {
+        /// The key.
+        key: String,
+        /// Zenoh's word.
+        reason: String,
+    },
+    /// A message could not be handed on.
+    #[error("cannot send to {key}: {reason}")]
+    Send {
+        /// The key.
+        key: String,
+        /// Zenoh's word.
+        reason: String,
+    },
+    /// Nobody answered.
+    #[error("no answer from {key} within {} ms", within.as_millis())]
+    NoAnswer {
+        /// The key.
+        key: String,
+        /// How long was waited at most; the wait ends early when the device goes away.
+        within: Duration,
+    },
+}

@@ -1,0 +1,160 @@
+//! Opening and closing the session.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::json;
+use zenoh::{Config, Session};
+
+use super::interface::{self, SCOUTING_GROUP};
+use super::{ClusterName, LinkError};
+
+/// Longest wait for a session: scouting itself gives up earlier.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for a session to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How a device takes part in the network.
+#[derive(Clone, Debug)]
+pub struct LinkSettings {
+    /// Name of the cluster.
+    pub cluster: ClusterName,
+    /// Addresses to be reached at, port 0 for any free one; none for a client that only asks.
+    pub listen: Vec<SocketAddr>,
+    /// Devices to connect to where multicast does not reach them, as `HOST:PORT`.
+    pub connect: Vec<String>,
+    /// Address of the interface to find others on by multicast; `None` leaves it to `connect`.
+    pub multicast: Option<IpAddr>,
+}
+
+/// A session of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Link {
+    pub(super) session: Session,
+    pub(super) cluster: ClusterName,
+}
+
+impl Link {
+    /// Joins the network.
+    ///
+    /// # Errors
+    /// An address cannot be listened on, or Zenoh does not open.
+    pub async fn open(settings: LinkSettings) -> Result<Self, LinkError> {
+        for &address in &settings.listen {
+            interface::check_free(address)?;
+        }
+        let config = config(&settings)?;
+        let session = tokio::time::timeout(OPEN_TIMEOUT, zenoh::open(config))
+            .await
+            .map_err(|_| LinkError::OpenTimeout(OPEN_TIMEOUT))?
+            .map_err(|error| LinkError::Open(error.to_string()))?;
+        Ok(Self {
+            session,
+            cluster: settings.cluster,
+        })
+    }
+
+    /// Name of the cluster.
+    pub fn cluster(&self) -> &ClusterName {
+        &self.cluster
+    }
+
+    /// Where this device can be reached, as `HOST:PORT`.
+    pub async fn addresses(&self) -> Vec<String> {
+        let locators = self.session.info().locators().await;
+        locators
+            .iter()
+            .map(|locator| locator.address().to_string())
+            .collect()
+    }
+
+    /// Leaves the network; everything declared goes with it.
+    pub async fn close(&self) {
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.session.close())
+            .await
+            .is_err()
+        {
+            tracing::debug!("the session took too long to close");
+        }
+    }
+}
+
+fn config(settings: &LinkSettings) -> Result<Config, LinkError> {
+    let endpoint = |address: &dyn std::fmt::Display| format!("tcp/{address}");
+    let listen: Vec<_> = settings.listen.iter().map(|at| endpoint(at)).collect();
+    let connect: Vec<_> = settings.connect.iter().map(|at| endpoint(at)).collect();
+    let (group, port) = SCOUTING_GROUP;
+    let multicast = match settings.multicast {
+        Some(interface) => json!({
+            "enabled": true,
+            "address": format!("{group}:{port}"),
+            "interface": interface.to_string(),
+            // With any other strategy a pair that both scouted too early waits out a back-off of up to 8 s.
+            "autoconnect_strategy": "always",
+        }),
+        None => json!({ "enabled": false }),
+    };
+    let config = json!({
+        "mode": "peer",
+        "listen": { "endpoints": listen },
+        "connect": {
+            "endpoints": connect,
+            "retry": { "period_init_ms": 100, "period_max_ms": 2000, "period_increase_factor": 1.5 },
+        },
+        "scouting": {
+            "multicast": multicast,
+            "gossip": { "autoconnect_strategy": "always" },
+        },
+        "transport": {
+            // An address that does not answer is given up soon: others of the same device are tried after it.
+            "unicast": { "open_timeout": 2000, "accept_timeout": 2000 },
+            "link": { "tx": {
+                // A device that fell silent without closing its connection is gone after this.
+                "lease": 4000,
+                "queue": {
+                    "size": { "real_time": 16 },
+                    // A member that takes nothing more must not hold up the frames of the others for longer.
+                    "congestion_control": { "block": { "wait_before_close": 1_000_000 } },
+                },
+            } },
+        },
+    });
+    Config::from_json5(&config.to_string()).map_err(|error| LinkError::Open(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> LinkSettings {
+        LinkSettings {
+            cluster: "lab".parse().unwrap(),
+            listen: vec!["127.0.0.1:0".parse().unwrap()],
+            connect: vec!["device-2.local:7447".to_owned()],
+            multicast: Some(IpAddr::from([127, 0, 0, 1])),
+        }
+    }
+
+    #[test]
+    fn zenoh_reads_what_we_write() {
+        let config = config(&settings()).unwrap();
+        let listen = config.get_json("listen/endpoints").unwrap();
+        assert!(listen.contains("tcp/127.0.0.1:0"), "{listen}");
+        let connect = config.get_json("connect/endpoints").unwrap();
+        assert!(connect.contains("tcp/device-2.local:7447"), "{connect}");
+        let lease = config.get_json("transport/link/tx/lease").unwrap();
+        assert_eq!(lease, "4000");
+        let scouting = config.get_json("scouting/multicast/enabled").unwrap();
+        assert_eq!(scouting, "true");
+    }
+
+    #[test]
+    fn a_broken_address_is_an_error() {
+        let connect = vec!["no port?".to_owned()];
+        let settings = LinkSettings {
+            connect,
+            ..settings()
+        };
+        assert!(config(&settings).is_err());
+    }
+}
