@@ -57,6 +57,10 @@ pub(super) fn encode<L: Lanes>(
         6 => tiles::<L, 6>(lanes, group, place, y, codes),
         7 => tiles::<L, 7>(lanes, group, place, y, codes),
         8 => tiles::<L, 8>(lanes, group, place, y, codes),
+        9 => tiles::<L, 9>(lanes, group, place, y, codes),
+        10 => tiles::<L, 10>(lanes, group, place, y, codes),
+        11 => tiles::<L, 11>(lanes, group, place, y, codes),
+        12 => tiles::<L, 12>(lanes, group, place, y, codes),
         _ => 0,
     };
     rest(lanes, group, place, y, codes, done);
@@ -90,7 +94,7 @@ fn tiles<L: Lanes, const D: usize>(
     done
 }
 
-/// Tokens from the one numbered `done`, by fours, then one by one.
+/// Tokens from the one numbered `done`: as many at a time as there are registers for.
 #[inline(always)]
 fn rest<L: Lanes>(
     lanes: L,
@@ -100,20 +104,31 @@ fn rest<L: Lanes>(
     codes: &mut [u16],
     done: usize,
 ) {
+    let left = y.len() / place.rank - done;
     let mut axes = place.axes(y, group.dim).skip(done);
     let mut codes = place.codes(codes).skip(done);
-    let mut left = y.len() / place.rank - done;
-    while left >= 4 {
-        let four = [(); 4].map(|()| axes.next().unwrap_or_default());
-        for found in wide::nearest(lanes, group, four) {
-            if let Some(code) = codes.next() {
-                *code = found;
-            }
-        }
-        left -= 4;
+    for _ in 0..left / 6 {
+        few::<L, 6>(lanes, group, &mut axes, &mut codes);
     }
-    for (axes, code) in axes.zip(codes) {
-        let [found] = wide::nearest(lanes, group, [axes]);
-        *code = found;
+    for _ in 0..left % 6 / 2 {
+        few::<L, 2>(lanes, group, &mut axes, &mut codes);
+    }
+    for _ in 0..left % 2 {
+        few::<L, 1>(lanes, group, &mut axes, &mut codes);
+    }
+}
+
+#[inline(always)]
+fn few<'a, L: Lanes, const T: usize>(
+    lanes: L,
+    group: Group<'_>,
+    axes: &mut impl Iterator<Item = &'a [f32]>,
+    codes: &mut impl Iterator<Item = &'a mut u16>,
+) {
+    let y = [(); T].map(|()| axes.next().unwrap_or_default());
+    for found in wide::nearest(lanes, group, y) {
+        if let Some(code) = codes.next() {
+            *code = found;
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! mod            the codebook's groups; instruction set, chosen once a call
 //!   scalar       fewer than 16 codewords; the model the others are tested against
 //!   group        one group: 16 tokens at a time to narrow, what is left to wide
-//!     narrow     up to 8 axes: a lane is a token, a codeword is broadcast
+//!     narrow     up to 12 axes: a lane is a token, a codeword is broadcast
 //!     wide       any group: a lane is a codeword, a token is broadcast
 //!       rescan   which word of a block held the lowest score
 //!         lanes  eight lanes of f32: portable, avx2

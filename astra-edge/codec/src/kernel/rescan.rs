@@ -27,8 +27,9 @@ pub(super) fn word<L: Lanes>(
     let (norms, _) = group.norms.as_chunks::<BLOCK>();
     let (rows, _) = group.rows.as_chunks::<BLOCK>();
     let mut scores = lanes.load(norms.get(block)?);
-    for (row, y) in rows.iter().skip(block).step_by(norms.len()).zip(y) {
-        scores = lanes.sub_mul(scores, lanes.load(row), lanes.splat(y));
+    for (axis, y) in y.enumerate() {
+        let row = lanes.load(rows.get(block + axis * norms.len())?);
+        scores = lanes.sub_mul(scores, row, lanes.splat(y));
     }
     let equal = lanes.equal(scores, lowest);
     let word = block * BLOCK + equal.trailing_zeros() as usize;

@@ -9,7 +9,7 @@ use super::{Tables, encode_portable, encode_scalar, scalar};
 use crate::prepare::{half_norms, word_major};
 
 /// A group size on each side of every choice the kernels make, with neighbours of other sizes.
-const DIMS: [u16; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 24, 33, 40];
+const DIMS: [u16; 17] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 24, 33, 40];
 const TOKENS: [usize; 11] = [0, 1, 3, 4, 5, 15, 16, 17, 31, 64, 65];
 const WORDS: [usize; 4] = [16, 32, 256, 1024];
 
