@@ -16,11 +16,15 @@
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.
 
 pub mod agreement;
+pub mod alone;
+pub mod client;
 pub mod cluster;
+pub mod config;
 pub mod engine;
 pub mod gather;
 pub mod job;
 pub mod link;
+pub mod node;
 pub mod paths;
 pub mod plan;
 pub mod report;

@@ -37,7 +37,7 @@ pub mod service;
 pub mod setup;
 pub mod share;
 
-mod summary;
+pub(crate) mod summary;
 
 pub use coordinator::{Coordinator, Question, Reply, RequestError};
 pub use device::Device;

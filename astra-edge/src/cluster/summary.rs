@@ -69,7 +69,7 @@ pub(super) fn alone(device: &Device, computed: Duration) -> MemberReport {
 }
 
 /// Where the photograph lies in the input.
-pub(super) fn input(spec: &ImageInput, content: Rect) -> Input {
+pub(crate) fn input(spec: &ImageInput, content: Rect) -> Input {
     Input {
         size: spec.size,
         patch: spec.patch,
@@ -81,7 +81,7 @@ pub(super) fn input(spec: &ImageInput, content: Rect) -> Input {
 }
 
 /// The best classes, best first.
-pub(super) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
+pub(crate) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
     let labels = match task {
         Task::Classification { labels } => labels.as_deref().unwrap_or_default(),
         _ => &[],
@@ -98,7 +98,7 @@ pub(super) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
     .collect()
 }
 
-pub(super) fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 

@@ -1,0 +1,72 @@
+//! One picture on this machine, without a cluster.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Reply, RequestError, summary};
+use crate::node::{NodeError, load};
+use crate::report::{MemberReport, Report};
+use crate::tasks::image::prepare;
+
+/// Runs that the latency is the best of.
+const RUNS: usize = 3;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AloneError {
+    /// The model does not load.
+    #[error(transparent)]
+    Load(#[from] NodeError),
+    /// The picture is refused, or the model fails.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// Answers for one picture, as in its file.
+///
+/// # Errors
+/// The bundle, ONNX Runtime or the picture is refused.
+pub async fn answer(
+    bundle: &Path,
+    library: Option<&Path>,
+    threads: usize,
+    image: &[u8],
+) -> Result<Reply, AloneError> {
+    let loaded = load(bundle, library, threads)?;
+    let begun = Instant::now();
+    let prepared = prepare(image, &loaded.input).map_err(RequestError::from)?;
+    let prepare = begun.elapsed();
+    let mut best = Duration::MAX;
+    let mut answer = None;
+    // The first run warms up.
+    for run in 0..=RUNS {
+        let whole = loaded.worker.whole(prepared.pixels.clone()).await;
+        let (found, took) = whole.map_err(RequestError::from)?;
+        if run > 0 {
+            best = best.min(took);
+        }
+        answer = Some(found);
+    }
+    let answer = answer.unwrap_or_default();
+    let manifest = loaded.worker.bundle().manifest();
+    let latency = summary::milliseconds(best);
+    let report = Report {
+        latency_ms: latency,
+        one_device_latency_ms: Some(latency),
+        members: vec![MemberReport {
+            name: "this machine".to_owned(),
+            // A manifest with more is refused.
+            tokens: u16::try_from(manifest.shape.tokens).unwrap_or(u16::MAX),
+            compute_ms: latency,
+            ..MemberReport::default()
+        }],
+        alone: Some("as asked, without a cluster".to_owned()),
+        prepare_ms: summary::milliseconds(prepare),
+        coordinator: "this machine".to_owned(),
+        classes: summary::classes(&answer, &manifest.task),
+        input: summary::input(&loaded.input, prepared.content),
+        ..Report::default()
+    };
+    Ok(Reply { report, answer })
+}

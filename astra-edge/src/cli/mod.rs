@@ -1,0 +1,101 @@
+//! The command line. Results go to standard output, everything else to standard error.
+
+mod infer;
+mod network;
+mod peers;
+mod run;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+/// Runs one Transformer inference across several small devices.
+///
+/// Devices of one cluster find each other, split the tokens of each input, and send each other nothing but codes. Start one
+/// on every machine with `run`, then ask any of them with `infer`.
+#[derive(Parser)]
+#[command(name = "astra-edge", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a device of a cluster, until it is told to stop.
+    Run(Box<run::Args>),
+    /// Send a picture through a cluster and show what came of it.
+    Infer(Box<infer::Args>),
+    /// Show the devices of a cluster, and why any is not used.
+    Peers(peers::Args),
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run::main(*args),
+        Command::Infer(args) => infer::main(*args),
+        Command::Peers(args) => peers::main(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, without those that the message above them already says.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause);
+    }
+    text
+}
+
+/// Logs on standard error.
+fn log(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).with_context(|| format!("log filter {filter:?}"))?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    // Zenoh moves work between threads, so there has to be more than one.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")
+}
+
+/// One line of JSON on standard output.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    print_line(&serde_json::to_string(value)?)
+}
+
+/// One text on standard output; a reader that has gone away is no error.
+fn print_line(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}

@@ -1,0 +1,223 @@
+//! `astra-edge peers`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use astra_edge::client::{Client, Seen};
+use astra_edge::cluster::hello::{Why, short_hash};
+use astra_edge::config::{DEFAULT_CLUSTER, Network, parse_duration};
+use astra_edge::report::table;
+use serde::Serialize;
+
+use super::network::NetworkArgs;
+
+/// Show the devices of a cluster, and why any is not used.
+///
+/// Devices work together that hold the same key and the same bundle and have a wire version in common. Where bundles differ,
+/// the one that most devices have counts as the cluster's.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// How long to look.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1500ms")]
+    wait: Duration,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// What is logged on standard error.
+    #[arg(long, value_name = "FILTER", default_value = "error")]
+    log: String,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+#[derive(Serialize)]
+struct Peers {
+    cluster: String,
+    devices: Vec<Peer>,
+}
+
+#[derive(Serialize)]
+struct Peer {
+    name: String,
+    id: String,
+    usable: bool,
+    reason: Option<String>,
+    speed_ms: Option<f64>,
+    model: Option<String>,
+    bundle: Option<String>,
+    software: Option<String>,
+    runtime: Option<String>,
+    addresses: Vec<String>,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    super::log(&args.log)?;
+    let network = Network::from(args.network.clone());
+    let cluster = network.cluster.clone();
+    let seen: Vec<Seen> = super::runtime()?.block_on(async {
+        let mut client = Client::open(&network).await?;
+        let until = Instant::now() + args.wait;
+        while Instant::now() < until {
+            client.look().await?;
+        }
+        let seen = client.seen().cloned().collect();
+        client.close().await;
+        anyhow::Ok(seen)
+    })?;
+    let peers = Peers {
+        cluster: cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
+        devices: judged(seen),
+    };
+    if args.json {
+        return super::print_json(&peers);
+    }
+    if peers.devices.is_empty() {
+        return super::print_line(&format!(
+            "no devices in cluster {}; is one running, and does multicast reach it? Else name one with --connect",
+            peers.cluster
+        ));
+    }
+    super::print_line(text(&peers).trim_end())
+}
+
+/// Devices by name, those with a bundle that fewer have marked as such.
+fn judged(seen: Vec<Seen>) -> Vec<Peer> {
+    let mut counts: BTreeMap<[u8; 32], usize> = BTreeMap::new();
+    let usable = seen.iter().filter(|seen| seen.why.is_none());
+    for hello in usable.filter_map(|seen| seen.hello.as_ref()) {
+        *counts.entry(hello.bundle).or_default() += 1;
+    }
+    let most = counts.iter().max_by_key(|(_, count)| **count);
+    let expected = most.map(|(bundle, _)| *bundle);
+    let mut devices: Vec<Peer> = seen.into_iter().map(|seen| judge(seen, expected)).collect();
+    devices.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
+    devices
+}
+
+fn judge(seen: Seen, expected: Option<[u8; 32]>) -> Peer {
+    let bundle = seen.hello.as_ref().map(|hello| hello.bundle);
+    let other = match (bundle, expected) {
+        (Some(found), Some(expected)) if found != expected => {
+            Some(Why::OtherBundle { found, expected })
+        }
+        _ => None,
+    };
+    let why = seen.why.or(other);
+    let hello = seen.hello.as_ref();
+    let text = |part: &str| part.to_owned();
+    Peer {
+        name: hello.map_or_else(|| "?".to_owned(), |hello| text(&hello.name)),
+        id: seen.device.to_string(),
+        usable: why.is_none(),
+        reason: why.map(|why| why.to_string()),
+        speed_ms: hello.map(|hello| f64::from(hello.speed) / 1e3),
+        model: hello.map(|hello| text(&hello.model)),
+        bundle: bundle.map(|bundle| short_hash(&bundle)),
+        software: hello.map(|hello| text(&hello.software)),
+        runtime: hello.map(|hello| text(&hello.runtime)),
+        addresses: hello.map_or_else(Vec::new, |hello| {
+            hello
+                .addresses
+                .iter()
+                .map(|address| text(address))
+                .collect()
+        }),
+    }
+}
+
+fn text(peers: &Peers) -> String {
+    let headings = [
+        "device", "id", "alone ms", "model", "bundle", "software", "runtime", "address", "state",
+    ];
+    let mut rows = vec![headings.map(str::to_owned)];
+    for peer in &peers.devices {
+        let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+        let speed = peer
+            .speed_ms
+            .map_or_else(|| "?".to_owned(), |ms| format!("{ms:.1}"));
+        rows.push([
+            peer.name.clone(),
+            peer.id.chars().take(8).collect(),
+            speed,
+            known(&peer.model),
+            known(&peer.bundle),
+            known(&peer.software),
+            known(&peer.runtime),
+            peer.addresses.join(" "),
+            peer.reason.clone().unwrap_or_else(|| "usable".to_owned()),
+        ]);
+    }
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = table(&mut text, &rows);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use astra_wire::{DeviceId, Hello};
+
+    use super::*;
+
+    fn seen(number: u8, bundle: u8) -> Seen {
+        let device = DeviceId([number; 16]);
+        let mut name = Default::default();
+        std::fmt::Write::write_fmt(&mut name, format_args!("device-{number}")).unwrap();
+        Seen {
+            device,
+            hello: Some(Hello {
+                min_version: 1,
+                version: 1,
+                device,
+                name,
+                software: Default::default(),
+                runtime: Default::default(),
+                key: [0; 8],
+                bundle: [bundle; 32],
+                model: Default::default(),
+                speed: 1500,
+                addresses: Default::default(),
+            }),
+            why: None,
+        }
+    }
+
+    #[test]
+    fn the_bundle_of_most_devices_counts() {
+        let devices = judged(vec![seen(3, 8), seen(1, 9), seen(2, 9)]);
+        let states: Vec<(&str, bool)> = devices
+            .iter()
+            .map(|d| (d.name.as_str(), d.usable))
+            .collect();
+        assert_eq!(
+            states,
+            [("device-1", true), ("device-2", true), ("device-3", false)]
+        );
+        let reason = devices[2].reason.as_deref().unwrap();
+        assert_eq!(reason, "other bundle: 080808080808, expected 090909090909");
+        let peers = Peers {
+            cluster: "lab".to_owned(),
+            devices,
+        };
+        assert!(
+            text(&peers)
+                .lines()
+                .nth(3)
+                .unwrap()
+                .contains("other bundle")
+        );
+    }
+
+    #[test]
+    fn devices_of_another_key_have_no_say() {
+        let mut others = vec![seen(1, 8), seen(2, 8)];
+        for other in &mut others {
+            other.why = Some(Why::OtherKey);
+        }
+        others.push(seen(3, 9));
+        let devices = judged(others);
+        assert!(devices[2].usable);
+        assert_eq!(devices[0].reason.as_deref(), Some("other cluster key"));
+    }
+}

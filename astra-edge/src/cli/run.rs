@@ -1,0 +1,147 @@
+//! `astra-edge run`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use astra_edge::config::{
+    Config, DEFAULT_DEADLINE, DEFAULT_LOG, DEFAULT_RUNG, Network, Rung, parse_duration,
+};
+use astra_edge::node::{Node, describe};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::network::NetworkArgs;
+
+/// Run a device of a cluster, until it is told to stop.
+///
+/// The device loads its bundle, measures how fast it is, finds the others and takes questions and parts in theirs. It prints
+/// one line when it is ready and ends in order on SIGINT or SIGTERM.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// File of settings; flags win over it. deploy/device.toml lists all there are.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name of the device [default: the machine's].
+    #[arg(long)]
+    name: Option<String>,
+    /// Directory of the exported model [default: the only one in the cache].
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// Address to be reached at; can be repeated [default: the multicast interface's, on a free port].
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    listen: Vec<String>,
+    /// The ONNX Runtime library [default: $ORT_DYLIB_PATH, the cache, the system's].
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+    /// Threads that compute; 0 for one a core [default: 0].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Rung of questions that name none: bits per token per block, or exact.
+    #[arg(long, value_name = "RUNG", help = format!("Rung of questions that name none: bits per token per block, or exact [default: {}]", DEFAULT_RUNG.0))]
+    rung: Option<Rung>,
+    /// Time of questions that name none.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help = format!("Time of questions that name none [default: {}s]", DEFAULT_DEADLINE.as_secs()))]
+    deadline: Option<Duration>,
+    /// Most members of a request; 0 for as many as there are [default: 0].
+    #[arg(long, value_name = "N")]
+    max_members: Option<usize>,
+    /// What is logged on standard error.
+    #[arg(long, value_name = "FILTER", help = format!("What is logged on standard error [default: {DEFAULT_LOG}]"))]
+    log: Option<String>,
+    /// Print the line of readiness as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+/// The line of readiness.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    name: &'a str,
+    id: String,
+    cluster: &'a str,
+    model: &'a str,
+    bundle: String,
+    speed_ms: f64,
+    addresses: Vec<&'a str>,
+}
+
+pub(super) fn main(args: Args) -> Result<()> {
+    let json = args.json;
+    let config = config(args)?;
+    super::log(config.log.as_deref().unwrap_or(DEFAULT_LOG))?;
+    let settings = config.settings()?;
+    super::runtime()?.block_on(async {
+        // Before anything takes long, so that a signal is never lost.
+        let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
+        let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        let node = tokio::select! {
+            node = Node::start(settings) => node?,
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+        };
+        ready(&node, json)?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("leaving");
+        node.stop().await;
+        Ok(())
+    })
+}
+
+fn config(args: Args) -> Result<Config> {
+    let network = Network::from(args.network);
+    let flags = Config {
+        name: args.name,
+        cluster: network.cluster,
+        key: network.key,
+        key_file: network.key_file,
+        connect: network.connect,
+        multicast: network.multicast,
+        multicast_interface: network.multicast_interface,
+        listen: args.listen,
+        bundle: args.bundle,
+        onnxruntime: args.onnxruntime,
+        threads: args.threads,
+        rung: args.rung,
+        deadline: args.deadline,
+        max_members: args.max_members,
+        log: args.log,
+    };
+    let file = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    Ok(flags.or(file))
+}
+
+fn ready(node: &Node, json: bool) -> Result<()> {
+    let hello = node.hello();
+    let cluster = node.cluster();
+    if !json {
+        return super::print_line(&format!("ready in cluster {cluster}: {}", describe(hello)));
+    }
+    super::print_json(&Ready {
+        event: "ready",
+        name: &hello.name,
+        id: hello.device.to_string(),
+        cluster: &cluster,
+        model: &hello.model,
+        bundle: hello
+            .bundle
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        speed_ms: f64::from(hello.speed) / 1e3,
+        addresses: hello
+            .addresses
+            .iter()
+            .map(|address| address.as_str())
+            .collect(),
+    })
+}

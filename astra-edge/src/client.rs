@@ -1,0 +1,273 @@
+//! Asking a cluster from outside: finds its devices, and puts a question to one of them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use astra_wire::{Control, DeviceId, EmitError, FrameError, Hello};
+
+use crate::cluster::device::encode;
+use crate::cluster::hello::{self, Why};
+use crate::cluster::identity::fingerprint;
+use crate::config::{ConfigError, Network};
+use crate::engine::Map;
+use crate::link::{Link, LinkError};
+use crate::report::Report;
+use crate::tasks::features::{FeatureError, read_exact};
+
+/// How long one look around takes.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long a device has to say who it is.
+const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// Why a cluster did not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The settings are refused.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The network failed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// Nobody of that name, or nobody at all, can be asked.
+    #[error("no device{} of cluster {cluster} can be asked: {}", wanted_name(.name), seen_devices(.seen))]
+    NoDevice {
+        /// The cluster.
+        cluster: String,
+        /// Device asked for.
+        name: Option<String>,
+        /// Devices that are there, and why they cannot be asked.
+        seen: Vec<String>,
+    },
+    /// The device could not answer.
+    #[error("{device}: {text}")]
+    Failed {
+        /// The device.
+        device: String,
+        /// Its word.
+        text: String,
+    },
+    /// The answer makes no sense.
+    #[error("{device} answered something that cannot be read: {reason}")]
+    Unreadable {
+        /// The device.
+        device: String,
+        /// Why.
+        reason: String,
+    },
+    /// The question cannot be written.
+    #[error("the question cannot be sent: {0}")]
+    Question(#[from] EmitError),
+}
+
+/// A device as a client sees it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The device.
+    pub device: DeviceId,
+    /// What it said, if it could be read.
+    pub hello: Option<Hello>,
+    /// Why it cannot be asked.
+    pub why: Option<Why>,
+}
+
+/// An answer as it came.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    /// What it took.
+    pub report: Report,
+    /// The class token: [D].
+    pub cls: Vec<f32>,
+    /// The dense map, for tasks that have one.
+    pub map: Option<Map>,
+}
+
+/// A client of one cluster.
+pub struct Client {
+    link: Link,
+    key: [u8; 8],
+    seen: BTreeMap<DeviceId, Seen>,
+}
+
+impl Client {
+    /// Joins the network without showing itself.
+    ///
+    /// # Errors
+    /// The settings or the network refuse.
+    pub async fn open(network: &Network) -> Result<Self, ClientError> {
+        let (settings, key) = network.settings()?;
+        Ok(Self {
+            key: fingerprint(&settings.cluster, &key),
+            link: Link::open(settings).await?,
+            seen: BTreeMap::new(),
+        })
+    }
+
+    /// Looks around once: who is there, and who they say they are.
+    ///
+    /// # Errors
+    /// The network refuses.
+    pub async fn look(&mut self) -> Result<(), ClientError> {
+        let began = Instant::now();
+        let present = self.link.present(LOOK).await?;
+        self.seen.retain(|device, _| present.contains(device));
+        for device in present {
+            let known = self
+                .seen
+                .get(&device)
+                .is_some_and(|seen| seen.hello.is_some());
+            if !known {
+                let seen = self.introduce(device).await;
+                self.seen.insert(device, seen);
+            }
+        }
+        // With nobody there the look is over at once; the next is only worth it a little later.
+        tokio::time::sleep(LOOK.saturating_sub(began.elapsed())).await;
+        Ok(())
+    }
+
+    async fn introduce(&self, device: DeviceId) -> Seen {
+        let said = match self.link.ask_hello(device, HELLO_TIMEOUT).await {
+            Ok(bytes) => hello::read(&bytes, device),
+            Err(error) => Err(Why::Unreachable(error.to_string())),
+        };
+        match said {
+            Ok(hello) => Seen {
+                device,
+                why: (hello.key != self.key).then_some(Why::OtherKey),
+                hello: Some(hello),
+            },
+            Err(why) => Seen {
+                device,
+                hello: None,
+                why: Some(why),
+            },
+        }
+    }
+
+    /// Devices seen so far.
+    pub fn seen(&self) -> impl Iterator<Item = &Seen> {
+        self.seen.values()
+    }
+
+    /// Looks around until a device can be asked: the one of that name, else the fastest of those seen first.
+    ///
+    /// # Errors
+    /// [`ClientError::NoDevice`] after `wait`.
+    pub async fn find(&mut self, name: Option<&str>, wait: Duration) -> Result<Hello, ClientError> {
+        let until = Instant::now() + wait;
+        loop {
+            self.look().await?;
+            let candidates = self.seen().filter(|seen| seen.why.is_none());
+            let best = candidates
+                .filter_map(|seen| seen.hello.as_ref())
+                .filter(|hello| name.is_none_or(|name| hello.name == name))
+                .min_by_key(|hello| (hello.speed, hello.device));
+            if let Some(best) = best {
+                return Ok(best.clone());
+            }
+            if Instant::now() >= until {
+                return Err(ClientError::NoDevice {
+                    cluster: self.link.cluster().to_string(),
+                    name: name.map(str::to_owned),
+                    seen: self.seen().map(in_words).collect(),
+                });
+            }
+        }
+    }
+
+    /// Puts a question to a device; `ranges` are tokens of each member, as `100,80,76`.
+    ///
+    /// # Errors
+    /// The device cannot answer, or does not within `within`.
+    pub async fn ask(
+        &self,
+        device: &Hello,
+        question: &Control<'_>,
+        ranges: Option<&str>,
+        within: Duration,
+    ) -> Result<Answered, ClientError> {
+        let parameters = ranges.map(|ranges| format!("ranges={ranges}"));
+        let bytes = encode(question)?;
+        let answer = self
+            .link
+            .ask_control(
+                device.device,
+                parameters.as_deref().unwrap_or_default(),
+                bytes,
+                within,
+            )
+            .await?;
+        read(&answer, device.name.as_str())
+    }
+
+    /// Leaves the network.
+    pub async fn close(self) {
+        self.link.close().await;
+    }
+}
+
+fn read(answer: &[u8], device: &str) -> Result<Answered, ClientError> {
+    let unreadable = |reason: String| ClientError::Unreadable {
+        device: device.to_owned(),
+        reason,
+    };
+    let failed = |text: String| ClientError::Failed {
+        device: device.to_owned(),
+        text,
+    };
+    match Control::parse(answer) {
+        Ok(Control::Answer(answer)) => {
+            let report = serde_json::from_str(answer.report);
+            let report = report.map_err(|error| unreadable(error.to_string()))?;
+            let floats = |bytes| floats(bytes).map_err(|error| unreadable(error.to_string()));
+            let map = Map {
+                height: answer.height.into(),
+                width: answer.width.into(),
+                values: floats(answer.map)?,
+            };
+            Ok(Answered {
+                report,
+                cls: floats(answer.cls)?,
+                map: (!map.values.is_empty()).then_some(map),
+            })
+        }
+        Ok(Control::Failed { text }) => Err(failed(text.to_owned())),
+        Ok(Control::Refuse { reason, .. }) => Err(failed(format!("refused: {reason}"))),
+        Ok(_) => Err(unreadable("another message".to_owned())),
+        Err(error @ FrameError::Version { .. }) => Err(unreadable(error.to_string())),
+        Err(error) => Err(unreadable(error.to_string())),
+    }
+}
+
+fn floats(bytes: &[u8]) -> Result<Vec<f32>, FeatureError> {
+    let mut values = vec![0.0; bytes.len() / 4];
+    read_exact(bytes, 1, &mut values)?;
+    Ok(values)
+}
+
+fn in_words(seen: &Seen) -> String {
+    let name = seen
+        .hello
+        .as_ref()
+        .map(|hello| hello.name.as_str().to_owned());
+    let name = name.unwrap_or_else(|| seen.device.to_string());
+    match &seen.why {
+        Some(why) => format!("{name} ({why})"),
+        None => name,
+    }
+}
+
+fn wanted_name(name: &Option<String>) -> String {
+    name.as_ref()
+        .map_or_else(String::new, |name| format!(" {name:?}"))
+}
+
+fn seen_devices(seen: &[String]) -> String {
+    if seen.is_empty() {
+        return "nobody was found; is one running, and does multicast reach it? Else name one with \
+                --connect HOST:PORT"
+            .to_owned();
+    }
+    format!("found {}", seen.join(", "))
+}

@@ -1,0 +1,404 @@
+//! Settings of a device: what a file and the command line say, and what holds where both are silent.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use crate::cluster::coordinator::Defaults;
+use crate::cluster::identity::MAX_NAME;
+use crate::link::{ClusterName, LinkError, LinkSettings, interface};
+use crate::paths;
+
+/// Name of a cluster nobody named.
+pub const DEFAULT_CLUSTER: &str = "astra";
+/// Rung that a question gets which names none.
+pub const DEFAULT_RUNG: Rung = Rung(320);
+/// Time that a question gets which names none.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
+/// What is logged where nobody says.
+pub const DEFAULT_LOG: &str = "info,zenoh=warn";
+
+/// How to find a cluster and belong to it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Network {
+    /// Name of the cluster.
+    pub cluster: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// File that holds its key.
+    pub key_file: Option<PathBuf>,
+    /// Devices to connect to, `HOST:PORT`.
+    pub connect: Vec<String>,
+    /// Whether to find others by multicast.
+    pub multicast: Option<bool>,
+    /// Interface to be found on: a name or an address.
+    pub multicast_interface: Option<String>,
+}
+
+/// What a file or the command line says; `None` and empty lists say nothing.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Name of the device.
+    pub name: Option<String>,
+    /// See [`Network::cluster`].
+    pub cluster: Option<String>,
+    /// See [`Network::key`].
+    pub key: Option<String>,
+    /// See [`Network::key_file`].
+    pub key_file: Option<PathBuf>,
+    /// See [`Network::connect`].
+    pub connect: Vec<String>,
+    /// See [`Network::multicast`].
+    pub multicast: Option<bool>,
+    /// See [`Network::multicast_interface`].
+    pub multicast_interface: Option<String>,
+    /// Addresses to listen on, `ADDRESS` or `ADDRESS:PORT`.
+    pub listen: Vec<String>,
+    /// Directory of the bundle.
+    pub bundle: Option<PathBuf>,
+    /// The ONNX Runtime library.
+    pub onnxruntime: Option<PathBuf>,
+    /// Threads that compute, 0 for one a core.
+    pub threads: Option<usize>,
+    /// Rung of questions that name none.
+    pub rung: Option<Rung>,
+    /// Time of questions that name none.
+    #[serde(deserialize_with = "duration")]
+    pub deadline: Option<Duration>,
+    /// Most members of a request.
+    pub max_members: Option<usize>,
+    /// What is logged.
+    pub log: Option<String>,
+}
+
+/// Settings without gaps.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the device.
+    pub name: String,
+    /// The cluster's key.
+    pub key: Vec<u8>,
+    /// How to take part in the network.
+    pub link: LinkSettings,
+    /// Directory of the bundle.
+    pub bundle: PathBuf,
+    /// The ONNX Runtime library, where named.
+    pub onnxruntime: Option<PathBuf>,
+    /// Threads that compute, 0 for one a core.
+    pub threads: usize,
+    /// For questions that leave it open.
+    pub defaults: Defaults,
+}
+
+/// Bits per token per block; 0 is exact mode, written `exact`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rung(pub u16);
+
+/// Why settings are refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("{}: cannot read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A file says something that is not understood.
+    #[error("{}: {error}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where, what was found and what was expected.
+        error: Box<toml::de::Error>,
+    },
+    /// A value that is not possible.
+    #[error("{key} is {found:?}: expected {expected}")]
+    Value {
+        /// Name of the setting.
+        key: &'static str,
+        /// What it is.
+        found: String,
+        /// What it could be.
+        expected: &'static str,
+    },
+    /// Both a key and a file of it.
+    #[error("both key and key_file are given: expected one of them")]
+    TwoKeys,
+    /// No bundle was named, and there is not exactly one to take.
+    #[error("no bundle named, and {}; name one with --bundle DIR", found_bundles(.0))]
+    NoBundle(Vec<PathBuf>),
+    /// The network refuses.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl Config {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no TOML, or has a key that is not known.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+            path: path.to_owned(),
+            error,
+        })?;
+        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            error: Box::new(error),
+        })
+    }
+
+    /// This, and what `other` says where this says nothing.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        fn list<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
+            if first.is_empty() { second } else { first }
+        }
+        // A key of the command line also beats a key file of the file.
+        let keyed = self.key.is_some() || self.key_file.is_some();
+        let (key, key_file) = if keyed {
+            (self.key, self.key_file)
+        } else {
+            (other.key, other.key_file)
+        };
+        Self {
+            name: self.name.or(other.name),
+            cluster: self.cluster.or(other.cluster),
+            key,
+            key_file,
+            connect: list(self.connect, other.connect),
+            multicast: self.multicast.or(other.multicast),
+            multicast_interface: self.multicast_interface.or(other.multicast_interface),
+            listen: list(self.listen, other.listen),
+            bundle: self.bundle.or(other.bundle),
+            onnxruntime: self.onnxruntime.or(other.onnxruntime),
+            threads: self.threads.or(other.threads),
+            rung: self.rung.or(other.rung),
+            deadline: self.deadline.or(other.deadline),
+            max_members: self.max_members.or(other.max_members),
+            log: self.log.or(other.log),
+        }
+    }
+
+    /// Fills the gaps and checks every value.
+    ///
+    /// # Errors
+    /// The first value that is not possible.
+    pub fn settings(self) -> Result<Settings, ConfigError> {
+        let network = Network {
+            cluster: self.cluster,
+            key: self.key,
+            key_file: self.key_file,
+            connect: self.connect,
+            multicast: self.multicast,
+            multicast_interface: self.multicast_interface,
+        };
+        let (mut link, key) = network.settings()?;
+        link.listen = listen(&self.listen, &network)?;
+        Ok(Settings {
+            name: name(self.name)?,
+            key,
+            link,
+            bundle: bundle(self.bundle)?,
+            onnxruntime: self.onnxruntime,
+            threads: self.threads.unwrap_or(0),
+            defaults: Defaults {
+                rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
+                deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),
+                max_members: self.max_members.unwrap_or(0),
+            },
+        })
+    }
+}
+
+impl Network {
+    /// How to take part without listening, and the cluster's key.
+    ///
+    /// # Errors
+    /// The first value that is not possible.
+    pub fn settings(&self) -> Result<(LinkSettings, Vec<u8>), ConfigError> {
+        let cluster = self.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
+        let multicast = match self.multicast {
+            Some(false) => None,
+            _ => Some(self.interface()?),
+        };
+        let settings = LinkSettings {
+            cluster: ClusterName::from_str(cluster)?,
+            listen: Vec::new(),
+            connect: self.connect.clone(),
+            multicast,
+        };
+        Ok((settings, self.key()?))
+    }
+
+    fn interface(&self) -> Result<IpAddr, LinkError> {
+        match self.multicast_interface.as_deref() {
+            None | Some("auto") => Ok(interface::default_address()),
+            Some(given) => interface::address_of(given),
+        }
+    }
+
+    fn key(&self) -> Result<Vec<u8>, ConfigError> {
+        match (&self.key, &self.key_file) {
+            (Some(_), Some(_)) => Err(ConfigError::TwoKeys),
+            (Some(key), None) => Ok(key.clone().into_bytes()),
+            (None, Some(path)) => {
+                let key = std::fs::read(path).map_err(|error| ConfigError::Read {
+                    path: path.clone(),
+                    error,
+                })?;
+                // Editors end a file with a newline that is no part of the key.
+                Ok(key.trim_ascii_end().to_vec())
+            }
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+fn listen(given: &[String], network: &Network) -> Result<Vec<SocketAddr>, ConfigError> {
+    if given.is_empty() {
+        return Ok(vec![SocketAddr::new(network.interface()?, 0)]);
+    }
+    given.iter().map(|text| address(text)).collect()
+}
+
+fn address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let free_port = |text: &str| text.parse().map(|ip| SocketAddr::new(ip, 0));
+    let address: SocketAddr =
+        text.parse()
+            .or_else(|_| free_port(text))
+            .map_err(|_| ConfigError::Value {
+                key: "listen",
+                found: text.to_owned(),
+                expected: "ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
+            })?;
+    if address.ip().is_unspecified() {
+        return Err(ConfigError::Value {
+            key: "listen",
+            found: text.to_owned(),
+            expected: "the address of one interface: others would be told every address this machine has",
+        });
+    }
+    Ok(address)
+}
+
+fn name(given: Option<String>) -> Result<String, ConfigError> {
+    let name = given.unwrap_or_else(|| {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match host.trim() {
+            "" => "device".to_owned(),
+            host => host.to_owned(),
+        }
+    });
+    if (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control) {
+        return Ok(name);
+    }
+    Err(ConfigError::Value {
+        key: "name",
+        found: name,
+        expected: "1 to 64 bytes of text",
+    })
+}
+
+/// The bundle named, else the only one in the cache.
+fn bundle(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    if let Some(bundle) = given {
+        return Ok(bundle);
+    }
+    let folder = paths::cache_dir().map(|cache| cache.join("bundles"));
+    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let mut found: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.join(astra_bundle::MANIFEST_FILE).is_file())
+        .collect();
+    found.sort_unstable();
+    match found.as_slice() {
+        [only] => Ok(only.clone()),
+        _ => Err(ConfigError::NoBundle(found)),
+    }
+}
+
+/// The bundle to use where none need be named.
+///
+/// # Errors
+/// There is none, or more than one.
+pub fn find_bundle(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    bundle(given)
+}
+
+fn found_bundles(found: &[PathBuf]) -> String {
+    if found.is_empty() {
+        return "there is none in the cache".to_owned();
+    }
+    let names: Vec<String> = found
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!("there are several in the cache: {}", names.join(", "))
+}
+
+impl FromStr for Rung {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(0) | Err(_) if text != "exact" => Err(format!(
+                "rung {text:?}: expected bits per token per block, such as 320, or exact"
+            )),
+            Ok(bits) => Ok(Self(bits)),
+            Err(_) => Ok(Self(0)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Rung {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u16),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(bits) => bits.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(de::Error::custom)
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map(Some).map_err(de::Error::custom)
+}
+
+/// `5s`, `800ms`.
+///
+/// # Errors
+/// Not a time, or none at all.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        format!("{text:?}: {why}; expected a time such as 5s or 800ms")
+    };
+    let time = humantime::parse_duration(text).map_err(|error| wrong(&error))?;
+    // A deadline travels as milliseconds in 32 bits, and 0 means none was named.
+    if (1..=u128::from(u32::MAX)).contains(&time.as_millis()) {
+        return Ok(time);
+    }
+    Err(wrong(&"not between 1 ms and 49 days"))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

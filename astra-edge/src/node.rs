@@ -1,0 +1,226 @@
+//! A device from its start to its end: loads the model, joins the cluster, and leaves it in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_bundle::{Bundle, BundleError, ImageInput};
+use astra_wire::{Control, DeviceId, EmitError, Hello, MIN_VERSION, VERSION};
+use tokio::sync::mpsc;
+
+use crate::cluster::coordinator::Coordinator;
+use crate::cluster::device::{Device, Parts, encode};
+use crate::cluster::hello::short_hash;
+use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
+use crate::cluster::{discovery, service};
+use crate::config::Settings;
+use crate::engine::{EngineError, Runtime};
+use crate::link::presence::Watch;
+use crate::link::{Link, LinkError, Service, Token};
+use crate::worker::{Worker, WorkerError};
+
+/// Runs that the measure of speed is the best of.
+const MEASURED: usize = 2;
+
+/// Why a device does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The bundle is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// ONNX Runtime was not found, or does not load.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The model does not run.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The network refuses.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The model is not one of photographs.
+    #[error("{bundle}: the model takes no image, and this version knows no other input")]
+    NoImage {
+        /// The bundle.
+        bundle: String,
+    },
+    /// The hello does not fit a message.
+    #[error("hello: {0}")]
+    Hello(#[from] EmitError),
+    /// Part of the program ended early.
+    #[error("stopped while starting: {0}")]
+    Stopped(String),
+}
+
+/// A device at work.
+pub struct Node {
+    coordinator: Arc<Coordinator>,
+    hello: Hello,
+    token: Token,
+    _watch: Watch,
+    _services: [Service; 2],
+}
+
+/// A model that is ready to run.
+pub struct Loaded {
+    /// The computing thread.
+    pub worker: Worker,
+    /// How a photograph becomes its input.
+    pub input: ImageInput,
+    /// What runs it, for people.
+    pub runtime: String,
+}
+
+impl Node {
+    /// Loads the model and joins the network side by side, then shows the device to the cluster.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start(settings: Settings) -> Result<Self, NodeError> {
+        let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
+        let loading =
+            tokio::task::spawn_blocking(move || load(&dir, library.as_deref(), settings.threads));
+        let key = fingerprint(&settings.link.cluster, &settings.key);
+        // Finding the others takes its time too: it need not wait for the model.
+        let (loaded, link) = tokio::join!(loading, Link::open(settings.link));
+        let loaded = loaded.map_err(|error| NodeError::Stopped(error.to_string()))??;
+        let link = link?;
+        let speed = measure(&loaded).await?;
+        let device = Parts {
+            id: new_device_id(),
+            name: settings.name,
+            key,
+            speed,
+            link: link.clone(),
+            worker: loaded.worker,
+            input: loaded.input,
+        };
+        let hello = hello(&device, &loaded.runtime, &link.addresses().await);
+        let device = Arc::new(Device::new(device));
+        let coordinator = Arc::new(Coordinator::new(device, settings.defaults));
+        Self::join(coordinator, &link, hello).await
+    }
+
+    /// Serves before it shows itself: whoever sees the device may speak to it.
+    async fn join(
+        coordinator: Arc<Coordinator>,
+        link: &Link,
+        hello: Hello,
+    ) -> Result<Self, NodeError> {
+        let device = Arc::clone(coordinator.device());
+        let greeting = encode(&Control::Hello(hello.clone()))?;
+        let answering_hello = link.serve_hello(device.id(), greeting).await?;
+        let (answering_control, messages) = link.serve_control(device.id()).await?;
+        tokio::spawn(service::serve(Arc::clone(&coordinator), messages));
+        let (events, seen) = mpsc::unbounded_channel();
+        tokio::spawn(discovery::follow(Arc::clone(&device), seen));
+        let watch = link.watch(events).await?;
+        let token = link.announce(device.id()).await?;
+        Ok(Self {
+            coordinator,
+            hello,
+            token,
+            _watch: watch,
+            _services: [answering_hello, answering_control],
+        })
+    }
+
+    /// What the device says of itself.
+    pub fn hello(&self) -> &Hello {
+        &self.hello
+    }
+
+    /// Name of its cluster.
+    pub fn cluster(&self) -> String {
+        self.coordinator.device().link().cluster().to_string()
+    }
+
+    /// Leaves the cluster: others stop counting on this device before it is gone.
+    pub async fn stop(self) {
+        let device = self.coordinator.device();
+        let leave = Control::Leave {
+            device: device.id(),
+        };
+        if let Ok(leave) = encode(&leave) {
+            device.link().tell_all(leave).await;
+        }
+        self.token.remove().await;
+        device.link().close().await;
+    }
+}
+
+/// Opens a bundle and ONNX Runtime and starts the computing thread. Takes a while and blocks.
+///
+/// # Errors
+/// The bundle or the library is refused.
+pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loaded, NodeError> {
+    let runtime = Runtime::load(library, threads)?;
+    let bundle = Arc::new(Bundle::open(bundle)?);
+    let input = bundle.manifest().image.ok_or_else(|| NodeError::NoImage {
+        bundle: bundle.dir().display().to_string(),
+    })?;
+    let name = runtime.path().file_name().unwrap_or_default();
+    Ok(Loaded {
+        runtime: format!("{} cpu", name.to_string_lossy()),
+        worker: Worker::start(runtime, bundle)?,
+        input,
+    })
+}
+
+/// Microseconds of one whole request on a neutral image, best of a few after one that warms up.
+async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
+    let shape = &loaded.worker.bundle().manifest().shape;
+    let grey = vec![128; shape.tokens * loaded.input.patch * loaded.input.patch * 3];
+    loaded.worker.whole(grey.clone()).await?;
+    let mut best = Duration::MAX;
+    for _ in 0..MEASURED {
+        let (_, took) = loaded.worker.whole(grey.clone()).await?;
+        best = best.min(took);
+    }
+    // 0 would mean not measured.
+    Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
+}
+
+fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
+    let bundle = parts.worker.bundle();
+    Hello {
+        min_version: MIN_VERSION,
+        version: VERSION,
+        device: parts.id,
+        name: shorten(&parts.name),
+        software: shorten(SOFTWARE),
+        runtime: shorten(runtime),
+        key: parts.key,
+        bundle: bundle.hash(),
+        model: shorten(&bundle.manifest().model),
+        speed: parts.speed,
+        addresses: addresses
+            .iter()
+            .take(8)
+            .map(|address| shorten(address))
+            .collect(),
+    }
+}
+
+/// A hello in one line, for people.
+pub fn describe(hello: &Hello) -> String {
+    let addresses: Vec<&str> = hello
+        .addresses
+        .iter()
+        .map(|address| address.as_str())
+        .collect();
+    format!(
+        "{} ({}) with {} [{}] at {}, {:.1} ms alone",
+        hello.name,
+        short_id(hello.device),
+        hello.model,
+        short_hash(&hello.bundle),
+        addresses.join(", "),
+        f64::from(hello.speed) / 1e3,
+    )
+}
+
+/// The first eight digits of a device's id, as people tell devices of one name apart.
+pub fn short_id(device: DeviceId) -> String {
+    device.to_string().chars().take(8).collect()
+}
