@@ -6,6 +6,8 @@
 //! - [`position`]: position tables at another grid
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
 //! - [`source`]: files of pretrained models, read into a family's weights
+//! - [`fit`]: bases and codebooks from calibration activations
+//! - [`package`]: from a source to a finished bundle
 //!
 //! # Panics
 //! No function of this crate panics on what is in a file, whatever it is.
@@ -13,6 +15,7 @@
 pub mod family;
 pub mod fit;
 pub mod graph;
+pub mod package;
 pub mod position;
 pub mod progress;
 pub mod source;

@@ -1,1 +1,17 @@
-fn main() {}
+//! Turns a pretrained Transformer into an astra-edge bundle.
+
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("astra-export: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

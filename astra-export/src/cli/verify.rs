@@ -1,0 +1,178 @@
+//! `astra-export verify`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use astra_bundle::{Bundle, ImageInput, Sha256Digest};
+use astra_edge::engine::{Answer, Runtime};
+use astra_edge::paths::cache_dir;
+use astra_export::source;
+use astra_export::verify::{Original, Row, measure, one_device, photographs};
+use serde::Serialize;
+
+use super::progress::Bar;
+use super::{RuntimeOptions, print_json, print_text};
+
+/// Measures how close a bundle comes to what it was made from
+///
+/// Compares the one-device path with the original ONNX file run whole, and every rung, at several numbers of devices, with the
+/// one-device path. Figures are means over the photographs of a folder; score on others than the bundle was calibrated on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// Directory of the bundle
+    bundle: PathBuf,
+    /// The ONNX file the bundle was exported from; by default the cache's copy of it, if that is the same file
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
+    /// Photographs to score on; by default those of the demo
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Numbers of devices
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [2, 4])]
+    devices: Vec<usize>,
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The figures.
+#[derive(Serialize)]
+struct Figures {
+    images: usize,
+    /// `null` without an original to compare with.
+    one_device: Option<OneDevice>,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct OneDevice {
+    /// Largest absolute difference of the map, over all pixels of all photographs.
+    max_abs_diff: f32,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> Result<()> {
+        let bundle = Bundle::open(&self.bundle)?;
+        let image = bundle.manifest().image;
+        let image = image.context("the bundle's input is no image, which is what is scored on")?;
+        let folder = match &self.images {
+            Some(folder) => folder.clone(),
+            None => super::demo_photographs()?,
+        };
+        let runtime = self.runtime.load()?;
+        let pixels = photographs(&folder, &image, &Bar::new("read photographs").report())?;
+        let answers = {
+            let bar = Bar::new("one device");
+            one_device(&runtime, &bundle, &pixels, &bar.report())?
+        };
+        let figures = Figures {
+            images: pixels.len(),
+            one_device: self.original(&runtime, &bundle, &image, &pixels, &answers)?,
+            rows: {
+                let bar = Bar::new("rungs");
+                let report = bar.report();
+                measure(&runtime, &bundle, &pixels, &answers, &self.devices, &report)?
+            },
+        };
+        if self.json {
+            return print_json(&figures);
+        }
+        print_text(&table(&figures))
+    }
+
+    fn original(
+        &self,
+        runtime: &Runtime,
+        bundle: &Bundle,
+        image: &ImageInput,
+        pixels: &[Vec<u8>],
+        answers: &[Answer],
+    ) -> Result<Option<OneDevice>> {
+        let Some(path) = self.original_file(bundle)? else {
+            return Ok(None);
+        };
+        let scale = source::onnx::open(&path)?.scale;
+        let mut original = Original::open(runtime, &path, image, scale)?;
+        let bar = Bar::new("original");
+        let report = bar.report();
+        let mut max_abs_diff = 0.0_f32;
+        for (done, (pixels, answer)) in pixels.iter().zip(answers).enumerate() {
+            let expected = original.map(pixels)?;
+            let found = answer.map.as_ref().map_or(&[][..], |map| &map.values);
+            ensure!(
+                found.len() == expected.len(),
+                "{}: a map of {} values, but the bundle's has {}",
+                path.display(),
+                expected.len(),
+                found.len()
+            );
+            let differences = found.iter().zip(&expected).map(|(a, b)| (a - b).abs());
+            max_abs_diff = differences.fold(max_abs_diff, f32::max);
+            report(done as u64 + 1, answers.len() as u64);
+        }
+        Ok(Some(OneDevice { max_abs_diff }))
+    }
+
+    /// The file the bundle names as its source: the one given, or the cache's. An original takes one size only, so without
+    /// `--onnx` a bundle of another size goes without.
+    fn original_file(&self, bundle: &Bundle) -> Result<Option<PathBuf>> {
+        let expected = bundle.manifest().source.sha256;
+        if let Some(path) = &self.onnx {
+            let found = digest(path)?;
+            if found != expected {
+                bail!(
+                    "{}: not what the bundle was exported from: SHA-256 {found}, expected {expected}",
+                    path.display()
+                );
+            }
+            return Ok(Some(path.clone()));
+        }
+        let name = &bundle.manifest().source.file;
+        let path = cache_dir().map(|cache| cache.join("models").join(name));
+        let is_it = |path: &PathBuf| digest(path).is_ok_and(|found| found == expected);
+        let size = bundle.manifest().image.map(|image| image.size);
+        Ok(path.filter(|path| size == Some(224) && is_it(path)))
+    }
+}
+
+fn digest(path: &Path) -> Result<Sha256Digest> {
+    let file = std::fs::File::open(path);
+    let file = file.with_context(|| format!("{}: cannot be opened", path.display()))?;
+    Sha256Digest::of_reader(file).with_context(|| format!("{}: cannot be read", path.display()))
+}
+
+fn table(figures: &Figures) -> String {
+    let mut text = format!("{} photographs\n", figures.images);
+    match &figures.one_device {
+        Some(one) => {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "one device against the original: map differs by at most {:.1e}",
+                one.max_abs_diff
+            );
+        }
+        None => text.push_str("no original to compare one device with; give it with --onnx\n"),
+    }
+    text.push_str("\n bits  rank  devices  cls cosine  patch cosine  map error");
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for row in &figures.rows {
+        let bits = match row.bits {
+            0 => "exact".to_owned(),
+            bits => bits.to_string(),
+        };
+        let _ = write!(
+            text,
+            "\n{bits:>5} {:>5} {:>8} {:>11} {:>13} {:>10}",
+            row.rank,
+            row.agreement.devices,
+            number(row.agreement.cls_cosine),
+            number(row.agreement.patch_cosine),
+            number(row.agreement.map_mae)
+        );
+    }
+    text
+}
