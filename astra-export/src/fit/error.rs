@@ -1,0 +1,71 @@
+//! Why a codec could not be fitted.
+
+use astra_codec::{CodebookError, LengthError};
+use thiserror::Error;
+
+/// Why a codec could not be fitted. Blocks are counted from 0.
+#[derive(Debug, Error)]
+pub enum FitError {
+    /// Samples and weights do not belong to the same model.
+    #[error("{samples} blocks of samples, {weights} blocks of weights, expected as many")]
+    Blocks {
+        /// Blocks of samples.
+        samples: usize,
+        /// Blocks of weights.
+        weights: usize,
+    },
+    /// Calibration saw nothing of a block.
+    #[error("block {block}: no tokens to fit on")]
+    NoTokens {
+        /// The block.
+        block: usize,
+    },
+    /// A matrix or bias does not have its size.
+    #[error("block {block}: {what} has {found} values, expected {expected}")]
+    Size {
+        /// The block.
+        block: usize,
+        /// Name of the matrix or bias.
+        what: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// Heads cannot be shared out to K and V heads.
+    #[error("block {block}: {heads} heads over {kv_heads} K/V heads, expected a multiple")]
+    Heads {
+        /// The block.
+        block: usize,
+        /// Attention heads.
+        heads: usize,
+        /// Heads of K and V.
+        kv_heads: usize,
+    },
+    /// A value that is no number reached the statistics.
+    #[error("block {block}: {what} hold a value that is not finite")]
+    NotFinite {
+        /// The block.
+        block: usize,
+        /// Where it was met.
+        what: &'static str,
+    },
+    /// A rung asks for what the model cannot give.
+    #[error("rung of {bits} bits: {groups} groups over {rank} axes of {hidden}")]
+    Rung {
+        /// Bits a token a block.
+        bits: u32,
+        /// Groups, G.
+        groups: usize,
+        /// Axes, R.
+        rank: usize,
+        /// Width of a token, D.
+        hidden: usize,
+    },
+    /// The codec refused a codebook.
+    #[error(transparent)]
+    Codebook(#[from] CodebookError),
+    /// The codec refused the tokens.
+    #[error(transparent)]
+    Tokens(#[from] LengthError),
+}

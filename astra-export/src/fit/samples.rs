@@ -1,0 +1,207 @@
+//! What calibration keeps of a block, and the weights that go with it.
+
+use nalgebra::DMatrix;
+use ndarray::ArrayView2;
+
+use super::FitError;
+
+/// Sizes of a block's attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Width of a token, D.
+    pub hidden: usize,
+    /// Query heads, H.
+    pub heads: usize,
+    /// Heads of K and V; `heads / kv_heads` query heads share one.
+    pub kv_heads: usize,
+    /// Width of a head, d.
+    pub head_dim: usize,
+}
+
+/// Projections of one block as `[in, out]` matrices, row-major: `q = n wq + bq` and so on. The output bias and the query
+/// projection have no part in the codec.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockWeights<'a> {
+    /// Sizes.
+    pub shape: AttentionShape,
+    /// `[D, kv_heads * d]`.
+    pub wk: &'a [f32],
+    /// `[kv_heads * d]`.
+    pub bk: &'a [f32],
+    /// `[D, kv_heads * d]`.
+    pub wv: &'a [f32],
+    /// `[kv_heads * d]`.
+    pub bv: &'a [f32],
+    /// `[heads * d, D]`, layer scale folded in.
+    pub wo: &'a [f32],
+}
+
+/// Tokens of one block: post-norm inputs as they are, queries and values as the moments the metric needs.
+#[derive(Clone, Debug)]
+pub struct BlockSamples {
+    shape: AttentionShape,
+    inputs: Vec<f32>,
+    /// Sum of q qᵀ over the tokens, a matrix a query head.
+    queries: Vec<DMatrix<f64>>,
+    /// Sum of v vᵀ, a matrix a K/V head, and sum of v.
+    values: Vec<(DMatrix<f64>, DMatrix<f64>)>,
+}
+
+impl AttentionShape {
+    /// Width of q.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_dim
+    }
+
+    /// Width of k, and of v.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_dim
+    }
+}
+
+impl BlockSamples {
+    /// Nothing seen yet.
+    pub fn new(shape: AttentionShape) -> Self {
+        let d = shape.head_dim;
+        let square = DMatrix::zeros(d, d);
+        Self {
+            shape,
+            inputs: Vec::new(),
+            queries: vec![square.clone(); shape.heads],
+            values: vec![(square, DMatrix::zeros(1, d)); shape.kv_heads],
+        }
+    }
+
+    /// Adds tokens: `n` `[rows, D]`, `q` `[rows, heads * d]`, `v` `[rows, kv_heads * d]`, row-major.
+    ///
+    /// # Errors
+    /// The three do not hold the same number of whole rows; what was sampled is then untouched.
+    pub fn push(&mut self, n: &[f32], q: &[f32], v: &[f32]) -> Result<(), RowsError> {
+        let rows = n.len() / self.shape.hidden.max(1);
+        let view = |what, values, width| {
+            ArrayView2::from_shape((rows, width), values)
+                .map_err(|_| RowsError::new(what, values.len(), rows, width))
+        };
+        view("n", n, self.shape.hidden)?;
+        let q = view("q", q, self.shape.query_width())?;
+        let v = view("v", v, self.shape.kv_width())?;
+        let d = self.shape.head_dim;
+        for (head, sum) in self.queries.iter_mut().enumerate() {
+            *sum += second_moment(q, head * d, d);
+        }
+        for (head, (squares, sum)) in self.values.iter_mut().enumerate() {
+            *squares += second_moment(v, head * d, d);
+            let columns = columns(v, head * d, d);
+            *sum += DMatrix::from_row_iterator(1, d, columns.row_sum().iter().copied());
+        }
+        self.inputs.extend_from_slice(n);
+        Ok(())
+    }
+
+    /// Sizes of the block.
+    pub fn shape(&self) -> AttentionShape {
+        self.shape
+    }
+
+    /// Tokens seen.
+    pub fn rows(&self) -> usize {
+        self.inputs.len() / self.shape.hidden.max(1)
+    }
+
+    /// Post-norm inputs, `[rows, D]`.
+    pub fn inputs(&self) -> &[f32] {
+        &self.inputs
+    }
+
+    /// E[q qᵀ] of each query head, `[d, d]`.
+    pub(crate) fn query_moments(&self) -> impl Iterator<Item = DMatrix<f64>> {
+        let rows = self.rows() as f64;
+        self.queries.iter().map(move |sum| sum / rows)
+    }
+
+    /// Covariance of the values of each K/V head, `[d, d]`.
+    pub(crate) fn value_covariances(&self) -> Vec<DMatrix<f64>> {
+        let rows = self.rows() as f64;
+        let covariance = |(squares, sum): &(DMatrix<f64>, DMatrix<f64>)| {
+            squares / rows - sum.transpose() * sum / (rows * rows)
+        };
+        self.values.iter().map(covariance).collect()
+    }
+}
+
+/// Rows handed to [`BlockSamples::push`] do not belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} holds {found} values, expected {rows} rows of {width}")]
+pub struct RowsError {
+    what: &'static str,
+    found: usize,
+    rows: usize,
+    width: usize,
+}
+
+impl RowsError {
+    fn new(what: &'static str, found: usize, rows: usize, width: usize) -> Self {
+        Self {
+            what,
+            found,
+            rows,
+            width,
+        }
+    }
+}
+
+fn columns(rows: ArrayView2<'_, f32>, first: usize, width: usize) -> DMatrix<f64> {
+    let part = rows.slice(ndarray::s![.., first..first + width]);
+    DMatrix::from_row_iterator(part.nrows(), width, part.iter().map(|&x| f64::from(x)))
+}
+
+fn second_moment(rows: ArrayView2<'_, f32>, first: usize, width: usize) -> DMatrix<f64> {
+    let part = columns(rows, first, width);
+    part.tr_mul(&part)
+}
+
+/// Checks that samples and weights of a block fit each other.
+pub(crate) fn check(
+    block: usize,
+    samples: &BlockSamples,
+    weights: &BlockWeights<'_>,
+) -> Result<(), FitError> {
+    let shape = weights.shape;
+    let (d, w, q) = (shape.hidden, shape.kv_width(), shape.query_width());
+    let size = |what, found: usize, expected: usize| {
+        if found == expected {
+            return Ok(());
+        }
+        Err(FitError::Size {
+            block,
+            what,
+            found,
+            expected,
+        })
+    };
+    if shape.kv_heads == 0 || !shape.heads.is_multiple_of(shape.kv_heads) {
+        return Err(FitError::Heads {
+            block,
+            heads: shape.heads,
+            kv_heads: shape.kv_heads,
+        });
+    }
+    size("token", samples.shape.hidden, d)?;
+    size("query", samples.shape.query_width(), q)?;
+    size("value", samples.shape.kv_width(), w)?;
+    size("wk", weights.wk.len(), d * w)?;
+    size("bk", weights.bk.len(), w)?;
+    size("wv", weights.wv.len(), d * w)?;
+    size("bv", weights.bv.len(), w)?;
+    size("wo", weights.wo.len(), q * d)?;
+    if samples.rows() == 0 {
+        return Err(FitError::NoTokens { block });
+    }
+    if samples.inputs.iter().all(|x| x.is_finite()) {
+        return Ok(());
+    }
+    Err(FitError::NotFinite {
+        block,
+        what: "sampled tokens",
+    })
+}

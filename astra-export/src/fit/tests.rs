@@ -1,0 +1,460 @@
+//! The fit against slow models of itself and against having no transform.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::metric::attention_metric;
+use super::transform::{Spread, fit_transform};
+use super::*;
+
+const SHAPE: AttentionShape = AttentionShape {
+    hidden: 16,
+    heads: 4,
+    kv_heads: 2,
+    head_dim: 4,
+};
+
+/// Weights of one block, owned.
+struct Weights {
+    shape: AttentionShape,
+    wk: Vec<f32>,
+    bk: Vec<f32>,
+    wv: Vec<f32>,
+    bv: Vec<f32>,
+    wo: Vec<f32>,
+}
+
+impl Weights {
+    fn new(shape: AttentionShape, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (d, w) = (shape.hidden, shape.kv_width());
+        Self {
+            shape,
+            wk: noise(&mut rng, d * w),
+            bk: noise(&mut rng, w),
+            wv: noise(&mut rng, d * w),
+            bv: noise(&mut rng, w),
+            wo: noise(&mut rng, shape.query_width() * d),
+        }
+    }
+
+    fn borrow(&self) -> BlockWeights<'_> {
+        BlockWeights {
+            shape: self.shape,
+            wk: &self.wk,
+            bk: &self.bk,
+            wv: &self.wv,
+            bv: &self.bv,
+            wo: &self.wo,
+        }
+    }
+
+    /// `[K | V]` of one token.
+    fn keys_and_values(&self, n: &[f32]) -> Vec<f64> {
+        let w = self.shape.kv_width();
+        let column = |matrix: &[f32], bias: &[f32], column: usize| {
+            let rows = n.iter().enumerate();
+            let sum: f64 = rows
+                .map(|(row, &x)| f64::from(x) * f64::from(matrix[row * w + column]))
+                .sum();
+            sum + f64::from(bias[column])
+        };
+        let keys = (0..w).map(|c| column(&self.wk, &self.bk, c));
+        let values = (0..w).map(|c| column(&self.wv, &self.bv, c));
+        keys.chain(values).collect()
+    }
+}
+
+fn noise(rng: &mut StdRng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// Tokens whose channels go together: few causes, mixed, and a little noise.
+fn correlated(shape: AttentionShape, rows: usize, seed: u64) -> Vec<f32> {
+    const CAUSES: usize = 5;
+    let mut rng = StdRng::seed_from_u64(99);
+    let mixing = noise(&mut rng, CAUSES * shape.hidden);
+    let mut rng = StdRng::seed_from_u64(seed);
+    let row = |_| {
+        let causes = noise(&mut rng, CAUSES);
+        let rest = noise(&mut rng, shape.hidden);
+        let mixing = &mixing;
+        (0..shape.hidden)
+            .map(move |c| {
+                let mixed: f32 = (0..CAUSES)
+                    .map(|i| causes[i] * mixing[i * shape.hidden + c])
+                    .sum();
+                0.5 + mixed + 0.05 * rest[c]
+            })
+            .collect::<Vec<_>>()
+    };
+    (0..rows).flat_map(row).collect()
+}
+
+fn samples(shape: AttentionShape, inputs: &[f32], seed: u64) -> BlockSamples {
+    let rows = inputs.len() / shape.hidden;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let queries = noise(&mut rng, rows * shape.query_width());
+    let values = noise(&mut rng, rows * shape.kv_width());
+    let mut samples = BlockSamples::new(shape);
+    samples.push(inputs, &queries, &values).unwrap();
+    samples
+}
+
+/// The metric's formula, loop by loop.
+fn slow_metric(weights: &Weights, queries: &[f32], values: &[f32]) -> Vec<f64> {
+    let AttentionShape {
+        hidden,
+        heads,
+        kv_heads,
+        head_dim: d,
+    } = weights.shape;
+    let (qw, w) = (heads * d, kv_heads * d);
+    let rows = queries.len() / qw;
+    let mut metric = vec![0.0; hidden * hidden];
+    for head in 0..heads {
+        let kv = head * kv_heads / heads;
+        let wo = |i: usize, c: usize| f64::from(weights.wo[(head * d + i) * hidden + c]);
+        let value = |row: usize, i: usize| f64::from(values[row * w + kv * d + i]);
+        let mean: Vec<f64> = (0..d)
+            .map(|i| (0..rows).map(|row| value(row, i)).sum::<f64>() / rows as f64)
+            .collect();
+        let mut worth = 0.0;
+        for row in 0..rows {
+            for c in 0..hidden {
+                let out: f64 = (0..d).map(|i| (value(row, i) - mean[i]) * wo(i, c)).sum();
+                worth += out * out / rows as f64;
+            }
+        }
+        for a in 0..hidden {
+            for b in 0..hidden {
+                let wk = |c: usize, i: usize| f64::from(weights.wk[c * w + kv * d + i]);
+                let wv = |c: usize, i: usize| f64::from(weights.wv[c * w + kv * d + i]);
+                for i in 0..d {
+                    for j in 0..d {
+                        let query =
+                            |row: usize, i: usize| f64::from(queries[row * qw + head * d + i]);
+                        let both = (0..rows)
+                            .map(|row| query(row, i) * query(row, j))
+                            .sum::<f64>();
+                        let both = both / rows as f64 / d as f64;
+                        let outputs: f64 = (0..hidden).map(|c| wo(i, c) * wo(j, c)).sum();
+                        metric[a * hidden + b] +=
+                            worth * wk(a, i) * both * wk(b, j) + wv(a, i) * outputs * wv(b, j);
+                    }
+                }
+            }
+        }
+    }
+    metric
+}
+
+#[test]
+fn metric_is_its_formula() {
+    let shapes = [
+        SHAPE,
+        AttentionShape {
+            kv_heads: 4,
+            ..SHAPE
+        },
+        AttentionShape {
+            kv_heads: 1,
+            ..SHAPE
+        },
+    ];
+    for shape in shapes {
+        let weights = Weights::new(shape, 1);
+        let rows = 6;
+        let mut rng = StdRng::seed_from_u64(2);
+        let inputs = noise(&mut rng, rows * shape.hidden);
+        let queries = noise(&mut rng, rows * shape.query_width());
+        let values = noise(&mut rng, rows * shape.kv_width());
+        let mut samples = BlockSamples::new(shape);
+        // In two parts, as calibration does.
+        let split = |x: &[f32], width: usize| (x[..2 * width].to_vec(), x[2 * width..].to_vec());
+        let (n1, n2) = split(&inputs, shape.hidden);
+        let (q1, q2) = split(&queries, shape.query_width());
+        let (v1, v2) = split(&values, shape.kv_width());
+        samples.push(&n1, &q1, &v1).unwrap();
+        samples.push(&n2, &q2, &v2).unwrap();
+
+        let fast = attention_metric(&samples, &weights.borrow());
+        let slow = slow_metric(&weights, &queries, &values);
+        let largest = slow.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+        for (fast, slow) in fast.iter().zip(&slow) {
+            assert!(
+                (fast - slow).abs() < 1e-9 * largest,
+                "{fast} {slow} {shape:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn all_axes_give_keys_and_values_back() {
+    let weights = Weights::new(SHAPE, 3);
+    let inputs = correlated(SHAPE, 200, 4);
+    let samples = samples(SHAPE, &inputs, 5);
+    let spread = Spread::of(&inputs, SHAPE.hidden);
+    let metric = attention_metric(&samples, &weights.borrow());
+    for metric in [None, Some(&metric)] {
+        let transform = fit_transform(&spread, metric, &weights.borrow(), SHAPE.hidden);
+        let y = transform.encode(&inputs);
+        for (y, n) in y.chunks(SHAPE.hidden).zip(inputs.chunks(SHAPE.hidden)) {
+            let expected = weights.keys_and_values(n);
+            let length = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+            for (column, expected) in expected.iter().enumerate() {
+                let rows = y.iter().zip(transform.dec_w.chunks(transform.dec_b.len()));
+                let sum: f32 = rows.map(|(y, row)| y * row[column]).sum();
+                let found = f64::from(sum + transform.dec_b[column]);
+                assert!(
+                    (found - expected).abs() < 1e-3 * length,
+                    "{found} {expected}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn axes_are_uncorrelated_centred_and_in_order() {
+    let weights = Weights::new(SHAPE, 3);
+    let inputs = correlated(SHAPE, 400, 4);
+    let samples = samples(SHAPE, &inputs, 5);
+    let spread = Spread::of(&inputs, SHAPE.hidden);
+    let metric = attention_metric(&samples, &weights.borrow());
+    let transform = fit_transform(&spread, Some(&metric), &weights.borrow(), 8);
+    let coded = Spread::of(&transform.encode(&inputs), 8);
+    assert!(transform.variances.is_sorted_by(|a, b| a >= b));
+    let scale = transform.variances[0];
+    assert!(coded.mean.amax() < 1e-5 * scale.sqrt());
+    for a in 0..8 {
+        for b in 0..8 {
+            let expected = if a == b { transform.variances[a] } else { 0.0 };
+            let error = (coded.covariance[(a, b)] - expected).abs();
+            assert!(error < 1e-4 * scale, "{a} {b}: {error}");
+        }
+    }
+}
+
+fn rung(rank: usize, groups: usize, code_bits: u32) -> RungSpec {
+    RungSpec {
+        rank,
+        groups,
+        code_bits,
+        basis: BasisKind::Attention,
+    }
+}
+
+/// Mean over tokens of e M eᵀ where e is what the metric sees of the error in keys and values: here simply |K - K^|² + |V - V^|².
+fn error(weights: &Weights, inputs: &[f32], decoded: &[f64]) -> f64 {
+    let width = 2 * weights.shape.kv_width();
+    let tokens = inputs
+        .chunks(weights.shape.hidden)
+        .zip(decoded.chunks(width));
+    let squares = tokens.map(|(n, decoded)| {
+        let exact = weights.keys_and_values(n);
+        let both = exact.iter().zip(decoded);
+        both.map(|(a, b)| (a - b) * (a - b)).sum::<f64>()
+    });
+    squares.sum::<f64>() / (inputs.len() / weights.shape.hidden) as f64
+}
+
+/// Keys and values that receivers see.
+fn through_codec(fitted: &Fitted, inputs: &[f32]) -> Vec<f64> {
+    let transform = &fitted.bases[0].blocks[0];
+    let books = &fitted.rungs[0].blocks[0];
+    let spec = fitted.rungs[0].spec;
+    let y = transform.encode(inputs);
+    let mut decoded = Vec::new();
+    for y in y.chunks(transform.enc_b.len()) {
+        let mut kv: Vec<f64> = transform.dec_b.iter().map(|&b| f64::from(b)).collect();
+        let (mut words, mut axes) = (books.words.as_slice(), books.perm.as_slice());
+        for &dim in &books.dims {
+            let (group, rest) = words.split_at(usize::from(dim) * spec.words());
+            let (hand, others) = axes.split_at(usize::from(dim));
+            (words, axes) = (rest, others);
+            let at = |axis: usize, word: usize| group[axis * spec.words() + word];
+            let distance = |word: usize| -> f32 {
+                let axes = hand.iter().enumerate();
+                axes.map(|(i, &a)| (y[usize::from(a)] - at(i, word)).powi(2))
+                    .sum()
+            };
+            let nearest = (0..spec.words()).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+            for (i, &axis) in hand.iter().enumerate() {
+                let row = transform
+                    .dec_w
+                    .chunks(kv.len())
+                    .nth(usize::from(axis))
+                    .unwrap();
+                let x = f64::from(at(i, nearest.unwrap()));
+                kv.iter_mut()
+                    .zip(row)
+                    .for_each(|(kv, &w)| *kv += x * f64::from(w));
+            }
+        }
+        decoded.extend(kv);
+    }
+    decoded
+}
+
+/// Grouped k-means on the channels as they are, as published: the same bits, no transform.
+fn without_transform(
+    weights: &Weights,
+    fit_on: &[f32],
+    inputs: &[f32],
+    spec: RungSpec,
+) -> Vec<f64> {
+    let (hidden, dim) = (SHAPE.hidden, SHAPE.hidden / spec.groups);
+    let mut decoded = vec![0.0; inputs.len()];
+    for group in 0..spec.groups {
+        let axes: Vec<u16> = (0..dim).map(|i| (group * dim + i) as u16).collect();
+        let points = pick(fit_on, hidden, &axes);
+        let clustering = Clustering {
+            dim,
+            words: spec.words(),
+            rounds: 20,
+        };
+        let words = clustering
+            .fit(&points, &mut StdRng::seed_from_u64(1))
+            .unwrap();
+        for (token, point) in pick(inputs, hidden, &axes).chunks(dim).enumerate() {
+            let at = |axis: usize, word: usize| words[axis * spec.words() + word];
+            let distance = |word: usize| -> f32 {
+                point
+                    .iter()
+                    .enumerate()
+                    .map(|(i, x)| (x - at(i, word)).powi(2))
+                    .sum()
+            };
+            let nearest = (0..spec.words()).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+            for i in 0..dim {
+                decoded[token * hidden + group * dim + i] = at(i, nearest.unwrap());
+            }
+        }
+    }
+    decoded
+        .chunks(hidden)
+        .flat_map(|n| weights.keys_and_values(n))
+        .collect()
+}
+
+#[test]
+fn a_fit_beats_the_same_bits_without_a_transform() {
+    let weights = Weights::new(SHAPE, 6);
+    let (fit_on, scored) = (correlated(SHAPE, 3000, 7), correlated(SHAPE, 500, 8));
+    let samples = samples(SHAPE, &fit_on, 9);
+    let spec = rung(8, 4, 5);
+    let fitted = fit(&[samples], &[weights.borrow()], &[spec], 1, &|_, _| ()).unwrap();
+    let ours = error(&weights, &scored, &through_codec(&fitted, &scored));
+    let plain = error(
+        &weights,
+        &scored,
+        &without_transform(&weights, &fit_on, &scored, spec),
+    );
+    assert!(ours < 0.5 * plain, "{ours} against {plain}");
+}
+
+#[test]
+fn a_seed_decides_the_fit_however_many_threads_do_it() {
+    let weights = Weights::new(SHAPE, 6);
+    let samples = [
+        samples(SHAPE, &correlated(SHAPE, 300, 7), 9),
+        samples(SHAPE, &correlated(SHAPE, 300, 8), 9),
+    ];
+    let weights = [weights.borrow(), weights.borrow()];
+    let rungs = [rung(8, 2, 4), rung(16, 8, 3)];
+    let with = |threads, seed| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let fit = || fit(&samples, &weights, &rungs, seed, &|_, _| ()).unwrap();
+        pool.unwrap().install(fit)
+    };
+    assert_eq!(with(1, 5), with(4, 5));
+    assert_ne!(with(1, 5), with(1, 6));
+}
+
+#[test]
+fn what_is_fitted_has_the_shapes_of_a_bundle() {
+    let weights = Weights::new(SHAPE, 6);
+    let samples = samples(SHAPE, &correlated(SHAPE, 300, 7), 9);
+    let plain = RungSpec {
+        basis: BasisKind::Plain,
+        ..rung(4, 1, 6)
+    };
+    let rungs = [plain, rung(5, 2, 4), rung(12, 3, 4)];
+    let done = std::sync::Mutex::new(Vec::new());
+    let progress = |now, all| done.lock().unwrap().push((now, all));
+    let fitted = fit(&[samples], &[weights.borrow()], &rungs, 1, &progress).unwrap();
+
+    let bases: Vec<_> = fitted.bases.iter().map(|b| (b.kind, b.rank)).collect();
+    assert_eq!(bases, [(BasisKind::Plain, 4), (BasisKind::Attention, 12)]);
+    let basis = &fitted.bases[1].blocks[0];
+    let lengths = [&basis.enc_w, &basis.enc_b, &basis.dec_w, &basis.dec_b].map(Vec::len);
+    assert_eq!(lengths, [12 * 16, 12, 12 * 16, 16]);
+    let books: Vec<_> = fitted.rungs.iter().map(|rung| &rung.blocks[0]).collect();
+    assert_eq!(books[1].dims, [3, 2]);
+    let sizes: Vec<_> = books
+        .iter()
+        .map(|b| (b.perm.len(), b.words.len()))
+        .collect();
+    assert_eq!(sizes, [(4, 4 * 64), (5, 5 * 16), (12, 12 * 16)]);
+    let done = done.into_inner().unwrap();
+    let all = done[0].1;
+    assert_eq!(
+        (done[0].0, done.iter().max().copied()),
+        (0, Some((all, all)))
+    );
+}
+
+#[test]
+fn what_does_not_fit_is_named() {
+    let weights = Weights::new(SHAPE, 6);
+    let good = samples(SHAPE, &correlated(SHAPE, 30, 7), 9);
+    let fails = |samples: &[BlockSamples], weights: &[BlockWeights<'_>], rung| {
+        let fitted = fit(samples, weights, &[rung], 1, &|_, _| ());
+        fitted.unwrap_err().to_string()
+    };
+    let one = std::slice::from_ref(&good);
+    let mut short = weights.borrow();
+    short.wv = &short.wv[1..];
+    let mut broken = correlated(SHAPE, 30, 7);
+    broken[17] = f32::NAN;
+    let cases = [
+        (
+            fails(one, &[], rung(8, 2, 4)),
+            "1 blocks of samples, 0 blocks of weights, expected as many",
+        ),
+        (
+            fails(one, &[short], rung(8, 2, 4)),
+            "block 0: wv has 127 values, expected 128",
+        ),
+        (
+            fails(
+                &[BlockSamples::new(SHAPE)],
+                &[weights.borrow()],
+                rung(8, 2, 4),
+            ),
+            "block 0: no tokens to fit on",
+        ),
+        (
+            fails(
+                &[samples(SHAPE, &broken, 9)],
+                &[weights.borrow()],
+                rung(8, 2, 4),
+            ),
+            "block 0: sampled tokens hold a value that is not finite",
+        ),
+        (
+            fails(one, &[weights.borrow()], rung(17, 2, 4)),
+            "rung of 8 bits: 2 groups over 17 axes of 16",
+        ),
+    ];
+    for (found, expected) in cases {
+        assert_eq!(found, expected);
+    }
+    let error = BlockSamples::new(SHAPE).push(&[0.0; 32], &[0.0; 32], &[0.0; 15]);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "v holds 15 values, expected 2 rows of 8"
+    );
+}
