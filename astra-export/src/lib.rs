@@ -8,6 +8,7 @@
 //! - [`source`]: files of pretrained models, read into a family's weights
 //! - [`fit`]: bases and codebooks from calibration activations
 //! - [`package`]: from a source to a finished bundle
+//! - [`verify`]: how close a bundle comes to what it was made from
 //!
 //! # Panics
 //! No function of this crate panics on what is in a file, whatever it is.
@@ -19,3 +20,4 @@ pub mod package;
 pub mod position;
 pub mod progress;
 pub mod source;
+pub mod verify;

@@ -66,8 +66,11 @@ impl Runtime {
         self.threads
     }
 
-    /// A session of the graph in `path`.
-    pub(super) fn session(&self, path: &Path) -> Result<Session, EngineError> {
+    /// A session of any graph.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the graph.
+    pub fn session(&self, path: &Path) -> Result<Session, EngineError> {
         let refuse = |source: ort::Error| EngineError::Graph {
             path: path.to_owned(),
             source,

@@ -3,11 +3,14 @@
 mod export;
 mod info;
 mod progress;
+mod verify;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use astra_edge::engine::Runtime;
+use astra_edge::paths::cache_dir;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
@@ -22,6 +25,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Export(export::Export),
+    Verify(verify::Verify),
     Info(info::Info),
 }
 
@@ -36,10 +40,32 @@ struct RuntimeOptions {
     threads: usize,
 }
 
+impl RuntimeOptions {
+    fn load(&self) -> Result<Runtime> {
+        Ok(Runtime::load(self.onnxruntime.as_deref(), self.threads)?)
+    }
+}
+
+/// The folder of the demo's photographs.
+fn demo_photographs() -> Result<PathBuf> {
+    let folder = cache_dir().map(|cache| cache.join("photos"));
+    match folder {
+        Some(folder) if folder.is_dir() => Ok(folder),
+        Some(folder) => bail!(
+            "{}: the demo's photographs are not there; name a folder of photographs, or run `cargo xtask provision`",
+            folder.display()
+        ),
+        None => bail!(
+            "no home folder to look for the demo's photographs in; name a folder of photographs"
+        ),
+    }
+}
+
 impl Cli {
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
             Command::Export(command) => command.run(),
+            Command::Verify(command) => command.run(),
             Command::Info(command) => command.run(),
         }
     }

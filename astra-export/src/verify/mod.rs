@@ -1,0 +1,75 @@
+//! How close a bundle comes to what it was made from.
+//!
+//! - [`photographs`]: the images to score on
+//! - [`Original`]: the ONNX file the model came from, run whole
+//! - [`measure`]: every rung, and exact mode, at several numbers of devices against the one-device answer
+//!
+//! Members run in lock step in one process: what is measured is the codec, not a network.
+
+mod original;
+mod photographs;
+mod score;
+
+use std::path::PathBuf;
+
+pub use original::Original;
+pub use photographs::photographs;
+pub use score::{Row, measure, one_device};
+
+use astra_bundle::BundleError;
+use astra_edge::engine::EngineError;
+use astra_edge::plan::PlanError;
+use astra_edge::tasks::grid::GridError;
+use astra_edge::tasks::image::ImageError;
+
+/// Why a bundle could not be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The bundle does not read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A step of the model failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The tokens cannot be divided among so many devices.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The bundle's input is impossible.
+    #[error(transparent)]
+    Grid(#[from] GridError),
+    /// The folder does not read.
+    #[error("{}: cannot be read: {source}", .path.display())]
+    Folder {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's word.
+        source: std::io::Error,
+    },
+    /// A folder without photographs.
+    #[error("{}: no .jpg, .jpeg, .png or .webp file in it", .0.display())]
+    NoPhotographs(PathBuf),
+    /// A photograph that does not decode.
+    #[error("{}: {source}", .path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: ImageError,
+    },
+    /// A bundle whose input is no image.
+    #[error("the bundle's input is no image, which is what is scored on here")]
+    NotOfImages,
+    /// An original of another kind.
+    #[error("{}: {what}: found {found}, expected {expected}", .path.display())]
+    Original {
+        /// The ONNX file.
+        path: PathBuf,
+        /// Which of its sides.
+        what: &'static str,
+        /// What it has.
+        found: String,
+        /// What is compared.
+        expected: String,
+    },
+}
