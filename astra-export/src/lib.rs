@@ -7,12 +7,14 @@
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
 //! - [`source`]: files of pretrained models, read into a family's weights
 //! - [`fit`]: bases and codebooks from calibration activations
+//! - [`calibrate`]: the activations of a folder of photographs
 //! - [`package`]: from a source to a finished bundle
 //! - [`verify`]: how close a bundle comes to what it was made from
 //!
 //! # Panics
 //! No function of this crate panics on what is in a file, whatever it is.
 
+pub mod calibrate;
 pub mod family;
 pub mod fit;
 pub mod graph;

@@ -1,0 +1,214 @@
+//! Photographs of a folder as many views.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use astra_bundle::ImageInput;
+use astra_edge::tasks::image::{ImageError, decode, prepare};
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::{DynamicImage, RgbImage, imageops};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use super::CalibrateError;
+
+/// Views to come to at least, however few photographs there are.
+const VIEWS: usize = 96;
+/// Smallest side of a crop, as a share of the photograph's.
+const SMALLEST: f64 = 0.5;
+
+/// The photographs of a folder, by name.
+#[derive(Debug)]
+pub(super) struct Folder {
+    paths: Vec<PathBuf>,
+}
+
+/// One of them.
+pub(super) struct Photograph<'a> {
+    path: &'a Path,
+    index: usize,
+    views: usize,
+}
+
+impl Folder {
+    pub(super) fn open(folder: &Path) -> Result<Self, CalibrateError> {
+        let read = |source| CalibrateError::Read {
+            path: folder.to_owned(),
+            source,
+        };
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder).map_err(read)? {
+            let path = entry.map_err(read)?.path();
+            if is_photograph(&path) {
+                paths.push(path);
+            }
+        }
+        if paths.is_empty() {
+            return Err(CalibrateError::NoPhotographs(folder.to_owned()));
+        }
+        paths.sort();
+        Ok(Self { paths })
+    }
+
+    /// Views of all photographs together.
+    pub(super) fn views(&self) -> usize {
+        self.paths.len() * self.views_each()
+    }
+
+    fn views_each(&self) -> usize {
+        VIEWS.div_ceil(self.paths.len())
+    }
+
+    pub(super) fn photographs(&self) -> impl Iterator<Item = Photograph<'_>> {
+        let views = self.views_each();
+        let paths = self.paths.iter().enumerate();
+        paths.map(move |(index, path)| Photograph { path, index, views })
+    }
+}
+
+impl Photograph<'_> {
+    /// Pixels of each view as the model takes them: the photograph whole, then crops of it.
+    pub(super) fn views(
+        self,
+        image: &ImageInput,
+        seed: u64,
+    ) -> Result<impl Iterator<Item = Result<Vec<u8>, CalibrateError>>, CalibrateError> {
+        let bytes = std::fs::read(self.path).map_err(|source| CalibrateError::Read {
+            path: self.path.to_owned(),
+            source,
+        })?;
+        let refuse = |source| CalibrateError::Photograph {
+            path: self.path.to_owned(),
+            source,
+        };
+        let original = decode(&bytes).map_err(refuse)?;
+        let mut rng = StdRng::seed_from_u64(seed.wrapping_add(self.index as u64));
+        Ok((0..self.views).map(move |view| {
+            let pixels = match view {
+                0 => prepare(&bytes, image).map(|whole| whole.pixels),
+                _ => crop(&original, &mut rng).and_then(|png| Ok(prepare(&png, image)?.pixels)),
+            };
+            pixels.map_err(refuse)
+        }))
+    }
+}
+
+/// A part of a photograph with its proportions, mirrored as often as not, as a file: views then go through the same door as
+/// the photographs of requests.
+fn crop(original: &RgbImage, rng: &mut StdRng) -> Result<Vec<u8>, ImageError> {
+    let share = rng.random_range(SMALLEST..1.0);
+    let part = |side: u32| ((f64::from(side) * share).round() as u32).clamp(1, side);
+    let (width, height) = (part(original.width()), part(original.height()));
+    let x = rng.random_range(0..=original.width() - width);
+    let y = rng.random_range(0..=original.height() - height);
+    let mut crop = imageops::crop_imm(original, x, y, width, height).to_image();
+    if rng.random() {
+        imageops::flip_horizontal_in_place(&mut crop);
+    }
+    let mut png = Cursor::new(Vec::new());
+    let encoder =
+        PngEncoder::new_with_quality(&mut png, CompressionType::Fast, FilterType::NoFilter);
+    let written = DynamicImage::from(crop).write_with_encoder(encoder);
+    written.map_err(|source| ImageError::Decode {
+        format: image::ImageFormat::Png,
+        bytes: png.get_ref().len(),
+        source,
+    })?;
+    Ok(png.into_inner())
+}
+
+fn is_photograph(path: &Path) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    let extension = extension.map(str::to_ascii_lowercase);
+    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "webp"))
+}
+
+#[cfg(test)]
+mod tests {
+    use astra_bundle::{Filter, Fit};
+    use image::Rgb;
+
+    use super::*;
+
+    const INPUT: ImageInput = ImageInput {
+        size: 16,
+        patch: 4,
+        fit: Fit::Stretch,
+        filter: Filter::Triangle,
+        map_size: None,
+    };
+
+    fn folder(photographs: usize) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for photograph in 0..photographs {
+            let shade = |x: u32, y: u32| (photograph as u32 * 40 + x * 3 + y * 2) as u8;
+            let picture =
+                RgbImage::from_fn(160, 120, |x, y| Rgb([shade(x, y), shade(y, x), x as u8]));
+            picture
+                .save(dir.path().join(format!("{photograph}.png")))
+                .unwrap();
+        }
+        dir
+    }
+
+    fn all(folder: &Folder, seed: u64) -> Vec<Vec<u8>> {
+        let views = folder
+            .photographs()
+            .flat_map(|p| p.views(&INPUT, seed).unwrap());
+        views.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn few_photographs_make_many_views() {
+        let (few, many) = (folder(5), folder(120));
+        let (few, many) = (
+            Folder::open(few.path()).unwrap(),
+            Folder::open(many.path()).unwrap(),
+        );
+        assert_eq!((few.views(), many.views()), (100, 120));
+        assert_eq!(all(&few, 1).len(), 100);
+    }
+
+    #[test]
+    fn views_are_all_different_and_a_seed_decides_them() {
+        let dir = folder(2);
+        let folder = Folder::open(dir.path()).unwrap();
+        let views = all(&folder, 1);
+        assert_eq!(views, all(&folder, 1));
+        let mut other = all(&folder, 2);
+        // Whole photographs are what they are.
+        assert_eq!((&views[0], &views[48]), (&other[0], &other[48]));
+        assert_ne!(views, other);
+        other.sort();
+        other.dedup();
+        assert_eq!(other.len(), 96);
+    }
+
+    #[test]
+    fn files_that_are_no_photographs_are_passed_over_and_broken_ones_named() {
+        let dir = folder(1);
+        std::fs::write(dir.path().join("notes.txt"), "no picture").unwrap();
+        assert_eq!(Folder::open(dir.path()).unwrap().views(), 96);
+        std::fs::write(dir.path().join("broken.JPG"), "no picture").unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let error = folder
+            .photographs()
+            .find_map(|p| p.views(&INPUT, 1).err())
+            .unwrap();
+        assert!(
+            error.to_string().contains("broken.JPG: not an image"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn an_empty_folder_is_named() {
+        let dir = folder(0);
+        let error = Folder::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("no photographs, expected"), "{error}");
+        let error = Folder::open(&dir.path().join("none"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("none: cannot be read"), "{error}");
+    }
+}
