@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use astra_bundle::{Bundle, BundleError};
-use astra_export::package::{Draft, Request};
+use anyhow::{Context, Result, bail};
+use astra_bundle::{Bundle, BundleError, Calibration};
+use astra_edge::engine::Runtime;
+use astra_export::calibrate::calibrate;
+use astra_export::fit::{RungSpec, fit};
+use astra_export::package::{Draft, Request, codec_weights, record_agreement};
 use astra_export::source::{Imported, hugging_face, onnx};
+use astra_export::verify::{measure, one_device, photographs};
 
 use super::info::describe;
-use super::{print_json, print_text};
+use super::progress::Bar;
+use super::{RuntimeOptions, demo_photographs, print_json, print_text};
+
+/// Numbers of devices that agreement is measured for.
+const DEVICES: [usize; 2] = [2, 4];
+/// Photographs that agreement is measured on at most; more take minutes and hardly move the means.
+const SCORED: usize = 16;
 
 /// Exports a bundle
 ///
@@ -25,6 +35,18 @@ pub(super) struct Export {
     /// Side of the square input in pixels, a multiple of the model's patch
     #[arg(long, value_name = "PIXELS", default_value_t = 224)]
     size: usize,
+    /// Folder of photographs to calibrate on; by default those of the demo
+    #[arg(long, value_name = "DIR", conflicts_with = "no_codec")]
+    calib: Option<PathBuf>,
+    /// Settings of the codec to fit, by their bits per token per block; by default 10,40,80,160,320,640 as far as the model
+    /// is wide enough for them
+    #[arg(
+        long,
+        value_name = "BITS,...",
+        value_delimiter = ',',
+        conflicts_with = "no_codec"
+    )]
+    rungs: Option<Vec<u32>>,
     /// Name of the model in lists; by default that of its file or directory
     #[arg(long)]
     name: Option<String>,
@@ -37,6 +59,8 @@ pub(super) struct Export {
     /// Replace a bundle that is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    runtime: RuntimeOptions,
     /// Print what was exported as JSON
     #[arg(long)]
     json: bool,
@@ -63,9 +87,97 @@ impl Export {
             size: self.size,
             seed: self.seed,
         };
-        let draft = Draft::write(&self.out, &imported, &request)?;
-        let bundle = draft.finish()?;
+        let bundle = if self.no_codec {
+            Draft::write(&self.out, &imported, &request)?.finish()?
+        } else {
+            self.with_codec(&imported, &request)?
+        };
         report(&bundle, self.json)
+    }
+
+    fn with_codec(&self, imported: &Imported, request: &Request<'_>) -> Result<Bundle> {
+        // Whatever can be refused is refused before anything takes time.
+        let rungs = self.chosen_rungs(imported.model.hidden)?;
+        let folder = match &self.calib {
+            Some(folder) => folder.clone(),
+            None => demo_photographs().context("nothing to calibrate on (--calib)")?,
+        };
+        let runtime = self.runtime.load()?;
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(self.runtime.threads)
+            .build_global()?;
+
+        let mut draft = Draft::write(&self.out, imported, request)?;
+        let seen = {
+            let bar = Bar::new("calibrate");
+            let (shape, image) = (draft.shape(), draft.image());
+            let report = bar.report();
+            calibrate(
+                &runtime,
+                draft.dir(),
+                shape,
+                image,
+                &folder,
+                self.seed,
+                &report,
+            )?
+        };
+        let fitted = {
+            let bar = Bar::new("fit codebooks");
+            let weights = codec_weights(&imported.model);
+            fit(&seen.blocks, &weights, &rungs, self.seed, &bar.report())?
+        };
+        let calibration = Calibration {
+            source: folder
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            images: seen.views,
+            tokens: seen.blocks.first().map_or(0, |block| block.rows()),
+        };
+        draft.add_codec(&fitted, calibration)?;
+        let mut bundle = draft.finish()?;
+        self.score(&runtime, &mut bundle, &folder)?;
+        Ok(bundle)
+    }
+
+    /// The rungs asked for, or all the model is wide enough for.
+    fn chosen_rungs(&self, hidden: usize) -> Result<Vec<RungSpec>> {
+        let known = RungSpec::table(hidden);
+        let Some(bits) = &self.rungs else {
+            return Ok(known);
+        };
+        let find = |bits: &u32| {
+            let rung = known.iter().find(|rung| rung.bits() == *bits);
+            let bits_known = known.iter().map(RungSpec::bits).collect::<Vec<_>>();
+            rung.copied().with_context(|| {
+                format!("no rung of {bits} bits for this model, expected some of {bits_known:?}")
+            })
+        };
+        let mut rungs = bits.iter().map(find).collect::<Result<Vec<_>>>()?;
+        rungs.sort_by_key(RungSpec::bits);
+        rungs.dedup();
+        Ok(rungs)
+    }
+
+    /// Measures agreement on some of the photographs and records it in the bundle.
+    fn score(&self, runtime: &Runtime, bundle: &mut Bundle, folder: &Path) -> Result<()> {
+        let image = bundle.manifest().image;
+        let image = image.context("the bundle's input is no image, which is what is scored on")?;
+        let bar = Bar::new("measure agreement");
+        let pixels = photographs(folder, &image, &|_, _| ())?;
+        let step = pixels.len().div_ceil(SCORED).max(1);
+        let pixels: Vec<_> = pixels.into_iter().step_by(step).collect();
+        let answers = one_device(runtime, bundle, &pixels, &|_, _| ())?;
+        let tokens = bundle.manifest().shape.tokens;
+        let devices: Vec<_> = DEVICES.into_iter().filter(|&n| n <= tokens).collect();
+        let rows = measure(runtime, bundle, &pixels, &answers, &devices, &bar.report())?;
+        let measured: Vec<_> = rows
+            .iter()
+            .map(|row| (u32::from(row.bits), row.agreement))
+            .collect();
+        Ok(record_agreement(bundle, &measured)?)
     }
 
     /// Finds out before hours of work, not after, that the place is taken.

@@ -141,7 +141,8 @@ impl Verify {
 fn digest(path: &Path) -> Result<Sha256Digest> {
     let file = std::fs::File::open(path);
     let file = file.with_context(|| format!("{}: cannot be opened", path.display()))?;
-    Sha256Digest::of_reader(file).with_context(|| format!("{}: cannot be read", path.display()))
+    let digest = Sha256Digest::of_reader(file).map(|(digest, _)| digest);
+    digest.with_context(|| format!("{}: cannot be read", path.display()))
 }
 
 fn table(figures: &Figures) -> String {

@@ -15,14 +15,14 @@ use crate::models::{HEADS, HIDDEN, MLP, PATCH, Random, TRAINED_SIDE};
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// What the parts of a model are called, by architecture.
-struct Names {
+pub(crate) struct Names {
     prefix: &'static str,
     norms: [&'static str; 2],
     mlp: [&'static str; 2],
     scales: bool,
 }
 
-const DINOV2: Names = Names {
+pub(crate) const DINOV2: Names = Names {
     prefix: "dinov2.",
     norms: ["norm1", "norm2"],
     mlp: ["mlp.fc1", "mlp.fc2"],
@@ -37,7 +37,7 @@ const VIT: Names = Names {
 };
 
 /// A directory with a model, and that model as it has to be read.
-struct Directory {
+pub(crate) struct Directory {
     folder: tempfile::TempDir,
     config: Value,
     tensors: Tensors,
@@ -45,7 +45,7 @@ struct Directory {
 }
 
 impl Directory {
-    fn new(names: &Names, prefixed: bool, classes: usize) -> Self {
+    pub(crate) fn new(names: &Names, prefixed: bool, classes: usize) -> Self {
         let mut random = Random::new(21);
         let pooling = if names.scales {
             Pooling::ClassAndMean
@@ -110,7 +110,7 @@ impl Directory {
         directory
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 

@@ -11,6 +11,7 @@
 )]
 
 mod cache;
+mod command;
 mod corrupted;
 mod exporter;
 mod graphs;

@@ -5,6 +5,7 @@
 //! through the nodes that use them. Every float tensor of the file must be accounted for in the end: one that is not belongs
 //! to a part of the model that would be lost.
 
+mod embeddings;
 mod encoder;
 mod index;
 mod saliency;
