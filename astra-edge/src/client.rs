@@ -176,7 +176,8 @@ impl Client {
         }
     }
 
-    /// Puts a question to a device; `ranges` are tokens of each member, as `100,80,76`.
+    /// Puts a question to a device. `ranges` are the tokens of each member in the order of their names; without any they go by
+    /// speed.
     ///
     /// # Errors
     /// The device cannot answer, or does not within `within`.
@@ -184,19 +185,18 @@ impl Client {
         &self,
         device: &Hello,
         question: &Control<'_>,
-        ranges: Option<&str>,
+        ranges: &[u16],
         within: Duration,
     ) -> Result<Answered, ClientError> {
-        let parameters = ranges.map(|ranges| format!("ranges={ranges}"));
+        let ranges: Vec<String> = ranges.iter().map(u16::to_string).collect();
+        let parameters = match ranges.as_slice() {
+            [] => String::new(),
+            given => format!("ranges={}", given.join(",")),
+        };
         let bytes = encode(question)?;
         let answer = self
             .link
-            .ask_control(
-                device.device,
-                parameters.as_deref().unwrap_or_default(),
-                bytes,
-                within,
-            )
+            .ask_control(device.device, &parameters, bytes, within)
             .await?;
         read(&answer, device.name.as_str())
     }

@@ -20,7 +20,7 @@ pub const DEFAULT_RUNG: Rung = Rung(320);
 /// Time that a question gets which names none.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 /// What is logged where nobody says.
-pub const DEFAULT_LOG: &str = "info,zenoh=warn";
+pub const DEFAULT_LOG: &str = "warn,astra_edge=info";
 
 /// How to find a cluster and belong to it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -11,6 +11,10 @@
 //! - [`job`]: the data path of one member, and [`simulate`]: all members of a request in lock step, without a network
 //! - [`worker`]: the thread that computes
 //! - [`tasks`]: what surrounds the model for each kind of input
+//! - [`link`]: bytes between devices
+//! - [`cluster`]: who is there, plans, and requests; [`report`] and [`agreement`]: what came of them
+//! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
+//! - [`config`]: what a file and the command line say
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.

@@ -54,8 +54,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_members: u8,
     /// Tokens of each member, in the order of their names, instead of by speed: 100,80,76.
-    #[arg(long, value_name = "TOKENS,...")]
-    ranges: Option<String>,
+    #[arg(long, value_name = "TOKENS,...", value_delimiter = ',')]
+    ranges: Vec<u16>,
     /// How long to look for a device.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
     wait: Duration,
@@ -158,7 +158,7 @@ async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
     });
     let within = patience(args);
     let answered = client
-        .ask(&device, &question, args.ranges.as_deref(), within)
+        .ask(&device, &question, &args.ranges, within)
         .await
         .with_context(|| args.image.display().to_string());
     client.close().await;

@@ -302,6 +302,7 @@ impl Coordinator {
         let begun = Instant::now();
         let time = work.deadline.saturating_duration_since(begun);
         let until = begun + time.mul_f64(MEMBERS_SHARE);
+        tracing::debug!(members = plan.choice.members.len(), "request begins");
         let harvest = match request::run(&self.device, &mut plan, &work.pixels, until).await {
             Ok(harvest) => harvest,
             Err(GivenUp::Busy { member }) => {

@@ -15,6 +15,7 @@ use super::share::{stats_of, unpack};
 use crate::job::Order;
 use crate::plan::TokenRange;
 use crate::tasks::strip;
+use crate::worker::WorkerError;
 
 /// Longest wait for members that were told to give up.
 const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
@@ -204,6 +205,7 @@ async fn own_part(
                     };
                     End::Share(share, stats_of(&outcome.stats, seat.receivers()), 0)
                 }
+                Err(WorkerError::UnknownPlan { .. }) => End::Refused(Reason::UnknownPlan),
                 Err(error) => End::Failed(error.to_string()),
             }
         }

@@ -15,6 +15,7 @@ use crate::job::Order;
 use crate::link::Incoming;
 use crate::tasks::features::write_exact;
 use crate::tasks::strip;
+use crate::worker::WorkerError;
 
 /// Answers messages until the session ends, each in a task of its own.
 pub async fn serve(coordinator: Arc<Coordinator>, mut messages: mpsc::Receiver<Incoming>) {
@@ -134,6 +135,9 @@ async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
     };
     let outcome = match device.worker.run(start.plan, order).await {
         Ok(outcome) => outcome,
+        Err(WorkerError::UnknownPlan { .. }) => {
+            return encode(&refuse(Reason::UnknownPlan)).unwrap_or_default();
+        }
         Err(error) => return failed(&error.to_string()),
     };
     let stats = stats_of(&outcome.stats, seat.receivers());

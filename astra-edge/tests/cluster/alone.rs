@@ -1,0 +1,38 @@
+//! One device by itself, with and without a cluster around it.
+
+use crate::device::{Cluster, astra_edge, bundle_dir, not_a_picture, photo, run};
+
+#[test]
+fn a_device_without_others_answers_alone_and_says_so() {
+    let cluster = Cluster::of(&["a"]);
+    let report = cluster.report(&["--compare"]);
+    assert_eq!(report.members.len(), 1);
+    assert_eq!(report.members[0].tokens, 256);
+    assert!(report.alone.unwrap().contains("no other device"));
+    assert!((report.agreement.unwrap().cls_cosine.unwrap() - 1.0).abs() < 1e-6);
+    // A device of the cluster by name, or nobody.
+    let said = run(&mut cluster.infer(&["--device", "b", "--wait", "300ms"]));
+    assert_eq!(said.status.code(), Some(1));
+    assert!(
+        said.stderr.contains("\"b\"") && said.stderr.contains("found a"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn a_machine_answers_without_a_cluster() {
+    let mut command = astra_edge();
+    command
+        .args(["infer", "--alone", "--bundle"])
+        .arg(bundle_dir());
+    let said = run(command.arg(photo()));
+    assert!(said.status.success(), "{said:?}");
+    assert!(said.stdout.contains("this machine"), "{said:?}");
+    let mut command = astra_edge();
+    command
+        .args(["infer", "--alone", "--bundle"])
+        .arg(bundle_dir());
+    let said = run(command.arg(not_a_picture()));
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.stderr.contains("not an image"), "{said:?}");
+}

@@ -1,0 +1,157 @@
+//! Answers of clusters against the answer of one device.
+
+use std::path::Path;
+
+use astra_edge::report::Report;
+use serde_json::Value;
+
+use crate::device::{Cluster, astra_edge, bundle_dir, not_a_picture, photo, run};
+
+/// What exact mode may differ by: float32 rounding, in other orders.
+const EXACT: f64 = 1e-3;
+/// Bytes of a frame beyond its codes.
+const HEADER: u64 = 24;
+
+/// Class token and map that a request wrote.
+fn answer(path: &Path) -> (Vec<f64>, Vec<f64>) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let numbers = |key: &str| -> Vec<f64> {
+        let list = value[key].as_array().unwrap();
+        list.iter().map(|number| number.as_f64().unwrap()).collect()
+    };
+    (numbers("cls"), numbers("map"))
+}
+
+fn worst(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    assert!(!a.is_empty());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
+}
+
+fn tokens(report: &Report) -> Vec<u16> {
+    report.members.iter().map(|member| member.tokens).collect()
+}
+
+/// Nothing was lost, and the wire carried codes and short headers and nothing else.
+fn check_traffic(report: &Report) {
+    assert_eq!(report.masked_tokens, 0, "{report}");
+    assert!(report.missing.is_empty(), "{report}");
+    for member in &report.members {
+        assert_eq!(member.failure, None);
+        let headers = member.bytes_sent - member.code_bytes_sent;
+        assert!(member.frames_sent > 0 && headers > 0, "{report}");
+        assert!(
+            headers <= HEADER * u64::from(member.frames_sent),
+            "{report}"
+        );
+    }
+    let sum = |of: fn(&astra_edge::report::MemberReport) -> u64| -> u64 {
+        report.members.iter().map(of).sum()
+    };
+    assert_eq!(sum(|m| m.bytes_sent), sum(|m| m.bytes_received), "{report}");
+}
+
+#[test]
+fn clusters_of_two_to_five_answer_as_one_device_does() {
+    let cluster = Cluster::of(&["a", "b", "c", "d", "e"]);
+    let file = cluster.folder.path().join("answer.json");
+    let path = file.to_str().unwrap();
+
+    let mut alone = astra_edge();
+    alone.args(["infer", "--alone", "--json", "--answer", path, "--bundle"]);
+    let said = run(alone.arg(bundle_dir()).arg(photo()));
+    assert!(said.status.success(), "{said:?}");
+    let (cls, map) = answer(&file);
+
+    for ranges in [
+        "128,128",
+        "200,56",
+        "86,85,85",
+        "100,80,76",
+        "64,64,64,64",
+        "1,2,3,250",
+        "52,51,51,51,51",
+        "7,80,9,100,60",
+    ] {
+        let report = cluster.report(&["--rung", "exact", "--ranges", ranges, "--answer", path]);
+        let wanted: Vec<u16> = ranges.split(',').map(|n| n.parse().unwrap()).collect();
+        assert_eq!(tokens(&report), wanted);
+        check_traffic(&report);
+        let (found_cls, found_map) = answer(&file);
+        assert!(worst(&found_cls, &cls) < EXACT, "{ranges}: class token");
+        assert!(worst(&found_map, &map) < EXACT, "{ranges}: map");
+    }
+    coded(&cluster);
+    refused(&cluster);
+}
+
+/// With codes the answer is close, small and compared.
+fn coded(cluster: &Cluster) {
+    let picture = cluster.folder.path().join("picture.png");
+    let report = cluster.report(&[
+        "--rung",
+        "320",
+        "--ranges",
+        "64,64,64,64",
+        "--compare",
+        "--out",
+        picture.to_str().unwrap(),
+    ]);
+    check_traffic(&report);
+    assert_eq!(report.rung_bits, 320);
+    let agreement = report.agreement.unwrap();
+    assert!(agreement.cls_cosine.unwrap() > 0.94, "{report}");
+    assert!(agreement.patch_cosine.unwrap() > 0.97, "{report}");
+    assert!(agreement.map_mae.unwrap() < 0.06, "{report}");
+    assert!(report.one_device_latency_ms.unwrap() > 0.0);
+    for member in &report.members {
+        // 40 bytes a token, 12 blocks, 3 receivers.
+        assert_eq!(member.code_bytes_sent, 64 * 40 * 12 * 3);
+    }
+    assert!(report.input_bytes > 0 && report.result_bytes > 3 * 64 * 384);
+    assert_eq!(report.picture.as_deref(), picture.to_str());
+    let png = std::fs::read(&picture).unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+
+    // Without ranges the tokens go by speed, and all of them go somewhere; fewer members where fewer are wanted.
+    let report = cluster.report(&["--device", "c"]);
+    assert_eq!(report.coordinator, "c");
+    assert_eq!(report.members.len(), 5);
+    assert_eq!(tokens(&report).iter().sum::<u16>(), 256);
+    let report = cluster.report(&["--max-members", "2", "--device", "b"]);
+    assert_eq!(report.members.len(), 2);
+    assert!(report.members.iter().any(|member| member.name == "b"));
+}
+
+/// Questions that have no answer are refused with what was found and expected, and leave the cluster working.
+fn refused(cluster: &Cluster) {
+    for (flags, parts) in [
+        (vec!["--rung", "7"], vec!["no rung of 7 bits", "320"]),
+        (vec!["--ranges", "100,80"], vec!["180 tokens", "256"]),
+        (vec!["--ranges", "0,256"], vec!["0 to 0"]),
+        (
+            vec!["--ranges", "50,50,50,50,50,6"],
+            vec!["6 members", "at most 5"],
+        ),
+    ] {
+        let said = run(&mut cluster.infer(&flags));
+        assert_eq!(said.status.code(), Some(1), "{said:?}");
+        assert_eq!(said.stdout, "");
+        for part in parts {
+            assert!(
+                said.stderr.contains(part),
+                "{flags:?}: {part:?} not in {said:?}"
+            );
+        }
+    }
+    let mut broken = cluster.client("infer");
+    let said = run(broken.arg(not_a_picture()));
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.stderr.contains("not an image"), "{said:?}");
+    assert!(said.stderr.contains("Cargo.toml"), "{said:?}");
+    check_traffic(&cluster.report(&[]));
+}

@@ -1,0 +1,80 @@
+//! What tests with the demo's model share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use astra_bundle::Bundle;
+use astra_edge::engine::{Answer, Model, Runtime, Whole};
+use astra_edge::{paths, tasks};
+
+const HINT: &str = "run `cargo xtask test`, which provides it";
+
+/// The demo's bundle on ONNX Runtime.
+pub struct Bed {
+    pub runtime: Runtime,
+    pub bundle: Arc<Bundle>,
+}
+
+impl Bed {
+    pub fn open() -> Self {
+        let runtime = Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
+        let dir = bundle_dir();
+        let bundle = Bundle::open(&dir).unwrap_or_else(|error| panic!("{error}; {HINT}"));
+        Self {
+            runtime,
+            bundle: Arc::new(bundle),
+        }
+    }
+
+    pub fn model(&self) -> Model {
+        Model::open(
+            &self.runtime,
+            self.bundle.dir(),
+            &self.bundle.manifest().shape,
+        )
+        .unwrap()
+    }
+
+    /// Pixels of all tokens of one photograph.
+    pub fn pixels(&self) -> Vec<u8> {
+        let bytes = std::fs::read(photo()).unwrap_or_else(|error| panic!("{error}; {HINT}"));
+        let spec = self.bundle.manifest().image.expect("the demo's model sees");
+        tasks::image::prepare(&bytes, &spec).unwrap().pixels
+    }
+
+    /// The one-device answer for that photograph.
+    pub fn whole(&self) -> Answer {
+        let mut whole =
+            Whole::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();
+        whole.run(&self.pixels()).unwrap()
+    }
+}
+
+/// Where the demo's bundle is.
+pub fn bundle_dir() -> PathBuf {
+    cache().join("bundles/vit_s_focus-224")
+}
+
+/// A photograph the demo's bundle was not calibrated on.
+pub fn photo() -> PathBuf {
+    cache().join("samples/coffee.png")
+}
+
+fn cache() -> PathBuf {
+    paths::cache_dir().expect("a home folder")
+}
+
+/// Largest absolute difference.
+pub fn worst(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max)
+}
+
+/// Cosine of the angle between two vectors.
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}

@@ -1,0 +1,236 @@
+//! The data path against the whole model as one graph: members as threads, frames between them, no network.
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_edge::engine::{Codec, Member, Model, Whole};
+use astra_edge::gather::Gather;
+use astra_edge::job::{DataPath, FrameSink, Order, Outcome, SinkError};
+use astra_edge::plan::{Plan, TokenRange, split};
+use astra_edge::simulate::{Simulation, mean};
+use common::{Bed, worst};
+
+/// Frames straight into the other members' gathers.
+struct Wire {
+    others: Vec<Arc<Gather>>,
+    frames: std::sync::mpsc::Receiver<Arc<Gather>>,
+    expected: usize,
+    /// Every so many frames one is lost; 0 for none.
+    lose: usize,
+    sent: usize,
+}
+
+impl FrameSink for Wire {
+    fn send(&mut self, frame: &[u8]) -> Result<(), SinkError> {
+        while self.others.len() < self.expected {
+            let gather = self.frames.recv().map_err(|e| SinkError(e.to_string()))?;
+            self.others.push(gather);
+        }
+        self.sent += 1;
+        if self.lose == 0 || !self.sent.is_multiple_of(self.lose) {
+            for other in &self.others {
+                other.receive(frame);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ranges(sizes: &[u16]) -> Vec<TokenRange> {
+    let mut first = 0;
+    let range = |&tokens: &u16| {
+        let range = TokenRange { first, tokens };
+        first += tokens;
+        range
+    };
+    sizes.iter().map(range).collect()
+}
+
+/// Runs `requests` requests on a thread a member; the last member loses every `lose`th frame it sends.
+fn run(
+    bed: &Bed,
+    rung: u16,
+    sizes: &[u16],
+    requests: u32,
+    lose: usize,
+    deadline: Duration,
+) -> Vec<Vec<Outcome>> {
+    let plan = Arc::new(Plan {
+        id: 1,
+        epoch: 1,
+        rung,
+        ranges: ranges(sizes),
+    });
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        sizes.iter().map(|_| std::sync::mpsc::channel()).unzip();
+    let members: Vec<_> = receivers
+        .into_iter()
+        .enumerate()
+        .map(|(me, frames)| {
+            let (plan, senders) = (Arc::clone(&plan), senders.clone());
+            let (bundle, runtime, pixels) =
+                (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
+            std::thread::spawn(move || {
+                let shape = bundle.manifest().shape;
+                let mut model = Model::open(&runtime, bundle.dir(), &shape).unwrap();
+                let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
+                let wire = Wire {
+                    others: Vec::new(),
+                    frames,
+                    expected: plan.ranges.len() - 1,
+                    lose: if me + 1 == plan.ranges.len() { lose } else { 0 },
+                    sent: 0,
+                };
+                let width = pixels.len() / shape.tokens;
+                let range = plan.ranges[me];
+                let mut path =
+                    DataPath::new(&model, codec, plan, me, width, Box::new(wire)).unwrap();
+                for (other, sender) in senders.iter().enumerate() {
+                    if other != me {
+                        sender.send(Arc::clone(path.gather())).unwrap();
+                    }
+                }
+                let own = pixels[range.indexes().start * width..range.end() * width].to_vec();
+                let outcomes = (0..requests).map(|request| {
+                    let order = Order {
+                        request,
+                        deadline,
+                        pixels: own.clone(),
+                    };
+                    path.run(&mut model, &order).unwrap()
+                });
+                outcomes.collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    members.into_iter().map(|m| m.join().unwrap()).collect()
+}
+
+const LONG: Duration = Duration::from_secs(300);
+
+#[test]
+fn exact_mode_over_frames_gives_the_one_device_answer() {
+    let bed = Bed::open();
+    let whole = bed.whole();
+    for sizes in [&[85, 86, 85][..], &[200, 55, 1], &[3, 253]] {
+        let outcomes = run(&bed, 0, sizes, 2, 0, LONG);
+        for request in 0..2 {
+            let of_request: Vec<&Outcome> = outcomes.iter().map(|m| &m[request]).collect();
+            let copies: Vec<&[f32]> = of_request.iter().map(|o| o.cls.as_slice()).collect();
+            let patches: Vec<f32> = of_request.iter().flat_map(|o| o.features.clone()).collect();
+            assert!(worst(&mean(&copies), &whole.cls) < 1e-3, "{sizes:?}");
+            assert!(worst(&patches, &whole.patches) < 1e-3, "{sizes:?}");
+            assert!(of_request.iter().all(|o| o.stats.masked_tokens == 0));
+        }
+    }
+}
+
+#[test]
+fn frames_carry_what_the_simulation_without_them_computes() {
+    let bed = Bed::open();
+    let sizes = [100, 80, 76];
+    let outcomes = run(&bed, 320, &sizes, 1, 0, LONG);
+    let mut model = bed.model();
+    let codec = Codec::load(&bed.bundle, 320).unwrap();
+    let pixels = bed.pixels();
+    let width = pixels.len() / bed.bundle.manifest().shape.tokens;
+    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes), width).unwrap();
+    let features = simulation.run(&mut model, &codec, &pixels).unwrap();
+    let patches: Vec<f32> = outcomes
+        .iter()
+        .flat_map(|m| m[0].features.clone())
+        .collect();
+    assert_eq!(patches, features.patches);
+    for (outcome, tokens) in outcomes.iter().zip(sizes) {
+        let stats = &outcome[0].stats;
+        let blocks = bed.bundle.manifest().shape.blocks as u64;
+        assert_eq!(stats.code_bytes_sent, blocks * u64::from(tokens) * 40);
+        let headers = stats.bytes_sent - stats.code_bytes_sent;
+        assert!(headers <= 24 * stats.frames_sent, "{stats:?}");
+        assert_eq!(stats.frames_lost, 0);
+    }
+}
+
+#[test]
+fn lost_frames_are_masked_and_counted_and_the_request_ends() {
+    let bed = Bed::open();
+    let whole = bed.whole();
+    // The last member loses every third frame, so each block waits out its share of the deadline once.
+    let outcomes = run(&bed, 640, &[128, 128], 1, 3, Duration::from_secs(3));
+    let stats = &outcomes[0][0].stats;
+    assert!(stats.masked_tokens > 0, "{stats:?}");
+    assert_eq!(outcomes[1][0].stats.received.refused, 0);
+    let copies: Vec<&[f32]> = outcomes.iter().map(|m| m[0].cls.as_slice()).collect();
+    let cosine = common::cosine(&mean(&copies), &whole.cls);
+    assert!(
+        cosine > 0.8,
+        "cosine {cosine} with a third of one member's frames lost"
+    );
+}
+
+#[test]
+fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
+    let bed = Bed::open();
+    let mut model = bed.model();
+    let codec = Codec::load(&bed.bundle, 0).unwrap();
+    let pixels = bed.pixels();
+    let width = pixels.len() / bed.bundle.manifest().shape.tokens;
+    let range = TokenRange {
+        first: 0,
+        tokens: 64,
+    };
+    let hidden = bed.bundle.manifest().shape.hidden;
+    let rows: Vec<f32> = (0..10 * hidden)
+        .map(|i| (i % 97) as f32 / 97.0 - 0.5)
+        .collect();
+    let mut features = Vec::new();
+    for remote in [10, 192] {
+        let mut member = Member::new(&model, &codec, range, remote, width).unwrap();
+        member.embed(&mut model, &pixels[..64 * width]).unwrap();
+        for block in 0..model.shape().blocks {
+            member.local(&mut model, block).unwrap();
+            member.remote_mut()[..rows.len()].copy_from_slice(&rows);
+            member.attend(&mut model, &codec, block, 10).unwrap();
+        }
+        features.push(member.n().to_vec());
+    }
+    assert!(worst(&features[0], &features[1]) < 1e-5);
+}
+
+#[test]
+fn one_member_is_the_whole_model() {
+    let bed = Bed::open();
+    let whole = bed.whole();
+    let mut model = bed.model();
+    let shape = bed.bundle.manifest().shape;
+    let codec = Codec::alone(&shape).unwrap();
+    let pixels = bed.pixels();
+    let all = split(shape.tokens as u16, &[1.0]).unwrap();
+    let width = pixels.len() / shape.tokens;
+    let mut simulation = Simulation::new(&model, &codec, &all, width).unwrap();
+    let features = simulation.run(&mut model, &codec, &pixels).unwrap();
+    assert!(worst(&features.cls, &whole.cls) < 1e-3);
+    assert!(worst(&features.patches, &whole.patches) < 1e-3);
+}
+
+#[test]
+fn wrong_lengths_and_blocks_are_refused() {
+    let bed = Bed::open();
+    let mut model = bed.model();
+    let shape = bed.bundle.manifest().shape;
+    let codec = Codec::load(&bed.bundle, 0).unwrap();
+    let range = TokenRange {
+        first: 0,
+        tokens: 4,
+    };
+    let mut member = Member::new(&model, &codec, range, 2, 588).unwrap();
+    let short = member.embed(&mut model, &[0; 100]).unwrap_err();
+    assert_eq!(short.to_string(), "pixels: found 100 values, expected 2352");
+    assert!(member.local(&mut model, shape.blocks).is_err());
+    assert!(member.attend(&mut model, &codec, 0, 3).is_err());
+    let mut whole = Whole::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
+    assert!(whole.run(&[0; 7]).is_err());
+    assert!(Codec::load(&bed.bundle, 7).is_err());
+}
