@@ -44,9 +44,13 @@ impl Link {
             interface::check_free(address)?;
         }
         let config = config(&settings)?;
-        let session = tokio::time::timeout(OPEN_TIMEOUT, zenoh::open(config))
+        // In a task of its own: polled for a reason that is not its own, as beside a sibling in `join!`, Zenoh 1.10.2 forgets
+        // to wake up when it has scouted in vain, and the first device of a cluster would never be ready.
+        let opening = tokio::spawn(async move { zenoh::open(config).await });
+        let session = tokio::time::timeout(OPEN_TIMEOUT, opening)
             .await
             .map_err(|_| LinkError::OpenTimeout(OPEN_TIMEOUT))?
+            .map_err(|error| LinkError::Open(error.to_string()))?
             .map_err(|error| LinkError::Open(error.to_string()))?;
         Ok(Self {
             session,
