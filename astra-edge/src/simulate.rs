@@ -80,6 +80,9 @@ impl Simulation {
 
     /// What each member sends, decoded once and dealt to the others.
     fn exchange(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
+        if self.members.len() < 2 {
+            return Ok(());
+        }
         let rank = codec.rank();
         let book = codec.codebook(block)?;
         let mut decoded = self.decoded.as_mut_slice();
@@ -95,7 +98,11 @@ impl Simulation {
                     book.encode(member.y(), codes)?;
                     book.decode(codes, place)?;
                 }
-                None => place.copy_from_slice(member.n_patches()),
+                None => {
+                    let values = member.n_patches();
+                    EngineError::length("exchanged values", values.len(), place.len())?;
+                    place.copy_from_slice(values);
+                }
             }
         }
         for (member, range) in self.members.iter_mut().zip(&self.ranges) {

@@ -22,10 +22,10 @@ impl Runtime {
     /// Loads ONNX Runtime from `path`; else from `ORT_DYLIB_PATH`; else from the cache folder's `ort/`; else by the name
     /// `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0 for one a core.
     ///
-    /// A process has one ONNX Runtime: loading it twice gives the library of the first call.
+    /// A process has one ONNX Runtime: clone what this gives instead of loading again.
     ///
     /// # Errors
-    /// Nothing was found (the error lists what was tried), or what was found does not load.
+    /// Nothing was found (the error lists what was tried), what was found does not load, or a runtime is loaded already.
     pub fn load(path: Option<&Path>, threads: usize) -> Result<Self, EngineError> {
         let path = find(path)?;
         let refuse = |reason: String| EngineError::RuntimeLoad {

@@ -19,9 +19,10 @@ fn fails(command: &mut Command, parts: &[&str]) -> Said {
 /// A device that finds nobody.
 fn device(flags: &[&str]) -> Command {
     let mut command = astra_edge();
-    command
-        .args(["run", "--no-multicast", "--log", "error"])
-        .args(flags);
+    command.args(["run", "--no-multicast"]).args(flags);
+    if !flags.contains(&"--log") {
+        command.args(["--log", "error"]);
+    }
     if !flags.contains(&"--bundle") {
         command.arg("--bundle").arg(bundle_dir());
     }

@@ -1,7 +1,7 @@
 //! What tests with the demo's model share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use astra_bundle::Bundle;
 use astra_edge::engine::{Answer, Model, Runtime, Whole};
@@ -17,7 +17,10 @@ pub struct Bed {
 
 impl Bed {
     pub fn open() -> Self {
-        let runtime = Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
+        // A process has one ONNX Runtime, and tests run side by side.
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        let load = || Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
+        let runtime = RUNTIME.get_or_init(load).clone();
         let dir = bundle_dir();
         let bundle = Bundle::open(&dir).unwrap_or_else(|error| panic!("{error}; {HINT}"));
         Self {

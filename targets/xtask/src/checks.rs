@@ -4,13 +4,18 @@ use std::process::ExitStatus;
 
 use anyhow::Result;
 
-use crate::binaries::cargo;
+use crate::binaries::{self, cargo};
 use crate::stop::Stop;
-use crate::{child, provision};
+use crate::{bundle, child, provision};
 
-/// Provisions, then runs every test; the status is cargo's.
+/// Side of the input of the bundle that tests run on, pixels.
+const TEST_SIZE: usize = 224;
+
+/// Provisions, exports the demo's bundle if it is not there, then runs every test; the status is cargo's.
 pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
     let provisioned = provision::provision(stop)?;
+    let binaries = binaries::build(stop)?;
+    bundle::ensure(&provisioned, &binaries, TEST_SIZE, false, stop)?;
     let mut command = cargo();
     // At the root of the workspace this is all of it; with --workspace, cargo would overlook `-p`.
     command
