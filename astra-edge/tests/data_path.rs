@@ -1,5 +1,13 @@
 //! The data path against the whole model as one graph: members as threads, frames between them, no network.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails, which is what it is for"
+)]
+
 mod common;
 
 use std::sync::Arc;

@@ -2,6 +2,14 @@
 //!
 //! The tests take turns: each starts a few processes, and machines have few cores.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails, which is what it is for"
+)]
+
 mod alone;
 mod device;
 mod discovery;

@@ -10,13 +10,13 @@ use astra_edge::{paths, tasks};
 const HINT: &str = "run `cargo xtask test`, which provides it";
 
 /// The demo's bundle on ONNX Runtime.
-pub struct Bed {
-    pub runtime: Runtime,
-    pub bundle: Arc<Bundle>,
+pub(crate) struct Bed {
+    pub(crate) runtime: Runtime,
+    pub(crate) bundle: Arc<Bundle>,
 }
 
 impl Bed {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         // A process has one ONNX Runtime, and tests run side by side.
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         let load = || Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
@@ -29,7 +29,7 @@ impl Bed {
         }
     }
 
-    pub fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         Model::open(
             &self.runtime,
             self.bundle.dir(),
@@ -39,14 +39,14 @@ impl Bed {
     }
 
     /// Pixels of all tokens of one photograph.
-    pub fn pixels(&self) -> Vec<u8> {
+    pub(crate) fn pixels(&self) -> Vec<u8> {
         let bytes = std::fs::read(photo()).unwrap_or_else(|error| panic!("{error}; {HINT}"));
         let spec = self.bundle.manifest().image.expect("the demo's model sees");
         tasks::image::prepare(&bytes, &spec).unwrap().pixels
     }
 
     /// The one-device answer for that photograph.
-    pub fn whole(&self) -> Answer {
+    pub(crate) fn whole(&self) -> Answer {
         let mut whole =
             Whole::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();
         whole.run(&self.pixels()).unwrap()
@@ -54,12 +54,12 @@ impl Bed {
 }
 
 /// Where the demo's bundle is.
-pub fn bundle_dir() -> PathBuf {
+pub(crate) fn bundle_dir() -> PathBuf {
     cache().join("bundles/vit_s_focus-224")
 }
 
 /// A photograph the demo's bundle was not calibrated on.
-pub fn photo() -> PathBuf {
+pub(crate) fn photo() -> PathBuf {
     cache().join("samples/coffee.png")
 }
 
@@ -68,7 +68,7 @@ fn cache() -> PathBuf {
 }
 
 /// Largest absolute difference.
-pub fn worst(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn worst(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter()
         .zip(b)
@@ -77,7 +77,7 @@ pub fn worst(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// Cosine of the angle between two vectors.
-pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
