@@ -5,6 +5,7 @@
 //! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
 //! - [`features`]: features of one member's tokens, compressed for the way back
 //! - [`picture`]: a map drawn over the photograph it belongs to
+//! - [`text`]: what surrounds a language model
 //!
 //! Nothing here panics on bytes from files or the network; each module has its own typed error.
 
@@ -14,6 +15,7 @@ mod heat;
 pub mod image;
 pub mod picture;
 pub mod strip;
+pub mod text;
 
 #[cfg(test)]
 mod samples;
