@@ -95,6 +95,7 @@ impl Draft {
             software: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             shape: stored.shape,
             image: Some(image),
+            text: None,
             bases: Vec::new(),
             exact: stored.exact,
             rungs: Vec::new(),

@@ -30,6 +30,9 @@ pub struct Manifest {
     /// How a photograph becomes the input; there for families that see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageInput>,
+    /// How a text becomes the input; there for families that read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextInput>,
     /// Transforms that rungs code in.
     pub bases: Vec<Basis>,
     /// What exact mode decodes with, by block.
@@ -48,6 +51,24 @@ pub struct Manifest {
 pub enum Family {
     /// Vision Transformers: patches and class tokens, all attending to all.
     Vit,
+    /// Causal language models with RMSNorm, rotary positions and a gated MLP: Llama, and what shares its shape.
+    Llama,
+    /// Text encoders with normalization after each step: tokens, all attending to all.
+    Bert,
+    /// Causal language models with layer normalization and learned positions.
+    Gpt2,
+}
+
+impl Family {
+    /// Whether a token attends to itself and those before it only.
+    pub fn is_causal(self) -> bool {
+        matches!(self, Self::Llama | Self::Gpt2)
+    }
+
+    /// Whether the input is text.
+    pub fn is_text(self) -> bool {
+        self != Self::Vit
+    }
 }
 
 /// What the head answers.
@@ -64,6 +85,25 @@ pub enum Task {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         labels: Option<Vec<String>>,
     },
+    /// Scores of the next token.
+    Generation,
+    /// One vector for the whole text.
+    Embedding {
+        /// What of the tokens makes it.
+        pooling: TextPooling,
+        /// Whether it is scaled to length 1.
+        normalize: bool,
+    },
+}
+
+/// What makes one vector of the features of a text's tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextPooling {
+    /// Their mean, special tokens included.
+    Mean,
+    /// The first one.
+    Cls,
 }
 
 /// The file the model came from.
@@ -88,9 +128,11 @@ pub struct Shape {
     pub head_dim: usize,
     /// Transformer layers.
     pub blocks: usize,
-    /// Tokens that are divided among the members, T: the patches of an image, without class tokens.
+    /// Tokens that are divided among the members, T: the patches of an image, without class tokens; for text the most there
+    /// can be, [`TextInput::max_tokens`] without `class_tokens`.
     pub tokens: usize,
-    /// Tokens that every member holds a copy of.
+    /// Tokens that every member computes itself: the class token of an image; the first tokens of a text for a causal model,
+    /// its attention sink, P.
     pub class_tokens: usize,
 }
 
@@ -109,6 +151,41 @@ pub struct ImageInput {
     /// Height and width of the head's map, where the head answers one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_size: Option<[usize; 2]>,
+}
+
+/// How a text becomes the input of `embed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextInput {
+    /// File of the bundle with the tokenizer, in the format of the `tokenizers` library.
+    pub tokenizer: String,
+    /// Tokens there are; ids are smaller.
+    pub vocab: usize,
+    /// Longest input in tokens, special ones counted.
+    pub max_tokens: usize,
+    /// Id of the token that begins a text, where the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos: Option<u32>,
+    /// Ids that end a generation.
+    #[serde(default)]
+    pub eos: Vec<u32>,
+    /// Whether `bos` has to be put before a text because the tokenizer's own post-processor does not.
+    #[serde(default)]
+    pub add_bos: bool,
+    /// Jinja template that makes one text of the messages of a chat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// `bos` as text, for the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bos_token: Option<String>,
+    /// The end of a turn as text, for the template.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eos_token: Option<String>,
+    /// Whether `local` and `attend` take positions, to rotate queries and keys by.
+    #[serde(default)]
+    pub rotary: bool,
+    /// Whether `embed` takes positions, to look vectors up by.
+    #[serde(default)]
+    pub learned_positions: bool,
 }
 
 /// How a photograph that is not square becomes one that is.
@@ -215,7 +292,7 @@ pub struct CodebooksRef {
 
 /// Agreement of one rung with the one-device answer, as means over the inputs scored. Measures that do not apply to the
 /// task, or were not taken, are absent.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Devices the tokens were divided among, evenly.
     pub devices: usize,
@@ -236,6 +313,15 @@ pub struct Agreement {
     /// Share of inputs with the same first class.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top1: Option<f64>,
+    /// Perplexity of the text scored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity: Option<f64>,
+    /// Perplexity of the same text on one device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub perplexity_exact: Option<f64>,
+    /// Cosine of the text's embedding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding_cosine: Option<f64>,
 }
 
 /// What the bases and codebooks were fitted on.
@@ -243,7 +329,7 @@ pub struct Agreement {
 pub struct Calibration {
     /// Name of the collection, for people.
     pub source: String,
-    /// Inputs seen, crops and flips counted.
+    /// Inputs seen: images, crops and flips counted, or windows of text.
     pub images: usize,
     /// Tokens seen in each block.
     pub tokens: usize,

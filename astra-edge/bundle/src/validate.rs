@@ -7,7 +7,7 @@ use crate::codebook::Layout;
 use crate::error::Invalid;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
 use crate::manifest::{
-    Agreement, Basis, ExactBlock, Family, ImageInput, Manifest, Rung, Shape, Task, TensorRef,
+    Agreement, Basis, ExactBlock, ImageInput, Manifest, Rung, Shape, Task, TensorRef, TextInput,
 };
 
 /// A token's position is 16 bits on the wire.
@@ -20,6 +20,8 @@ const MAX_HIDDEN: usize = 8_192;
 const MAX_IMAGE_SIDE: usize = 8_192;
 /// A code is at most 16 bits on the wire.
 const MAX_CODE_BITS: u32 = 16;
+/// Far above any tokenizer; a head of that many rows would be gigabytes.
+const MAX_VOCAB: usize = 1 << 24;
 
 fn require(
     holds: bool,
@@ -67,22 +69,50 @@ impl Manifest {
     }
 
     fn validate_input(&self) -> Result<(), Invalid> {
-        match (self.family, &self.image) {
-            (Family::Vit, Some(image)) => image.validate(&self.shape)?,
-            (Family::Vit, None) => {
+        let missing = |field, expected| Invalid::new(field, "missing", expected);
+        if self.family.is_text() {
+            let text = self.text.as_ref();
+            let text = text.ok_or_else(|| missing("text", "how a text becomes the input"))?;
+            text.validate(&self.shape)?;
+            let tokenizer = &text.tokenizer;
+            require(
+                self.files.contains_key(tokenizer),
+                "files",
+                format!("without {tokenizer}"),
+                "an entry for it, the tokenizer",
+            )?;
+        } else {
+            let image = self.image.as_ref();
+            let image = image.ok_or_else(|| missing("image", "how an image becomes the input"))?;
+            image.validate(&self.shape)?;
+        }
+        self.validate_task()
+    }
+
+    fn validate_task(&self) -> Result<(), Invalid> {
+        let map_size = self.image.and_then(|image| image.map_size);
+        let needs = match self.task {
+            Task::Saliency if map_size.is_none() => {
                 return Err(Invalid::new(
-                    "image",
+                    "image.map_size",
                     "missing",
-                    "how an image becomes the input",
+                    "height and width of the saliency map",
                 ));
             }
-        }
-        let map_size = self.image.and_then(|image| image.map_size);
+            Task::Saliency => (!self.family.is_text(), "saliency", "one that sees"),
+            Task::Classification { .. } => {
+                (!self.family.is_text(), "classification", "one that sees")
+            }
+            Task::Generation => (self.family.is_causal(), "generation", "a causal one"),
+            Task::Embedding { .. } => (self.family.is_text(), "embedding", "one that reads"),
+            Task::Features => (true, "features", "any"),
+        };
+        let (possible, task, family) = needs;
         require(
-            self.task != Task::Saliency || map_size.is_some(),
-            "image.map_size",
-            "missing",
-            "height and width of the saliency map",
+            possible,
+            "task",
+            format!("{task} by the family {:?}", self.family),
+            format!("{family} for it"),
         )
     }
 
@@ -175,6 +205,31 @@ impl ImageInput {
             in_range("image.map_size", *side, 1..=MAX_IMAGE_SIDE)?;
         }
         Ok(())
+    }
+}
+
+impl TextInput {
+    fn validate(&self, shape: &Shape) -> Result<(), Invalid> {
+        check_file_name("text.tokenizer", &self.tokenizer)?;
+        in_range("text.vocab", self.vocab, 1..=MAX_VOCAB)?;
+        let own = shape.class_tokens;
+        require(
+            self.max_tokens.checked_sub(own) == Some(shape.tokens),
+            "text.max_tokens",
+            self.max_tokens,
+            format!("{} divided tokens and {own} before them", shape.tokens),
+        )?;
+        let ids = self.bos.iter().map(|id| ("text.bos", id));
+        for (field, &id) in ids.chain(self.eos.iter().map(|id| ("text.eos", id))) {
+            let known = usize::try_from(id).is_ok_and(|id| id < self.vocab);
+            require(known, field, id, format!("below {}", self.vocab))?;
+        }
+        require(
+            !self.add_bos || self.bos.is_some(),
+            "text.bos",
+            "missing",
+            "the id to put before a text",
+        )
     }
 }
 
@@ -292,6 +347,9 @@ impl Agreement {
             ("map_mae", self.map_mae),
             ("map_max", self.map_max),
             ("top1", self.top1),
+            ("perplexity", self.perplexity),
+            ("perplexity_exact", self.perplexity_exact),
+            ("embedding_cosine", self.embedding_cosine),
         ];
         for (name, value) in measures {
             let value = value.unwrap_or_default();

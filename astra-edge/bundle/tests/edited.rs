@@ -28,6 +28,19 @@ fn edited(pointer: &str, value: Value) -> String {
         .to_owned()
 }
 
+/// The same for a language model.
+fn edited_text(pointer: &str, value: Value) -> String {
+    let damage = |dir: &Path| {
+        edit(dir, |manifest| {
+            *manifest.pointer_mut(pointer).expect("pointer") = value
+        });
+    };
+    let text = common::refusal_of(common::write_text, damage);
+    text.strip_prefix("DIR/manifest.json: ")
+        .expect("names the manifest")
+        .to_owned()
+}
+
 /// Puts `bytes` in place of a file, and makes the manifest agree: damage that no hash shows.
 fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
     fs::write(dir.join(name), bytes).unwrap();
@@ -175,6 +188,67 @@ fn edited_shapes_and_bases() {
     ] {
         assert_eq!(edited(pointer, value), refusal);
     }
+}
+
+#[test]
+fn edited_texts() {
+    for (pointer, value, refusal) in [
+        (
+            "/text",
+            Value::Null,
+            "text is missing, expected how a text becomes the input",
+        ),
+        (
+            "/text/tokenizer",
+            json!("other.json"),
+            "files is without other.json, expected an entry for it, the tokenizer",
+        ),
+        (
+            "/text/vocab",
+            json!(0),
+            "text.vocab is 0, expected 1 to 16777216",
+        ),
+        ("/text/vocab", json!(9), "text.eos is 9, expected below 9"),
+        ("/text/bos", json!(10), "text.bos is 10, expected below 10"),
+        (
+            "/text/bos",
+            Value::Null,
+            "text.bos is missing, expected the id to put before a text",
+        ),
+        (
+            "/text/max_tokens",
+            json!(5),
+            "text.max_tokens is 5, expected 3 divided tokens and 1 before them",
+        ),
+        (
+            "/shape/class_tokens",
+            json!(5),
+            "text.max_tokens is 4, expected 3 divided tokens and 5 before them",
+        ),
+        (
+            "/family",
+            json!("bert"),
+            "task is generation by the family Bert, expected a causal one for it",
+        ),
+        (
+            "/task",
+            json!({ "kind": "classification" }),
+            "task is classification by the family Llama, expected one that sees for it",
+        ),
+    ] {
+        assert_eq!(edited_text(pointer, value), refusal);
+    }
+    assert!(
+        edited_text("/text/tokenizer", json!("../etc"))
+            .starts_with("text.tokenizer is \"../etc\", expected a plain file name")
+    );
+    let embedding = json!({ "kind": "embedding", "pooling": "mean", "normalize": true });
+    assert_eq!(
+        edited("/task", embedding),
+        "task is embedding by the family Vit, expected one that reads for it"
+    );
+    let max = json!({ "kind": "embedding", "pooling": "max", "normalize": true });
+    assert!(edited_text("/task", max).contains("unknown variant `max`"));
 }
 
 #[test]

@@ -8,22 +8,26 @@ use astra_bundle::*;
 use common::{GRAPHS, Place, SHAPE, values};
 
 /// Run with `UPDATE_GOLDEN=1` after a change of the format, and read the difference.
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/manifest.json");
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 
 #[test]
 fn manifest_is_golden() {
     let place = Place::new();
-    let bundle = common::write(&place.bundle());
-    let written = fs::read_to_string(bundle.dir().join(MANIFEST_FILE)).unwrap();
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(GOLDEN, &written).unwrap();
+    let language = common::write_text(&place.root().join("language"));
+    for (bundle, golden) in [
+        (common::write(&place.bundle()), "manifest.json"),
+        (language, "language.json"),
+    ] {
+        let golden = format!("{GOLDEN}/{golden}");
+        let written = fs::read_to_string(bundle.dir().join(MANIFEST_FILE)).unwrap();
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&golden, &written).unwrap();
+        }
+        assert_eq!(written, fs::read_to_string(&golden).unwrap());
+        let hash = Sha256Digest::of(written.as_bytes());
+        assert_eq!(bundle.hash(), hash.0);
+        assert_eq!(bundle.short_hash(), hash.to_string()[..8]);
     }
-    assert_eq!(written, fs::read_to_string(GOLDEN).unwrap());
-    assert_eq!(bundle.hash(), Sha256Digest::of(written.as_bytes()).0);
-    assert_eq!(
-        bundle.short_hash(),
-        Sha256Digest::of(written.as_bytes()).to_string()[..8]
-    );
 }
 
 #[test]
@@ -76,6 +80,15 @@ fn reading_gives_what_was_written() {
         let graph = fs::read_to_string(read.graph(name).unwrap()).unwrap();
         assert_eq!(graph, format!("graph {name}"));
     }
+}
+
+#[test]
+fn a_language_model_reads_as_it_was_written() {
+    let place = Place::new();
+    let written = common::write_text(&place.bundle());
+    let read = Bundle::open(&place.bundle()).unwrap();
+    assert_eq!(read.manifest(), written.manifest());
+    assert!(read.manifest().files.contains_key("tokenizer.json"));
 }
 
 #[test]

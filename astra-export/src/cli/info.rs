@@ -48,6 +48,8 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         Task::Saliency => "saliency map".to_owned(),
         Task::Features => "features".to_owned(),
         Task::Classification { .. } => "classification".to_owned(),
+        Task::Generation => "next token".to_owned(),
+        Task::Embedding { .. } => "embedding".to_owned(),
     };
     let input = manifest.image.map_or(String::new(), |image| {
         format!("images of {0} x {0} pixels, ", image.size)

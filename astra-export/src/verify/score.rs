@@ -126,7 +126,7 @@ impl Bed<'_> {
             patch_cosine: mean(&scores, |score| score.patch_cosine),
             map_mae: mean(&scores, |score| score.map_mae),
             map_max: top(|score| score.map_max),
-            top1: None,
+            ..Agreement::default()
         })
     }
 }

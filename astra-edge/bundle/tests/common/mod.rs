@@ -29,6 +29,7 @@ pub const SHAPE: Shape = Shape {
     tokens: 4,
     class_tokens: 1,
 };
+pub const TOKENIZER: &str = "tokenizer.json";
 pub const GRAPHS: [&str; 2] = ["embed", "head"];
 
 /// A directory of its own for each test.
@@ -126,8 +127,7 @@ pub fn rungs(writer: &mut BundleWriter) -> Vec<Rung> {
         cls_cosine: Some(0.9881),
         patch_cosine: Some(0.987),
         map_mae: Some(0.022),
-        map_max: None,
-        top1: None,
+        ..Agreement::default()
     };
     vec![
         rung(2, "plain", &[1, 0], &[2], vec![]),
@@ -156,6 +156,7 @@ pub fn empty_manifest() -> Manifest {
             filter: Filter::Triangle,
             map_size: Some([8, 8]),
         }),
+        text: None,
         bases: vec![],
         exact: vec![],
         rungs: vec![],
@@ -165,6 +166,30 @@ pub fn empty_manifest() -> Manifest {
             tokens: 8,
         },
         files: BTreeMap::new(),
+    }
+}
+
+/// The manifest of a language model: one of the four tokens is computed by every member, so three are divided.
+pub fn as_language_model(manifest: Manifest) -> Manifest {
+    Manifest {
+        family: Family::Llama,
+        task: Task::Generation,
+        shape: Shape { tokens: 3, ..SHAPE },
+        image: None,
+        text: Some(TextInput {
+            tokenizer: TOKENIZER.to_owned(),
+            vocab: 10,
+            max_tokens: 4,
+            bos: Some(1),
+            eos: vec![2, 9],
+            add_bos: true,
+            chat_template: Some("{% for message in messages %}".to_owned()),
+            bos_token: Some("<s>".to_owned()),
+            eos_token: Some("</s>".to_owned()),
+            rotary: true,
+            learned_positions: false,
+        }),
+        ..manifest
     }
 }
 
@@ -187,6 +212,21 @@ pub fn write_parts(writer: &mut BundleWriter) -> Manifest {
     }
 }
 
+/// A language model of the same size.
+pub fn write_text(dir: &Path) -> Bundle {
+    let mut writer = BundleWriter::create(dir).unwrap();
+    let mut manifest = as_language_model(write_parts(&mut writer));
+    writer.file(TOKENIZER, b"{}").unwrap();
+    manifest.rungs[1].agreement = vec![Agreement {
+        devices: 4,
+        images: 20,
+        perplexity: Some(30.31),
+        perplexity_exact: Some(30.02),
+        ..Agreement::default()
+    }];
+    writer.finish(manifest).unwrap()
+}
+
 pub fn write(dir: &Path) -> Bundle {
     let mut writer = BundleWriter::create(dir).unwrap();
     let manifest = write_parts(&mut writer);
@@ -195,6 +235,11 @@ pub fn write(dir: &Path) -> Bundle {
 
 /// What opening says after `damage`, with the directory written as DIR.
 pub fn refusal(damage: impl FnOnce(&Path)) -> String {
+    refusal_of(write, damage)
+}
+
+/// What opening the bundle that `write` makes says after `damage`.
+pub fn refusal_of(write: impl FnOnce(&Path) -> Bundle, damage: impl FnOnce(&Path)) -> String {
     let place = Place::new();
     let dir = place.bundle();
     drop(write(&dir));
