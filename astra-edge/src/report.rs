@@ -42,7 +42,26 @@ pub struct Report {
     /// Best classes first, for models that classify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Class>,
+    /// Tokens of the text asked, special ones included; absent for pictures, like all that follows about text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_tokens: Option<usize>,
+    /// Tokens of the text whose keys and values were there from the generation before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_tokens: Option<usize>,
+    /// Tokens generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated_tokens: Option<usize>,
+    /// Milliseconds from the prompt to the first token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefill_ms: Option<f64>,
+    /// Milliseconds from the first token to the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_ms: Option<f64>,
+    /// Tokens a second after the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_second: Option<f64>,
     /// What the picture was fitted into.
+    #[serde(default)]
     pub input: Input,
     /// File of the picture drawn; `null` where there is none.
     pub picture: Option<String>,

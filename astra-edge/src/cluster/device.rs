@@ -84,7 +84,8 @@ impl Device {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn bundle(&self) -> &Arc<Bundle> {
+    /// The bundle in use.
+    pub fn bundle(&self) -> &Arc<Bundle> {
         self.worker.bundle()
     }
 

@@ -14,7 +14,7 @@
 //! - [`seat`]: this device's place in a plan
 //! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
 //! - [`request`]: one request on such a plan
-//! - [`coordinator`]: a question from its arrival to its answer
+//! - [`coordinator`]: a question from its arrival to its answer, and [`text`]: one in text
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others
 //!
@@ -36,8 +36,10 @@ pub mod seat;
 pub mod service;
 pub mod setup;
 pub mod share;
+pub mod text;
 
 pub(crate) mod summary;
 
 pub use coordinator::{Coordinator, Question, Reply, RequestError};
 pub use device::Device;
+pub use text::{Embedded, Finish, Generate, Generated};
