@@ -1,0 +1,172 @@
+//! The messages of a chat to one text, by the Jinja template that comes with the model.
+//!
+//! Templates are written for Python's Jinja as the `transformers` library sets it up; what they use beyond the language
+//! itself is provided here: methods of Python's strings, lists and dictionaries, `raise_exception`, `strftime_now`, and a
+//! `tojson` that does not escape for HTML.
+
+use std::io::{self, Write};
+
+use jiff::fmt::strtime;
+use jiff::{Timestamp, tz::TimeZone};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja_contrib::pycompat::unknown_method_callback;
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+/// Steps a rendering may take: far beyond any chat, and over in a moment.
+const FUEL: u64 = 5_000_000;
+const NAME: &str = "chat_template";
+
+/// One message of a chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who says it: `system`, `user` or `assistant`, and what else the template knows.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+/// A template is refused, or refuses a chat.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// It cannot be read.
+    #[error("the model's chat template cannot be read: {0}")]
+    Parse(String),
+    /// It says that a chat cannot be.
+    #[error("the model's chat template refuses these messages: {0}")]
+    Refused(String),
+    /// It fails.
+    #[error("the model's chat template failed: {0}")]
+    Failed(String),
+}
+
+/// A model's chat template.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    /// Reads a template. `bos_token` and `eos_token` are what it calls so; empty for models without.
+    ///
+    /// # Errors
+    /// [`TemplateError::Parse`].
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<Self, TemplateError> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build();
+        environment.set_syntax(syntax.map_err(|error| TemplateError::Parse(error.to_string()))?);
+        environment.set_fuel(Some(FUEL));
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_function("raise_exception", raise_exception);
+        environment.add_function("strftime_now", strftime_now);
+        environment.add_filter("tojson", to_json);
+        environment
+            .add_template_owned(NAME, source.to_owned())
+            .map_err(|error| TemplateError::Parse(error.to_string()))?;
+        Ok(Self {
+            environment,
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+        })
+    }
+
+    /// The text of a chat, up to where the assistant's next message begins.
+    ///
+    /// # Errors
+    /// The template refuses the chat, or fails.
+    pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
+        let failed = |error: Error| match refusal(&error) {
+            Some(why) => TemplateError::Refused(why),
+            None => TemplateError::Failed(error.to_string()),
+        };
+        let template = self.environment.get_template(NAME).map_err(failed)?;
+        let context = context! {
+            messages => Value::from(Serde(messages)),
+            add_generation_prompt => true,
+            bos_token => self.bos_token.as_str(),
+            eos_token => self.eos_token.as_str(),
+        };
+        template.render(context).map_err(failed)
+    }
+}
+
+/// What a template says of a chat that it does not take.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Refusal(String);
+
+fn raise_exception(text: String) -> Result<String, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, text.clone()).with_source(Refusal(text)))
+}
+
+fn refusal(error: &Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            return Some(refusal.0.clone());
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// The time by the format of C's `strftime`, in UTC.
+fn strftime_now(format: &str) -> Result<String, Error> {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    strtime::format(format, &now)
+        .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
+}
+
+fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    options.assert_all_used()?;
+    let mut text = Vec::new();
+    let written = match indent {
+        None => value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)),
+        Some(indent) => {
+            let indent = " ".repeat(indent.min(16));
+            let pretty = PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut Serializer::with_formatter(&mut text, pretty))
+        }
+    };
+    let failed = |reason: String| Error::new(ErrorKind::BadSerialization, reason);
+    written.map_err(|error| failed(error.to_string()))?;
+    let text = String::from_utf8(text).map_err(|error| failed(error.to_string()))?;
+    Ok(Value::from_safe_string(text))
+}
+
+/// JSON as Python writes it: a blank behind every comma and colon.
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+#[cfg(test)]
+#[path = "template_tests.rs"]
+mod tests;

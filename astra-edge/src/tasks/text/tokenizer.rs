@@ -1,0 +1,193 @@
+//! Text to token ids.
+
+use std::path::{Path, PathBuf};
+
+use astra_bundle::TextInput;
+
+/// A tokenizer is refused, or does not take a text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The file cannot be read.
+    #[error("{}: cannot read: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The file is no tokenizer.
+    #[error("{}: not a tokenizer: {reason}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The tokenizer knows tokens that the model does not.
+    #[error("{}: {found} tokens, expected at most the model's {expected}", path.display())]
+    Vocabulary {
+        /// The file.
+        path: PathBuf,
+        /// Tokens of the tokenizer.
+        found: usize,
+        /// Tokens of the model.
+        expected: usize,
+    },
+    /// A text cannot be divided into tokens.
+    #[error("the text cannot be divided into tokens: {0}")]
+    Encode(String),
+    /// Tokens cannot be put together.
+    #[error("tokens cannot be put together: {0}")]
+    Decode(String),
+}
+
+/// Divides text into the tokens of one model, and puts them together again.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Put before a text, where the tokenizer itself does not.
+    bos: Option<u32>,
+}
+
+impl Tokenizer {
+    /// Opens the tokenizer of a bundle in `dir`.
+    ///
+    /// # Errors
+    /// The file cannot be read, is no tokenizer, or is of another model.
+    pub fn open(dir: &Path, text: &TextInput) -> Result<Self, TokenizerError> {
+        let path = dir.join(&text.tokenizer);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => return Err(TokenizerError::Read { path, error }),
+        };
+        let mut inner = match tokenizers::Tokenizer::from_bytes(bytes) {
+            Ok(inner) => inner,
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(TokenizerError::Parse { path, reason });
+            }
+        };
+        // Files say how texts were cut and filled up in training; here a text is taken whole or refused.
+        let uncut = inner.with_truncation(None).map(drop);
+        uncut.map_err(|error| TokenizerError::Parse {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        inner.with_padding(None);
+        let found = inner.get_vocab_size(true);
+        if found > text.vocab {
+            let expected = text.vocab;
+            return Err(TokenizerError::Vocabulary {
+                path,
+                found,
+                expected,
+            });
+        }
+        Ok(Self {
+            inner,
+            bos: text.bos.filter(|_| text.add_bos),
+        })
+    }
+
+    /// The tokens of a text, with the special ones that the model wants around it.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let ids = self.ids(text, true)?;
+        Ok(self.bos.into_iter().chain(ids).collect())
+    }
+
+    /// The tokens of a text that says itself where special ones belong, as templates do.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`].
+    pub fn encode_as_is(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        self.ids(text, false)
+    }
+
+    fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerError> {
+        let encoded = self.inner.encode_fast(text, special);
+        let encoded = encoded.map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        Ok(encoded.get_ids().to_vec())
+    }
+
+    /// The text of tokens, without special ones. Bytes that are no UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Decode`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        let decoded = self.inner.decode(ids, true);
+        decoded.map_err(|error| TokenizerError::Decode(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks::text::fixture;
+
+    #[test]
+    fn text_comes_back() {
+        let tokenizer = fixture::tokenizer();
+        for text in ["", "hello world", "grüße, 世界 🦀", "a\n\n\tb\u{0}"] {
+            let ids = tokenizer.encode_as_is(text).unwrap();
+            assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn special_tokens_go_where_they_belong() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut input = fixture::input();
+        fixture::write(folder.path());
+        input.add_bos = true;
+        let tokenizer = Tokenizer::open(folder.path(), &input).unwrap();
+        let h = fixture::byte(b'h');
+        assert_eq!(tokenizer.encode("h").unwrap(), [fixture::BOS, h]);
+        assert_eq!(tokenizer.encode_as_is("h").unwrap(), [h]);
+        assert_eq!(
+            tokenizer.encode_as_is("<s>h</s>").unwrap(),
+            [fixture::BOS, h, fixture::EOS]
+        );
+        let ids = [fixture::BOS, h, fixture::EOS];
+        assert_eq!(tokenizer.decode(&ids).unwrap(), "h");
+    }
+
+    #[test]
+    fn a_long_text_is_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = fixture::json();
+        file["truncation"] = serde_json::json!({
+            "direction": "Right", "max_length": 8, "strategy": "LongestFirst", "stride": 0,
+        });
+        file["padding"] = serde_json::json!({
+            "strategy": { "Fixed": 16 }, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 0, "pad_type_id": 0, "pad_token": "<s>",
+        });
+        std::fs::write(folder.path().join("tokenizer.json"), file.to_string()).unwrap();
+        let tokenizer = Tokenizer::open(folder.path(), &fixture::input()).unwrap();
+        assert_eq!(tokenizer.encode("abc").unwrap().len(), 3);
+        assert_eq!(tokenizer.encode(&"x".repeat(20)).unwrap().len(), 20);
+    }
+
+    #[test]
+    fn files_that_do_not_fit_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |input: &TextInput| match Tokenizer::open(folder.path(), input) {
+            Ok(_) => panic!("taken"),
+            Err(error) => error.to_string(),
+        };
+        assert!(open(&fixture::input()).contains("tokenizer.json: cannot read"));
+        std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
+        assert!(open(&fixture::input()).contains("tokenizer.json: not a tokenizer"));
+        fixture::write(folder.path());
+        let mut input = fixture::input();
+        input.vocab = 100;
+        let error = open(&input);
+        assert!(
+            error.contains("tokens, expected at most the model's 100"),
+            "{error}"
+        );
+    }
+}
