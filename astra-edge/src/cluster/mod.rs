@@ -14,7 +14,7 @@
 //! - [`seat`]: this device's place in a plan
 //! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
 //! - [`request`]: one request on such a plan
-//! - [`coordinator`]: a question from its arrival to its answer, and [`text`]: one in text
+//! - [`coordinator`]: a question from its arrival to its answer, [`text`]: one in token ids, and [`words`]: one in words
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others
 //!
@@ -37,6 +37,7 @@ pub mod service;
 pub mod setup;
 pub mod share;
 pub mod text;
+pub mod words;
 
 pub(crate) mod summary;
 

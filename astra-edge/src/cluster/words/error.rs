@@ -1,0 +1,64 @@
+//! Why a question in words has no answer.
+
+use crate::cluster::coordinator::RequestError;
+use crate::tasks::text::sampling::SamplingError;
+use crate::tasks::text::stop::StopError;
+use crate::tasks::text::template::TemplateError;
+use crate::tasks::text::tokenizer::TokenizerError;
+
+/// Why a question in words has no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WordsError {
+    /// The bundle is of another task.
+    #[error("this model does not {wanted}: {found}")]
+    Task {
+        /// What was asked.
+        wanted: &'static str,
+        /// What it does.
+        found: &'static str,
+    },
+    /// A chat for a model that knows none.
+    #[error("this model has no chat template: expected a prompt to complete")]
+    NoTemplate,
+    /// There is nothing to go on from.
+    #[error("the prompt is empty: expected at least one token")]
+    Empty,
+    /// More than the model takes.
+    #[error("the prompt is {found} tokens long: expected at most {most}")]
+    TooLong {
+        /// Tokens there are.
+        found: usize,
+        /// Tokens there may be.
+        most: usize,
+    },
+    /// No token at all is wanted.
+    #[error("max_tokens is 0: expected at least 1")]
+    NoTokens,
+    /// A token that the model does not have.
+    #[error("token id {found}: expected less than {vocab}")]
+    UnknownToken {
+        /// Its id.
+        found: u32,
+        /// Tokens there are.
+        vocab: usize,
+    },
+    /// The template refuses the chat, or fails.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The text cannot be divided into tokens, or not be put together.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The sampling is not possible.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+    /// The stop strings are not possible.
+    #[error(transparent)]
+    Stop(#[from] StopError),
+    /// The model or the cluster failed.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Part of the program ended early.
+    #[error("stopped in the middle: {0}")]
+    Stopped(String),
+}

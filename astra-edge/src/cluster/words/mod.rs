@@ -1,0 +1,215 @@
+//! Questions in words: text in, text out, where [`super::text`] knows token ids alone.
+//!
+//! The device that is asked divides the text into tokens, and puts those that come back together. A stop string, or an asker
+//! that has gone, ends the generation wherever it runs, by nobody taking its tokens any more.
+
+mod error;
+mod relay;
+mod text;
+
+use std::sync::Arc;
+
+use astra_wire::AskOptions;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+pub use error::WordsError;
+pub use text::Text;
+
+use relay::Relay;
+use text::{EMBED, GENERATE};
+
+use super::coordinator::{Coordinator, RequestError};
+use super::text::{Embedded, Generate, Generated};
+use crate::report::Report;
+use crate::tasks::text::detokenizer::Detokenizer;
+use crate::tasks::text::sampling::Sampling;
+use crate::tasks::text::stop::StopStrings;
+use crate::tasks::text::template::Message;
+
+/// Answers questions in token ids: a cluster, or one machine.
+pub trait Model: Send + Sync + 'static {
+    /// See [`Coordinator::generate`].
+    fn generate(
+        &self,
+        question: Generate,
+        tokens: mpsc::Sender<u32>,
+    ) -> BoxFuture<'_, Result<Generated, RequestError>>;
+
+    /// See [`Coordinator::embed`].
+    fn embed(
+        &self,
+        options: AskOptions,
+        shares: Option<Vec<u16>>,
+        ids: Vec<u32>,
+    ) -> BoxFuture<'_, Result<Embedded, RequestError>>;
+}
+
+impl Model for Coordinator {
+    fn generate(
+        &self,
+        question: Generate,
+        tokens: mpsc::Sender<u32>,
+    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+        Box::pin(self.generate(question, tokens))
+    }
+
+    fn embed(
+        &self,
+        options: AskOptions,
+        shares: Option<Vec<u16>>,
+        ids: Vec<u32>,
+    ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
+        Box::pin(self.embed(options, shares, ids))
+    }
+}
+
+/// What a generation goes on from, or an embedding is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A text.
+    Text(String),
+    /// The messages of a chat, for the model's template.
+    Chat(Vec<Message>),
+    /// Token ids, special ones included.
+    Tokens(Vec<u32>),
+}
+
+/// A question to go on from a prompt.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// How it is to be answered.
+    pub options: AskOptions,
+    /// Tokens of each member, where the asker says so.
+    pub shares: Option<Vec<u16>>,
+    /// What to go on from.
+    pub prompt: Prompt,
+    /// How each next token is chosen.
+    pub sampling: Sampling,
+    /// Strings that end the text, and are no part of it.
+    pub stops: Vec<String>,
+    /// Most tokens to generate; as many as the model's longest text holds if `None`.
+    pub max_tokens: Option<usize>,
+}
+
+/// A text that is being written. Dropping it ends the generation.
+pub struct Writing {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    events: mpsc::UnboundedReceiver<Result<Event, WordsError>>,
+}
+
+/// What comes of a question.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// More text; never empty, never half a character.
+    Piece(String),
+    /// The end.
+    End(Box<Ended>),
+}
+
+/// What a text took.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// What it took.
+    pub report: Report,
+    /// Tokens generated for it.
+    pub tokens: usize,
+    /// Whether the model's longest text or the asker's limit ended it, rather than the model or a stop string.
+    pub cut: bool,
+}
+
+/// Answers questions in words.
+pub struct Words {
+    model: Arc<dyn Model>,
+    text: Arc<Text>,
+}
+
+impl Words {
+    /// Answers with `model`.
+    pub fn new(model: Arc<dyn Model>, text: Text) -> Self {
+        Self {
+            model,
+            text: Arc::new(text),
+        }
+    }
+
+    /// Most tokens of a text, special ones counted.
+    pub fn max_tokens(&self) -> usize {
+        self.text.input.max_tokens
+    }
+
+    /// Goes on from a prompt. The text comes as it is written.
+    ///
+    /// # Errors
+    /// The question is refused; what goes wrong later comes as an event.
+    pub async fn write(&self, ask: Ask) -> Result<Writing, WordsError> {
+        self.text.check(GENERATE)?;
+        ask.sampling.check()?;
+        let stops = StopStrings::new(ask.stops)?;
+        if ask.max_tokens == Some(0) {
+            return Err(WordsError::NoTokens);
+        }
+        // One token at least has to find room behind it.
+        let most = self.max_tokens().saturating_sub(1);
+        let ids = self.ids(ask.prompt, most).await?;
+        let room = self.max_tokens().saturating_sub(ids.len());
+        let question = Generate {
+            options: ask.options,
+            prompt: ids,
+            sampling: ask.sampling,
+            max_tokens: ask.max_tokens.map_or(room, |wanted| wanted.min(room)),
+            shares: ask.shares,
+        };
+        // A slow reader must not hold up the cluster; how much can come is bounded by the model's longest text.
+        let (sender, events) = mpsc::unbounded_channel();
+        let prompt_tokens = question.prompt.len();
+        let detokenizer = Detokenizer::new(Arc::clone(&self.text.tokenizer), &question.prompt);
+        let relay = Relay::new(detokenizer, stops, sender);
+        // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
+        tokio::spawn(relay.run(Arc::clone(&self.model), question));
+        Ok(Writing {
+            prompt_tokens,
+            events,
+        })
+    }
+
+    /// One text's vector, and its number of tokens.
+    ///
+    /// # Errors
+    /// The question is refused, or the model fails.
+    pub async fn embed(
+        &self,
+        options: AskOptions,
+        shares: Option<Vec<u16>>,
+        prompt: Prompt,
+    ) -> Result<(Embedded, usize), WordsError> {
+        self.text.check(EMBED)?;
+        let ids = self.ids(prompt, self.max_tokens()).await?;
+        let tokens = ids.len();
+        let model = Arc::clone(&self.model);
+        let embedding = tokio::spawn(async move { model.embed(options, shares, ids).await });
+        let embedded = embedding.await;
+        let embedded = embedded.map_err(|error| WordsError::Stopped(error.to_string()))??;
+        Ok((embedded, tokens))
+    }
+
+    async fn ids(&self, prompt: Prompt, most: usize) -> Result<Vec<u32>, WordsError> {
+        let text = Arc::clone(&self.text);
+        // A long text takes a while.
+        let ids = tokio::task::spawn_blocking(move || text.ids(&prompt, most)).await;
+        ids.map_err(|error| WordsError::Stopped(error.to_string()))?
+    }
+}
+
+impl Writing {
+    /// What comes next; `None` after the end.
+    pub async fn next(&mut self) -> Option<Result<Event, WordsError>> {
+        self.events.recv().await
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
