@@ -1,8 +1,10 @@
 //! What a model's blocks see of photographs: the tokens that the codec is fitted to.
 //!
 //! - `views`: photographs of a folder, whole, and as crops and mirror images of themselves
+//! - `attention`: how much attention a token gets, and so what an error in it is worth
 //! - `tokens`: the model run on a view by one device, and the tokens taken from it
 
+mod attention;
 mod error;
 mod tokens;
 mod views;

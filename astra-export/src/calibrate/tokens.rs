@@ -9,6 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::CalibrateError;
+use super::attention::Reading;
 use crate::fit::{AttentionShape, BlockSamples};
 
 /// The model with what was taken of it so far.
@@ -63,14 +64,23 @@ impl Sampler {
         // Class tokens never travel, and lie before the others.
         let class_tokens = self.shape.class_tokens;
         let rows: Vec<usize> = rows.iter().map(|row| class_tokens + row).collect();
+        // Class tokens read like everybody else.
+        let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;
         self.member.embed(&mut self.model, pixels)?;
         for (block, samples) in self.blocks.iter_mut().enumerate() {
             self.member.local(&mut self.model, block)?;
-            samples.push(
+            let reading = Reading {
+                shape: samples.shape(),
+                q: self.member.q(),
+                k: self.member.k(),
+            };
+            let importance = reading.importance(&readers);
+            samples.push_weighted(
                 &pick(self.member.n(), self.shape.hidden, &rows),
                 &pick(self.member.q(), queries, &rows),
                 &pick(self.member.v(), self.shape.kv_width(), &rows),
+                &pick(&importance, 1, &rows),
             )?;
             self.member.attend(&mut self.model, &self.codec, block, 0)?;
         }

@@ -9,7 +9,7 @@ use astra_export::calibrate::calibrate;
 use astra_export::fit::{RungSpec, fit};
 use astra_export::package::{Draft, Request, codec_weights, record_agreement};
 use astra_export::source::{Imported, hugging_face, onnx};
-use astra_export::verify::{measure, one_device, photographs};
+use astra_export::verify::{all_rungs, measure, one_device, photographs};
 
 use super::info::describe;
 use super::progress::Bar;
@@ -172,7 +172,16 @@ impl Export {
         let answers = one_device(runtime, bundle, &pixels, &|_, _| ())?;
         let tokens = bundle.manifest().shape.tokens;
         let devices: Vec<_> = DEVICES.into_iter().filter(|&n| n <= tokens).collect();
-        let rows = measure(runtime, bundle, &pixels, &answers, &devices, &bar.report())?;
+        let rungs = all_rungs(bundle);
+        let rows = measure(
+            runtime,
+            bundle,
+            &pixels,
+            &answers,
+            &rungs,
+            &devices,
+            &bar.report(),
+        )?;
         let measured: Vec<_> = rows
             .iter()
             .map(|row| (u32::from(row.bits), row.agreement))

@@ -8,7 +8,7 @@ use astra_bundle::{Bundle, ImageInput, Sha256Digest};
 use astra_edge::engine::{Answer, Runtime};
 use astra_edge::paths::cache_dir;
 use astra_export::source;
-use astra_export::verify::{Original, Row, measure, one_device, photographs};
+use astra_export::verify::{Original, Row, all_rungs, measure, one_device, photographs};
 use serde::Serialize;
 
 use super::progress::Bar;
@@ -31,6 +31,9 @@ pub(super) struct Verify {
     /// Numbers of devices
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [2, 4])]
     devices: Vec<usize>,
+    /// Rungs to score, by their bits per token per block, 0 for exact mode; by default all
+    #[arg(long, value_name = "BITS,...", value_delimiter = ',')]
+    rungs: Option<Vec<u16>>,
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Print the figures as one JSON object
@@ -68,13 +71,22 @@ impl Verify {
             let bar = Bar::new("one device");
             one_device(&runtime, &bundle, &pixels, &bar.report())?
         };
+        let rungs = self.rungs.clone().unwrap_or_else(|| all_rungs(&bundle));
         let figures = Figures {
             images: pixels.len(),
             one_device: self.original(&runtime, &bundle, &image, &pixels, &answers)?,
             rows: {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
-                measure(&runtime, &bundle, &pixels, &answers, &self.devices, &report)?
+                measure(
+                    &runtime,
+                    &bundle,
+                    &pixels,
+                    &answers,
+                    &rungs,
+                    &self.devices,
+                    &report,
+                )?
             },
         };
         if self.json {

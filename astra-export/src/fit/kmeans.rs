@@ -27,19 +27,25 @@ struct Words {
 }
 
 impl Clustering {
-    /// Fits codewords to `points`, `[n, dim]` with n > 0, and returns them dimension-major, `[dim, K]`. The same points and state
-    /// of `rng` give the same words.
-    pub(crate) fn fit(&self, points: &[f32], rng: &mut StdRng) -> Result<Vec<f32>, FitError> {
-        let mut words = Words::new(self.dim, self.words, self.spread_out(points, rng))?;
+    /// Fits codewords to `points`, `[n, dim]` with n > 0, each counted as often as its `importance` says, `[n]`, and returns them
+    /// dimension-major, `[dim, K]`. The same points and state of `rng` give the same words.
+    pub(crate) fn fit(
+        &self,
+        points: &[f32],
+        importance: &[f32],
+        rng: &mut StdRng,
+    ) -> Result<Vec<f32>, FitError> {
+        let seeds = self.spread_out(points, importance, rng);
+        let mut words = Words::new(self.dim, self.words, seeds)?;
         let tokens = points.len() / self.dim;
         let (mut codes, mut before) = (vec![0; tokens], vec![0; tokens]);
         for _ in 0..self.rounds {
             words.assign(points, &mut codes)?;
-            let empty = words.average(points, &codes);
+            let empty = words.average(points, importance, &codes);
             if empty.is_empty() && codes == before {
                 break;
             }
-            words.reseed(&empty, points, &codes, rng);
+            words.reseed(&empty, points, importance, &codes, rng);
             words.refresh()?;
             before.copy_from_slice(&codes);
         }
@@ -48,14 +54,15 @@ impl Clustering {
 
     /// First words after k-means++ (Arthur and Vassilvitskii, 2007): each is a point drawn with a probability that grows with
     /// its squared distance to the words before. Word-major, `[K, dim]`.
-    fn spread_out(&self, points: &[f32], rng: &mut StdRng) -> Vec<f32> {
+    fn spread_out(&self, points: &[f32], importance: &[f32], rng: &mut StdRng) -> Vec<f32> {
         let tokens = points.len() / self.dim;
         let columns = transpose(points, self.dim);
+        let mut errors = importance.to_vec();
         let mut distances = vec![f32::INFINITY; tokens];
         let mut seeds = Vec::with_capacity(self.words * self.dim);
         let mut from_word = vec![0.0_f32; tokens];
         for _ in 0..self.words {
-            let token = draw(&distances, rng);
+            let token = draw(&errors, rng);
             let seed = points.chunks_exact(self.dim).nth(token).unwrap_or_default();
             seeds.extend_from_slice(seed);
             from_word.fill(0.0);
@@ -64,8 +71,12 @@ impl Clustering {
                     *sum += (x - center) * (x - center);
                 }
             }
-            for (distance, &new) in distances.iter_mut().zip(&from_word) {
+            let weighed = errors.iter_mut().zip(importance);
+            for ((distance, &new), (error, &weight)) in
+                distances.iter_mut().zip(&from_word).zip(weighed)
+            {
                 *distance = distance.min(new);
+                *error = *distance * weight;
             }
         }
         seeds
@@ -100,41 +111,56 @@ impl Words {
     }
 
     /// Moves every word to the mean of its points; returns the words that have none, which stay.
-    fn average(&mut self, points: &[f32], codes: &[u16]) -> Vec<usize> {
+    fn average(&mut self, points: &[f32], importance: &[f32], codes: &[u16]) -> Vec<usize> {
         let mut sums = vec![0.0_f64; self.count * self.dim];
-        let mut counts = vec![0_u32; self.count];
-        for (point, &code) in points.chunks_exact(self.dim).zip(codes) {
+        let mut counts = vec![0.0_f64; self.count];
+        let points = points.chunks_exact(self.dim).zip(importance);
+        for ((point, &weight), &code) in points.zip(codes) {
+            let weight = f64::from(weight);
             let code = usize::from(code);
             if let (Some(sum), Some(count)) = (
                 sums.get_mut(code * self.dim..(code + 1) * self.dim),
                 counts.get_mut(code),
             ) {
-                *count += 1;
+                *count += weight;
                 sum.iter_mut()
                     .zip(point)
-                    .for_each(|(sum, &x)| *sum += f64::from(x));
+                    .for_each(|(sum, &x)| *sum += weight * f64::from(x));
             }
         }
         let words = self.word_major.chunks_exact_mut(self.dim);
         for ((word, sum), &count) in words.zip(sums.chunks_exact(self.dim)).zip(&counts) {
-            if count > 0 {
-                let mean = sum.iter().map(|sum| (sum / f64::from(count)) as f32);
+            if count > 0.0 {
+                let mean = sum.iter().map(|sum| (sum / count) as f32);
                 word.iter_mut().zip(mean).for_each(|(x, mean)| *x = mean);
             }
         }
-        let empty = counts.iter().enumerate().filter(|(_, count)| **count == 0);
+        let empty = counts
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count <= 0.0);
         empty.map(|(word, _)| word).collect()
     }
 
     /// Moves words without points to points that are served badly.
-    fn reseed(&mut self, empty: &[usize], points: &[f32], codes: &[u16], rng: &mut StdRng) {
+    fn reseed(
+        &mut self,
+        empty: &[usize],
+        points: &[f32],
+        importance: &[f32],
+        codes: &[u16],
+        rng: &mut StdRng,
+    ) {
         if empty.is_empty() {
             return;
         }
         let mut errors: Vec<f32> = points
             .chunks_exact(self.dim)
             .zip(codes)
-            .map(|(point, &code)| squared_distance(point, self.word(usize::from(code))))
+            .zip(importance)
+            .map(|((point, &code), weight)| {
+                weight * squared_distance(point, self.word(usize::from(code)))
+            })
             .collect();
         for &word in empty {
             let token = draw(&errors, rng);
@@ -225,7 +251,7 @@ mod tests {
                 rounds,
                 ..SIX_ROUNDS
             };
-            let words = clustering.fit(&points, &mut StdRng::seed_from_u64(1));
+            let words = clustering.fit(&points, &[1.0; 500], &mut StdRng::seed_from_u64(1));
             distortion(&points, 3, &words.unwrap())
         };
         let by_rounds: Vec<f32> = (0..6).map(after).collect();
@@ -241,7 +267,7 @@ mod tests {
         let points = corners(300);
         let fit = |seed| {
             let mut rng = StdRng::seed_from_u64(seed);
-            SIX_ROUNDS.fit(&points, &mut rng).unwrap()
+            SIX_ROUNDS.fit(&points, &[1.0; 300], &mut rng).unwrap()
         };
         assert_eq!(fit(5), fit(5));
         assert_ne!(fit(5), fit(6));
@@ -250,7 +276,7 @@ mod tests {
     #[test]
     fn fewer_points_than_words_are_met_exactly() {
         let points = corners(10);
-        let words = SIX_ROUNDS.fit(&points, &mut StdRng::seed_from_u64(1));
+        let words = SIX_ROUNDS.fit(&points, &[1.0; 10], &mut StdRng::seed_from_u64(1));
         assert!(distortion(&points, 3, &words.unwrap()) < 1e-10);
     }
 
@@ -261,12 +287,29 @@ mod tests {
         let mut words = Words::new(3, 16, vec![1.0; 48]).unwrap();
         let mut codes = vec![0; 200];
         words.assign(&points, &mut codes).unwrap();
-        let empty = words.average(&points, &codes);
+        let empty = words.average(&points, &[1.0; 200], &codes);
         assert_eq!(empty.len(), 15);
-        words.reseed(&empty, &points, &codes, &mut StdRng::seed_from_u64(1));
+        words.reseed(
+            &empty,
+            &points,
+            &[1.0; 200],
+            &codes,
+            &mut StdRng::seed_from_u64(1),
+        );
         words.refresh().unwrap();
         words.assign(&points, &mut codes).unwrap();
         let used: std::collections::BTreeSet<u16> = codes.into_iter().collect();
         assert!(used.len() >= 15, "{used:?}");
+    }
+    #[test]
+    fn important_points_are_served_better() {
+        let points = corners(400);
+        let first_matter: Vec<f32> = (0..400).map(|i| if i < 40 { 50.0 } else { 1.0 }).collect();
+        let served = |importance: &[f32]| {
+            let words = SIX_ROUNDS.fit(&points, importance, &mut StdRng::seed_from_u64(1));
+            distortion(&points[..40 * 3], 3, &words.unwrap())
+        };
+        let (equal, first) = (served(&[1.0; 400]), served(&first_matter));
+        assert!(first < 0.7 * equal, "{first} and {equal}");
     }
 }

@@ -1,6 +1,6 @@
 //! The codec fitted to a model: from sampled tokens to transforms and codebooks.
 //!
-//! - `samples`: what calibration keeps of a block
+//! - `samples`: what calibration keeps of a block, and how much each token matters
 //! - `metric`: how much an error in each direction matters to attention
 //! - `transform`: the axes to code, and the way from those to keys and values
 //! - `groups`: axes dealt to groups
@@ -178,7 +178,7 @@ impl Plan<'_> {
         samples: &BlockSamples,
         weights: &BlockWeights<'_>,
     ) -> Result<FittedBlock, FitError> {
-        let spread = Spread::of(samples.inputs(), weights.shape.hidden);
+        let spread = Spread::of(samples.inputs(), samples.importance(), weights.shape.hidden);
         let metric = metric::attention_metric(samples, weights);
         let seed = mix(self.seed, block as u64);
         let bases = self.bases.par_iter().map(|&(kind, rank)| {
@@ -192,7 +192,8 @@ impl Plan<'_> {
             let rungs = rungs.filter(|(_, rung)| rung.basis == kind);
             let codebooks = rungs.map(|(place, rung)| {
                 let seed = mix(seed, place as u64);
-                let codebooks = self.fit_codebooks(rung, &transform, &y, seed)?;
+                let codebooks =
+                    self.fit_codebooks(rung, &transform, &y, samples.importance(), seed)?;
                 Ok((place, codebooks))
             });
             let codebooks = codebooks.collect::<Result<_, FitError>>()?;
@@ -206,6 +207,7 @@ impl Plan<'_> {
         rung: &RungSpec,
         transform: &FittedTransform,
         y: &[f32],
+        importance: &[f32],
         seed: u64,
     ) -> Result<FittedCodebooks, FitError> {
         let variances = transform.variances.get(..rung.rank).unwrap_or_default();
@@ -225,7 +227,7 @@ impl Plan<'_> {
             };
             let points = pick(y, transform.enc_b.len(), hand);
             let mut rng = StdRng::seed_from_u64(mix(seed, group as u64));
-            let words = clustering.fit(&points, &mut rng)?;
+            let words = clustering.fit(&points, importance, &mut rng)?;
             self.meter.add(work(hand.len(), rung.words()));
             Ok(words)
         });

@@ -41,6 +41,8 @@ pub struct BlockWeights<'a> {
 pub struct BlockSamples {
     shape: AttentionShape,
     inputs: Vec<f32>,
+    /// How much an error in each token matters beside one in the others, a value a row.
+    importance: Vec<f32>,
     /// Sum of q qᵀ over the tokens, a matrix a query head.
     queries: Vec<DMatrix<f64>>,
     /// Sum of v vᵀ, a matrix a K/V head, and sum of v.
@@ -67,24 +69,44 @@ impl BlockSamples {
         Self {
             shape,
             inputs: Vec::new(),
+            importance: Vec::new(),
             queries: vec![square.clone(); shape.heads],
             values: vec![(square, DMatrix::zeros(1, d)); shape.kv_heads],
         }
     }
 
-    /// Adds tokens: `n` `[rows, D]`, `q` `[rows, heads * d]`, `v` `[rows, kv_heads * d]`, row-major.
+    /// Adds tokens that matter equally: `n` `[rows, D]`, `q` `[rows, heads * d]`, `v` `[rows, kv_heads * d]`, row-major.
     ///
     /// # Errors
     /// The three do not hold the same number of whole rows; what was sampled is then untouched.
     pub fn push(&mut self, n: &[f32], q: &[f32], v: &[f32]) -> Result<(), RowsError> {
         let rows = n.len() / self.shape.hidden.max(1);
+        self.push_weighted(n, q, v, &vec![1.0; rows])
+    }
+
+    /// Adds tokens with the importance of each: `[rows]`, not negative, on one scale for all tokens of the block.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), or the importances are of another number than the rows.
+    pub fn push_weighted(
+        &mut self,
+        n: &[f32],
+        q: &[f32],
+        v: &[f32],
+        importance: &[f32],
+    ) -> Result<(), RowsError> {
+        let rows = n.len() / self.shape.hidden.max(1);
         let view = |what, values, width| {
-            ArrayView2::from_shape((rows, width), values)
-                .map_err(|_| RowsError::new(what, values.len(), rows, width))
+            // A view takes a slice that is too long.
+            let whole = values.len() == rows * width;
+            let view = ArrayView2::from_shape((rows, width), values).ok();
+            view.filter(|_| whole)
+                .ok_or_else(|| RowsError::new(what, values.len(), rows, width))
         };
         view("n", n, self.shape.hidden)?;
         let q = view("q", q, self.shape.query_width())?;
         let v = view("v", v, self.shape.kv_width())?;
+        view("importance", importance, 1)?;
         let d = self.shape.head_dim;
         for (head, sum) in self.queries.iter_mut().enumerate() {
             *sum += second_moment(q, head * d, d);
@@ -95,6 +117,7 @@ impl BlockSamples {
             *sum += DMatrix::from_row_iterator(1, d, columns.row_sum().iter().copied());
         }
         self.inputs.extend_from_slice(n);
+        self.importance.extend_from_slice(importance);
         Ok(())
     }
 
@@ -111,6 +134,11 @@ impl BlockSamples {
     /// Post-norm inputs, `[rows, D]`.
     pub fn inputs(&self) -> &[f32] {
         &self.inputs
+    }
+
+    /// Importance of each token, `[rows]`.
+    pub fn importance(&self) -> &[f32] {
+        &self.importance
     }
 
     /// E[q qᵀ] of each query head, `[d, d]`.

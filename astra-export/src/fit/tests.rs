@@ -195,7 +195,7 @@ fn all_axes_give_keys_and_values_back() {
     let weights = Weights::new(SHAPE, 3);
     let inputs = correlated(SHAPE, 200, 4);
     let samples = samples(SHAPE, &inputs, 5);
-    let spread = Spread::of(&inputs, SHAPE.hidden);
+    let spread = Spread::of(&inputs, samples.importance(), SHAPE.hidden);
     let metric = attention_metric(&samples, &weights.borrow());
     for metric in [None, Some(&metric)] {
         let transform = fit_transform(&spread, metric, &weights.borrow(), SHAPE.hidden);
@@ -221,10 +221,10 @@ fn axes_are_uncorrelated_centred_and_in_order() {
     let weights = Weights::new(SHAPE, 3);
     let inputs = correlated(SHAPE, 400, 4);
     let samples = samples(SHAPE, &inputs, 5);
-    let spread = Spread::of(&inputs, SHAPE.hidden);
+    let spread = Spread::of(&inputs, samples.importance(), SHAPE.hidden);
     let metric = attention_metric(&samples, &weights.borrow());
     let transform = fit_transform(&spread, Some(&metric), &weights.borrow(), 8);
-    let coded = Spread::of(&transform.encode(&inputs), 8);
+    let coded = Spread::of(&transform.encode(&inputs), samples.importance(), 8);
     assert!(transform.variances.is_sorted_by(|a, b| a >= b));
     let scale = transform.variances[0];
     assert!(coded.mean.amax() < 1e-5 * scale.sqrt());
@@ -316,7 +316,11 @@ fn without_transform(
             rounds: 20,
         };
         let words = clustering
-            .fit(&points, &mut StdRng::seed_from_u64(1))
+            .fit(
+                &points,
+                &vec![1.0; points.len() / dim],
+                &mut StdRng::seed_from_u64(1),
+            )
             .unwrap();
         for (token, point) in pick(inputs, hidden, &axes).chunks(dim).enumerate() {
             let at = |axis: usize, word: usize| words[axis * spec.words() + word];
@@ -457,4 +461,21 @@ fn what_does_not_fit_is_named() {
         error.unwrap_err().to_string(),
         "v holds 15 values, expected 2 rows of 8"
     );
+    let error = BlockSamples::new(SHAPE).push(&[0.0; 32], &[0.0; 33], &[0.0; 16]);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "q holds 33 values, expected 2 rows of 16"
+    );
+}
+
+#[test]
+fn importance_counts_a_token_as_often_as_it_says() {
+    let inputs = correlated(SHAPE, 3, 8);
+    let d = SHAPE.hidden;
+    let repeated = [&inputs[..d], &inputs[..d], &inputs[..d], &inputs[d..]].concat();
+    let weighted = Spread::of(&inputs, &[3.0, 1.0, 1.0], d);
+    let counted = Spread::of(&repeated, &[1.0; 5], d);
+    assert!((&weighted.mean - &counted.mean).amax() < 1e-9);
+    assert!((&weighted.covariance - &counted.covariance).amax() < 1e-9);
+    assert!(counted.covariance.amax() > 1e-3);
 }

@@ -50,31 +50,33 @@ impl FittedTransform {
 }
 
 impl Spread {
-    /// Of `inputs`, `[rows, width]`.
-    pub(crate) fn of(inputs: &[f32], width: usize) -> Self {
+    /// Of `inputs`, `[rows, width]`, each counted as often as its `importance` says, `[rows]`.
+    pub(crate) fn of(inputs: &[f32], importance: &[f32], width: usize) -> Self {
         const CHUNK: usize = 1024;
-        let rows = (inputs.len() / width).max(1) as f64;
+        let total: f64 = importance.iter().map(|&w| f64::from(w)).sum();
+        let total = total.max(f64::MIN_POSITIVE);
         let mut mean = DVector::zeros(width);
-        for row in inputs.chunks_exact(width) {
+        for (row, &w) in inputs.chunks_exact(width).zip(importance) {
             mean.iter_mut()
                 .zip(row)
-                .for_each(|(sum, &x)| *sum += f64::from(x));
+                .for_each(|(sum, &x)| *sum += f64::from(w) * f64::from(x));
         }
-        mean /= rows;
+        mean /= total;
         let mut covariance = DMatrix::zeros(width, width);
-        for chunk in inputs.chunks(CHUNK * width) {
+        for (chunk, importance) in inputs.chunks(CHUNK * width).zip(importance.chunks(CHUNK)) {
             // Columns are tokens here, so that the mean is taken off a column at a time.
             let mut tokens = DMatrix::from_iterator(
                 width,
                 chunk.len() / width,
                 chunk.iter().map(|&x| f64::from(x)),
             );
-            tokens
-                .column_iter_mut()
-                .for_each(|mut token| token -= &mean);
+            for (mut token, &w) in tokens.column_iter_mut().zip(importance) {
+                token -= &mean;
+                token *= f64::from(w).sqrt();
+            }
             covariance += &tokens * tokens.transpose();
         }
-        covariance /= rows;
+        covariance /= total;
         Self { mean, covariance }
     }
 }

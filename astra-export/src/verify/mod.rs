@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub use original::Original;
 pub use photographs::photographs;
-pub use score::{Row, measure, one_device};
+pub use score::{Row, all_rungs, measure, one_device};
 
 use astra_bundle::BundleError;
 use astra_edge::engine::EngineError;

@@ -42,17 +42,26 @@ pub fn one_device(
     pixels.iter().map(run).collect()
 }
 
-/// Scores exact mode and every rung, each at every number of devices, with tokens divided evenly.
+/// Every rung of a bundle, exact mode (0) last.
+pub fn all_rungs(bundle: &Bundle) -> Vec<u16> {
+    let rungs = bundle.manifest().rungs.iter();
+    // Bits and ranges are 16 bits wide on the wire, and refused beyond with the manifest.
+    let rungs = rungs.filter_map(|rung| u16::try_from(rung.bits).ok());
+    rungs.chain([0]).collect()
+}
+
+/// Scores each of `rungs` at every number of devices, with tokens divided evenly.
 ///
 /// `answers` are the one-device answers for `pixels`.
 ///
 /// # Errors
-/// The bundle does not read, tokens cannot be divided so, or a step fails.
+/// The bundle does not read or has no such rung, tokens cannot be divided so, or a step fails.
 pub fn measure(
     runtime: &Runtime,
     bundle: &Bundle,
     pixels: &[Vec<u8>],
     answers: &[Answer],
+    rungs: &[u16],
     devices: &[usize],
     progress: Progress<'_>,
 ) -> Result<Vec<Row>, VerifyError> {
@@ -66,14 +75,10 @@ pub fn measure(
         images: pixels,
         answers,
     };
-    let rungs = manifest.rungs.iter();
-    // Bits and ranges are 16 bits wide on the wire, and refused beyond with the manifest.
-    let rungs = rungs.filter_map(|rung| u16::try_from(rung.bits).ok());
-    let rungs: Vec<u16> = rungs.chain([0]).collect();
     let all = rungs.len() * devices.len() * pixels.len();
     let meter = Meter::new(all as u64, progress);
     let mut rows = Vec::with_capacity(rungs.len() * devices.len());
-    for &bits in &rungs {
+    for &bits in rungs {
         let codec = Codec::load(bundle, bits)?;
         for &devices in devices {
             rows.push(Row {
