@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Reply, RequestError, summary};
+use crate::engine::OwnedInput;
 use crate::node::{NodeError, load};
 use crate::report::{MemberReport, Report};
 use crate::tasks::image::prepare;
@@ -37,11 +38,12 @@ pub async fn answer(
     let begun = Instant::now();
     let prepared = prepare(image, &loaded.input).map_err(RequestError::from)?;
     let prepare = begun.elapsed();
+    let input = OwnedInput::Pixels(prepared.pixels);
     let mut best = Duration::MAX;
     let mut answer = None;
     // The first run warms up.
     for run in 0..=RUNS {
-        let whole = loaded.worker.whole(prepared.pixels.clone()).await;
+        let whole = loaded.worker.whole(input.clone()).await;
         let (found, took) = whole.map_err(RequestError::from)?;
         if run > 0 {
             best = best.min(took);

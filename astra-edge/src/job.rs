@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, MAX_FRAME};
 
-use crate::engine::{Codec, EngineError, Member, Model};
+use crate::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput};
 use crate::gather::{Gather, GatherError, Patience, Received};
 use crate::plan::Plan;
 
-/// Where frames go: every other member of the plan gets each of them.
+/// Where frames go: every other member of the plan that can use them gets each of them.
 pub trait FrameSink: Send {
     /// Sends one frame. Runs on the data path: it may wait for room in a queue, but for nothing else.
     ///
@@ -71,9 +71,9 @@ pub struct JobStats {
 /// What a member answers with.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Its copy of the class token after the final norm: [c * D].
+    /// What it computed of the tokens that every member computes, after the final norm: [c * D].
     pub cls: Vec<f32>,
-    /// Its tokens after the final norm: [t, D].
+    /// Its own tokens after the final norm: [t, D].
     pub features: Vec<f32>,
     /// Where time and bytes went.
     pub stats: JobStats,
@@ -86,8 +86,8 @@ pub struct Order {
     pub request: u32,
     /// Time from now until the coordinator wants the result.
     pub deadline: Duration,
-    /// Pixels of the own tokens, [t, patch * patch * 3] bytes.
-    pub pixels: Vec<u8>,
+    /// What the own tokens are made of.
+    pub input: OwnedInput,
 }
 
 /// A member's place in a plan: everything the data path touches, allocated when the plan is set up.
@@ -104,8 +104,8 @@ pub struct DataPath {
 }
 
 impl DataPath {
-    /// Allocates what member `me` of `plan` needs; `pixels` are the bytes of one token's pixels. The calling thread is the
-    /// one that has to run the jobs, for the gather wakes it.
+    /// Allocates what member `me` of `plan` needs. The calling thread is the one that has to run the jobs, for the gather wakes
+    /// it.
     ///
     /// # Errors
     /// ONNX Runtime has no memory, or the codec fits neither model nor wire.
@@ -114,19 +114,22 @@ impl DataPath {
         codec: Arc<Codec>,
         plan: Arc<Plan>,
         me: usize,
-        pixels: usize,
         sink: Box<dyn FrameSink>,
     ) -> Result<Self, JobError> {
         let layout = layout(&codec)?;
         let range = plan.ranges.get(me).copied();
-        let total = plan.ranges.last().map_or(0, |range| range.end());
         let range = range.ok_or(EngineError::Length {
             what: "members of the plan",
             found: plan.ranges.len(),
             expected: me + 1,
         })?;
-        let own = usize::from(range.tokens);
-        let member = Member::new(model, &codec, range, total - own, pixels)?;
+        let remote = plan.remote_tokens(me);
+        let last = me + 1 == plan.ranges.len();
+        let member = if plan.causal && last {
+            Member::that_generates(model, &codec, range, remote)?
+        } else {
+            Member::new(model, &codec, range, remote)?
+        };
         let gather = Gather::new(
             Arc::clone(&plan),
             me,
@@ -136,7 +139,7 @@ impl DataPath {
         );
         Ok(Self {
             me,
-            codes: vec![0; own * codec.codes()],
+            codes: vec![0; usize::from(range.tokens) * codec.codes()],
             layout,
             member,
             gather: Arc::new(gather),
@@ -165,44 +168,83 @@ impl DataPath {
     /// A step failed or the request was cancelled; the data path is then ready for the next.
     pub fn run(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
         self.gather.begin(order.request);
-        let outcome = self.blocks(model, order);
+        let outcome = self.blocks(model, order, None);
         self.gather.end(order.request);
         outcome
     }
 
-    fn blocks(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
+    /// The same for the last member of a causal plan, which puts the keys and values of all tokens into a cache to go on from.
+    ///
+    /// A cache has no gaps: where tokens are missing, this stops, and the outcome counts them as masked and has no features.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run), or the cache has no room.
+    pub fn run_into(
+        &mut self,
+        model: &mut Model,
+        order: &Order,
+        cache: &mut Decoder,
+    ) -> Result<Outcome, JobError> {
+        self.gather.begin(order.request);
+        let outcome = self.blocks(model, order, Some(cache));
+        self.gather.end(order.request);
+        outcome
+    }
+
+    fn blocks(
+        &mut self,
+        model: &mut Model,
+        order: &Order,
+        mut cache: Option<&mut Decoder>,
+    ) -> Result<Outcome, JobError> {
         let mut clock = Clock::start(order.deadline, model.shape().blocks);
         let mut stats = JobStats::default();
 
         clock.time(&mut stats.compute, || {
-            self.member.embed(model, &order.pixels)
+            self.member.embed(model, order.input.borrow())
         })?;
         for block in 0..model.shape().blocks {
             self.encode_and_send(order.request, block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
+            if cache.is_some() && stats.masked_tokens > 0 {
+                return Ok(self.outcome(stats, &clock, false));
+            }
             clock.time(&mut stats.compute, || {
                 self.member.attend(model, &self.codec, block, arrived)
             })?;
+            if let Some(cache) = &mut cache {
+                let (keys, values) = self.member.seen();
+                clock.time(&mut stats.compute, || cache.fill(block, keys, values))?;
+            }
         }
-
-        stats.received = self.gather.take_received();
-        stats.total = clock.start.elapsed();
-        Ok(Outcome {
-            cls: self.member.n_class().to_vec(),
-            features: self.member.n_patches().to_vec(),
-            stats,
-        })
+        Ok(self.outcome(stats, &clock, true))
     }
 
-    /// Codes of the own tokens, out to the other members. Nobody listens where there is one member.
+    fn outcome(&self, mut stats: JobStats, clock: &Clock, complete: bool) -> Outcome {
+        stats.received = self.gather.take_received();
+        stats.total = clock.start.elapsed();
+        let (cls, features) = if complete {
+            (self.member.n_class(), self.member.n_patches())
+        } else {
+            Default::default()
+        };
+        Outcome {
+            cls: cls.to_vec(),
+            features: features.to_vec(),
+            stats,
+        }
+    }
+
+    /// Codes of the own tokens, out to the members that attend to them, if there are any.
     fn encode_and_send(
         &mut self,
         request: u32,
         block: usize,
         stats: &mut JobStats,
     ) -> Result<(), JobError> {
-        let (Some(range), 2..) = (self.plan.ranges.get(self.me), self.plan.ranges.len()) else {
+        let (Some(range), 1..) = (self.plan.ranges.get(self.me), self.plan.receivers(self.me))
+        else {
             return Ok(());
         };
         let start = Instant::now();
@@ -246,9 +288,10 @@ impl DataPath {
     ) -> Result<usize, JobError> {
         clock.set_patience(block);
         let book = self.codec.codebook(block)?;
-        let remote = self.member.remote_mut();
+        let (remote, tokens) = self.member.remote_rows_mut();
         let patience = &mut clock.patience;
-        let collected = (self.gather).collect(request, block, book.as_ref(), remote, patience)?;
+        let collected =
+            (self.gather).collect(request, block, book.as_ref(), remote, tokens, patience)?;
         stats.wait += collected.waited;
         stats.decode += collected.decoded;
         stats.masked_tokens += collected.missing as u64;

@@ -9,6 +9,7 @@
 //! - [`engine`]: the model on ONNX Runtime
 //! - [`gather`]: codes received, from the link's threads to the data path
 //! - [`job`]: the data path of one member, and [`simulate`]: all members of a request in lock step, without a network
+//! - [`generate`]: what comes after a prompt, token by token
 //! - [`worker`]: the thread that computes
 //! - [`tasks`]: what surrounds the model for each kind of input
 //! - [`link`]: bytes between devices
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod config;
 pub mod engine;
 pub mod gather;
+pub mod generate;
 pub mod job;
 pub mod link;
 pub mod node;

@@ -14,7 +14,7 @@ use crate::cluster::hello::short_hash;
 use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
 use crate::cluster::{discovery, service};
 use crate::config::Settings;
-use crate::engine::{EngineError, Runtime};
+use crate::engine::{EngineError, OwnedInput, Runtime};
 use crate::link::presence::Watch;
 use crate::link::{Link, LinkError, Service, Token};
 use crate::worker::{Worker, WorkerError};
@@ -171,6 +171,7 @@ pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loa
 async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
     let shape = &loaded.worker.bundle().manifest().shape;
     let grey = vec![128; shape.tokens * loaded.input.patch * loaded.input.patch * 3];
+    let grey = OwnedInput::Pixels(grey);
     loaded.worker.whole(grey.clone()).await?;
     let mut best = Duration::MAX;
     for _ in 0..MEASURED {

@@ -1,6 +1,12 @@
 //! Who computes which tokens.
 
-/// Contiguous patch tokens a member owns.
+mod costs;
+
+use astra_wire::MAX_MEMBERS;
+
+pub use costs::{Costs, split_causal};
+
+/// Contiguous tokens a member owns, counted without those that every member computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRange {
     /// Index of the first token.
@@ -19,6 +25,15 @@ impl TokenRange {
     pub fn indexes(&self) -> core::ops::Range<usize> {
         usize::from(self.first)..self.end()
     }
+
+    /// Tokens elsewhere, of `total`, that these attend to.
+    pub fn remote_tokens(&self, total: usize, causal: bool) -> usize {
+        if causal {
+            usize::from(self.first)
+        } else {
+            total.saturating_sub(usize::from(self.tokens))
+        }
+    }
 }
 
 /// What the members of a request agreed on. It lives on across requests until the roster or the measure of it changes.
@@ -30,8 +45,50 @@ pub struct Plan {
     pub epoch: u16,
     /// Bits per token per block; 0 in exact mode.
     pub rung: u16,
+    /// Whether a token attends to itself and those before it only: members then hear only those left of them.
+    pub causal: bool,
     /// Token range of each member.
     pub ranges: Vec<TokenRange>,
+}
+
+impl Plan {
+    /// Members whose codes a member attends to, as a bit mask.
+    pub fn senders(&self, member: usize) -> u16 {
+        // At most 16 members, so that the shifts stay below the width.
+        let everybody = mask(self.ranges.len());
+        if self.causal {
+            everybody & mask(member)
+        } else {
+            everybody & !(1 << member.min(MAX_MEMBERS - 1))
+        }
+    }
+
+    /// Members that a member's codes go to.
+    pub fn receivers(&self, member: usize) -> usize {
+        let members = self.ranges.len();
+        let others = members.saturating_sub(1);
+        if self.causal {
+            others.saturating_sub(member)
+        } else {
+            others
+        }
+    }
+
+    /// Tokens that are divided.
+    pub fn tokens(&self) -> usize {
+        self.ranges.last().map_or(0, TokenRange::end)
+    }
+
+    /// Tokens of others that a member attends to.
+    pub fn remote_tokens(&self, member: usize) -> usize {
+        let range = self.ranges.get(member);
+        range.map_or(0, |range| range.remote_tokens(self.tokens(), self.causal))
+    }
+}
+
+/// The first so many members as a bit mask.
+fn mask(members: usize) -> u16 {
+    ((1_u32 << members.min(MAX_MEMBERS)) - 1) as u16
 }
 
 /// Why tokens cannot be divided.
@@ -85,17 +142,7 @@ pub enum PlanError {
 /// # Errors
 /// There are more members than tokens or no members, or a speed is no positive number.
 pub fn split(total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PlanError> {
-    if speeds.is_empty() || speeds.len() > usize::from(total) {
-        return Err(PlanError::Members {
-            members: speeds.len(),
-            tokens: total,
-        });
-    }
-    if let Some((member, &found)) =
-        (speeds.iter().enumerate()).find(|(_, speed)| !speed.is_finite() || **speed <= 0.0)
-    {
-        return Err(PlanError::Speed { member, found });
-    }
+    check_speeds(total, speeds)?;
     let sum: f64 = speeds.iter().sum();
     let mut ranges = Vec::with_capacity(speeds.len());
     let (mut first, mut share) = (0_u16, 0.0);
@@ -116,6 +163,20 @@ pub fn split(total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PlanError> {
         first = end;
     }
     Ok(ranges)
+}
+
+fn check_speeds(total: u16, speeds: &[f64]) -> Result<(), PlanError> {
+    if speeds.is_empty() || speeds.len() > usize::from(total) {
+        return Err(PlanError::Members {
+            members: speeds.len(),
+            tokens: total,
+        });
+    }
+    let mut members = speeds.iter().enumerate();
+    match members.find(|(_, speed)| !speed.is_finite() || **speed <= 0.0) {
+        Some((member, &found)) => Err(PlanError::Speed { member, found }),
+        None => Ok(()),
+    }
 }
 
 /// Checks that ranges follow one another from token 0 to `total`, none of them empty.
@@ -152,6 +213,27 @@ mod tests {
         let ranges = split(total, speeds).unwrap();
         check(total, &ranges).unwrap();
         ranges.iter().map(|range| range.tokens).collect()
+    }
+
+    #[test]
+    fn causal_members_hear_those_left_of_them() {
+        let plan = |causal| Plan {
+            id: 1,
+            epoch: 1,
+            rung: 0,
+            causal,
+            ranges: split(10, &[1.0; 4]).unwrap(),
+        };
+        let of = |causal, member| {
+            let plan = plan(causal);
+            let remote = plan.remote_tokens(member);
+            (plan.senders(member), plan.receivers(member), remote)
+        };
+        assert_eq!(of(true, 0), (0, 3, 0));
+        assert_eq!(of(true, 2), (0b0011, 1, 5));
+        assert_eq!(of(true, 3), (0b0111, 0, 8));
+        assert_eq!(of(false, 0), (0b1110, 3, 7));
+        assert_eq!(of(false, 3), (0b0111, 3, 8));
     }
 
     #[test]

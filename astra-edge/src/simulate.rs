@@ -1,14 +1,13 @@
 //! All members of a request in one process, in lock step and without a network: what the codec does to an answer, and
 //! nothing else. For measuring agreement at export, and for tests.
 
-use crate::engine::{Codec, EngineError, Member, Model};
+use crate::engine::{Codec, EngineError, Input, Member, Model};
 use crate::plan::TokenRange;
 
 /// Members of one split at one rung.
 pub struct Simulation {
     members: Vec<Member>,
     ranges: Vec<TokenRange>,
-    pixels: usize,
     /// Tokens of all members as their receivers decode them: [T, R].
     decoded: Vec<f32>,
     codes: Vec<u16>,
@@ -17,55 +16,50 @@ pub struct Simulation {
 /// What the members come to together.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// Mean of the members' class tokens after the final norm: [c * D].
+    /// Mean of the members' class tokens after the final norm: [c * D]. Those of a causal text are its first tokens, the same
+    /// on all members.
     pub cls: Vec<f32>,
-    /// Patch tokens after the final norm: [T, D].
+    /// Divided tokens after the final norm: [T, D].
     pub patches: Vec<f32>,
 }
 
 impl Simulation {
-    /// Members for `ranges`, which follow one another from token 0; `pixels` are the bytes of one token's pixels.
+    /// Members for `ranges`, which follow one another from token 0.
     ///
     /// # Errors
     /// ONNX Runtime has no memory, or the codec is of another shape than the model.
-    pub fn new(
-        model: &Model,
-        codec: &Codec,
-        ranges: &[TokenRange],
-        pixels: usize,
-    ) -> Result<Self, EngineError> {
+    pub fn new(model: &Model, codec: &Codec, ranges: &[TokenRange]) -> Result<Self, EngineError> {
         let total = ranges.last().map_or(0, TokenRange::end);
         let members = ranges
             .iter()
             .map(|&range| {
-                let remote = total - usize::from(range.tokens);
-                Member::new(model, codec, range, remote, pixels)
+                let remote = range.remote_tokens(total, model.form().is_causal());
+                Member::new(model, codec, range, remote)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             members,
             ranges: ranges.to_vec(),
-            pixels,
             decoded: vec![0.0; total * codec.rank()],
             codes: vec![0; total * codec.codes()],
         })
     }
 
-    /// Runs one input: pixels of all tokens, [T, patch * patch * 3] bytes.
+    /// Runs one input, of all tokens.
     ///
     /// # Errors
-    /// The pixels do not fit, or a step fails.
+    /// The input does not fit, or a step fails.
     pub fn run(
         &mut self,
         model: &mut Model,
         codec: &Codec,
-        pixels: &[u8],
+        input: Input<'_>,
     ) -> Result<Features, EngineError> {
         let total = self.ranges.last().map_or(0, TokenRange::end);
-        EngineError::length("pixels", pixels.len(), total * self.pixels)?;
+        let class_tokens = model.shape().class_tokens;
         for (member, range) in self.members.iter_mut().zip(&self.ranges) {
-            let bytes = range.indexes().start * self.pixels..range.end() * self.pixels;
-            member.embed(model, pixels.get(bytes).unwrap_or_default())?;
+            let own = input.part(range.indexes(), total, class_tokens)?;
+            member.embed(model, own.borrow())?;
         }
         for block in 0..model.shape().blocks {
             self.exchange(codec, block)?;
@@ -113,12 +107,15 @@ impl Simulation {
             let after = from
                 .get(usize::from(range.tokens) * rank..)
                 .unwrap_or_default();
+            // A causal member attends to those before it only.
             let (left, right) = member
                 .remote_mut()
                 .split_at_mut_checked(before.len())
                 .unwrap_or_default();
             left.copy_from_slice(before);
-            right.copy_from_slice(after);
+            if !right.is_empty() {
+                right.copy_from_slice(after);
+            }
         }
         Ok(())
     }

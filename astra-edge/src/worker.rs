@@ -2,20 +2,21 @@
 //!
 //! Everything else talks to it through [`Worker`], which queues orders and waits for their outcome without blocking.
 
+mod bench;
+
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use astra_bundle::Bundle;
 use tokio::sync::oneshot;
 
-use crate::engine::{Answer, Codec, EngineError, Head, Model, Runtime, Whole};
+use crate::engine::{Answer, EngineError, OwnedInput, Runtime};
 use crate::gather::Gather;
-use crate::job::{DataPath, FrameSink, JobError, Order, Outcome};
+use crate::generate::{Ended, Generation};
+use crate::job::{FrameSink, JobError, Order, Outcome};
 use crate::plan::Plan;
-
-/// Plans whose buffers are kept; one coordinator needs one, and a device can serve a few.
-const PLANS: usize = 4;
+use bench::Bench;
 
 /// Why an order did not come to an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,12 @@ pub enum WorkerError {
         /// The plan.
         plan: u64,
     },
+    /// No token of the prompt is there from the generation before.
+    #[error("nothing of the prompt is in this device's cache")]
+    NotCached,
+    /// An input of another kind than the bundle's task takes.
+    #[error("the bundle's model is for another task")]
+    OtherTask,
     /// The thread did not start.
     #[error("the computing thread did not start: {0}")]
     Start(std::io::Error),
@@ -64,8 +71,12 @@ enum Command {
         order: Order,
         reply: Reply<Outcome>,
     },
+    Generate {
+        generation: Box<Generation>,
+        reply: Reply<Ended>,
+    },
     Whole {
-        pixels: Vec<u8>,
+        input: OwnedInput,
         reply: Reply<(Answer, Duration)>,
     },
     Head {
@@ -129,12 +140,23 @@ impl Worker {
         self.ask(|reply| Command::Run { plan, order, reply }).await
     }
 
-    /// Runs the whole model here: pixels of all tokens, [T, patch * patch * 3] bytes. Also says how long it took.
+    /// Computes a prompt and goes on from it, to the end.
     ///
     /// # Errors
-    /// The pixels do not fit, or ONNX Runtime fails.
-    pub async fn whole(&self, pixels: Vec<u8>) -> Result<(Answer, Duration), WorkerError> {
-        self.ask(|reply| Command::Whole { pixels, reply }).await
+    /// The model does not generate, the plan is unknown here or nothing is cached, the prompt's request was cancelled, or a
+    /// step failed.
+    pub async fn generate(&self, generation: Generation) -> Result<Ended, WorkerError> {
+        let generation = Box::new(generation);
+        self.ask(|reply| Command::Generate { generation, reply })
+            .await
+    }
+
+    /// Runs the whole model here, for all tokens; a text's features are the answer's patches. Also says how long it took.
+    ///
+    /// # Errors
+    /// The input does not fit, or ONNX Runtime fails.
+    pub async fn whole(&self, input: OwnedInput) -> Result<(Answer, Duration), WorkerError> {
+        self.ask(|reply| Command::Whole { input, reply }).await
     }
 
     /// Turns the class token, [D], and patch features, [T, D], into the answer.
@@ -162,112 +184,5 @@ impl Worker {
             .send(command(reply))
             .map_err(|_| WorkerError::Ended)?;
         outcome.await.map_err(|_| WorkerError::Ended)?
-    }
-}
-
-/// What the thread owns.
-struct Bench {
-    runtime: Runtime,
-    bundle: Arc<Bundle>,
-    model: Model,
-    head: Head,
-    /// Opened when first asked for: most requests go to the cluster, and it holds the weights a second time.
-    whole: Option<Whole>,
-    /// Least recently used first.
-    paths: Vec<DataPath>,
-    codecs: Vec<Weak<Codec>>,
-    pixels: usize,
-}
-
-impl Bench {
-    fn open(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
-        let manifest = bundle.manifest();
-        let pixels = manifest.image.as_ref().map_or(0, |image| {
-            image.patch.saturating_mul(image.patch).saturating_mul(3)
-        });
-        Ok(Self {
-            model: Model::open(&runtime, bundle.dir(), &manifest.shape)?,
-            head: Head::open(&runtime, bundle.dir(), manifest)?,
-            whole: None,
-            paths: Vec::new(),
-            codecs: Vec::new(),
-            pixels,
-            runtime,
-            bundle,
-        })
-    }
-
-    /// Whoever asked may have stopped waiting; the outcome is then nobody's.
-    fn obey(&mut self, command: Command) {
-        match command {
-            Command::Install {
-                plan,
-                me,
-                sink,
-                reply,
-            } => drop(reply.send(self.install(plan, me, sink))),
-            Command::Run { plan, order, reply } => drop(reply.send(self.run(plan, &order))),
-            Command::Whole { pixels, reply } => drop(reply.send(self.whole(&pixels))),
-            Command::Head {
-                cls,
-                patches,
-                reply,
-            } => drop(reply.send(self.head.run(cls, patches).map_err(Into::into))),
-            Command::Remove { plan } => self.paths.retain(|path| path.plan().id != plan),
-        }
-    }
-
-    fn install(
-        &mut self,
-        plan: Arc<Plan>,
-        me: usize,
-        sink: Box<dyn FrameSink>,
-    ) -> Result<Arc<Gather>, WorkerError> {
-        self.paths.retain(|path| path.plan().id != plan.id);
-        if self.paths.len() >= PLANS {
-            self.paths.remove(0);
-        }
-        let codec = self.codec(plan.rung)?;
-        let path = DataPath::new(&self.model, codec, plan, me, self.pixels, sink)?;
-        let gather = Arc::clone(path.gather());
-        self.paths.push(path);
-        Ok(gather)
-    }
-
-    /// Plans of one rung share its tables.
-    fn codec(&mut self, rung: u16) -> Result<Arc<Codec>, WorkerError> {
-        self.codecs.retain(|codec| codec.strong_count() > 0);
-        let mut loaded = self.codecs.iter().filter_map(Weak::upgrade);
-        if let Some(codec) = loaded.find(|codec| codec.bits() == rung) {
-            return Ok(codec);
-        }
-        let codec = Arc::new(Codec::load(&self.bundle, rung)?);
-        self.codecs.push(Arc::downgrade(&codec));
-        Ok(codec)
-    }
-
-    fn run(&mut self, plan: u64, order: &Order) -> Result<Outcome, WorkerError> {
-        let place = self.paths.iter().position(|path| path.plan().id == plan);
-        let place = place.ok_or(WorkerError::UnknownPlan { plan })?;
-        let path = self.paths.remove(place);
-        self.paths.push(path);
-        let Some(path) = self.paths.last_mut() else {
-            return Err(WorkerError::UnknownPlan { plan });
-        };
-        Ok(path.run(&mut self.model, order)?)
-    }
-
-    fn whole(&mut self, pixels: &[u8]) -> Result<(Answer, Duration), WorkerError> {
-        let whole = match &mut self.whole {
-            Some(whole) => whole,
-            None => {
-                let (dir, manifest) = (self.bundle.dir(), self.bundle.manifest());
-                self.whole
-                    .insert(Whole::open(&self.runtime, dir, manifest)?)
-            }
-        };
-        let start = Instant::now();
-        let answer = whole.run(pixels)?;
-        Ok((answer, start.elapsed()))
     }
 }

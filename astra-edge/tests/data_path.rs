@@ -13,7 +13,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_edge::engine::{Codec, Member, Model, Whole};
+use astra_edge::engine::{Codec, Form, Input, Member, Model, OwnedInput, Whole};
 use astra_edge::gather::Gather;
 use astra_edge::job::{DataPath, FrameSink, Order, Outcome, SinkError};
 use astra_edge::plan::{Plan, TokenRange, split};
@@ -69,6 +69,7 @@ fn run(
         id: 1,
         epoch: 1,
         rung,
+        causal: false,
         ranges: ranges(sizes),
     });
     let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -82,7 +83,9 @@ fn run(
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
             std::thread::spawn(move || {
                 let shape = bundle.manifest().shape;
-                let mut model = Model::open(&runtime, bundle.dir(), &shape).unwrap();
+                let mut model =
+                    Model::open(&runtime, bundle.dir(), &shape, Form::of(bundle.manifest()))
+                        .unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let wire = Wire {
                     others: Vec::new(),
@@ -93,8 +96,7 @@ fn run(
                 };
                 let width = pixels.len() / shape.tokens;
                 let range = plan.ranges[me];
-                let mut path =
-                    DataPath::new(&model, codec, plan, me, width, Box::new(wire)).unwrap();
+                let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();
                 for (other, sender) in senders.iter().enumerate() {
                     if other != me {
                         sender.send(Arc::clone(path.gather())).unwrap();
@@ -105,7 +107,7 @@ fn run(
                     let order = Order {
                         request,
                         deadline,
-                        pixels: own.clone(),
+                        input: OwnedInput::Pixels(own.clone()),
                     };
                     path.run(&mut model, &order).unwrap()
                 });
@@ -143,9 +145,9 @@ fn frames_carry_what_the_simulation_without_them_computes() {
     let mut model = bed.model();
     let codec = Codec::load(&bed.bundle, 320).unwrap();
     let pixels = bed.pixels();
-    let width = pixels.len() / bed.bundle.manifest().shape.tokens;
-    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes), width).unwrap();
-    let features = simulation.run(&mut model, &codec, &pixels).unwrap();
+    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+    let input = Input::Pixels(&pixels);
+    let features = simulation.run(&mut model, &codec, input).unwrap();
     let patches: Vec<f32> = outcomes
         .iter()
         .flat_map(|m| m[0].features.clone())
@@ -195,8 +197,9 @@ fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
         .collect();
     let mut features = Vec::new();
     for remote in [10, 192] {
-        let mut member = Member::new(&model, &codec, range, remote, width).unwrap();
-        member.embed(&mut model, &pixels[..64 * width]).unwrap();
+        let mut member = Member::new(&model, &codec, range, remote).unwrap();
+        let own = Input::Pixels(&pixels[..64 * width]);
+        member.embed(&mut model, own).unwrap();
         for block in 0..model.shape().blocks {
             member.local(&mut model, block).unwrap();
             member.remote_mut()[..rows.len()].copy_from_slice(&rows);
@@ -216,9 +219,9 @@ fn one_member_is_the_whole_model() {
     let codec = Codec::alone(&shape).unwrap();
     let pixels = bed.pixels();
     let all = split(shape.tokens as u16, &[1.0]).unwrap();
-    let width = pixels.len() / shape.tokens;
-    let mut simulation = Simulation::new(&model, &codec, &all, width).unwrap();
-    let features = simulation.run(&mut model, &codec, &pixels).unwrap();
+    let mut simulation = Simulation::new(&model, &codec, &all).unwrap();
+    let input = Input::Pixels(&pixels);
+    let features = simulation.run(&mut model, &codec, input).unwrap();
     assert!(worst(&features.cls, &whole.cls) < 1e-3);
     assert!(worst(&features.patches, &whole.patches) < 1e-3);
 }
@@ -233,9 +236,15 @@ fn wrong_lengths_and_blocks_are_refused() {
         first: 0,
         tokens: 4,
     };
-    let mut member = Member::new(&model, &codec, range, 2, 588).unwrap();
-    let short = member.embed(&mut model, &[0; 100]).unwrap_err();
+    let mut member = Member::new(&model, &codec, range, 2).unwrap();
+    let short = member.embed(&mut model, Input::Pixels(&[0; 100]));
+    let short = short.unwrap_err();
     assert_eq!(short.to_string(), "pixels: found 100 values, expected 2352");
+    let ids = member.embed(&mut model, Input::Ids(&[0; 5])).unwrap_err();
+    assert_eq!(
+        ids.to_string(),
+        "input of token ids: the model takes pixels"
+    );
     assert!(member.local(&mut model, shape.blocks).is_err());
     assert!(member.attend(&mut model, &codec, 0, 3).is_err());
     let mut whole = Whole::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();

@@ -15,7 +15,7 @@ use super::request::{self, GivenUp, Harvest};
 use super::setup::{ActivePlan, Unready, set_up};
 use super::summary;
 use crate::agreement::Agreement;
-use crate::engine::Answer;
+use crate::engine::{Answer, OwnedInput};
 use crate::plan::TokenRange;
 use crate::report::Report;
 use crate::tasks::image::{ImageError, Prepared, prepare};
@@ -112,7 +112,7 @@ struct Work {
     rung: u16,
     wish: Wish,
     prepared: Prepared,
-    pixels: Arc<Vec<u8>>,
+    input: Arc<OwnedInput>,
     prepare: Duration,
 }
 
@@ -202,7 +202,7 @@ impl Coordinator {
                 max_members,
                 shares,
             },
-            pixels: Arc::new(std::mem::take(&mut prepared.pixels)),
+            input: Arc::new(OwnedInput::Pixels(std::mem::take(&mut prepared.pixels))),
             prepared,
             prepare: asked.elapsed(),
         })
@@ -303,7 +303,7 @@ impl Coordinator {
         let time = work.deadline.saturating_duration_since(begun);
         let until = begun + time.mul_f64(MEMBERS_SHARE);
         tracing::debug!(members = plan.choice.members.len(), "request begins");
-        let harvest = match request::run(&self.device, &mut plan, &work.pixels, until).await {
+        let harvest = match request::run(&self.device, &mut plan, &work.input, until).await {
             Ok(harvest) => harvest,
             Err(GivenUp::Busy { member }) => {
                 tracing::debug!(%member, "busy with another request");
@@ -353,7 +353,11 @@ impl Coordinator {
         let engaged = self.engage(work.deadline).await;
         let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
         let begun = Instant::now();
-        let (answer, computed) = self.device.worker.whole(work.pixels.to_vec()).await?;
+        let (answer, computed) = self
+            .device
+            .worker
+            .whole(OwnedInput::clone(&work.input))
+            .await?;
         let mut report = self.report(work, begun, begun.elapsed(), &answer);
         report.rung_bits = 0;
         report.members = vec![summary::alone(&self.device, computed)];
@@ -383,10 +387,18 @@ impl Coordinator {
             .engage(Instant::now() + time.max(Duration::from_secs(5)))
             .await;
         let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
-        let (one_device, _) = self.device.worker.whole(work.pixels.to_vec()).await?;
+        let (one_device, _) = self
+            .device
+            .worker
+            .whole(OwnedInput::clone(&work.input))
+            .await?;
         let mut best = Duration::MAX;
         for _ in 0..COMPARISONS {
-            let (_, took) = self.device.worker.whole(work.pixels.to_vec()).await?;
+            let (_, took) = self
+                .device
+                .worker
+                .whole(OwnedInput::clone(&work.input))
+                .await?;
             best = best.min(took);
         }
         let hidden = self.device.shape().hidden;

@@ -12,6 +12,7 @@ use super::hello::Why;
 use super::seat::Seat;
 use super::setup::{ActivePlan, others};
 use super::share::{stats_of, unpack};
+use crate::engine::OwnedInput;
 use crate::job::Order;
 use crate::plan::TokenRange;
 use crate::tasks::strip;
@@ -68,7 +69,7 @@ enum End {
     Silent(String),
 }
 
-/// Runs one request: `pixels` are those of all tokens.
+/// Runs one request: `input` is that of all tokens.
 ///
 /// Ends at `until` at the latest, with the shares that came. Members that did not answer, or failed, are in the accounts.
 ///
@@ -77,7 +78,7 @@ enum End {
 pub async fn run(
     device: &Arc<Device>,
     active: &mut ActivePlan,
-    pixels: &Arc<Vec<u8>>,
+    input: &Arc<OwnedInput>,
     until: Instant,
 ) -> Result<Harvest, GivenUp> {
     let request = active.number_request();
@@ -88,7 +89,7 @@ pub async fn run(
         ends.spawn(remote_part(Remote {
             device: Arc::clone(device),
             seat: Arc::clone(&active.seat),
-            pixels: Arc::clone(pixels),
+            input: Arc::clone(input),
             number,
             other,
             request,
@@ -98,7 +99,7 @@ pub async fn run(
     ends.spawn(own_part(
         Arc::clone(device),
         Arc::clone(&active.seat),
-        Arc::clone(pixels),
+        Arc::clone(input),
         request,
         until,
     ));
@@ -186,16 +187,20 @@ async fn give_up(
 async fn own_part(
     device: Arc<Device>,
     seat: Arc<Seat>,
-    pixels: Arc<Vec<u8>>,
+    input: Arc<OwnedInput>,
     request: u32,
     until: Instant,
 ) -> (usize, u64, End) {
-    let end = match seat.range().and_then(|range| rows(&device, &pixels, range)) {
-        Some(own) => {
+    let own = seat.range().map(|range| {
+        let (tokens, total) = (range.indexes(), seat.plan.tokens());
+        (input.borrow()).part(tokens, total, device.shape().class_tokens)
+    });
+    let end = match own {
+        Some(Ok(own)) => {
             let order = Order {
                 request,
                 deadline: until.saturating_duration_since(Instant::now()),
-                pixels: own,
+                input: own,
             };
             match device.worker.run(seat.plan.id, order).await {
                 Ok(outcome) => {
@@ -209,23 +214,16 @@ async fn own_part(
                 Err(error) => End::Failed(error.to_string()),
             }
         }
-        None => End::Failed("the plan does not fit the input".to_owned()),
+        _ => End::Failed("the plan does not fit the input".to_owned()),
     };
     (seat.me, 0, end)
-}
-
-/// The pixels of a range of tokens.
-fn rows(device: &Device, pixels: &[u8], range: TokenRange) -> Option<Vec<u8>> {
-    let width = pixels.len() / device.shape().tokens.max(1);
-    let rows = usize::from(range.first) * width..range.end() * width;
-    pixels.get(rows).map(<[u8]>::to_vec)
 }
 
 /// What the part of another member needs.
 struct Remote {
     device: Arc<Device>,
     seat: Arc<Seat>,
-    pixels: Arc<Vec<u8>>,
+    input: Arc<OwnedInput>,
     number: usize,
     other: DeviceId,
     request: u32,
@@ -240,8 +238,11 @@ async fn remote_part(remote: Remote) -> (usize, u64, End) {
         return (number, 0, End::Failed(text));
     };
     let exact = remote.seat.plan.rung == 0;
-    let (pixels, spec) = (Arc::clone(&remote.pixels), remote.device.input);
-    let strip = tokio::task::spawn_blocking(move || strip::encode(&pixels, range, &spec, exact));
+    let (input, spec) = (Arc::clone(&remote.input), remote.device.input);
+    let strip = tokio::task::spawn_blocking(move || match &*input {
+        OwnedInput::Pixels(pixels) => strip::encode(pixels, range, &spec, exact),
+        OwnedInput::Ids(_) => strip::encode(&[], range, &spec, exact),
+    });
     let strip = match strip.await {
         Ok(Ok(strip)) => strip,
         Ok(Err(error)) => return (number, 0, End::Failed(error.to_string())),

@@ -44,7 +44,7 @@ impl Seat {
 
     /// Members that frames go to.
     pub fn receivers(&self) -> usize {
-        self.members.len().saturating_sub(1)
+        self.plan.receivers(self.me)
     }
 
     /// Sends a probe to the other members and says whose probes arrived so far, as a bit mask.
@@ -151,6 +151,7 @@ impl Device {
             id: offer.plan,
             epoch: offer.epoch,
             rung: offer.rung,
+            causal: self.bundle().manifest().family.is_causal(),
             ranges,
         })
     }
@@ -166,7 +167,8 @@ impl Device {
         let gather = self.worker.install(Arc::clone(&plan), me, sink).await?;
         let heard = Arc::new(AtomicU16::new(0));
         let mut subscriptions = Vec::new();
-        for sender in (0..offer.members.len()).filter(|sender| *sender != me) {
+        let senders = plan.senders(me);
+        for sender in (0..offer.members.len()).filter(|sender| senders & (1 << sender) != 0) {
             let receive = receiver(plan.id, sender, Arc::clone(&gather), Arc::clone(&heard));
             let subscription = self.link.subscribe_codes(plan.id, sender, receive);
             subscriptions.push(subscription.await?);

@@ -11,6 +11,7 @@ use super::coordinator::{Coordinator, Question};
 use super::device::{Device, encode};
 use super::discovery;
 use super::share::{Packed, stats_of};
+use crate::engine::OwnedInput;
 use crate::job::Order;
 use crate::link::Incoming;
 use crate::tasks::features::write_exact;
@@ -131,7 +132,7 @@ async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
     let order = Order {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
-        pixels,
+        input: OwnedInput::Pixels(pixels),
     };
     let outcome = match device.worker.run(start.plan, order).await {
         Ok(outcome) => outcome,

@@ -4,6 +4,7 @@ use astra_wire::AskOptions;
 use tokio::sync::mpsc;
 
 use super::coordinator::{Coordinator, RequestError};
+pub use crate::generate::Finish;
 use crate::report::Report;
 use crate::tasks::text::sampling::Sampling;
 
@@ -31,17 +32,6 @@ pub struct Generated {
     pub tokens: usize,
     /// Why it ended.
     pub finish: Finish,
-}
-
-/// Why a generation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model chose a token that ends the text.
-    Stop,
-    /// As many tokens as wanted, or as the model's longest text holds.
-    Length,
-    /// Nobody reads the tokens any more.
-    Gone,
 }
 
 /// A text as one vector.

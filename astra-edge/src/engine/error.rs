@@ -63,6 +63,14 @@ pub enum EngineError {
         /// The length wanted.
         expected: usize,
     },
+    /// Input of another kind than the model takes.
+    #[error("input of {found}: the model takes {expected}")]
+    Input {
+        /// What was given.
+        found: &'static str,
+        /// What it takes.
+        expected: &'static str,
+    },
     /// A block that the model does not have.
     #[error("block {found}: the model has {blocks} blocks, counted from 0")]
     NoSuchBlock {

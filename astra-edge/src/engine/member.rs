@@ -4,9 +4,9 @@ use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::TensorRef;
 
-use super::buffers::{Bind, Buffers, Sizes};
-use super::codec::Matrices;
-use super::{Codec, EngineError, Model};
+use super::bind;
+use super::buffers::{Buffers, Sizes};
+use super::{Codec, EngineError, Input, Model};
 use crate::plan::TokenRange;
 
 /// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
@@ -17,11 +17,12 @@ pub struct Member {
     embed: IoBinding,
     local: Vec<IoBinding>,
     attend: Vec<IoBinding>,
-    class_tokens: usize,
+    /// Divided token of each row of `remote`, where not all are there.
+    arrived: Vec<usize>,
 }
 
 impl Member {
-    /// Buffers for `range` with `remote` tokens elsewhere; `pixels` are the bytes of one token's pixels.
+    /// Buffers for `range` with `remote` tokens elsewhere that it attends to.
     ///
     /// # Errors
     /// ONNX Runtime has no memory, or the codec is of another shape than the model.
@@ -30,54 +31,74 @@ impl Member {
         codec: &Codec,
         range: TokenRange,
         remote: usize,
-        pixels: usize,
     ) -> Result<Self, EngineError> {
-        let shape = *model.shape();
-        let tokens = usize::from(range.tokens);
+        Self::build(model, codec, range, remote, false)
+    }
+
+    /// The same for a causal model's member that goes on to generate: [`seen`](Self::seen) keeps keys and values.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn that_generates(
+        model: &Model,
+        codec: &Codec,
+        range: TokenRange,
+        remote: usize,
+    ) -> Result<Self, EngineError> {
+        Self::build(model, codec, range, remote, model.form().is_causal())
+    }
+
+    fn build(
+        model: &Model,
+        codec: &Codec,
+        range: TokenRange,
+        remote: usize,
+        keep_seen: bool,
+    ) -> Result<Self, EngineError> {
+        let (shape, form) = (*model.shape(), model.form());
         let sizes = Sizes {
-            rows: shape.class_tokens + tokens,
-            tokens,
-            pixels,
+            class_tokens: shape.class_tokens,
+            first: usize::from(range.first),
+            tokens: usize::from(range.tokens),
             remote,
             hidden: shape.hidden,
+            queries: shape.heads * shape.head_dim,
             kv: shape.kv_width(),
             coded: if codec.is_exact() { 0 } else { codec.rank() },
             rank: codec.rank(),
         };
-        let mut buffers = Buffers::new(&sizes)?;
-        if let (_, [first]) = buffers.first.extract_tensor_mut() {
-            *first = i64::from(range.first);
-        }
-        let embed = bind_embed(&model.embed, codec.matrices(0)?, &mut buffers)?;
+        let mut buffers = Buffers::new(form, &sizes, keep_seen)?;
+        let embed = bind::embed(&model.embed, form, codec.matrices(0)?, &mut buffers)?;
         let local = model
             .local
             .iter()
-            .map(|session| bind_local(session, &mut buffers))
+            .map(|session| bind::local(session, form, &mut buffers))
             .collect::<Result<_, _>>()?;
         let attend = model
             .attend
             .iter()
             .enumerate()
-            .map(|(block, session)| bind_attend(session, codec, block, shape.blocks, &mut buffers))
+            .map(|(block, session)| {
+                let last = block + 1 == shape.blocks;
+                bind::attend(session, form, codec, block, last, &mut buffers)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            arrived: vec![0; remote],
             sizes,
             buffers,
             embed,
             local,
             attend,
-            class_tokens: shape.class_tokens,
         })
     }
 
-    /// Embeds the own tokens' pixels, [t, patch * patch * 3] bytes: fills x, n and y of block 0.
+    /// Embeds the own tokens, and those that every member computes: fills x, n and y of block 0.
     ///
     /// # Errors
-    /// `pixels` is of another length, or ONNX Runtime fails.
-    pub fn embed(&mut self, model: &mut Model, pixels: &[u8]) -> Result<(), EngineError> {
-        let (_, place) = self.buffers.pixels.extract_tensor_mut();
-        EngineError::length("pixels", pixels.len(), place.len())?;
-        place.copy_from_slice(pixels);
+    /// The input is of another kind or length, or ONNX Runtime fails.
+    pub fn embed(&mut self, model: &mut Model, input: Input<'_>) -> Result<(), EngineError> {
+        self.buffers.source.fill(input)?;
         run(&mut model.embed, &self.embed, "embed")
     }
 
@@ -94,7 +115,8 @@ impl Member {
     }
 
     /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut), the block's MLP, and
-    /// the projection for the next block: replaces x, n and y. After the last block n holds the features.
+    /// the projection for the next block: replaces x, n and y. After the last block n holds the features. What was
+    /// [`seen`](Self::seen) is kept only where all rows arrived.
     ///
     /// # Errors
     /// There is no such block, more rows arrived than there is room for, or ONNX Runtime fails.
@@ -126,6 +148,7 @@ impl Member {
     ) -> Result<(), EngineError> {
         let missing = no_such(block, &model.attend);
         let last = block + 1 == model.attend.len();
+        let form = model.form();
         let session = model.attend.get_mut(block).ok_or(missing)?;
         let matrices = codec.matrices(block)?;
         let next = codec.matrices(if last { block } else { block + 1 })?;
@@ -154,6 +177,16 @@ impl Member {
             "x" => &*from, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
             "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,
         ];
+        // A row that is not there shifts those behind it, but not their positions.
+        let tokens = self.arrived.get(..arrived).unwrap_or_default().iter();
+        let positions: Vec<i64> = tokens
+            .map(|token| (self.sizes.class_tokens + token) as i64)
+            .collect();
+        if form.is_rotary() {
+            let positions =
+                TensorRef::from_array_view(([arrived], positions.as_slice())).map_err(&failed)?;
+            inputs.extend(ort::inputs!["remote_positions" => positions]);
+        }
         if !last {
             inputs.extend(ort::inputs!["enc_w" => &next.enc_w, "enc_b" => &next.enc_b]);
         }
@@ -174,7 +207,7 @@ impl Member {
         Ok(())
     }
 
-    /// Own patch tokens, t.
+    /// Own divided tokens, t.
     pub fn tokens(&self) -> usize {
         self.sizes.tokens
     }
@@ -189,17 +222,17 @@ impl Member {
         self.buffers.n.extract_tensor().1
     }
 
-    /// n of the patch rows: [t, D].
+    /// n of the divided rows: [t, D].
     pub fn n_patches(&self) -> &[f32] {
         self.n()
-            .get(self.class_tokens * self.sizes.hidden..)
+            .get(self.sizes.class_tokens * self.sizes.hidden..)
             .unwrap_or_default()
     }
 
     /// n of the class rows: [c, D].
     pub fn n_class(&self) -> &[f32] {
         self.n()
-            .get(..self.class_tokens * self.sizes.hidden)
+            .get(..self.sizes.class_tokens * self.sizes.hidden)
             .unwrap_or_default()
     }
 
@@ -208,7 +241,7 @@ impl Member {
         self.buffers.y.extract_tensor().1
     }
 
-    /// Queries of the own rows after [`local`](Self::local): [m, D].
+    /// Queries of the own rows after [`local`](Self::local): [m, H * d].
     pub fn q(&self) -> &[f32] {
         self.buffers.q.extract_tensor().1
     }
@@ -227,66 +260,24 @@ impl Member {
     pub fn remote_mut(&mut self) -> &mut [f32] {
         self.buffers.remote.extract_tensor_mut().1
     }
-}
 
-fn bind_embed(
-    session: &Session,
-    first: &Matrices,
-    buffers: &mut Buffers,
-) -> Result<IoBinding, EngineError> {
-    Ok(Bind::new(session, "bind embed")?
-        .input("pixels", &buffers.pixels)?
-        .input("first", &buffers.first)?
-        .input("enc_w", &first.enc_w)?
-        .input("enc_b", &first.enc_b)?
-        .output("x", &mut buffers.x[0])?
-        .output("n", &mut buffers.n)?
-        .output("y", &mut buffers.y)?
-        .done())
-}
-
-fn bind_local(session: &Session, buffers: &mut Buffers) -> Result<IoBinding, EngineError> {
-    Ok(Bind::new(session, "bind local")?
-        .input("n", &buffers.n)?
-        .output("q", &mut buffers.q)?
-        .output("k", &mut buffers.k)?
-        .output("v", &mut buffers.v)?
-        .done())
-}
-
-fn bind_attend(
-    session: &Session,
-    codec: &Codec,
-    block: usize,
-    blocks: usize,
-    buffers: &mut Buffers,
-) -> Result<IoBinding, EngineError> {
-    let own = codec.matrices(block)?;
-    let [even, odd] = &mut buffers.x;
-    let (from, to) = if block.is_multiple_of(2) {
-        (even, odd)
-    } else {
-        (odd, even)
-    };
-    let bind = Bind::new(session, "bind attend")?
-        .input("x", from)?
-        .input("q", &buffers.q)?
-        .input("k", &buffers.k)?
-        .input("v", &buffers.v)?
-        .input("remote", &buffers.remote)?
-        .input("dec_w", &own.dec_w)?
-        .input("dec_b", &own.dec_b)?
-        .output("x_out", to)?
-        .output("n_out", &mut buffers.n)?;
-    if block + 1 == blocks {
-        return Ok(bind.done());
+    /// The same, and which divided token each row is of: [r]. The latter is only read where fewer rows arrive than there is
+    /// room for.
+    pub fn remote_rows_mut(&mut self) -> (&mut [f32], &mut [usize]) {
+        (
+            self.buffers.remote.extract_tensor_mut().1,
+            &mut self.arrived,
+        )
     }
-    let next = codec.matrices(block + 1)?;
-    Ok(bind
-        .input("enc_w", &next.enc_w)?
-        .input("enc_b", &next.enc_b)?
-        .output("y_out", &mut buffers.y)?
-        .done())
+
+    /// Keys and values of all rows attended to in the block before, [c + r + t, W] each: class rows, remote ones, own ones.
+    /// Empty where they are not kept.
+    pub fn seen(&self) -> (&[f32], &[f32]) {
+        match &self.buffers.seen {
+            Some(seen) => (seen.keys.extract_tensor().1, seen.values.extract_tensor().1),
+            None => (&[], &[]),
+        }
+    }
 }
 
 fn run(session: &mut Session, binding: &IoBinding, step: &'static str) -> Result<(), EngineError> {

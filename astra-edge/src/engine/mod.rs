@@ -1,23 +1,33 @@
 //! The model on ONNX Runtime: sessions, preallocated buffers, and one function for each step that computes.
 //!
-//! [`Runtime`] is the loaded library, [`Model`] the per-block sessions of a bundle, [`Member`] the buffers of one token range
-//! at one rung bound to those sessions, [`Codec`] what a rung needs at run time, and [`Whole`] the model as one fused graph
-//! for a device on its own.
+//! [`Runtime`] is the loaded library, [`Model`] the per-block sessions of a bundle, [`Form`] what it takes in, [`Member`] the
+//! buffers of one token range at one rung bound to those sessions, and [`Codec`] what a rung needs at run time. For a device
+//! on its own the model is one fused graph: [`Whole`] for images, [`Encoder`] for texts that become vectors, [`Decoder`] for
+//! texts that go on.
 //!
-//! Shapes are written with D hidden width, W width of keys (and of values), c class tokens, t own patch tokens, m = c + t own
-//! rows, r remote tokens and R axes of the codec. All tensors are row-major float32 unless said.
+//! Shapes are written with D hidden width, H heads of width d, W width of keys (and of values), c class tokens (of a causal
+//! model: its first tokens, which every member computes), t own tokens of those that are divided, m = c + t own rows, r remote
+//! tokens, R axes of the codec and V tokens of the vocabulary. All tensors are row-major float32 unless said.
 
+mod bind;
 mod buffers;
+mod cache;
 mod codec;
+mod decode;
 mod error;
+mod form;
 mod member;
 mod model;
 mod runtime;
+mod text;
 mod whole;
 
 pub use codec::Codec;
+pub use decode::Decoder;
 pub use error::EngineError;
+pub use form::{Form, Input, OwnedInput};
 pub use member::Member;
 pub use model::Model;
 pub use runtime::Runtime;
+pub use text::{Encoder, LanguageHead};
 pub use whole::{Answer, Head, Map, Whole};

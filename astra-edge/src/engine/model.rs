@@ -5,7 +5,7 @@ use std::path::Path;
 use astra_bundle::Shape;
 use ort::session::Session;
 
-use super::{EngineError, Runtime};
+use super::{EngineError, Form, Runtime};
 
 /// Sessions of `embed`, and of `local` and `attend` of every block. One set serves every rung and token range, for the
 /// codec's matrices are inputs.
@@ -14,6 +14,7 @@ pub struct Model {
     pub(super) local: Vec<Session>,
     pub(super) attend: Vec<Session>,
     shape: Shape,
+    form: Form,
 }
 
 impl Model {
@@ -21,35 +22,33 @@ impl Model {
     ///
     /// # Errors
     /// A graph is missing, is refused by ONNX Runtime, or has other inputs or outputs than the format says.
-    pub fn open(runtime: &Runtime, dir: &Path, shape: &Shape) -> Result<Self, EngineError> {
-        let embed = open(
-            runtime,
-            &dir.join("embed.onnx"),
-            &["pixels", "first", "enc_w", "enc_b"],
-            &["x", "n", "y"],
-        )?;
+    pub fn open(
+        runtime: &Runtime,
+        dir: &Path,
+        shape: &Shape,
+        form: Form,
+    ) -> Result<Self, EngineError> {
         let mut local = Vec::with_capacity(shape.blocks);
         let mut attend = Vec::with_capacity(shape.blocks);
         for block in 0..shape.blocks {
-            local.push(open(
-                runtime,
-                &dir.join(format!("local_{block:02}.onnx")),
-                &["n"],
-                &["q", "k", "v"],
-            )?);
+            let path = dir.join(format!("local_{block:02}.onnx"));
+            local.push(open(runtime, &path, &local_inputs(form), &["q", "k", "v"])?);
             let path = dir.join(format!("attend_{block:02}.onnx"));
             let last = block + 1 == shape.blocks;
-            attend.push(if last {
-                open(runtime, &path, &ATTEND_INPUTS[..7], &["x_out", "n_out"])?
-            } else {
-                open(runtime, &path, &ATTEND_INPUTS, &["x_out", "n_out", "y_out"])?
-            });
+            let (inputs, outputs) = (attend_inputs(form, last), attend_outputs(form, last));
+            attend.push(open(runtime, &path, &inputs, &outputs)?);
         }
         Ok(Self {
-            embed,
+            embed: open(
+                runtime,
+                &dir.join("embed.onnx"),
+                &embed_inputs(form),
+                &["x", "n", "y"],
+            )?,
             local,
             attend,
             shape: *shape,
+            form,
         })
     }
 
@@ -57,12 +56,54 @@ impl Model {
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
+
+    /// What the model takes in, and which of its tokens attend to which.
+    pub fn form(&self) -> Form {
+        self.form
+    }
 }
 
-/// Inputs of `attend`; the last block has no next block to project for, and lacks the last two.
-const ATTEND_INPUTS: [&str; 9] = [
-    "x", "q", "k", "v", "remote", "dec_w", "dec_b", "enc_w", "enc_b",
-];
+fn embed_inputs(form: Form) -> Vec<&'static str> {
+    let mut inputs = match form {
+        Form::Image { .. } => vec!["pixels", "first"],
+        Form::Text {
+            learned_positions, ..
+        } => [&["ids"][..], positions(learned_positions)].concat(),
+    };
+    inputs.extend(["enc_w", "enc_b"]);
+    inputs
+}
+
+fn local_inputs(form: Form) -> Vec<&'static str> {
+    [&["n"][..], positions(form.is_rotary())].concat()
+}
+
+fn positions(taken: bool) -> &'static [&'static str] {
+    if taken { &["positions"] } else { &[] }
+}
+
+/// The last block has no next block to project for.
+fn attend_inputs(form: Form, last: bool) -> Vec<&'static str> {
+    let mut inputs = vec!["x", "q", "k", "v", "remote", "dec_w", "dec_b"];
+    if form.is_rotary() {
+        inputs.push("remote_positions");
+    }
+    if !last {
+        inputs.extend(["enc_w", "enc_b"]);
+    }
+    inputs
+}
+
+fn attend_outputs(form: Form, last: bool) -> Vec<&'static str> {
+    let mut outputs = vec!["x_out", "n_out"];
+    if !last {
+        outputs.push("y_out");
+    }
+    if form.is_causal() {
+        outputs.extend(["keys", "values"]);
+    }
+    outputs
+}
 
 pub(super) fn open(
     runtime: &Runtime,

@@ -9,7 +9,6 @@ use astra_wire::MAX_MEMBERS;
 use super::Gather;
 use super::position::Position;
 use super::slots::Place;
-use crate::plan::TokenRange;
 
 /// What a block's gathering came to.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,8 +50,8 @@ pub struct Patience {
 impl Gather {
     /// Decodes the other members' tokens of a block into `remote`, [r, R], as they complete, waiting as `patience` says.
     ///
-    /// Tokens that are there lie one after another from the first row on, in the order of the tokens. `book` is the
-    /// block's codebook, `None` in exact mode.
+    /// Tokens that are there lie one after another from the first row on, in the order of the tokens. Where some are missing,
+    /// `tokens`, [r], says which each row is of. `book` is the block's codebook, `None` in exact mode.
     ///
     /// # Errors
     /// The request was cancelled, or `remote` is not of the codec's shape.
@@ -62,10 +61,11 @@ impl Gather {
         block: usize,
         book: Option<&Codebook<'_>>,
         remote: &mut [f32],
+        tokens: &mut [usize],
         patience: &mut Patience,
     ) -> Result<Collected, GatherError> {
         let sequence = u64::from(request) * self.blocks + block as u64;
-        let others = self.everyone() & !(1 << self.me);
+        let others = self.plan.senders(self.me);
         let mut outcome = Collected::default();
         let mut pending = others;
         loop {
@@ -97,9 +97,10 @@ impl Gather {
         self.position
             .store(Position::running(sequence + 1).pack(), Ordering::Release);
         if pending == 0 {
-            outcome.arrived = self.remote_rows();
+            outcome.arrived = self.plan.remote_tokens(self.me);
         } else {
-            self.close_up(sequence, pending, book, remote, &mut outcome)?;
+            outcome.arrived = self.close_up(sequence, pending, book, remote, tokens)?;
+            outcome.missing = self.plan.remote_tokens(self.me) - outcome.arrived;
         }
         Ok(outcome)
     }
@@ -132,43 +133,46 @@ impl Gather {
         Ok(true)
     }
 
-    /// Moves up what is there so that no gaps remain, with those tokens of the `pending` members that did come.
+    /// Moves up what is there so that no gaps remain, with those tokens of the `pending` members that did come; says how many
+    /// rows that makes.
     fn close_up(
         &self,
         sequence: u64,
         pending: u16,
         book: Option<&Codebook<'_>>,
         remote: &mut [f32],
-        outcome: &mut Collected,
-    ) -> Result<(), GatherError> {
+        tokens: &mut [usize],
+    ) -> Result<usize, GatherError> {
         let width = self.width(book);
         let mut next = 0;
-        for member in members(self.everyone() & !(1 << self.me)) {
+        for member in members(self.plan.senders(self.me)) {
             let Some(&range) = self.plan.ranges.get(member) else {
                 continue;
             };
-            if pending & (1 << member) == 0 {
-                let from = self.first_row(member);
-                let rows = from * width..(from + usize::from(range.tokens)) * width;
-                if rows.end <= remote.len() {
-                    remote.copy_within(rows, next * width);
-                }
-                next += usize::from(range.tokens);
-                continue;
-            }
-            for token in range.indexes() {
-                if !self.slots.has_token(sequence, token) {
+            let complete = pending & (1 << member) == 0;
+            let first = self.first_row(member);
+            for (row, token) in (first..).zip(range.indexes()) {
+                let (from, to) = (
+                    row * width..(row + 1) * width,
+                    next * width..(next + 1) * width,
+                );
+                let Some(place) = tokens.get_mut(next).filter(|_| from.end <= remote.len()) else {
+                    continue;
+                };
+                if complete {
+                    // No row moves down, so none is overwritten before it is moved.
+                    remote.copy_within(from, to.start);
+                } else if self.slots.has_token(sequence, token) {
+                    let row = remote.get_mut(to).unwrap_or_default();
+                    self.decode_token(sequence, token, book, row)?;
+                } else {
                     continue;
                 }
-                if let Some(row) = remote.get_mut(next * width..(next + 1) * width) {
-                    self.decode_token(sequence, token, book, row)?;
-                    next += 1;
-                }
+                *place = token;
+                next += 1;
             }
         }
-        outcome.arrived = next;
-        outcome.missing = self.remote_rows() - next;
-        Ok(())
+        Ok(next)
     }
 
     fn decode_token(
@@ -197,11 +201,6 @@ impl Gather {
         book.map_or(usize::from(self.layout.codes_per_token()), Codebook::rank)
     }
 
-    fn everyone(&self) -> u16 {
-        // At most 16 members, so the shift stays below the width.
-        ((1_u32 << self.plan.ranges.len().min(MAX_MEMBERS)) - 1) as u16
-    }
-
     /// Row of `remote` where a member's tokens start: the tokens before it, without one's own.
     fn first_row(&self, member: usize) -> usize {
         let first = |index: usize| self.plan.ranges.get(index).map_or(0, |range| range.first);
@@ -212,16 +211,6 @@ impl Gather {
             .map_or(0, |range| range.tokens);
         let skipped = if member > self.me { own } else { 0 };
         usize::from(first(member)) - usize::from(skipped)
-    }
-
-    fn remote_rows(&self) -> usize {
-        let total = self.plan.ranges.last().map_or(0, TokenRange::end);
-        let own = self
-            .plan
-            .ranges
-            .get(self.me)
-            .map_or(0, |range| range.tokens);
-        total - usize::from(own)
     }
 }
 

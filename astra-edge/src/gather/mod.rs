@@ -21,6 +21,11 @@ pub use counters::Received;
 use position::{Position, Refused};
 use slots::{Place, Slots};
 
+/// Blocks whose codes can wait at a time where all members wait for each other: one runs ahead of another by one block, and
+/// by more only where deadlines were missed. In a causal plan the first member waits for nobody, and all blocks of a request
+/// have to find room.
+const DEPTH: usize = 8;
+
 /// Codes of one plan on their way in.
 pub struct Gather {
     plan: Arc<Plan>,
@@ -42,8 +47,13 @@ impl Gather {
     /// Slots for the members of `plan` other than `me`, whose codes are laid out as `layout`. `thread` is woken when a
     /// member's codes of a block are complete.
     pub fn new(plan: Arc<Plan>, me: usize, blocks: usize, layout: Layout, thread: Thread) -> Self {
-        let tokens = plan.ranges.last().map_or(0, TokenRange::end);
+        let (depth, tokens) = if plan.causal {
+            (blocks, plan.remote_tokens(me))
+        } else {
+            (DEPTH, plan.tokens())
+        };
         let slots = Slots::new(
+            depth,
             tokens,
             usize::from(layout.codes_per_token()),
             usize::from(layout.parts()),
@@ -88,7 +98,8 @@ impl Gather {
             sequence: u64::from(header.request) * self.blocks + u64::from(header.block),
             member: usize::from(header.sender),
         };
-        Position::unpack(self.position.load(Ordering::Acquire)).check(place.sequence)?;
+        Position::unpack(self.position.load(Ordering::Acquire))
+            .check(place.sequence, self.slots.depth())?;
         let codes = frame.codes(&self.layout)?;
         let span = self.layout.span(&header).map_err(FrameError::from)?;
         let first = usize::from(header.first_token);
@@ -105,7 +116,7 @@ impl Gather {
         let end = usize::from(header.first_token) + usize::from(header.tokens);
         let ours = header.epoch == self.plan.epoch
             && u64::from(header.block) < self.blocks
-            && sender != self.me
+            && self.plan.senders(self.me) & (1 << sender) != 0
             && !header.flags.is_predicted()
             && header.first_token >= range.first
             && end <= range.end();

@@ -2,8 +2,6 @@
 
 use astra_wire::FrameError;
 
-use super::slots::DEPTH;
-
 /// Why a frame is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
@@ -52,13 +50,13 @@ impl Position {
         }
     }
 
-    /// Whether codes of that block can still be used, and have a slot. While no request runs here, whatever is ahead is
+    /// Whether codes of that block can still be used, and have one of `depth` slots. While no request runs here, whatever is ahead is
     /// taken: the others may have been told to start before we were.
-    pub(super) fn check(self, sequence: u64) -> Result<(), Refused> {
+    pub(super) fn check(self, sequence: u64, depth: u64) -> Result<(), Refused> {
         if sequence < self.sequence {
             return Err(Refused::Late);
         }
-        if self.running && sequence - self.sequence >= DEPTH {
+        if self.running && sequence - self.sequence >= depth {
             return Err(Refused::Early);
         }
         Ok(())

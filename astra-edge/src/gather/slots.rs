@@ -7,15 +7,12 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Blocks whose codes can wait at a time. A member runs ahead of another by one block, and by more only where deadlines
-/// were missed.
-pub(super) const DEPTH: u64 = 8;
-
 /// Low bits of a progress word that count; the tag is above them.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 pub(super) struct Slots {
+    /// One for each block whose codes can wait at a time.
     slots: Vec<Slot>,
     parts: usize,
 }
@@ -30,15 +27,21 @@ struct Slot {
 }
 
 impl Slots {
-    /// Slots for `tokens` tokens of `codes` codes each, a token in `parts` parts.
-    pub(super) fn new(tokens: usize, codes: usize, parts: usize, members: usize) -> Self {
+    /// Slots for `depth` blocks of `tokens` tokens of `codes` codes each, a token in `parts` parts.
+    pub(super) fn new(
+        depth: usize,
+        tokens: usize,
+        codes: usize,
+        parts: usize,
+        members: usize,
+    ) -> Self {
         let slot = || Slot {
             codes: (0..tokens * codes).map(|_| AtomicU32::new(0)).collect(),
             written: (0..tokens * parts).map(|_| AtomicU32::new(0)).collect(),
             progress: (0..members).map(|_| AtomicU64::new(0)).collect(),
         };
         Self {
-            slots: (0..DEPTH).map(|_| slot()).collect(),
+            slots: (0..depth.max(1)).map(|_| slot()).collect(),
             parts,
         }
     }
@@ -106,8 +109,13 @@ impl Slots {
             .map(|code| code.load(Ordering::Relaxed))
     }
 
+    /// Blocks whose codes can wait at a time.
+    pub(super) fn depth(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
     fn slot(&self, sequence: u64) -> Option<&Slot> {
-        self.slots.get((sequence % DEPTH) as usize)
+        self.slots.get((sequence % self.depth()) as usize)
     }
 }
 

@@ -10,15 +10,20 @@ const CODES: usize = 4;
 
 /// Three members of 3, 4 and 3 tokens; this is the middle one.
 fn gather(layout: Layout) -> Arc<Gather> {
+    gather_of(layout, 1, false)
+}
+
+fn gather_of(layout: Layout, me: usize, causal: bool) -> Arc<Gather> {
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
         id: 7,
         epoch: 5,
         rung: layout.rung(),
+        causal,
         ranges: vec![range(0, 3), range(3, 4), range(7, 3)],
     };
     let thread = std::thread::current();
-    Arc::new(Gather::new(Arc::new(plan), 1, BLOCKS, layout, thread))
+    Arc::new(Gather::new(Arc::new(plan), me, BLOCKS, layout, thread))
 }
 
 fn coded() -> Layout {
@@ -136,6 +141,7 @@ fn a_full_set_of_frames_is_decoded_in_the_order_of_the_tokens() {
                 usize::from(block),
                 Some(&ramp.book()),
                 &mut remote,
+                &mut [0; 6],
                 &mut patience(LONG),
             )
             .unwrap();
@@ -166,6 +172,7 @@ fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
                     usize::from(block),
                     Some(&book),
                     &mut remote,
+                    &mut [0; 6],
                     &mut patience(LONG),
                 )
                 .unwrap();
@@ -188,7 +195,14 @@ fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
     send(&gather, 0, 0, 2);
     let mut patience = patience(Duration::ZERO);
     let outcome = gather
-        .collect(0, 0, Some(&ramp.book()), &mut remote, &mut patience)
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
         .unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
     assert_eq!(&remote[..3 * CODES], rows(0, 0, &[7, 8, 9]));
@@ -198,7 +212,14 @@ fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
     patience.until = Instant::now() + LONG;
     send(&gather, 0, 1, 2);
     let outcome = gather
-        .collect(0, 1, Some(&ramp.book()), &mut remote, &mut patience)
+        .collect(
+            0,
+            1,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
         .unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
@@ -206,7 +227,14 @@ fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
     send(&gather, 0, 2, 2);
     send(&gather, 0, 2, 0);
     let outcome = gather
-        .collect(0, 2, Some(&ramp.book()), &mut remote, &mut patience)
+        .collect(
+            0,
+            2,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
         .unwrap();
     assert_eq!((outcome.arrived, patience.late), (6, 0));
 }
@@ -229,10 +257,19 @@ fn a_lost_frame_loses_its_own_tokens_and_nothing_else() {
             }
         }
     }
+    let mut tokens = [0; 6];
     let outcome = gather
-        .collect(0, 0, None, &mut remote, &mut patience(Duration::ZERO))
+        .collect(
+            0,
+            0,
+            None,
+            &mut remote,
+            &mut tokens,
+            &mut patience(Duration::ZERO),
+        )
         .unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (5, 1));
+    assert_eq!(tokens[..5], [0, 2, 7, 8, 9]);
     assert_eq!(remote[..600], values[..600]);
     assert_eq!(remote[600..1200], values[1200..1800]);
     assert_eq!(remote[1200..3000], values[..]);
@@ -251,6 +288,7 @@ fn a_frame_that_comes_twice_counts_once() {
             0,
             Some(&ramp.book()),
             &mut remote,
+            &mut [0; 6],
             &mut patience(Duration::ZERO),
         )
         .unwrap();
@@ -296,7 +334,14 @@ fn frames_that_belong_elsewhere_are_counted_and_dropped() {
     gather.receive(&[0xff; 2000]);
     let received = gather.take_received();
     assert_eq!((received.frames, received.refused), (11, 11));
-    let nothing = gather.collect(1, 0, None, &mut [0.0; 24], &mut patience(Duration::ZERO));
+    let nothing = gather.collect(
+        1,
+        0,
+        None,
+        &mut [0.0; 24],
+        &mut [0; 6],
+        &mut patience(Duration::ZERO),
+    );
     assert_eq!(nothing.unwrap().arrived, 0);
 }
 
@@ -311,7 +356,14 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || send(&sender, 0, 0, 2));
     let outcome = gather
-        .collect(0, 0, Some(&ramp.book()), &mut remote, &mut patience(LONG))
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience(LONG),
+        )
         .unwrap();
     other.join().unwrap();
     assert_eq!(outcome.arrived, 6);
@@ -320,14 +372,107 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || sender.member_left(2));
     let outcome = gather
-        .collect(0, 1, Some(&ramp.book()), &mut remote, &mut patience(LONG))
+        .collect(
+            0,
+            1,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience(LONG),
+        )
         .unwrap();
     other.join().unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || sender.cancel(0));
-    let end = gather.collect(0, 2, Some(&ramp.book()), &mut remote, &mut patience(LONG));
+    let end = gather.collect(
+        0,
+        2,
+        Some(&ramp.book()),
+        &mut remote,
+        &mut [0; 6],
+        &mut patience(LONG),
+    );
     other.join().unwrap();
     assert!(matches!(end, Err(GatherError::Cancelled { request: 0 })));
+}
+
+#[test]
+fn causal_members_wait_for_those_left_of_them_only() {
+    let ramp = Ramp::new();
+    let first = gather_of(coded(), 0, true);
+    first.begin(0);
+    send(&first, 0, 0, 2);
+    // Nobody to wait for: this returns, with all the time in the world.
+    let outcome = first
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut [],
+            &mut [],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (0, 0));
+    assert_eq!(
+        first.take_received().refused,
+        1,
+        "no use for what comes from the right"
+    );
+
+    let middle = gather_of(coded(), 1, true);
+    middle.begin(0);
+    send(&middle, 0, 0, 0);
+    let mut remote = vec![-1.0; 3 * CODES];
+    let outcome = middle
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 3],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (3, 0));
+    assert_eq!(remote, rows(0, 0, &[0, 1, 2]));
+}
+
+#[test]
+fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
+    let ramp = Ramp::new();
+    let blocks = 40;
+    let range = |first, tokens| TokenRange { first, tokens };
+    let plan = Plan {
+        id: 7,
+        epoch: 5,
+        rung: coded().rung(),
+        causal: true,
+        ranges: vec![range(0, 3), range(3, 4)],
+    };
+    let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), std::thread::current());
+    for request in 0..2 {
+        // The first member is done before this one begins.
+        (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
+        gather.begin(request);
+        for block in 0..blocks {
+            let mut remote = vec![-1.0; 3 * CODES];
+            let outcome = gather
+                .collect(
+                    request,
+                    block,
+                    Some(&ramp.book()),
+                    &mut remote,
+                    &mut [0; 3],
+                    &mut patience(LONG),
+                )
+                .unwrap();
+            assert_eq!(outcome.arrived, 3);
+            assert_eq!(remote, rows(request, block as u8, &[0, 1, 2]));
+        }
+        gather.end(request);
+    }
+    assert_eq!(gather.take_received().refused, 0);
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use astra_bundle::Bundle;
-use astra_edge::engine::{Answer, Model, Runtime, Whole};
+use astra_edge::engine::{Answer, Form, Model, Runtime, Whole};
 use astra_edge::{paths, tasks};
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
@@ -34,6 +34,7 @@ impl Bed {
             &self.runtime,
             self.bundle.dir(),
             &self.bundle.manifest().shape,
+            Form::of(self.bundle.manifest()),
         )
         .unwrap()
     }

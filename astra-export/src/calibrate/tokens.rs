@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use astra_bundle::{ImageInput, Shape};
-use astra_edge::engine::{Codec, Member, Model, Runtime};
+use astra_edge::engine::{Codec, Form, Input, Member, Model, Runtime};
 use astra_edge::plan::TokenRange;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -34,7 +34,10 @@ impl Sampler {
         tokens: usize,
         seed: u64,
     ) -> Result<Self, CalibrateError> {
-        let model = Model::open(runtime, dir, shape)?;
+        let form = Form::Image {
+            pixels: image.patch * image.patch * 3,
+        };
+        let model = Model::open(runtime, dir, shape, form)?;
         let codec = Codec::alone(shape)?;
         let whole = TokenRange {
             first: 0,
@@ -48,7 +51,7 @@ impl Sampler {
             head_dim: shape.head_dim,
         };
         Ok(Self {
-            member: Member::new(&model, &codec, whole, 0, image.patch * image.patch * 3)?,
+            member: Member::new(&model, &codec, whole, 0)?,
             model,
             codec,
             shape: *shape,
@@ -67,7 +70,7 @@ impl Sampler {
         // Class tokens read like everybody else.
         let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;
-        self.member.embed(&mut self.model, pixels)?;
+        self.member.embed(&mut self.model, Input::Pixels(pixels))?;
         for (block, samples) in self.blocks.iter_mut().enumerate() {
             self.member.local(&mut self.model, block)?;
             let reading = Reading {

@@ -2,7 +2,7 @@
 
 use astra_bundle::{Agreement, Bundle};
 use astra_edge::agreement;
-use astra_edge::engine::{Answer, Codec, Head, Model, Runtime, Whole};
+use astra_edge::engine::{Answer, Codec, Form, Head, Input, Model, Runtime, Whole};
 use astra_edge::plan::split;
 use astra_edge::simulate::Simulation;
 use serde::Serialize;
@@ -67,7 +67,7 @@ pub fn measure(
 ) -> Result<Vec<Row>, VerifyError> {
     let manifest = bundle.manifest();
     let mut bed = Bed {
-        model: Model::open(runtime, bundle.dir(), &manifest.shape)?,
+        model: Model::open(runtime, bundle.dir(), &manifest.shape, Form::of(manifest))?,
         head: Head::open(runtime, bundle.dir(), manifest)?,
         hidden: manifest.shape.hidden,
         // A manifest with more tokens than a plan can number is refused.
@@ -108,11 +108,10 @@ impl Bed<'_> {
         meter: &Meter<'_>,
     ) -> Result<Agreement, VerifyError> {
         let ranges = split(self.tokens, &vec![1.0; devices])?;
-        let width = self.images.first().map_or(0, Vec::len) / usize::from(self.tokens.max(1));
-        let mut simulation = Simulation::new(&self.model, codec, &ranges, width)?;
+        let mut simulation = Simulation::new(&self.model, codec, &ranges)?;
         let mut scores = Vec::with_capacity(self.images.len());
         for (pixels, expected) in self.images.iter().zip(self.answers) {
-            let features = simulation.run(&mut self.model, codec, pixels)?;
+            let features = simulation.run(&mut self.model, codec, Input::Pixels(pixels))?;
             let answer = self.head.run(features.cls, features.patches)?;
             scores.push(agreement::Agreement::between(
                 &answer,

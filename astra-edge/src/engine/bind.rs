@@ -1,0 +1,141 @@
+//! Bindings of a member's buffers to the sessions.
+
+use ort::session::{IoBinding, Session};
+use ort::value::{PrimitiveTensorElementType, Tensor};
+
+use super::buffers::{Buffers, Source};
+use super::codec::Matrices;
+use super::{Codec, EngineError, Form};
+
+/// A binding under construction.
+pub(super) struct Bind {
+    binding: IoBinding,
+    step: &'static str,
+}
+
+impl Bind {
+    pub(super) fn new(session: &Session, step: &'static str) -> Result<Self, EngineError> {
+        let binding = session.create_binding().map_err(EngineError::run(step))?;
+        Ok(Self { binding, step })
+    }
+
+    pub(super) fn input<T: PrimitiveTensorElementType + std::fmt::Debug>(
+        mut self,
+        name: &str,
+        tensor: &Tensor<T>,
+    ) -> Result<Self, EngineError> {
+        self.binding
+            .bind_input(name, tensor)
+            .map_err(EngineError::run(self.step))?;
+        Ok(self)
+    }
+
+    pub(super) fn output(
+        mut self,
+        name: &str,
+        tensor: &mut Tensor<f32>,
+    ) -> Result<Self, EngineError> {
+        self.binding
+            .bind_output(name, tensor)
+            .map_err(EngineError::run(self.step))?;
+        Ok(self)
+    }
+
+    pub(super) fn done(self) -> IoBinding {
+        self.binding
+    }
+}
+
+pub(super) fn embed(
+    session: &Session,
+    form: Form,
+    first_block: &Matrices,
+    buffers: &mut Buffers,
+) -> Result<IoBinding, EngineError> {
+    let bind = Bind::new(session, "bind embed")?;
+    let bind = match &buffers.source {
+        Source::Image { pixels, first } => bind.input("pixels", pixels)?.input("first", first)?,
+        Source::Text { ids, positions, .. } => {
+            let bind = bind.input("ids", ids)?;
+            match form {
+                Form::Text {
+                    learned_positions: true,
+                    ..
+                } => bind.input("positions", positions)?,
+                _ => bind,
+            }
+        }
+    };
+    Ok(bind
+        .input("enc_w", &first_block.enc_w)?
+        .input("enc_b", &first_block.enc_b)?
+        .output("x", &mut buffers.x[0])?
+        .output("n", &mut buffers.n)?
+        .output("y", &mut buffers.y)?
+        .done())
+}
+
+pub(super) fn local(
+    session: &Session,
+    form: Form,
+    buffers: &mut Buffers,
+) -> Result<IoBinding, EngineError> {
+    let bind = Bind::new(session, "bind local")?.input("n", &buffers.n)?;
+    let bind = match &buffers.source {
+        Source::Text { positions, .. } if form.is_rotary() => bind.input("positions", positions)?,
+        _ => bind,
+    };
+    Ok(bind
+        .output("q", &mut buffers.q)?
+        .output("k", &mut buffers.k)?
+        .output("v", &mut buffers.v)?
+        .done())
+}
+
+pub(super) fn attend(
+    session: &Session,
+    form: Form,
+    codec: &Codec,
+    block: usize,
+    last: bool,
+    buffers: &mut Buffers,
+) -> Result<IoBinding, EngineError> {
+    let own = codec.matrices(block)?;
+    let [even, odd] = &mut buffers.x;
+    let (from, to) = if block.is_multiple_of(2) {
+        (even, odd)
+    } else {
+        (odd, even)
+    };
+    let mut bind = Bind::new(session, "bind attend")?
+        .input("x", from)?
+        .input("q", &buffers.q)?
+        .input("k", &buffers.k)?
+        .input("v", &buffers.v)?
+        .input("remote", &buffers.remote)?
+        .input("dec_w", &own.dec_w)?
+        .input("dec_b", &own.dec_b)?
+        .output("x_out", to)?
+        .output("n_out", &mut buffers.n)?;
+    if let Source::Text {
+        remote_positions, ..
+    } = &buffers.source
+        && form.is_rotary()
+    {
+        bind = bind.input("remote_positions", remote_positions)?;
+    }
+    if let Some(seen) = &mut buffers.seen {
+        bind = bind
+            .output("keys", &mut seen.keys)?
+            .output("values", &mut seen.values)?;
+    }
+    if last {
+        return Ok(bind.done());
+    }
+    let next = codec.matrices(block + 1)?;
+    Ok(bind
+        .input("enc_w", &next.enc_w)?
+        .input("enc_b", &next.enc_b)?
+        .output("y_out", &mut buffers.y)?
+        .done())
+}
