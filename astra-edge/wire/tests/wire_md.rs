@@ -147,6 +147,14 @@ fn pinned_kind(message: &Control) -> u8 {
         Control::Answer(_) => 11,
         Control::Failed { .. } => 12,
         Control::Leave { .. } => 13,
+        Control::StartText(_) => 14,
+        Control::Resume(_) => 15,
+        Control::Token { .. } => 16,
+        Control::Written(_) => 17,
+        Control::AskText(_) => 18,
+        Control::AskVector(_) => 19,
+        Control::Piece { .. } => 20,
+        Control::TextAnswer(_) => 21,
         other => panic!("a kind without a number: {other:?}"),
     }
 }
@@ -190,6 +198,23 @@ fn encodings_keep_their_numbers() {
         }
     }
     bytes[16] = Encoding::COUNT as u8;
+    assert!(Control::parse(&bytes).is_err());
+}
+
+#[test]
+fn endings_keep_their_numbers() {
+    let endings = [Ending::Stop, Ending::Length, Ending::Cancelled];
+    assert_eq!(endings.len(), Ending::COUNT);
+    // A text answer ends in its ending.
+    let mut bytes = [1, 21, 0, 0, 0, 0];
+    for (number, ending) in (0_u8..).zip(endings) {
+        bytes[5] = number;
+        match Control::parse(&bytes) {
+            Ok(Control::TextAnswer(answer)) => assert_eq!(answer.ending, ending),
+            other => panic!("{other:?}"),
+        }
+    }
+    bytes[5] = Ending::COUNT as u8;
     assert!(Control::parse(&bytes).is_err());
 }
 

@@ -11,15 +11,22 @@
 //!    [`MemberResult`], [`Control::Refuse`] or [`Control::Failed`]. [`Control::Cancel`] ends it early.
 //! 5. A client sends [`Ask`] to any device and gets [`Answer`] or [`Control::Failed`].
 //! 6. A device that goes says [`Control::Leave`].
+//! 7. For a text the coordinator sends [`StartText`] in place of [`Start`], and members answer [`MemberResult`]. The member that
+//!    generates answers with each [`Control::Token`] as it comes and [`Written`] at the end. For a text that goes on from the one
+//!    before, [`Resume`] asks that member alone.
+//! 8. A client sends [`AskText`] and gets any number of [`Control::Piece`] and a [`TextAnswer`] or [`Control::Failed`]; to
+//!    [`AskVector`] it gets [`Answer`], with the vector in place of the class token.
 //!
 //! Messages without bulk data fit one frame ([`MAX_BODY`](crate::MAX_BODY)); the others are as long as
 //! what they carry: ask [`Control::encoded_len`].
 
 mod ask;
 mod hello;
+mod ids;
 mod octets;
 mod offer;
 mod request;
+mod text;
 
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
@@ -27,8 +34,13 @@ use thiserror::Error;
 
 pub use self::ask::{Answer, Ask, AskOptions};
 pub use self::hello::{DeviceId, Greeting, Hello, greeting};
+pub use self::ids::{MAX_ID, pack_ids, unpack_ids};
 pub use self::offer::{Member, Offer, Reason};
 pub use self::request::{Encoding, MemberResult, Start, Stats};
+pub use self::text::{
+    AskText, AskVector, Choice, Ending, Generate, MAX_STOPS, Resume, StartText, TextAnswer, Words,
+    Written,
+};
 use crate::MAX_MEMBERS;
 use crate::error::{EmitError, FrameError};
 use crate::header::{CODE_MARK, HeaderError, check_version};
@@ -101,6 +113,30 @@ pub enum Control<'a> {
         /// The device.
         device: DeviceId,
     },
+    /// A request begins whose input is text.
+    StartText(#[serde(borrow)] StartText<'a>),
+    /// A text goes on from the one before.
+    Resume(#[serde(borrow)] Resume<'a>),
+    /// A token of a generation; many answer one [`StartText`] or [`Resume`].
+    Token {
+        /// Number of the token in its generation.
+        index: u32,
+        /// Its id.
+        id: u32,
+    },
+    /// A generation has ended: the last answer.
+    Written(Written),
+    /// A client's question to go on from a prompt.
+    AskText(#[serde(borrow)] AskText<'a>),
+    /// A client's question for one vector of a text.
+    AskVector(#[serde(borrow)] AskVector<'a>),
+    /// More of a text; many answer one [`AskText`].
+    Piece {
+        /// The text, never half a character.
+        text: &'a str,
+    },
+    /// The end of the answer to [`AskText`].
+    TextAnswer(#[serde(borrow)] TextAnswer<'a>),
 }
 
 /// A sign that the sender's frames arrive.
@@ -180,6 +216,18 @@ pub enum ControlError {
         /// Scales.
         scales: usize,
     },
+    /// Bytes that are no token id.
+    #[error("token ids: no shortest varint of 32 bits at byte {at}")]
+    Id {
+        /// Where it begins.
+        at: usize,
+    },
+    /// A way to choose tokens that is none.
+    #[error("{field} is out of its range")]
+    Choice {
+        /// Field of the message.
+        field: &'static str,
+    },
     /// A map is as large as its sides say.
     #[error("map of {found} bytes: expected {expected}")]
     Map {
@@ -192,7 +240,7 @@ pub enum ControlError {
 
 impl<'a> Control<'a> {
     /// Kinds of message there are: the second byte of a message is below this.
-    pub const KINDS: u8 = 14;
+    pub const KINDS: u8 = 22;
 
     /// Reads one message, which takes all of `bytes`.
     ///
@@ -263,12 +311,20 @@ impl<'a> Control<'a> {
             Self::Result(result) => result.check(),
             Self::Ask(ask) => ask.check(),
             Self::Answer(answer) => answer.check(),
+            Self::StartText(start) => start.check(),
+            Self::Resume(resume) => resume.check(),
+            Self::Written(written) => written.check(),
+            Self::AskText(ask) => ask.check(),
+            Self::AskVector(ask) => ask.check(),
             Self::Refuse { .. }
             | Self::Plan { .. }
             | Self::Heard { .. }
             | Self::Cancel { .. }
             | Self::Failed { .. }
-            | Self::Leave { .. } => Ok(()),
+            | Self::Leave { .. }
+            | Self::Token { .. }
+            | Self::Piece { .. }
+            | Self::TextAnswer(_) => Ok(()),
         }
     }
 }

@@ -122,6 +122,16 @@ pub(crate) fn stats() -> Stats {
     }
 }
 
+pub(crate) fn choice() -> Choice {
+    Choice {
+        temperature: 0.5,
+        top_p: 1.0,
+        top_k: 40,
+        repetition_penalty: 1.0,
+        seed: 300,
+    }
+}
+
 /// One of each kind, in the order of their numbers, and more of some.
 pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
     let result = MemberResult {
@@ -238,6 +248,93 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
             Control::Leave {
                 device: device(0x10),
             },
+        ),
+    ]
+    .into_iter()
+    .chain(text_controls())
+    .collect()
+}
+
+fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
+    let start = StartText {
+        plan: 300,
+        epoch: 5,
+        request: 1000,
+        deadline_ms: 2000,
+        generate: None,
+        ids: &[1, 2, 3, 4, 0xac, 2],
+    };
+    let generate = Generate {
+        max_tokens: 128,
+        choice: choice(),
+    };
+    vec![
+        ("start text", Control::StartText(start)),
+        (
+            "start text, generate",
+            Control::StartText(StartText {
+                generate: Some(generate),
+                ..start
+            }),
+        ),
+        (
+            "resume",
+            Control::Resume(Resume {
+                plan: 300,
+                request: 0,
+                rung: 320,
+                generate,
+                ids: &[1, 0xff, 0xff, 0xff, 0xff, 0x0f],
+            }),
+        ),
+        (
+            "token",
+            Control::Token {
+                index: 7,
+                id: 49_151,
+            },
+        ),
+        (
+            "written",
+            Control::Written(Written {
+                plan: 300,
+                request: 1000,
+                member: 2,
+                stats: Stats::default(),
+                ending: Ending::Length,
+                tokens: 128,
+                reused: 0,
+                recomputed: false,
+                prefill_us: 20_000,
+                decode_us: 40_000,
+            }),
+        ),
+        (
+            "ask text",
+            Control::AskText(AskText {
+                options: AskOptions::default(),
+                prompt: Words::Chat("[]"),
+                choice: choice(),
+                max_tokens: Some(128),
+                stops: Vec::from_slice(&["#", "no"]).unwrap(),
+            }),
+        ),
+        (
+            "ask vector",
+            Control::AskVector(AskVector {
+                options: AskOptions::default(),
+                text: Words::Text("no ear"),
+            }),
+        ),
+        ("piece", Control::Piece { text: "no ear" }),
+        (
+            "text answer",
+            Control::TextAnswer(TextAnswer {
+                report: "{}",
+                prompt_tokens: 300,
+                tokens: 2,
+                ending: Ending::Stop,
+            }),
         ),
     ]
 }
