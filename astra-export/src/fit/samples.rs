@@ -96,17 +96,10 @@ impl BlockSamples {
         importance: &[f32],
     ) -> Result<(), RowsError> {
         let rows = n.len() / self.shape.hidden.max(1);
-        let view = |what, values, width| {
-            // A view takes a slice that is too long.
-            let whole = values.len() == rows * width;
-            let view = ArrayView2::from_shape((rows, width), values).ok();
-            view.filter(|_| whole)
-                .ok_or_else(|| RowsError::new(what, values.len(), rows, width))
-        };
-        view("n", n, self.shape.hidden)?;
-        let q = view("q", q, self.shape.query_width())?;
-        let v = view("v", v, self.shape.kv_width())?;
-        view("importance", importance, 1)?;
+        matrix_of("n", n, rows, self.shape.hidden)?;
+        let q = matrix_of("q", q, rows, self.shape.query_width())?;
+        let v = matrix_of("v", v, rows, self.shape.kv_width())?;
+        matrix_of("importance", importance, rows, 1)?;
         let d = self.shape.head_dim;
         for (head, sum) in self.queries.iter_mut().enumerate() {
             *sum += second_moment(q, head * d, d);
@@ -176,6 +169,20 @@ impl RowsError {
             width,
         }
     }
+}
+
+fn matrix_of<'a>(
+    what: &'static str,
+    values: &'a [f32],
+    rows: usize,
+    width: usize,
+) -> Result<ArrayView2<'a, f32>, RowsError> {
+    let refuse = || RowsError::new(what, values.len(), rows, width);
+    // A view takes a slice that is too long.
+    if values.len() != rows * width {
+        return Err(refuse());
+    }
+    ArrayView2::from_shape((rows, width), values).map_err(|_| refuse())
 }
 
 fn columns(rows: ArrayView2<'_, f32>, first: usize, width: usize) -> DMatrix<f64> {
