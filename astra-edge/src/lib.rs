@@ -14,6 +14,7 @@
 //! - [`tasks`]: what surrounds the model for each kind of input
 //! - [`link`]: bytes between devices
 //! - [`cluster`]: who is there, plans, and requests; [`report`] and [`agreement`]: what came of them
+//! - [`http`]: a device asked by programs that know nothing of clusters
 //! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
 //! - [`config`]: what a file and the command line say
 //!
@@ -28,6 +29,7 @@ pub mod config;
 pub mod engine;
 pub mod gather;
 pub mod generate;
+pub mod http;
 pub mod job;
 pub mod link;
 pub mod node;

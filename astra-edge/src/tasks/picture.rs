@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
-use image::{Rgb, RgbImage};
+use image::{GrayImage, Rgb, RgbImage};
 
 use super::grid::{Grid, GridError};
 use super::heat::{Heat, luma};
@@ -62,6 +62,9 @@ pub enum PictureError {
     /// Missing tokens that the input does not have.
     #[error(transparent)]
     Missing(#[from] GridError),
+    /// The picture cannot be made a PNG.
+    #[error("cannot encode the picture: {0}")]
+    Encode(String),
     /// The file cannot be written.
     #[error("cannot write the picture {}: {source}", path.display())]
     Write {
@@ -126,6 +129,31 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
         path: path.to_path_buf(),
         source,
     })
+}
+
+/// A map by itself as a grey PNG, white where it is one. Values outside 0 to 1 are clamped; NaN counts as 0.
+pub fn map_png(map: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, PictureError> {
+    let wrong = || PictureError::Map {
+        values: map.len(),
+        rows,
+        columns,
+    };
+    // `as` saturates, and makes 0 of NaN.
+    let grey = map
+        .iter()
+        .map(|value| (value * 255.0 + 0.5) as u8)
+        .collect();
+    let (Ok(width), Ok(height)) = (u32::try_from(columns), u32::try_from(rows)) else {
+        return Err(wrong());
+    };
+    let picture = GrayImage::from_raw(width, height, grey);
+    let picture = picture.filter(|_| !map.is_empty()).ok_or_else(wrong)?;
+    let mut png = Vec::new();
+    let encoder = PngEncoder::new(&mut png);
+    picture
+        .write_with_encoder(encoder)
+        .map_err(|error| PictureError::Encode(error.to_string()))?;
+    Ok(png)
 }
 
 /// Checks what [`overlay`] relies on and says of every token whether it is missing.

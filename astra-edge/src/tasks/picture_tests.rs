@@ -185,3 +185,16 @@ fn written_picture_reads_back() {
     let message = write_png(&nowhere, &picture).unwrap_err().to_string();
     assert!(message.contains("missing/picture.png"), "{message}");
 }
+
+#[test]
+fn a_map_by_itself_is_a_grey_png() {
+    let map = [0.0, 0.5, 1.0, f32::NAN, -3.0, 7.0];
+    let png = map_png(&map, [2, 3]).unwrap();
+    let read = image::load_from_memory(&png).unwrap().into_luma8();
+    assert_eq!(read.dimensions(), (3, 2));
+    assert_eq!(read.into_raw(), [0, 128, 255, 0, 0, 255]);
+    for size in [[2, 2], [0, 6], [usize::MAX, 2]] {
+        assert!(matches!(map_png(&map, size), Err(PictureError::Map { .. })));
+    }
+    assert!(map_png(&[], [0, 0]).is_err());
+}

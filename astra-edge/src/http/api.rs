@@ -1,0 +1,146 @@
+//! What every handler knows.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use astra_bundle::Manifest;
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::ApiError;
+use crate::cluster::words::Words;
+use crate::cluster::{Coordinator, Question, Reply, RequestError};
+
+/// Requests that are worked on or wait for the cluster; beyond these a client is sent away.
+const REQUESTS: usize = 16;
+
+/// Answers questions about pictures.
+pub trait Pictures: Send + Sync + 'static {
+    /// See [`Coordinator::answer`].
+    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>>;
+}
+
+impl Pictures for Coordinator {
+    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>> {
+        Box::pin(self.answer(question))
+    }
+}
+
+/// What the routes answer with.
+pub struct Api {
+    /// Name of the device.
+    pub device: String,
+    /// Name of its cluster.
+    pub cluster: String,
+    /// Hash of its bundle, for people.
+    pub bundle: String,
+    /// The bundle.
+    pub manifest: Manifest,
+    /// Answers questions in words, for bundles of text.
+    pub words: Option<Words>,
+    /// Answers questions about pictures, for bundles of images.
+    pub pictures: Option<Arc<dyn Pictures>>,
+    /// Requests that may still come in.
+    slots: Arc<Semaphore>,
+    started: u64,
+}
+
+/// A request's place among those worked on.
+pub(super) type Slot = OwnedSemaphorePermit;
+
+/// `/healthz`.
+#[derive(Serialize)]
+pub(super) struct Health<'a> {
+    status: &'static str,
+    device: &'a str,
+    cluster: &'a str,
+    model: &'a str,
+    version: &'static str,
+}
+
+impl Api {
+    /// For a bundle of neither text nor images; what it can do is to be filled in.
+    pub fn new(device: String, cluster: String, bundle: String, manifest: Manifest) -> Self {
+        Self {
+            device,
+            cluster,
+            bundle,
+            manifest,
+            words: None,
+            pictures: None,
+            slots: Arc::new(Semaphore::new(REQUESTS)),
+            started: now(),
+        }
+    }
+
+    /// Takes a place for a request.
+    pub(super) fn slot(&self) -> Result<Slot, ApiError> {
+        Arc::clone(&self.slots)
+            .try_acquire_owned()
+            .map_err(|_| ApiError::busy(REQUESTS))
+    }
+
+    /// Places that are free.
+    #[cfg(test)]
+    pub(super) fn free(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// Places there are.
+    #[cfg(test)]
+    pub(super) const fn places() -> usize {
+        REQUESTS
+    }
+
+    /// Name of the model.
+    pub(super) fn model(&self) -> &str {
+        &self.manifest.model
+    }
+
+    /// Refuses every model but the one there is.
+    pub(super) fn check_model(&self, wanted: Option<&str>) -> Result<(), ApiError> {
+        match wanted {
+            None => Ok(()),
+            Some(wanted) if wanted == self.model() => Ok(()),
+            Some(wanted) => Err(ApiError::unknown_model(wanted, self.model())),
+        }
+    }
+
+    /// Answers questions in words.
+    pub(super) fn words(&self) -> Result<&Words, ApiError> {
+        let found = "it takes pictures";
+        self.words
+            .as_ref()
+            .ok_or_else(|| ApiError::task(self.model(), "take text", found))
+    }
+
+    /// Answers questions about pictures.
+    pub(super) fn pictures(&self) -> Result<&Arc<dyn Pictures>, ApiError> {
+        let found = "it takes text";
+        self.pictures
+            .as_ref()
+            .ok_or_else(|| ApiError::task(self.model(), "take pictures", found))
+    }
+
+    pub(super) fn health(&self) -> Health<'_> {
+        Health {
+            status: "ok",
+            device: &self.device,
+            cluster: &self.cluster,
+            model: self.model(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
+    /// Seconds since 1970 when the device started.
+    pub(super) fn started(&self) -> u64 {
+        self.started
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}

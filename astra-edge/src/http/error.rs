@@ -1,0 +1,170 @@
+//! Errors as clients of OpenAI's API expect them: `{"error": {"message", "type", "param", "code"}}`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use crate::cluster::RequestError;
+use crate::cluster::words::WordsError;
+use crate::tasks::text::template::TemplateError;
+use crate::tasks::text::tokenizer::TokenizerError;
+
+/// A request that has no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiError {
+    /// What it means for the client.
+    pub status: StatusCode,
+    /// The same for programs.
+    pub code: &'static str,
+    /// The parameter it is about.
+    pub param: Option<String>,
+    /// What was found, and what was expected.
+    pub message: String,
+}
+
+impl ApiError {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        param: Option<&str>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            param: param.map(str::to_owned),
+            message: message.into(),
+        }
+    }
+
+    /// A value that is not possible.
+    pub(super) fn invalid(param: &str, message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_value",
+            Some(param),
+            message,
+        )
+    }
+
+    /// A parameter that is known, and not supported.
+    pub(super) fn unsupported(param: &str, message: impl Into<String>) -> Self {
+        let code = "unsupported_parameter";
+        Self::new(StatusCode::BAD_REQUEST, code, Some(param), message)
+    }
+
+    pub(super) fn busy(most: usize) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            None,
+            format!("{most} requests are being worked on, and no more are taken; try again later"),
+        )
+    }
+
+    pub(super) fn unknown_model(wanted: &str, there: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            Some("model"),
+            format!("there is no model {wanted:?} here: expected {there:?}"),
+        )
+    }
+
+    pub(super) fn task(model: &str, wanted: &str, found: &str) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "unsupported_task",
+            Some("model"),
+            format!("the model {model} does not {wanted}: {found}"),
+        )
+    }
+
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Self::new(status, "internal_error", None, message)
+    }
+
+    /// A question in words that has no answer; `param` is where the words came from.
+    pub(super) fn of_words(error: &WordsError, param: &str) -> Self {
+        let refused = |code, param| {
+            Self::new(
+                StatusCode::BAD_REQUEST,
+                code,
+                Some(param),
+                error.to_string(),
+            )
+        };
+        match error {
+            WordsError::Task { .. } | WordsError::NoTemplate => {
+                refused("unsupported_task", "model")
+            }
+            WordsError::Empty => refused("empty_prompt", param),
+            WordsError::TooLong { .. } => refused("context_length_exceeded", param),
+            WordsError::NoTokens => refused("invalid_value", "max_tokens"),
+            WordsError::UnknownToken { .. }
+            | WordsError::Template(TemplateError::Refused(_))
+            | WordsError::Tokenizer(TokenizerError::Encode(_)) => refused("invalid_value", param),
+            WordsError::Sampling(error) => refused("invalid_value", error.field),
+            WordsError::Stop(_) => refused("invalid_value", "stop"),
+            WordsError::Request(error) => Self::of_request(error, param),
+            _ => Self::failed(error.to_string()),
+        }
+    }
+
+    /// A question that the cluster did not answer.
+    pub(super) fn of_request(error: &RequestError, param: &str) -> Self {
+        let refused = |param| {
+            Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_value",
+                Some(param),
+                error.to_string(),
+            )
+        };
+        match error {
+            RequestError::Image(_) => refused(param),
+            RequestError::Rung(_) => refused("astra.rung"),
+            RequestError::Choose(_) => refused("astra.ranges"),
+            RequestError::Deadline(_) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "deadline", None, error.to_string())
+            }
+            _ => Self::failed(error.to_string()),
+        }
+    }
+
+    /// The body.
+    pub(super) fn body(&self) -> Value {
+        let kind = if self.status.is_client_error() {
+            "invalid_request_error"
+        } else {
+            "server_error"
+        };
+        json!({
+            "error": {
+                "message": self.message,
+                "type": kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        })
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = json_response(self.status, &self.body());
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, soon);
+        }
+        response
+    }
+}
+
+/// A response of JSON.
+pub(super) fn json_response(status: StatusCode, body: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, body.to_string()).into_response()
+}
