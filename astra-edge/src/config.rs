@@ -1,17 +1,22 @@
 //! Settings of a device: what a file and the command line say, and what holds where both are silent.
 
+mod values;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer};
 
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
 use crate::link::{ClusterName, LinkError, LinkSettings, interface};
 use crate::paths;
+
+pub use values::{Rung, parse_duration};
+
+use values::duration;
 
 /// Name of a cluster nobody named.
 pub const DEFAULT_CLUSTER: &str = "astra";
@@ -74,6 +79,16 @@ pub struct Config {
     pub max_members: Option<usize>,
     /// What is logged.
     pub log: Option<String>,
+    /// How HTTP is served.
+    pub http: HttpConfig,
+}
+
+/// What a file or the command line says of HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address to serve it at, `ADDRESS:PORT` or a port of this machine alone; it is not served without one.
+    pub listen: Option<String>,
 }
 
 /// Settings without gaps.
@@ -93,11 +108,9 @@ pub struct Settings {
     pub threads: usize,
     /// For questions that leave it open.
     pub defaults: Defaults,
+    /// Where HTTP is served, if it is.
+    pub http: Option<SocketAddr>,
 }
-
-/// Bits per token per block; 0 is exact mode, written `exact`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rung(pub u16);
 
 /// Why settings are refused.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +198,9 @@ impl Config {
             deadline: self.deadline.or(other.deadline),
             max_members: self.max_members.or(other.max_members),
             log: self.log.or(other.log),
+            http: HttpConfig {
+                listen: self.http.listen.or(other.http.listen),
+            },
         }
     }
 
@@ -215,6 +231,7 @@ impl Config {
                 deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),
                 max_members: self.max_members.unwrap_or(0),
             },
+            http: self.http.listen.as_deref().map(http_address).transpose()?,
         })
     }
 }
@@ -290,6 +307,18 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     Ok(address)
 }
 
+/// `127.0.0.1:8080`, or `8080` for the same.
+fn http_address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    text.parse()
+        .or_else(|_| text.parse().map(local))
+        .map_err(|_| ConfigError::Value {
+            key: "http",
+            found: text.to_owned(),
+            expected: "ADDRESS:PORT or a port, such as 127.0.0.1:8080",
+        })
+}
+
 fn name(given: Option<String>) -> Result<String, ConfigError> {
     let name = given.unwrap_or_else(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -346,57 +375,6 @@ fn found_bundles(found: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect();
     format!("there are several in the cache: {}", names.join(", "))
-}
-
-impl FromStr for Rung {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(0) | Err(_) if text != "exact" => Err(format!(
-                "rung {text:?}: expected bits per token per block, such as 320, or exact"
-            )),
-            Ok(bits) => Ok(Self(bits)),
-            Err(_) => Ok(Self(0)),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Rung {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(u16),
-            Text(String),
-        }
-        let text = match Written::deserialize(deserializer)? {
-            Written::Number(bits) => bits.to_string(),
-            Written::Text(text) => text,
-        };
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(de::Error::custom)
-}
-
-/// `5s`, `800ms`.
-///
-/// # Errors
-/// Not a time, or none at all.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = |why: &dyn std::fmt::Display| {
-        format!("{text:?}: {why}; expected a time such as 5s or 800ms")
-    };
-    let time = humantime::parse_duration(text).map_err(|error| wrong(&error))?;
-    // A deadline travels as milliseconds in 32 bits, and 0 means none was named.
-    if (1..=u128::from(u32::MAX)).contains(&time.as_millis()) {
-        return Ok(time);
-    }
-    Err(wrong(&"not between 1 ms and 49 days"))
 }
 
 #[cfg(test)]

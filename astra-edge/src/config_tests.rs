@@ -18,8 +18,11 @@ fn with_bundle() -> Config {
 fn the_example_reads_and_says_what_holds_anyway() {
     let text = include_str!("../../deploy/device.toml");
     let as_shipped: Config = toml::from_str(text).unwrap();
-    // Every line that is a setting, commented out or not.
+    // Every line that is a setting or begins a table, commented out or not.
     let is_setting = |line: &&str| {
+        if line.trim_start_matches("# ").starts_with('[') {
+            return true;
+        }
         line.split_once(" = ").is_some_and(|(key, _)| {
             key.trim_start_matches("# ")
                 .bytes()
@@ -60,7 +63,10 @@ fn the_example_reads_and_says_what_holds_anyway() {
             "{key} is missing"
         );
     }
-    assert_eq!(all.len(), 15, "{all:?}");
+    let http = all.iter().position(|line| *line == "[http]").unwrap();
+    assert_eq!(http, 15, "{all:?}");
+    assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
+    assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
     assert!(as_shipped.bundle.is_some());
 }
 
@@ -163,6 +169,34 @@ fn impossible_values_are_named() {
         ..with_bundle()
     };
     assert!(error(lost).contains("no-such-interface"));
+}
+
+#[test]
+fn http_is_served_where_it_is_asked_for() {
+    let at = |listen: Option<&str>| {
+        let http = HttpConfig {
+            listen: listen.map(str::to_owned),
+        };
+        Config {
+            http,
+            ..with_bundle()
+        }
+        .settings()
+        .map(|settings| settings.http)
+    };
+    assert_eq!(at(None).unwrap(), None);
+    let local = Some("127.0.0.1:8080".parse().unwrap());
+    assert_eq!(at(Some("127.0.0.1:8080")).unwrap(), local);
+    assert_eq!(at(Some("8080")).unwrap(), local);
+    assert_eq!(
+        at(Some("[::1]:0")).unwrap(),
+        Some("[::1]:0".parse().unwrap())
+    );
+    let error = at(Some("kitchen")).unwrap_err().to_string();
+    assert!(
+        error.contains("\"kitchen\"") && error.contains("8080"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A device from its start to its end: loads the model, joins the cluster, and leaves it in order.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,11 @@ use crate::cluster::coordinator::Coordinator;
 use crate::cluster::device::{Device, Parts, encode};
 use crate::cluster::hello::short_hash;
 use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
+use crate::cluster::words::{Text, Words, WordsError};
 use crate::cluster::{discovery, service};
 use crate::config::Settings;
 use crate::engine::{EngineError, OwnedInput, Runtime};
+use crate::http::{Api, HttpError, Listening, Pictures, Server};
 use crate::link::presence::Watch;
 use crate::link::{Link, LinkError, Service, Token};
 use crate::worker::{Worker, WorkerError};
@@ -47,6 +50,12 @@ pub enum NodeError {
     /// The hello does not fit a message.
     #[error("hello: {0}")]
     Hello(#[from] EmitError),
+    /// The bundle's tokenizer or chat template is refused.
+    #[error(transparent)]
+    Words(#[from] WordsError),
+    /// HTTP cannot be served.
+    #[error(transparent)]
+    Http(#[from] HttpError),
     /// Part of the program ended early.
     #[error("stopped while starting: {0}")]
     Stopped(String),
@@ -59,6 +68,7 @@ pub struct Node {
     token: Token,
     _watch: Watch,
     _services: [Service; 2],
+    http: Option<Server>,
 }
 
 /// A model that is ready to run.
@@ -69,6 +79,8 @@ pub struct Loaded {
     pub input: ImageInput,
     /// What runs it, for people.
     pub runtime: String,
+    /// What it has for text.
+    pub text: Option<Text>,
 }
 
 impl Node {
@@ -77,6 +89,11 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(settings: Settings) -> Result<Self, NodeError> {
+        // An address that is taken shows before the model has been waited for.
+        let listening = match settings.http {
+            Some(address) => Some(Listening::at(address).await?),
+            None => None,
+        };
         let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
         let loading =
             tokio::task::spawn_blocking(move || load(&dir, library.as_deref(), settings.threads));
@@ -98,7 +115,10 @@ impl Node {
         let hello = hello(&device, &loaded.runtime, &link.addresses().await);
         let device = Arc::new(Device::new(device));
         let coordinator = Arc::new(Coordinator::new(device, settings.defaults));
-        Self::join(coordinator, &link, hello).await
+        let mut node = Self::join(Arc::clone(&coordinator), &link, hello).await?;
+        let api = || api(&node.hello, &coordinator, loaded.text);
+        node.http = listening.map(|listening| listening.serve(Arc::new(api())));
+        Ok(node)
     }
 
     /// Serves before it shows itself: whoever sees the device may speak to it.
@@ -122,6 +142,7 @@ impl Node {
             token,
             _watch: watch,
             _services: [answering_hello, answering_control],
+            http: None,
         })
     }
 
@@ -135,8 +156,16 @@ impl Node {
         self.coordinator.device().link().cluster().to_string()
     }
 
+    /// Where HTTP is served, if it is.
+    pub fn http(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(Server::address)
+    }
+
     /// Leaves the cluster: others stop counting on this device before it is gone.
     pub async fn stop(self) {
+        if let Some(http) = self.http {
+            http.stop().await;
+        }
         let device = self.coordinator.device();
         let leave = Control::Leave {
             device: device.id(),
@@ -159,8 +188,10 @@ pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loa
     let input = bundle.manifest().image.ok_or_else(|| NodeError::NoImage {
         bundle: bundle.dir().display().to_string(),
     })?;
+    let text = Text::open(bundle.dir(), bundle.manifest())?;
     let name = runtime.path().file_name().unwrap_or_default();
     Ok(Loaded {
+        text,
         runtime: format!("{} cpu", name.to_string_lossy()),
         worker: Worker::start(runtime, bundle)?,
         input,
@@ -201,6 +232,23 @@ fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
             .map(|address| shorten(address))
             .collect(),
     }
+}
+
+/// What HTTP answers with.
+fn api(hello: &Hello, coordinator: &Arc<Coordinator>, text: Option<Text>) -> Api {
+    let device = coordinator.device();
+    let manifest = device.bundle().manifest().clone();
+    let pictures = manifest.image.is_some();
+    let mut api = Api::new(
+        hello.name.as_str().to_owned(),
+        device.link().cluster().to_string(),
+        short_hash(&hello.bundle),
+        manifest,
+    );
+    let model = Arc::clone(coordinator);
+    api.words = text.map(|text| Words::new(model, text));
+    api.pictures = pictures.then(|| Arc::clone(coordinator) as Arc<dyn Pictures>);
+    api
 }
 
 /// A hello in one line, for people.

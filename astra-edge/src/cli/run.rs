@@ -1,11 +1,12 @@
 //! `astra-edge run`.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use astra_edge::config::{
-    Config, DEFAULT_DEADLINE, DEFAULT_LOG, DEFAULT_RUNG, Network, Rung, parse_duration,
+    Config, DEFAULT_DEADLINE, DEFAULT_LOG, DEFAULT_RUNG, HttpConfig, Network, Rung, parse_duration,
 };
 use astra_edge::node::{Node, describe};
 use serde::Serialize;
@@ -46,6 +47,9 @@ pub(super) struct Args {
     /// Most members of a request; 0 for as many as there are [default: 0].
     #[arg(long, value_name = "N")]
     max_members: Option<usize>,
+    /// Serve HTTP for other programs at this address, or at this port of 127.0.0.1 [default: off].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    http: Option<String>,
     /// What is logged on standard error.
     #[arg(long, value_name = "FILTER", help = format!("What is logged on standard error [default: {DEFAULT_LOG}]"))]
     log: Option<String>,
@@ -67,6 +71,8 @@ struct Ready<'a> {
     bundle: String,
     speed_ms: f64,
     addresses: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<SocketAddr>,
 }
 
 pub(super) fn main(args: Args) -> Result<()> {
@@ -112,6 +118,7 @@ fn config(args: Args) -> Result<Config> {
         deadline: args.deadline,
         max_members: args.max_members,
         log: args.log,
+        http: HttpConfig { listen: args.http },
     };
     let file = match &args.config {
         Some(path) => Config::read(path)?,
@@ -124,7 +131,9 @@ fn ready(node: &Node, json: bool) -> Result<()> {
     let hello = node.hello();
     let cluster = node.cluster();
     if !json {
-        return super::print_line(&format!("ready in cluster {cluster}: {}", describe(hello)));
+        let http = node.http().map(|http| format!(", HTTP at http://{http}"));
+        let (device, http) = (describe(hello), http.unwrap_or_default());
+        return super::print_line(&format!("ready in cluster {cluster}: {device}{http}"));
     }
     super::print_json(&Ready {
         event: "ready",
@@ -143,5 +152,6 @@ fn ready(node: &Node, json: bool) -> Result<()> {
             .iter()
             .map(|address| address.as_str())
             .collect(),
+        http: node.http(),
     })
 }

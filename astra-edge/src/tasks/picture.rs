@@ -133,11 +133,15 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
 
 /// A map by itself as a grey PNG, white where it is one. Values outside 0 to 1 are clamped; NaN counts as 0.
 pub fn map_png(map: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, PictureError> {
+    let values = map.len();
     let wrong = || PictureError::Map {
-        values: map.len(),
+        values,
         rows,
         columns,
     };
+    if values == 0 || rows.checked_mul(columns) != Some(values) {
+        return Err(wrong());
+    }
     // `as` saturates, and makes 0 of NaN.
     let grey = map
         .iter()
@@ -147,7 +151,7 @@ pub fn map_png(map: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, Pict
         return Err(wrong());
     };
     let picture = GrayImage::from_raw(width, height, grey);
-    let picture = picture.filter(|_| !map.is_empty()).ok_or_else(wrong)?;
+    let picture = picture.ok_or_else(wrong)?;
     let mut png = Vec::new();
     let encoder = PngEncoder::new(&mut png);
     picture

@@ -31,6 +31,8 @@ pub(crate) struct Cluster {
 pub(crate) struct Device {
     pub(crate) name: String,
     pub(crate) address: String,
+    /// Where it serves HTTP; empty if it does not.
+    pub(crate) http: String,
     log: PathBuf,
     process: Child,
 }
@@ -115,6 +117,7 @@ impl Cluster {
         let mut device = Device {
             name: name.to_owned(),
             address: String::new(),
+            http: String::new(),
             log,
             process,
         };
@@ -125,6 +128,7 @@ impl Cluster {
             )
         });
         device.address = ready["addresses"][0].as_str().unwrap().to_owned();
+        device.http = ready["http"].as_str().unwrap_or_default().to_owned();
         self.devices.push(device);
     }
 

@@ -15,5 +15,7 @@ mod device;
 mod discovery;
 mod exact;
 mod losses;
+mod pictures;
 mod refusals;
 mod two_coordinators;
+mod web;

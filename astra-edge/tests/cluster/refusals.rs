@@ -40,6 +40,17 @@ fn a_taken_port_is_named() {
 }
 
 #[test]
+fn a_taken_or_wrong_address_of_http_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    fails(&mut device(&["--http", &address]), &[&address, "--http"]);
+    fails(
+        &mut device(&["--http", "kitchen"]),
+        &["kitchen", "127.0.0.1:8080"],
+    );
+}
+
+#[test]
 fn a_missing_or_wrong_bundle_is_named() {
     fails(
         &mut device(&["--bundle", "/no/such/bundle"]),
