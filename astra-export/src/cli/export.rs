@@ -8,7 +8,7 @@ use astra_edge::engine::Runtime;
 use astra_export::calibrate::calibrate;
 use astra_export::fit::{RungSpec, fit};
 use astra_export::package::{Draft, Request, codec_weights, record_agreement};
-use astra_export::source::{Imported, hugging_face, onnx};
+use astra_export::source::{Content, Imported, gguf, hugging_face, onnx};
 use astra_export::verify::{all_rungs, measure, one_device, photographs};
 
 use super::info::describe;
@@ -22,19 +22,28 @@ const SCORED: usize = 16;
 
 /// Exports a bundle
 ///
-/// Reads the model, writes its graphs for inputs of one size, runs them over a folder of photographs, fits the codec to what
-/// it sees, and measures how close each rung comes to the one-device answer. The same model, photographs and seed give the
-/// same bundle.
+/// Reads the model, writes its graphs, runs them over calibration inputs, fits the codec to what it sees, and measures how
+/// close each rung comes to the one-device answer. The same model, inputs and seed give the same bundle.
+///
+/// Families and the files they are read from:
+///
+///   DINOv2, ViT            --onnx FILE (DINOv2) or --hf DIR   photographs
+///   Llama, Qwen2           --gguf FILE or --hf DIR            text
+///   Mistral, GPT-2, BERT   --hf DIR                           text
 #[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct Export {
     #[command(flatten)]
     source: SourceOptions,
     /// Directory the bundle goes to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Side of the square input in pixels, a multiple of the model's patch
+    /// Side of the square input in pixels, a multiple of the model's patch, for models that see
     #[arg(long, value_name = "PIXELS", default_value_t = 224)]
     size: usize,
+    /// Longest text in tokens, for models that read; by default the model's own limit
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
     /// Folder of photographs to calibrate on; by default those of the demo
     #[arg(long, value_name = "DIR", conflicts_with = "no_codec")]
     calib: Option<PathBuf>,
@@ -72,7 +81,10 @@ struct SourceOptions {
     /// ONNX export of a DINOv2, with or without a saliency decoder
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
-    /// Hugging Face directory of a DINOv2 or ViT: config.json and model.safetensors
+    /// GGUF file of a Llama or Qwen2, quantized or not; its tokenizer and chat template are taken along
+    #[arg(long, value_name = "FILE")]
+    gguf: Option<PathBuf>,
+    /// Hugging Face directory: config.json, model.safetensors, and tokenizer.json for text
     #[arg(long, value_name = "DIR")]
     hf: Option<PathBuf>,
 }
@@ -85,6 +97,7 @@ impl Export {
         let request = Request {
             name: &name,
             size: self.size,
+            max_tokens: self.max_tokens,
             seed: self.seed,
         };
         let bundle = if self.no_codec {
@@ -97,7 +110,7 @@ impl Export {
 
     fn with_codec(&self, imported: &Imported, request: &Request<'_>) -> Result<Bundle> {
         // Whatever can be refused is refused before anything takes time.
-        let rungs = self.chosen_rungs(imported.model.hidden)?;
+        let rungs = self.chosen_rungs(imported.content.hidden())?;
         let folder = match &self.calib {
             Some(folder) => folder.clone(),
             None => demo_photographs().context("nothing to calibrate on (--calib)")?,
@@ -110,7 +123,12 @@ impl Export {
         let mut draft = Draft::write(&self.out, imported, request)?;
         let seen = {
             let bar = Bar::new("calibrate");
-            let (shape, image) = (draft.shape(), draft.image());
+            let Content::Image(_) = &imported.content else {
+                bail!("models that read are exported for exact mode alone so far (--no-codec)");
+            };
+            let manifest = draft.manifest();
+            let (shape, image) = (&manifest.shape, manifest.image.as_ref());
+            let image = image.context("the bundle's input is no image")?;
             let report = bar.report();
             calibrate(
                 &runtime,
@@ -124,7 +142,7 @@ impl Export {
         };
         let fitted = {
             let bar = Bar::new("fit codebooks");
-            let weights = codec_weights(&imported.model);
+            let weights = codec_weights(&imported.content);
             fit(&seen.blocks, &weights, &rungs, self.seed, &bar.report())?
         };
         let calibration = Calibration {
@@ -206,16 +224,18 @@ impl Export {
 
 impl SourceOptions {
     fn read(&self) -> Result<Imported> {
-        match (&self.onnx, &self.hf) {
-            (Some(file), _) => Ok(onnx::open(file)?),
-            (None, Some(dir)) => Ok(hugging_face::open(dir)?),
-            (None, None) => bail!("no model given, expected --onnx or --hf"),
+        match (&self.onnx, &self.gguf, &self.hf) {
+            (Some(file), ..) => Ok(onnx::open(file)?),
+            (_, Some(file), _) => Ok(gguf::open(file)?),
+            (_, _, Some(dir)) => Ok(hugging_face::open(dir)?),
+            (None, None, None) => bail!("no model given, expected --onnx, --gguf or --hf"),
         }
     }
 
     fn name(&self) -> String {
-        let onnx = self.onnx.as_deref().and_then(Path::file_stem);
-        let name = onnx.or(self.hf.as_deref().and_then(Path::file_name));
+        let file = self.onnx.as_deref().or(self.gguf.as_deref());
+        let name = file.and_then(Path::file_stem);
+        let name = name.or(self.hf.as_deref().and_then(Path::file_name));
         name.map_or("model".to_owned(), |name| {
             name.to_string_lossy().into_owned()
         })

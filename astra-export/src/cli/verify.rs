@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::{Bundle, ImageInput, Sha256Digest};
 use astra_edge::engine::{Answer, Runtime};
 use astra_edge::paths::cache_dir;
-use astra_export::source;
+use astra_export::source::{self, Content};
 use astra_export::verify::{Original, Row, all_rungs, measure, one_device, photographs};
 use serde::Serialize;
 
@@ -106,7 +106,10 @@ impl Verify {
         let Some(path) = self.original_file(bundle)? else {
             return Ok(None);
         };
-        let scale = source::onnx::open(&path)?.scale;
+        let Content::Image(vit) = source::onnx::open(&path)?.content else {
+            bail!("{}: its input is no image", path.display());
+        };
+        let scale = vit.scale;
         let mut original = Original::open(runtime, &path, image, scale)?;
         let bar = Bar::new("original");
         let report = bar.report();

@@ -34,6 +34,8 @@ pub enum Element {
     F32,
     /// Byte.
     U8,
+    /// 32-bit integer.
+    I32,
     /// 64-bit integer.
     I64,
 }
@@ -43,6 +45,7 @@ impl Element {
         match self {
             Self::F32 => data_type::FLOAT,
             Self::U8 => data_type::UINT8,
+            Self::I32 => data_type::INT32,
             Self::I64 => data_type::INT64,
         }
     }
@@ -106,8 +109,12 @@ impl GraphBuilder {
         Value(name.to_owned())
     }
 
-    /// A constant that lies in the bundle's weights. The same name in another graph may be another tensor.
+    /// A constant that lies in the bundle's weights, declared once however often it is asked for. The same name in another
+    /// graph may be another tensor.
     pub fn stored(&mut self, name: &str, tensor: &TensorRef) -> Value {
+        if self.has_initializer(name) {
+            return Value(name.to_owned());
+        }
         let entry = |key: &str, value: String| StringStringEntryProto {
             key: key.to_owned(),
             value,
@@ -132,12 +139,7 @@ impl GraphBuilder {
     pub fn ints(&mut self, values: &[i64]) -> Value {
         let text: Vec<String> = values.iter().map(i64::to_string).collect();
         let name = format!("ints_{}", text.join("_"));
-        if self
-            .graph
-            .initializer
-            .iter()
-            .all(|known| known.name != name)
-        {
+        if !self.has_initializer(&name) {
             self.graph.initializer.push(TensorProto {
                 dims: vec![as_i64(values.len())],
                 data_type: data_type::INT64,
@@ -147,6 +149,23 @@ impl GraphBuilder {
             });
         }
         Value(name)
+    }
+
+    fn has_initializer(&self, name: &str) -> bool {
+        let mut known = self.graph.initializer.iter();
+        known.any(|known| known.name == name)
+    }
+
+    /// The same of 32 bits, of which some of ONNX Runtime's own operators take lengths.
+    pub fn short_ints(&mut self, values: &[i64]) -> Value {
+        let values = self.ints(values);
+        self.cast(&values, Element::I32)
+    }
+
+    /// Values of another type.
+    pub fn cast(&mut self, input: &Value, to: Element) -> Value {
+        let to = [("to", Attribute::Int(i64::from(to.code())))];
+        self.apply("Cast", &[input], &to)
     }
 
     /// Applies an operator of ONNX with one output.
@@ -178,6 +197,16 @@ impl GraphBuilder {
     ) -> Value {
         let [value] = self.node_with(domain, operator, inputs, attributes);
         value
+    }
+
+    /// Applies one of ONNX Runtime's own operators with `N` outputs.
+    pub(super) fn apply_microsoft_with<const N: usize>(
+        &mut self,
+        operator: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute<'_>)],
+    ) -> [Value; N] {
+        self.node_with(MICROSOFT, operator, inputs, attributes)
     }
 
     /// A node with `N` outputs.

@@ -9,4 +9,4 @@ mod ops;
 pub mod proto;
 
 pub use builder::{Attribute, Dim, Element, GraphBuilder, Value};
-pub use ops::{StoredLinear, StoredNorm};
+pub use ops::{Grouped, Lengths, StoredLinear, StoredNorm};

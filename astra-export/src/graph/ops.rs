@@ -2,26 +2,46 @@
 
 use astra_bundle::TensorRef;
 
-use super::builder::{Attribute, GraphBuilder, Value, as_i64};
+use super::builder::{Attribute, Element, GraphBuilder, Value, as_i64};
 
-/// A linear map in the bundle's weights: weight `[inputs, outputs]`, bias `[outputs]`.
+/// A linear map in the bundle's weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredLinear {
     /// `[inputs, outputs]`
     pub weight: TensorRef,
-    /// `[outputs]`
-    pub bias: TensorRef,
+    /// `[outputs]`, where there is one.
+    pub bias: Option<TensorRef>,
 }
 
-/// A layer normalization in the bundle's weights.
+/// A normalization in the bundle's weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredNorm {
     /// `[channels]`
     pub weight: TensorRef,
-    /// `[channels]`
-    pub bias: TensorRef,
-    /// Added to the variance.
+    /// `[channels]`; without it, the normalization is by the root of the mean square.
+    pub bias: Option<TensorRef>,
+    /// Added to the variance or mean square.
     pub epsilon: f32,
+}
+
+/// Heads of a causal attention whose K/V heads serve several query heads each.
+#[derive(Debug, Clone, Copy)]
+pub struct Grouped {
+    /// Query heads.
+    pub heads: usize,
+    /// K/V heads, a divisor of `heads`.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+}
+
+/// How many rows a causal attention sees.
+#[derive(Debug, Clone)]
+pub struct Lengths {
+    /// i32 `[1]`: rows in all, cached and new.
+    pub total: Value,
+    /// i32 `[1]`: one less.
+    pub last: Value,
 }
 
 /// Rows of this number and above are all rows to the end.
@@ -31,8 +51,13 @@ impl GraphBuilder {
     /// `input · weight + bias`, rows `[m, inputs]` to `[m, outputs]`. `name` is that of the weights.
     pub fn linear(&mut self, name: &str, input: &Value, linear: &StoredLinear) -> Value {
         let weight = self.stored(&format!("{name}.weight"), &linear.weight);
-        let bias = self.stored(&format!("{name}.bias"), &linear.bias);
-        self.apply("Gemm", &[input, &weight, &bias], &[])
+        match &linear.bias {
+            Some(bias) => {
+                let bias = self.stored(&format!("{name}.bias"), bias);
+                self.apply("Gemm", &[input, &weight, &bias], &[])
+            }
+            None => self.apply("MatMul", &[input, &weight], &[]),
+        }
     }
 
     /// `input · matrix^T + bias` with matrices that are inputs of the graph: `[m, i]`, `[o, i]`, `[o]` to `[m, o]`.
@@ -41,15 +66,25 @@ impl GraphBuilder {
         self.apply("Gemm", &[input, matrix, bias], &[transposed])
     }
 
-    /// Layer normalization of rows. `name` is that of the weights.
-    pub fn layer_norm(&mut self, name: &str, input: &Value, norm: &StoredNorm) -> Value {
+    /// Normalization of rows. `name` is that of the weights.
+    pub fn norm(&mut self, name: &str, input: &Value, norm: &StoredNorm) -> Value {
         let weight = self.stored(&format!("{name}.weight"), &norm.weight);
-        let bias = self.stored(&format!("{name}.bias"), &norm.bias);
         let attributes = [
             ("axis", Attribute::Int(-1)),
             ("epsilon", Attribute::Float(norm.epsilon)),
         ];
-        self.apply("LayerNormalization", &[input, &weight, &bias], &attributes)
+        match &norm.bias {
+            Some(bias) => {
+                let bias = self.stored(&format!("{name}.bias"), bias);
+                self.apply("LayerNormalization", &[input, &weight, &bias], &attributes)
+            }
+            // ONNX Runtime keeps this operator of its own in ONNX's domain.
+            None => self.apply(
+                "SimplifiedLayerNormalization",
+                &[input, &weight],
+                &attributes,
+            ),
+        }
     }
 
     /// Rows `first..` of a matrix.
@@ -88,6 +123,90 @@ impl GraphBuilder {
         let mixed =
             self.apply_microsoft("MultiHeadAttention", &[&query, &key, &value], &attributes);
         self.apply("Squeeze", &[&mixed, &batch], &[])
+    }
+
+    /// Causal softmax attention, fused: queries `[l, heads * head_dim]`, keys and values `[l, kv_heads * head_dim]`, after the
+    /// rows of `past`, `[1, kv_heads, c, head_dim]` each. Gives the mixed values, as the queries, and all keys and values, as
+    /// `past`; these may be the memory of `past` if that has room for all rows.
+    pub fn grouped_attention(
+        &mut self,
+        shape: Grouped,
+        rows: [&Value; 3],
+        past: Option<[&Value; 2]>,
+        lengths: &Lengths,
+    ) -> [Value; 3] {
+        let batch = self.ints(&[0]);
+        let [query, key, value] = rows.map(|rows| self.apply("Unsqueeze", &[rows, &batch], &[]));
+        let none = Value::none();
+        let [past_key, past_value] = past.unwrap_or([&none, &none]);
+        let inputs = [
+            &query,
+            &key,
+            &value,
+            past_key,
+            past_value,
+            &lengths.last,
+            &lengths.total,
+        ];
+        let attributes = [
+            ("num_heads", Attribute::Int(as_i64(shape.heads))),
+            ("kv_num_heads", Attribute::Int(as_i64(shape.kv_heads))),
+        ];
+        let [mixed, keys, values] =
+            self.apply_microsoft_with("GroupQueryAttention", &inputs, &attributes);
+        [self.apply("Squeeze", &[&mixed, &batch], &[]), keys, values]
+    }
+
+    /// Rows `[r, kv_heads * head_dim]` as [`grouped_attention`](Self::grouped_attention) takes those of the past.
+    pub fn by_head(&mut self, rows: &Value, shape: Grouped) -> Value {
+        // 0 keeps the number of rows, which may be 0 itself.
+        let dims = self.ints(&[0, as_i64(shape.kv_heads), as_i64(shape.head_dim)]);
+        let heads = self.apply("Reshape", &[rows, &dims], &[]);
+        let swapped = [("perm", Attribute::Ints(&[1, 0, 2]))];
+        let heads = self.apply("Transpose", &[&heads], &swapped);
+        let batch = self.ints(&[0]);
+        self.apply("Unsqueeze", &[&heads, &batch], &[])
+    }
+
+    /// The lengths of an attention over as many rows as `rows` has.
+    pub fn lengths_of(&mut self, rows: &Value) -> Lengths {
+        let count = self.count_rows(rows);
+        let total = self.cast(&count, Element::I32);
+        let one = self.short_ints(&[1]);
+        let last = self.apply("Sub", &[&total, &one], &[]);
+        Lengths { total, last }
+    }
+
+    /// i64 `[1]`: the first dimension.
+    pub fn count_rows(&mut self, rows: &Value) -> Value {
+        let only_rows = [("start", Attribute::Int(0)), ("end", Attribute::Int(1))];
+        self.apply("Shape", &[rows], &only_rows)
+    }
+
+    /// Rotary positions (Su et al., "RoFormer", 2021), channel i of a head turned with channel i + head_dim / 2: `rows`
+    /// `[m, heads * head_dim]`, `positions` i64 `[1, m]`, or `[1]` for that of the first of rows that follow one another;
+    /// `cos` and `sin` `[positions, head_dim / 2]`.
+    pub fn rotate(&mut self, rows: &Value, positions: &Value, [cos, sin]: [&Value; 2]) -> Value {
+        let batch = self.ints(&[0]);
+        let rows = self.apply("Unsqueeze", &[rows, &batch], &[]);
+        let inputs = [&rows, positions, cos, sin];
+        let turned = self.apply_microsoft("RotaryEmbedding", &inputs, &[]);
+        self.apply("Squeeze", &[&turned, &batch], &[])
+    }
+
+    /// Rows of a table by number.
+    pub fn gather(&mut self, table: &Value, rows: &Value) -> Value {
+        self.apply("Gather", &[table, rows], &[("axis", Attribute::Int(0))])
+    }
+
+    /// `input · matrix^T`: `[m, i]`, `[o, i]` to `[m, o]`.
+    pub fn times_transposed(&mut self, input: &Value, matrix: &Value) -> Value {
+        self.apply("Gemm", &[input, matrix], &[("transB", Attribute::Int(1))])
+    }
+
+    /// The last row of a matrix, `[1, columns]`.
+    pub fn last_row(&mut self, input: &Value) -> Value {
+        self.rows(input, -1, END)
     }
 
     /// The same values in other dimensions.

@@ -157,6 +157,8 @@ pub mod data_type {
     pub const FLOAT: i32 = 1;
     /// Byte.
     pub const UINT8: i32 = 2;
+    /// 32-bit integer.
+    pub const INT32: i32 = 6;
     /// 64-bit integer.
     pub const INT64: i32 = 7;
     /// IEEE half.

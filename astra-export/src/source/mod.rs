@@ -2,18 +2,25 @@
 //!
 //! - [`Tensor`]: float32 values with dimensions, from whatever precision a file has
 //! - [`onnx`]: ONNX exports of DINOv2
-//! - [`hugging_face`]: directories of DINOv2 and ViT with `config.json` and `model.safetensors`
+//! - [`gguf`]: GGUF files of Llama and Qwen2, with tokenizer and chat template
+//! - [`hugging_face`]: directories with `config.json` and `model.safetensors`, of DINOv2, ViT, Llama, Qwen2, GPT-2 and BERT
+//! - `tensors`, `llama`: tensors by name, and a Llama out of those of any file
 //!
 //! Files are untrusted: whatever does not have the structure that is known here is refused, with the name of the tensor, node
 //! or field, what was found and what was expected.
 
 mod error;
+pub mod gguf;
 pub mod hugging_face;
+mod llama;
 pub mod onnx;
 mod tensor;
+mod tensors;
 
-use astra_bundle::{Filter, Fit, Sha256Digest};
+use astra_bundle::{Filter, Fit, Sha256Digest, Task, TextInput};
 
+use crate::family::bert::BertModel;
+use crate::family::decoder::Decoder;
 use crate::family::vit::{ImageScale, VitModel};
 
 pub use error::{Mismatch, SourceError};
@@ -22,6 +29,39 @@ pub use tensor::{Precision, Tensor};
 /// A model as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Imported {
+    /// Weights, and how inputs become what they take.
+    pub content: Content,
+    /// Name of the file with the weights, without directories.
+    pub file: String,
+    /// Its hash.
+    pub sha256: Sha256Digest,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Content {
+    /// A model that sees.
+    Image(ImportedVit),
+    /// A model that reads.
+    Text(ImportedText),
+}
+
+impl Content {
+    /// Width of a token, D.
+    pub fn hidden(&self) -> usize {
+        match self {
+            Self::Image(vit) => vit.model.hidden,
+            Self::Text(text) => match &text.model {
+                TextModel::Decoder(model) => model.hidden,
+                TextModel::Bert(model) => model.hidden,
+            },
+        }
+    }
+}
+
+/// A vision Transformer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportedVit {
     /// Weights and head.
     pub model: VitModel,
     /// How bytes become values.
@@ -30,8 +70,32 @@ pub struct Imported {
     pub fit: Fit,
     /// Filter it is resized with.
     pub filter: Filter,
-    /// Name of the file with the weights, without directories.
-    pub file: String,
-    /// Its hash.
-    pub sha256: Sha256Digest,
 }
+
+/// A model that reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImportedText {
+    /// Weights.
+    pub model: TextModel,
+    /// What it is for.
+    pub task: Task,
+    /// How text becomes tokens; `max_tokens` is the model's own limit.
+    pub input: TextInput,
+    /// Content of [`TextInput::tokenizer`].
+    pub tokenizer: Vec<u8>,
+}
+
+/// The weights of a model that reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TextModel {
+    /// A causal language model.
+    Decoder(Decoder),
+    /// A text encoder.
+    Bert(BertModel),
+}
+
+/// Longest text of a bundle: positions are numbered with 16 bits.
+const MAX_TOKENS: usize = 65_535;
+
+/// Name of the tokenizer in a bundle.
+const TOKENIZER: &str = "tokenizer.json";

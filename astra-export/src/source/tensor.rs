@@ -110,7 +110,8 @@ impl Precision {
         }
     }
 
-    fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    /// Values of whole words.
+    pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         let halves = || {
             let (pairs, _) = bytes.as_chunks();
             pairs.iter().map(|&pair| u16::from_le_bytes(pair))

@@ -6,7 +6,7 @@ use astra_export::source::{Mismatch, SourceError, onnx};
 use prost::Message;
 
 use crate::exporter::{Exporter, folded};
-use crate::models::{HIDDEN, Random};
+use crate::models::{HIDDEN, Random, vit};
 
 struct Case {
     file: ModelProto,
@@ -48,8 +48,8 @@ fn a_whole_file_is_read_to_the_last_bit() {
     let path = folder.path().join("some model.onnx");
     std::fs::write(&path, file.encode_to_vec()).unwrap();
     let imported = onnx::open(&path).unwrap();
-    assert_eq!(imported.model, expected);
     assert_eq!(imported.file, "some model.onnx");
+    assert_eq!(vit(imported).model, expected);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What PyTorch's exporter makes of a DINOv2 with a saliency decoder, less the nodes that only compute shapes: weights of
 //! matrix products under anonymous names, the module's path in the names of nodes.
 
-use astra_export::family::vit::{BlockWeights, Head, Linear, Norm, UpConvolution, VitModel};
+use astra_export::family::vit::{BlockWeights, Head, UpConvolution, VitModel};
+use astra_export::family::weights::{Linear, Norm};
 use astra_export::graph::proto::{
     AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type,
 };

@@ -4,9 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::BundleWriter;
-use astra_export::family::vit::{
-    Head, Pooling, StoredVit, VitModel, attend_name, graphs, local_name,
-};
+use astra_export::family::vit::{Head, Pooling, StoredVit, VitModel, graphs};
+use astra_export::family::{attend_name, local_name};
 
 use crate::models::{HEADS, HIDDEN, PATCH, Random, SCALE, TRAINED_SIDE};
 use crate::reference::{self, Answer};

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use astra_bundle::{Filter, Fit};
-use astra_export::family::vit::{Classifier, Head, ImageScale, Linear, Norm, Pooling, VitModel};
+use astra_export::family::vit::{Classifier, Head, ImageScale, Pooling, VitModel};
+use astra_export::family::weights::{Linear, Norm};
 use astra_export::source::{SourceError, hugging_face};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
 use crate::exporter::columns;
-use crate::models::{HEADS, HIDDEN, MLP, PATCH, Random, TRAINED_SIDE};
+use crate::models::{HEADS, HIDDEN, MLP, PATCH, Random, TRAINED_SIDE, vit};
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -231,7 +232,7 @@ fn both_architectures_bare_and_with_classifier() {
     for names in [DINOV2, VIT] {
         for (prefixed, classes) in [(false, 0), (true, 0), (true, 5)] {
             let directory = Directory::new(&names, prefixed, classes);
-            let imported = hugging_face::open(directory.path()).unwrap();
+            let imported = vit(hugging_face::open(directory.path()).unwrap());
             assert_eq!(imported.model, directory.expected);
             assert_eq!(imported.scale, ImageScale::IMAGENET);
         }
@@ -242,7 +243,7 @@ fn both_architectures_bare_and_with_classifier() {
 fn brain_floats_are_read() {
     let directory = Directory::new(&VIT, true, 0);
     directory.save(Dtype::BF16);
-    let imported = hugging_face::open(directory.path()).unwrap().model;
+    let imported = vit(hugging_face::open(directory.path()).unwrap()).model;
     for (found, exact) in imported
         .norm
         .weight
@@ -261,7 +262,7 @@ fn attention_may_have_no_bias() {
     let biases = |name: &String| name.contains("attention.attention") && name.ends_with("bias");
     directory.tensors.retain(|name, _| !biases(name));
     directory.save(Dtype::F32);
-    let imported = hugging_face::open(directory.path()).unwrap();
+    let imported = vit(hugging_face::open(directory.path()).unwrap());
     assert_eq!(imported.model.blocks[0].key.bias, [0.0; HIDDEN]);
 }
 
@@ -276,7 +277,7 @@ fn the_preprocessor_is_followed() {
         "preprocessor_config.json",
         preprocessor.to_string().as_bytes(),
     );
-    let imported = hugging_face::open(directory.path()).unwrap();
+    let imported = vit(hugging_face::open(directory.path()).unwrap());
     assert_eq!(imported.scale.std, [0.5, 0.25, 0.5]);
     assert_eq!(
         (imported.fit, imported.filter),
@@ -287,7 +288,7 @@ fn the_preprocessor_is_followed() {
         br#"{"size": {"height": 224, "width": 224}}"#,
     );
     assert_eq!(
-        hugging_face::open(directory.path()).unwrap().fit,
+        vit(hugging_face::open(directory.path()).unwrap()).fit,
         Fit::Stretch
     );
     for (text, name) in [

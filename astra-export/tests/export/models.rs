@@ -1,10 +1,11 @@
 //! Small models with random weights.
 
 use astra_export::family::vit::{
-    BlockWeights, Classifier, Head, ImageScale, Linear, Norm, Pooling, Saliency, UpConvolution,
-    VitModel,
+    BlockWeights, Classifier, Head, ImageScale, Pooling, Saliency, UpConvolution, VitModel,
 };
+use astra_export::family::weights::{Linear, Norm};
 use astra_export::position::PositionTable;
+use astra_export::source::{Content, Imported, ImportedVit};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -21,6 +22,14 @@ pub(crate) const SCALE: ImageScale = ImageScale {
     mean: [0.5, 0.4, 0.3],
     std: [0.2, 0.25, 0.3],
 };
+
+/// What was read, which is a model that sees.
+pub(crate) fn vit(imported: Imported) -> ImportedVit {
+    match imported.content {
+        Content::Image(vit) => vit,
+        Content::Text(_) => panic!("a model that reads"),
+    }
+}
 
 pub(crate) struct Random(StdRng);
 

@@ -62,7 +62,7 @@ fn original_with_features(path: &Path) -> Graph {
 #[test]
 fn the_whole_graph_answers_as_the_original() {
     let path = cache::model();
-    let imported = onnx::open(&path).unwrap();
+    let imported = crate::models::vit(onnx::open(&path).unwrap());
     let model = &imported.model;
     assert_eq!(
         (model.hidden, model.heads, model.patch, model.blocks.len()),

@@ -1,8 +1,7 @@
 //! A vision Transformer as its papers write it: one value at a time, in double precision, nothing folded.
 
-use astra_export::family::vit::{
-    BlockWeights, Head, ImageScale, Linear, Norm, Pooling, UpConvolution, VitModel,
-};
+use astra_export::family::vit::{BlockWeights, Head, ImageScale, Pooling, UpConvolution, VitModel};
+use astra_export::family::weights::{Linear, Norm};
 
 type Row = Vec<f64>;
 

@@ -4,20 +4,10 @@
 use astra_bundle::Task;
 
 use super::stored::{StoredBlock, StoredVit};
+use crate::family::parts::{
+    CodecInputs, NamedGraph, attend_name, local_name, remote_keys_and_values,
+};
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, StoredNorm, Value};
-
-/// A graph's name, without extension, and its bytes.
-pub type NamedGraph = (String, Vec<u8>);
-
-/// Name of a block's first graph.
-pub fn local_name(block: usize) -> String {
-    format!("local_{block:02}")
-}
-
-/// Name of a block's second graph.
-pub fn attend_name(block: usize) -> String {
-    format!("attend_{block:02}")
-}
 
 /// Every graph of the bundle.
 pub fn graphs(vit: &StoredVit) -> Vec<NamedGraph> {
@@ -80,7 +70,7 @@ fn embed(vit: &StoredVit) -> Vec<u8> {
     let mut graph = GraphBuilder::new("embed");
     let pixels = vit.pixels(&mut graph, Dim::Named("t"));
     let first = graph.input("first", Element::I64, &[Dim::Fixed(1)]);
-    let codec = CodecInputs::declare(&mut graph, vit);
+    let codec = CodecInputs::declare(&mut graph, vit.shape.hidden);
 
     let only_rows = [("start", Attribute::Int(0)), ("end", Attribute::Int(1))];
     let count = graph.apply("Shape", &[&pixels], &only_rows);
@@ -92,9 +82,9 @@ fn embed(vit: &StoredVit) -> Vec<u8> {
     let x = vit.add_tokens(&mut graph, &pixels, &positions);
     let x = graph.output(&x, "x", Element::F32, &vit.rows("m"));
     if let Some(block) = vit.blocks.first() {
-        let n = graph.layer_norm("block_00.norm1", &x, &block.norm1);
+        let n = graph.norm("block_00.norm1", &x, &block.norm1);
         let n = graph.output(&n, "n", Element::F32, &vit.rows("m"));
-        codec.project(&mut graph, vit, &n, "y");
+        codec.project(&mut graph, &n, vit.shape.class_tokens, "y");
     }
     graph.finish()
 }
@@ -123,33 +113,20 @@ fn attend(
     let q = graph.input("q", Element::F32, &vit.rows("m"));
     let k = graph.input("k", Element::F32, &vit.kv_rows("m"));
     let v = graph.input("v", Element::F32, &vit.kv_rows("m"));
-    let (keys, values) = add_remote(&mut graph, vit, &k, &v);
-    let codec = next.map(|_| CodecInputs::declare(&mut graph, vit));
+    let [remote_k, remote_v] = remote_keys_and_values(&mut graph, &vit.shape);
+    let keys = graph.concat(&[&k, &remote_k], 0);
+    let values = graph.concat(&[&v, &remote_v], 0);
+    let codec = next.map(|_| CodecInputs::declare(&mut graph, vit.shape.hidden));
 
     let mixed = graph.attention(vit.shape.heads, &q, &keys, &values);
     let x = add_rest(&mut graph, block, &x, &mixed, "");
     let x = graph.output(&x, "x_out", Element::F32, &vit.rows("m"));
-    let n = graph.layer_norm("next_norm", &x, next.unwrap_or(&vit.norm));
+    let n = graph.norm("next_norm", &x, next.unwrap_or(&vit.norm));
     let n = graph.output(&n, "n_out", Element::F32, &vit.rows("m"));
     if let Some(codec) = codec {
-        codec.project(&mut graph, vit, &n, "y_out");
+        codec.project(&mut graph, &n, vit.shape.class_tokens, "y_out");
     }
     graph.finish()
-}
-
-/// Own keys and values followed by those decoded from what other members sent.
-fn add_remote(graph: &mut GraphBuilder, vit: &StoredVit, k: &Value, v: &Value) -> (Value, Value) {
-    let (rank, width) = (Dim::Named("R"), vit.shape.kv_width());
-    let both = Dim::Fixed(2 * width);
-    let remote = graph.input("remote", Element::F32, &[Dim::Named("r"), rank]);
-    let dec_w = graph.input("dec_w", Element::F32, &[rank, both]);
-    let dec_b = graph.input("dec_b", Element::F32, &[both]);
-    let decoded = graph.apply("Gemm", &[&remote, &dec_w, &dec_b], &[]);
-    let [remote_k, remote_v] = graph.split_columns(&decoded, width);
-    (
-        graph.concat(&[k, &remote_k], 0),
-        graph.concat(&[v, &remote_v], 0),
-    )
 }
 
 /// From attention's result to the block's: output projection, residual, norm, MLP, residual. `prefix` goes before the names
@@ -163,7 +140,7 @@ fn add_rest(
 ) -> Value {
     let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
     let x = graph.apply("Add", &[x, &projected], &[]);
-    let n = graph.layer_norm(&format!("{prefix}norm2"), &x, &block.norm2);
+    let n = graph.norm(&format!("{prefix}norm2"), &x, &block.norm2);
     let wide = graph.linear(&format!("{prefix}up"), &n, &block.up);
     let wide = graph.apply("Gelu", &[&wide], &[]);
     let narrow = graph.linear(&format!("{prefix}down"), &wide, &block.down);
@@ -185,14 +162,14 @@ fn whole(vit: &StoredVit) -> Vec<u8> {
     let mut x = vit.add_tokens(&mut graph, &pixels, &positions);
     for (number, block) in vit.blocks.iter().enumerate() {
         let prefix = format!("block_{number:02}.");
-        let n = graph.layer_norm(&format!("{prefix}norm1"), &x, &block.norm1);
+        let n = graph.norm(&format!("{prefix}norm1"), &x, &block.norm1);
         let q = graph.linear(&format!("{prefix}query"), &n, &block.query);
         let k = graph.linear(&format!("{prefix}key"), &n, &block.key);
         let v = graph.linear(&format!("{prefix}value"), &n, &block.value);
         let mixed = graph.attention(vit.shape.heads, &q, &k, &v);
         x = add_rest(&mut graph, block, &x, &mixed, &prefix);
     }
-    let n = graph.layer_norm("norm", &x, &vit.norm);
+    let n = graph.norm("norm", &x, &vit.norm);
     let classes = vit.shape.class_tokens;
     let cls = graph.rows_to(&n, classes);
     let cls = graph.output(&cls, "cls", Element::F32, &vit.fixed(classes));
@@ -205,30 +182,4 @@ fn whole(vit: &StoredVit) -> Vec<u8> {
     );
     vit.head.add(&mut graph, &cls, &patches, vit.side);
     graph.finish()
-}
-
-/// The transform into the codec's space, which is an input because every rung has its own.
-struct CodecInputs {
-    weight: Value,
-    bias: Value,
-}
-
-impl CodecInputs {
-    /// Called R2, for `remote` of the same graph may be of another rank.
-    fn declare(graph: &mut GraphBuilder, vit: &StoredVit) -> Self {
-        let rank = Dim::Named("R2");
-        let hidden = Dim::Fixed(vit.shape.hidden);
-        Self {
-            weight: graph.input("enc_w", Element::F32, &[rank, hidden]),
-            bias: graph.input("enc_b", Element::F32, &[rank]),
-        }
-    }
-
-    /// Adds the output `name`: what is sent of the patches. Class tokens stay where they are.
-    fn project(&self, graph: &mut GraphBuilder, vit: &StoredVit, n: &Value, name: &str) {
-        let patches = graph.rows_from(n, vit.shape.class_tokens);
-        let y = graph.project(&patches, &self.weight, &self.bias);
-        let dims = [Dim::Named("t"), Dim::Named("R2")];
-        graph.output(&y, name, Element::F32, &dims);
-    }
 }

@@ -3,7 +3,7 @@
 use astra_bundle::{BundleError, BundleWriter, Task, TensorRef};
 
 use super::model::{Classifier, Head, Pooling, Saliency, UpConvolution};
-use super::stored::store_linear;
+use crate::family::stored::store_linear;
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, StoredLinear, Value};
 
 #[derive(Debug)]
@@ -176,7 +176,7 @@ fn add_classifier(
             graph.concat(&[cls, &mean], 1)
         }
     };
-    let classes = linear.bias.shape.first().copied().unwrap_or(0);
+    let classes = linear.weight.shape.last().copied().unwrap_or(0);
     let scores = graph.linear("classifier", &pooled, linear);
     let scores = graph.reshape(&scores, &[classes]);
     graph.output(&scores, "logits", Element::F32, &[Dim::Fixed(classes)]);

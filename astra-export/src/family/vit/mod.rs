@@ -12,9 +12,8 @@ mod head;
 mod model;
 mod stored;
 
-pub use graphs::{NamedGraph, attend_name, graphs, local_name};
+pub use graphs::graphs;
 pub use model::{
-    BlockWeights, Classifier, Head, ImageScale, Linear, Norm, Pooling, Saliency, UpConvolution,
-    VitModel,
+    BlockWeights, Classifier, Head, ImageScale, Pooling, Saliency, UpConvolution, VitModel,
 };
 pub use stored::StoredVit;

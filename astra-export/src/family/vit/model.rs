@@ -1,5 +1,6 @@
 //! The weights of a vision Transformer, whatever file they came from.
 
+use crate::family::weights::{Linear, Norm, multiply};
 use crate::position::PositionTable;
 
 /// A model with everything that is constant between two matrices folded into one of them: layer scale into the output
@@ -45,30 +46,6 @@ pub struct BlockWeights {
     pub up: Linear,
     /// The width of the MLP to D, layer scale folded in.
     pub down: Linear,
-}
-
-/// `y = x · weight + bias`
-#[derive(Debug, Clone, PartialEq)]
-pub struct Linear {
-    /// Rows of the weight.
-    pub inputs: usize,
-    /// Columns of the weight.
-    pub outputs: usize,
-    /// `[inputs, outputs]`
-    pub weight: Vec<f32>,
-    /// `[outputs]`
-    pub bias: Vec<f32>,
-}
-
-/// Layer normalization over D channels.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Norm {
-    /// `[D]`
-    pub weight: Vec<f32>,
-    /// `[D]`
-    pub bias: Vec<f32>,
-    /// Added to the variance.
-    pub epsilon: f32,
 }
 
 /// What is made of the features.
@@ -147,36 +124,6 @@ impl ImageScale {
     };
 }
 
-impl Linear {
-    /// From weights `[outputs, inputs]`, as PyTorch keeps them.
-    pub fn from_transposed(inputs: usize, outputs: usize, weight: &[f32], bias: Vec<f32>) -> Self {
-        let mut columns = Vec::with_capacity(weight.len());
-        for input in 0..inputs {
-            columns.extend(
-                weight
-                    .iter()
-                    .skip(input)
-                    .step_by(inputs.max(1))
-                    .take(outputs),
-            );
-        }
-        Self {
-            inputs,
-            outputs,
-            weight: columns,
-            bias,
-        }
-    }
-
-    /// Multiplies output i by `scale[i]`.
-    pub fn scale_outputs(&mut self, scale: &[f32]) {
-        for row in self.weight.chunks_mut(self.outputs.max(1)) {
-            multiply(row, scale);
-        }
-        multiply(&mut self.bias, scale);
-    }
-}
-
 impl UpConvolution {
     /// Folds in what a batch normalization after it does at inference: output channel o times `scale[o]`, plus `shift[o]`.
     pub fn then_affine(&mut self, scale: &[f32], shift: &[f32]) {
@@ -198,29 +145,9 @@ impl UpConvolution {
     }
 }
 
-fn multiply(values: &mut [f32], by: &[f32]) {
-    for (value, by) in values.iter_mut().zip(by) {
-        *value *= by;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn transposes() {
-        let linear = Linear::from_transposed(3, 2, &[1., 2., 3., 4., 5., 6.], vec![7., 8.]);
-        assert_eq!(linear.weight, [1., 4., 2., 5., 3., 6.]);
-    }
-
-    #[test]
-    fn scales_columns_and_bias() {
-        let mut linear = Linear::from_transposed(2, 2, &[1., 2., 3., 4.], vec![5., 6.]);
-        linear.scale_outputs(&[10., 100.]);
-        assert_eq!(linear.weight, [10., 300., 20., 400.]);
-        assert_eq!(linear.bias, [50., 600.]);
-    }
 
     #[test]
     fn affine_goes_by_output_channel() {

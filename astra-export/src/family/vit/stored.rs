@@ -3,7 +3,9 @@
 use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
 
 use super::head::StoredHead;
-use super::model::{BlockWeights, ImageScale, Linear, Norm, VitModel};
+use super::model::{BlockWeights, ImageScale, VitModel};
+use crate::family::stored::{store_exact, store_linear, store_norm};
+use crate::family::weights::Linear;
 use crate::graph::{StoredLinear, StoredNorm};
 
 /// Every tensor the graphs refer to, each stored once.
@@ -102,46 +104,6 @@ fn store_block(
         norm2: store_norm(writer, &block.norm2)?,
         up: store_linear(writer, &block.up)?,
         down: store_linear(writer, &block.down)?,
-    })
-}
-
-fn store_norm(writer: &mut BundleWriter, norm: &Norm) -> Result<StoredNorm, BundleError> {
-    Ok(StoredNorm {
-        weight: writer.weights(&norm.weight, &[norm.weight.len()])?,
-        bias: writer.weights(&norm.bias, &[norm.bias.len()])?,
-        epsilon: norm.epsilon,
-    })
-}
-
-pub(super) fn store_linear(
-    writer: &mut BundleWriter,
-    linear: &Linear,
-) -> Result<StoredLinear, BundleError> {
-    Ok(StoredLinear {
-        weight: writer.weights(&linear.weight, &[linear.inputs, linear.outputs])?,
-        bias: writer.weights(&linear.bias, &[linear.outputs])?,
-    })
-}
-
-/// `[Wk | Wv]` and `[bk | bv]`.
-///
-/// A copy of the weights `local` has: one fused matrix there, shared with this, would need a split of its result and was
-/// measured 1 to 6 % slower than separate ones at 65 to 1370 rows.
-fn store_exact(
-    writer: &mut BundleWriter,
-    key: &Linear,
-    value: &Linear,
-) -> Result<ExactBlock, BundleError> {
-    let rows = |linear: &Linear| linear.outputs.max(1);
-    let both = key
-        .weight
-        .chunks(rows(key))
-        .zip(value.weight.chunks(rows(value)));
-    let weight: Vec<f32> = both.flat_map(|(k, v)| k.iter().chain(v)).copied().collect();
-    let bias: Vec<f32> = key.bias.iter().chain(&value.bias).copied().collect();
-    Ok(ExactBlock {
-        dec_w: writer.weights(&weight, &[key.inputs, key.outputs + value.outputs])?,
-        dec_b: writer.weights(&bias, &[bias.len()])?,
     })
 }
 

@@ -1,21 +1,18 @@
 //! The tensors of a safetensors file.
 
-use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use safetensors::{Dtype, SafeTensorError};
 
-use super::{Mismatch, Precision, Tensor};
+use crate::source::tensors::Tensors;
+use crate::source::{Mismatch, Precision, Tensor};
 
-pub(super) struct Tensors<'a>(SafeTensors<'a>);
+pub(super) struct SafeTensors<'a>(safetensors::SafeTensors<'a>);
 
-impl<'a> Tensors<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, SafeTensorError> {
-        SafeTensors::deserialize(bytes).map(Self)
-    }
-
-    pub(super) fn contains(&self, name: &str) -> bool {
+impl Tensors for SafeTensors<'_> {
+    fn contains(&self, name: &str) -> bool {
         self.0.tensor(name).is_ok()
     }
 
-    pub(super) fn get(&self, name: &str) -> Result<Tensor, Mismatch> {
+    fn tensor(&self, name: &str) -> Result<Tensor, Mismatch> {
         let Ok(view) = self.0.tensor(name) else {
             return Err(Mismatch::missing(name, "a tensor of that name"));
         };
@@ -29,6 +26,12 @@ impl<'a> Tensors<'a> {
             }
         };
         Tensor::from_bytes(name, view.shape().to_vec(), precision, view.data())
+    }
+}
+
+impl<'a> SafeTensors<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, SafeTensorError> {
+        safetensors::SafeTensors::deserialize(bytes).map(Self)
     }
 
     /// What stands before `name`: `prefix` or nothing.

@@ -2,7 +2,7 @@
 
 use super::index::{Index, attribute, expect_ints, expect_text, input};
 use super::{Mismatch, Tensor};
-use crate::family::vit::Linear;
+use crate::family::weights::Linear;
 use crate::graph::proto::NodeProto;
 use crate::position::PositionTable;
 

@@ -3,7 +3,8 @@
 use super::embeddings::{read_projection, read_tokens};
 use super::index::{Index, attribute, input, output};
 use super::{Mismatch, Tensor};
-use crate::family::vit::{BlockWeights, Head, Linear, Norm, VitModel};
+use crate::family::vit::{BlockWeights, Head, VitModel};
+use crate::family::weights::{Linear, Norm};
 use crate::graph::proto::NodeProto;
 
 /// The node every encoder has, less the scope it stands in.

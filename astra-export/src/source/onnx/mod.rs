@@ -16,7 +16,7 @@ use astra_bundle::{Filter, Fit, Sha256Digest};
 use prost::Message;
 
 use super::error::{Mismatch, SourceError, read};
-use super::{Imported, Tensor};
+use super::{Content, Imported, ImportedVit, Tensor};
 use crate::family::vit::{ImageScale, VitModel};
 use crate::graph::proto::ModelProto;
 use index::Index;
@@ -37,10 +37,12 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
     })?;
     let file = path.file_name().unwrap_or_default();
     Ok(Imported {
-        model: import(&model).map_err(|mismatch| mismatch.at(path))?,
-        scale: ImageScale::IMAGENET,
-        fit: Fit::Pad,
-        filter: Filter::Triangle,
+        content: Content::Image(ImportedVit {
+            model: import(&model).map_err(|mismatch| mismatch.at(path))?,
+            scale: ImageScale::IMAGENET,
+            fit: Fit::Pad,
+            filter: Filter::Triangle,
+        }),
         file: file.to_string_lossy().into_owned(),
         sha256: Sha256Digest::of(&bytes),
     })

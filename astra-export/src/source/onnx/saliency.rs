@@ -4,7 +4,8 @@
 use super::Mismatch;
 use super::encoder::Encoder;
 use super::index::{Index, attribute, expect_ints, expect_text, input};
-use crate::family::vit::{Head, Linear, Saliency, UpConvolution};
+use crate::family::vit::{Head, Saliency, UpConvolution};
+use crate::family::weights::Linear;
 use crate::graph::proto::{GraphProto, NodeProto};
 
 /// More stages than this would make an image of a single patch larger than any input.

@@ -3,29 +3,31 @@
 //! A [`Draft`] has the graphs and the weights, and ONNX Runtime can run them where they lie; calibration does. What was fitted
 //! is added, the bundle finished, its agreement measured and recorded.
 
+mod stored;
+mod weights;
+
 use std::path::Path;
 
 use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
-    FORMAT, Family, ImageInput, Manifest, Rung, Shape, Source, Task,
+    FORMAT, Manifest, Rung, Source,
 };
 
-use crate::family::vit::{self, StoredVit, VitModel};
-use crate::fit::{
-    AttentionShape, BlockWeights, Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransform,
-};
-use crate::source::Imported;
+use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransform};
+use crate::source::{Content, Imported};
+use stored::Stored;
 
-/// Most patches a side: the tokens of an input are numbered with 16 bits.
-const MAX_SIDE: usize = 255;
+pub use weights::codec_weights;
 
 /// What to make of a source.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Name of the model, for people.
     pub name: &'a str,
-    /// Side of the square input in pixels.
+    /// Side of the square input in pixels, of a model that sees.
     pub size: usize,
+    /// Longest text in tokens, of a model that reads; the model's own limit if `None`.
+    pub max_tokens: Option<usize>,
     /// Seed of the fit.
     pub seed: u64,
 }
@@ -35,12 +37,22 @@ pub struct Request<'a> {
 #[non_exhaustive]
 pub enum PackageError {
     /// The input cannot be cut into patches.
-    #[error("size {size}, expected a multiple of {patch}, the side of a patch, up to {}", MAX_SIDE * patch)]
+    #[error("size {size}, expected a multiple of {patch}, the side of a patch, up to {}", stored::MAX_SIDE * patch)]
     Size {
         /// Side of the input asked for.
         size: usize,
         /// Side of a patch.
         patch: usize,
+    },
+    /// The model cannot take texts of that length.
+    #[error("texts of up to {found} tokens, expected {least} to {most}, the limit of the model")]
+    Tokens {
+        /// Tokens asked for.
+        found: usize,
+        /// Fewest that can be divided.
+        least: usize,
+        /// Most the model takes.
+        most: usize,
     },
     /// The bundle cannot be written.
     #[error(transparent)]
@@ -52,7 +64,6 @@ pub enum PackageError {
 pub struct Draft {
     writer: BundleWriter,
     manifest: Manifest,
-    image: ImageInput,
 }
 
 impl Draft {
@@ -65,37 +76,29 @@ impl Draft {
         imported: &Imported,
         request: &Request<'_>,
     ) -> Result<Self, PackageError> {
-        let Request { name, size, seed } = *request;
-        let model = &imported.model;
-        let side = side(size, model.patch)?;
         let mut writer = BundleWriter::create(out)?;
-        let stored = StoredVit::store(&mut writer, model, &imported.scale, side)?;
-        for (name, bytes) in vit::graphs(&stored) {
-            writer.graph(&name, &bytes)?;
+        let stored = match &imported.content {
+            Content::Image(vit) => Stored::image(&mut writer, vit, request.size)?,
+            Content::Text(text) => Stored::text(&mut writer, text, request.max_tokens)?,
+        };
+        for (name, bytes) in &stored.graphs {
+            writer.graph(name, bytes)?;
         }
         writer.flush()?;
-        let task = stored.task();
-        let image = ImageInput {
-            size,
-            patch: model.patch,
-            fit: imported.fit,
-            filter: imported.filter,
-            map_size: (task == Task::Saliency).then_some([size, size]),
-        };
         let manifest = Manifest {
             format: FORMAT,
-            model: name.to_owned(),
-            family: Family::Vit,
-            task,
+            model: request.name.to_owned(),
+            family: stored.family,
+            task: stored.task,
             source: Source {
                 file: imported.file.clone(),
                 sha256: imported.sha256,
             },
-            seed,
+            seed: request.seed,
             software: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
             shape: stored.shape,
-            image: Some(image),
-            text: None,
+            image: stored.image,
+            text: stored.text,
             bases: Vec::new(),
             exact: stored.exact,
             rungs: Vec::new(),
@@ -106,11 +109,7 @@ impl Draft {
             },
             files: Default::default(),
         };
-        Ok(Self {
-            writer,
-            manifest,
-            image,
-        })
+        Ok(Self { writer, manifest })
     }
 
     /// Where the bundle lies until it is finished.
@@ -118,14 +117,9 @@ impl Draft {
         self.writer.dir()
     }
 
-    /// Dimensions of the Transformer.
-    pub fn shape(&self) -> &Shape {
-        &self.manifest.shape
-    }
-
-    /// How a photograph becomes the input.
-    pub fn image(&self) -> &ImageInput {
-        &self.image
+    /// What the bundle says of itself so far.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Adds the bases and codebooks of every rung, and what they were fitted on.
@@ -219,65 +213,10 @@ pub fn record_agreement(
     Ok(bundle.rewrite_manifest(manifest)?)
 }
 
-/// What the fit has to know of each block.
-pub fn codec_weights(model: &VitModel) -> Vec<BlockWeights<'_>> {
-    let shape = AttentionShape {
-        hidden: model.hidden,
-        heads: model.heads,
-        kv_heads: model.heads,
-        head_dim: model.hidden / model.heads.max(1),
-    };
-    let blocks = model.blocks.iter();
-    blocks
-        .map(|block| BlockWeights {
-            shape,
-            wk: &block.key.weight,
-            bk: &block.key.bias,
-            wv: &block.value.weight,
-            bv: &block.value.bias,
-            wo: &block.output.weight,
-        })
-        .collect()
-}
-
 fn codebook_view(block: &FittedCodebooks) -> CodebookView<'_> {
     CodebookView {
         perm: &block.perm,
         dims: &block.dims,
         words: &block.words,
-    }
-}
-
-/// Patches a side.
-fn side(size: usize, patch: usize) -> Result<usize, PackageError> {
-    let side = size.checked_div(patch).unwrap_or(0);
-    if (1..=MAX_SIDE).contains(&side) && side * patch == size {
-        return Ok(side);
-    }
-    Err(PackageError::Size { size, patch })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_whole_numbers_of_patches() {
-        for (size, patch, expected) in
-            [(224, 14, 16), (518, 14, 37), (224, 16, 14), (3570, 14, 255)]
-        {
-            assert_eq!(side(size, patch).unwrap(), expected);
-        }
-        for (size, patch) in [
-            (0, 14),
-            (13, 14),
-            (225, 14),
-            (3584, 14),
-            (usize::MAX, 1),
-            (14, 0),
-        ] {
-            let refusal = side(size, patch).unwrap_err().to_string();
-            assert!(refusal.contains(&format!("size {size}, expected a multiple of {patch}")));
-        }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use astra_bundle::{Filter, Fit};
 use serde::Deserialize;
 
-use super::{ImageScale, Mismatch};
+use crate::family::vit::ImageScale;
+use crate::source::Mismatch;
 
 /// Largest of any dimension; keeps products of dimensions from overflowing.
 const MAX_SIDE: usize = 1 << 16;

@@ -1,0 +1,135 @@
+//! The graphs of a BERT.
+
+use super::stored::{StoredBert, StoredBlock};
+use crate::family::parts::{
+    CodecInputs, NamedGraph, attend_name, local_name, remote_keys_and_values,
+};
+use crate::graph::{Dim, Element, GraphBuilder, Value};
+
+/// Every graph of the bundle.
+pub fn graphs(model: &StoredBert) -> Vec<NamedGraph> {
+    let mut graphs = vec![
+        ("embed".to_owned(), embed(model)),
+        ("whole".to_owned(), whole(model)),
+    ];
+    for (number, block) in model.blocks.iter().enumerate() {
+        let is_last = number + 1 == model.blocks.len();
+        graphs.push((local_name(number), local(model, block, number)));
+        graphs.push((attend_name(number), attend(model, block, is_last, number)));
+    }
+    graphs
+}
+
+impl StoredBert {
+    /// Width of a token, of q, of k and of v alike.
+    fn rows(&self, rows: &'static str) -> [Dim; 2] {
+        [Dim::Named(rows), Dim::Fixed(self.shape.hidden)]
+    }
+
+    /// Normalized sum of what a token and its place are. `places` are rows of the table of positions.
+    fn add_tokens(&self, graph: &mut GraphBuilder, ids: &Value, places: &Value) -> Value {
+        let table = graph.stored("embedding", &self.embedding);
+        let tokens = graph.gather(&table, ids);
+        let sum = graph.apply("Add", &[&tokens, places], &[]);
+        graph.norm("norm", &sum, &self.norm)
+    }
+}
+
+fn embed(model: &StoredBert) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("embed");
+    let ids = graph.input("ids", Element::I64, &[Dim::Named("m")]);
+    let positions = graph.input("positions", Element::I64, &[Dim::Named("m")]);
+    let codec = CodecInputs::declare(&mut graph, model.shape.hidden);
+    let places = graph.stored("places", &model.positions);
+    let places = graph.gather(&places, &positions);
+    let x = model.add_tokens(&mut graph, &ids, &places);
+    let n = add_both(&mut graph, model, &x, ["x", "n"]);
+    codec.project(&mut graph, &n, model.shape.class_tokens, "y");
+    graph.finish()
+}
+
+/// Declares x and n, which are the same here, as two outputs; n.
+fn add_both(graph: &mut GraphBuilder, model: &StoredBert, x: &Value, names: [&str; 2]) -> Value {
+    let [x_name, n_name] = names;
+    let x = graph.output(x, x_name, Element::F32, &model.rows("m"));
+    let n = graph.apply("Identity", &[&x], &[]);
+    graph.output(&n, n_name, Element::F32, &model.rows("m"))
+}
+
+fn local(model: &StoredBert, block: &StoredBlock, number: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&local_name(number));
+    let n = graph.input("n", Element::F32, &model.rows("m"));
+    let rows = add_projections(&mut graph, block, &n, "");
+    for (rows, name) in rows.iter().zip(["q", "k", "v"]) {
+        graph.output(rows, name, Element::F32, &model.rows("m"));
+    }
+    graph.finish()
+}
+
+fn add_projections(
+    graph: &mut GraphBuilder,
+    block: &StoredBlock,
+    n: &Value,
+    prefix: &str,
+) -> [Value; 3] {
+    [
+        ("query", &block.query),
+        ("key", &block.key),
+        ("value", &block.value),
+    ]
+    .map(|(name, linear)| graph.linear(&format!("{prefix}{name}"), n, linear))
+}
+
+fn attend(model: &StoredBert, block: &StoredBlock, is_last: bool, number: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&attend_name(number));
+    let [x, q, k, v] =
+        ["x", "q", "k", "v"].map(|name| graph.input(name, Element::F32, &model.rows("m")));
+    let [remote_k, remote_v] = remote_keys_and_values(&mut graph, &model.shape);
+    let codec = (!is_last).then(|| CodecInputs::declare(&mut graph, model.shape.hidden));
+    let keys = graph.concat(&[&k, &remote_k], 0);
+    let values = graph.concat(&[&v, &remote_v], 0);
+    let mixed = graph.attention(model.shape.heads, &q, &keys, &values);
+    let x = add_rest(&mut graph, block, &x, &mixed, "");
+    let n = add_both(&mut graph, model, &x, ["x_out", "n_out"]);
+    if let Some(codec) = codec {
+        codec.project(&mut graph, &n, model.shape.class_tokens, "y_out");
+    }
+    graph.finish()
+}
+
+/// From attention's result to the block's. `prefix` goes before the names of the weights.
+fn add_rest(
+    graph: &mut GraphBuilder,
+    block: &StoredBlock,
+    x: &Value,
+    mixed: &Value,
+    prefix: &str,
+) -> Value {
+    let name = |part: &str| format!("{prefix}{part}");
+    let projected = graph.linear(&name("output"), mixed, &block.output);
+    let sum = graph.apply("Add", &[x, &projected], &[]);
+    let x = graph.norm(&name("norm1"), &sum, &block.norm1);
+    let wide = graph.linear(&name("up"), &x, &block.up);
+    let wide = graph.apply("Gelu", &[&wide], &[]);
+    let narrow = graph.linear(&name("down"), &wide, &block.down);
+    let sum = graph.apply("Add", &[&x, &narrow], &[]);
+    graph.norm(&name("norm2"), &sum, &block.norm2)
+}
+
+fn whole(model: &StoredBert) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("whole");
+    let ids = graph.input("ids", Element::I64, &[Dim::Named("l")]);
+    let table = graph.stored("places", &model.positions);
+    let (first, axis) = (graph.ints(&[0]), graph.ints(&[0]));
+    let count = graph.count_rows(&ids);
+    let places = graph.apply("Slice", &[&table, &first, &count, &axis], &[]);
+    let mut x = model.add_tokens(&mut graph, &ids, &places);
+    for (number, block) in model.blocks.iter().enumerate() {
+        let prefix = format!("block_{number:02}.");
+        let [q, k, v] = add_projections(&mut graph, block, &x, &prefix);
+        let mixed = graph.attention(model.shape.heads, &q, &k, &v);
+        x = add_rest(&mut graph, block, &x, &mixed, &prefix);
+    }
+    graph.output(&x, "features", Element::F32, &model.rows("l"));
+    graph.finish()
+}

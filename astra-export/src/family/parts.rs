@@ -1,0 +1,58 @@
+//! What the graphs of all families have in common.
+
+use astra_bundle::Shape;
+
+use crate::graph::{Dim, Element, GraphBuilder, Value};
+
+/// A graph's name, without extension, and its bytes.
+pub type NamedGraph = (String, Vec<u8>);
+
+/// Name of a block's first graph.
+pub fn local_name(block: usize) -> String {
+    format!("local_{block:02}")
+}
+
+/// Name of a block's second graph.
+pub fn attend_name(block: usize) -> String {
+    format!("attend_{block:02}")
+}
+
+/// Keys and values `[r, W]` decoded from what other members sent. Declares the inputs `remote`, `dec_w` and `dec_b`.
+pub(super) fn remote_keys_and_values(graph: &mut GraphBuilder, shape: &Shape) -> [Value; 2] {
+    let (rank, width) = (Dim::Named("R"), shape.kv_width());
+    let both = Dim::Fixed(2 * width);
+    let remote = graph.input("remote", Element::F32, &[Dim::Named("r"), rank]);
+    let dec_w = graph.input("dec_w", Element::F32, &[rank, both]);
+    let dec_b = graph.input("dec_b", Element::F32, &[both]);
+    let decoded = graph.apply("Gemm", &[&remote, &dec_w, &dec_b], &[]);
+    graph.split_columns(&decoded, width)
+}
+
+/// The transform into the codec's space, which is an input because every rung has its own.
+pub(super) struct CodecInputs {
+    weight: Value,
+    bias: Value,
+}
+
+impl CodecInputs {
+    /// For tokens of `hidden` channels. Called R2, for `remote` of the same graph may be of another rank.
+    pub(super) fn declare(graph: &mut GraphBuilder, hidden: usize) -> Self {
+        let rank = Dim::Named("R2");
+        let hidden = Dim::Fixed(hidden);
+        Self {
+            weight: graph.input("enc_w", Element::F32, &[rank, hidden]),
+            bias: graph.input("enc_b", Element::F32, &[rank]),
+        }
+    }
+
+    /// Adds the output `name`: what is sent of the rows of n from `first` on. Those before stay where they are.
+    pub(super) fn project(&self, graph: &mut GraphBuilder, n: &Value, first: usize, name: &str) {
+        let sent = match first {
+            0 => n.clone(),
+            first => graph.rows_from(n, first),
+        };
+        let y = graph.project(&sent, &self.weight, &self.bias);
+        let dims = [Dim::Named("t"), Dim::Named("R2")];
+        graph.output(&y, name, Element::F32, &dims);
+    }
+}

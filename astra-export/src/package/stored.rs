@@ -1,0 +1,127 @@
+//! A source in the weights of a bundle.
+
+use astra_bundle::{BundleWriter, ExactBlock, Family, ImageInput, Shape, Task, TextInput};
+
+use super::PackageError;
+use crate::family::NamedGraph;
+use crate::family::bert::{self, StoredBert};
+use crate::family::decoder::{self, SINK, StoredDecoder};
+use crate::family::vit::{self, StoredVit};
+use crate::source::{ImportedText, ImportedVit, TextModel};
+
+/// Most patches a side: the tokens of an input are numbered with 16 bits.
+pub(super) const MAX_SIDE: usize = 255;
+
+/// A model in the weights of a bundle, and what a manifest says of it.
+pub(super) struct Stored {
+    pub(super) family: Family,
+    pub(super) task: Task,
+    pub(super) shape: Shape,
+    pub(super) image: Option<ImageInput>,
+    pub(super) text: Option<TextInput>,
+    pub(super) exact: Vec<ExactBlock>,
+    pub(super) graphs: Vec<NamedGraph>,
+}
+
+impl Stored {
+    pub(super) fn image(
+        writer: &mut BundleWriter,
+        vit: &ImportedVit,
+        size: usize,
+    ) -> Result<Self, PackageError> {
+        let patch = vit.model.patch;
+        let stored = StoredVit::store(writer, &vit.model, &vit.scale, side(size, patch)?)?;
+        let task = stored.task();
+        Ok(Self {
+            family: Family::Vit,
+            shape: stored.shape,
+            image: Some(ImageInput {
+                size,
+                patch,
+                fit: vit.fit,
+                filter: vit.filter,
+                map_size: (task == Task::Saliency).then_some([size, size]),
+            }),
+            text: None,
+            task,
+            graphs: vit::graphs(&stored),
+            exact: stored.exact,
+        })
+    }
+
+    pub(super) fn text(
+        writer: &mut BundleWriter,
+        text: &ImportedText,
+        max_tokens: Option<usize>,
+    ) -> Result<Self, PackageError> {
+        let sink = match &text.model {
+            TextModel::Decoder(_) => SINK,
+            TextModel::Bert(_) => 0,
+        };
+        let (least, most) = (sink + 1, text.input.max_tokens);
+        let found = max_tokens.unwrap_or(most);
+        if !(least..=most).contains(&found) {
+            return Err(PackageError::Tokens { found, least, most });
+        }
+        writer.file(&text.input.tokenizer, &text.tokenizer)?;
+        let (family, shape, exact, graphs) = match &text.model {
+            TextModel::Decoder(model) => {
+                let stored = StoredDecoder::store(writer, model, found)?;
+                let graphs = decoder::graphs(&stored);
+                (model.family, stored.shape, stored.exact, graphs)
+            }
+            TextModel::Bert(model) => {
+                let stored = StoredBert::store(writer, model, found)?;
+                let graphs = bert::graphs(&stored);
+                (Family::Bert, stored.shape, stored.exact, graphs)
+            }
+        };
+        let input = TextInput {
+            max_tokens: found,
+            ..text.input.clone()
+        };
+        Ok(Self {
+            family,
+            task: text.task.clone(),
+            shape,
+            image: None,
+            text: Some(input),
+            exact,
+            graphs,
+        })
+    }
+}
+
+/// Patches a side.
+fn side(size: usize, patch: usize) -> Result<usize, PackageError> {
+    let side = size.checked_div(patch).unwrap_or(0);
+    if (1..=MAX_SIDE).contains(&side) && side * patch == size {
+        return Ok(side);
+    }
+    Err(PackageError::Size { size, patch })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_whole_numbers_of_patches() {
+        for (size, patch, expected) in
+            [(224, 14, 16), (518, 14, 37), (224, 16, 14), (3570, 14, 255)]
+        {
+            assert_eq!(side(size, patch).unwrap(), expected);
+        }
+        for (size, patch) in [
+            (0, 14),
+            (13, 14),
+            (225, 14),
+            (3584, 14),
+            (usize::MAX, 1),
+            (14, 0),
+        ] {
+            let refusal = side(size, patch).unwrap_err().to_string();
+            assert!(refusal.contains(&format!("size {size}, expected a multiple of {patch}")));
+        }
+    }
+}

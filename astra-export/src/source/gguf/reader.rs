@@ -1,0 +1,212 @@
+//! The container: metadata, and where each tensor lies. Versions 2 and 3, little-endian.
+//!
+//! Layout by the specification of GGUF: `"GGUF"`, version u32, tensors u64, metadata entries u64; entries of key, type u32 and
+//! value; for each tensor name, number of dimensions u32, dimensions u64 (fastest first), kind u32 and offset u64; then the
+//! data, aligned. A string is its length u64 and UTF-8.
+
+use std::collections::BTreeMap;
+
+use super::quantized::Kind;
+use crate::source::{Mismatch, Tensor};
+
+const MAGIC: &[u8; 4] = b"GGUF";
+/// What the data and each tensor is aligned to, unless the file says otherwise.
+const ALIGNMENT: u64 = 32;
+/// Arrays of arrays are not nested deeper than this by anybody.
+const MAX_DEPTH: usize = 4;
+/// Most dimensions of a tensor.
+const MAX_DIMENSIONS: u32 = 4;
+
+/// A value of the metadata.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    Array(Vec<Value>),
+}
+
+/// A whole file.
+#[derive(Debug)]
+pub(super) struct Gguf<'a> {
+    metadata: BTreeMap<String, Value>,
+    tensors: BTreeMap<String, Info>,
+    data: &'a [u8],
+}
+
+#[derive(Debug)]
+struct Info {
+    /// Slowest first, as everywhere else here.
+    dims: Vec<usize>,
+    kind: u32,
+    offset: u64,
+}
+
+impl<'a> Gguf<'a> {
+    /// Reads the metadata and the list of tensors.
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        let mut cursor = Cursor { rest: bytes };
+        if cursor.take(MAGIC.len())? != MAGIC {
+            return Err("it does not begin with \"GGUF\"".to_owned());
+        }
+        let version = cursor.u32()?;
+        if !matches!(version, 2 | 3) {
+            return Err(format!("version {version}, expected 2 or 3"));
+        }
+        let (tensor_count, entry_count) = (cursor.u64()?, cursor.u64()?);
+        let mut metadata = BTreeMap::new();
+        for _ in 0..entry_count {
+            let key = cursor.text()?;
+            let kind = cursor.u32()?;
+            metadata.insert(key, cursor.value(kind, 0)?);
+        }
+        let mut tensors = BTreeMap::new();
+        for _ in 0..tensor_count {
+            let name = cursor.text()?;
+            let info = cursor.info(&name)?;
+            if tensors.insert(name.clone(), info).is_some() {
+                return Err(format!("tensor {name:?} is there twice"));
+            }
+        }
+        let alignment = match metadata.get("general.alignment") {
+            Some(Value::Unsigned(alignment)) if alignment.is_power_of_two() => *alignment,
+            _ => ALIGNMENT,
+        };
+        let read = (bytes.len() - cursor.rest.len()) as u64;
+        let start = read.next_multiple_of(alignment);
+        let data = usize::try_from(start).ok().and_then(|at| bytes.get(at..));
+        Ok(Self {
+            metadata,
+            tensors,
+            data: data.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.metadata.get(key)
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor in float32.
+    pub(super) fn tensor(&self, name: &str) -> Result<Tensor, Mismatch> {
+        let Some(info) = self.tensors.get(name) else {
+            return Err(Mismatch::missing(name, "a tensor of that name"));
+        };
+        let kind = Kind::of(info.kind).ok_or_else(|| {
+            let found = format!("values of kind {}", info.kind);
+            Mismatch::new(name, found, format!("one of {}", Kind::names()))
+        })?;
+        let count = info.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let bytes = count
+            .and_then(|count| kind.byte_len(count))
+            .ok_or_else(|| {
+                let found = format!("dimensions {:?}", info.dims);
+                let expected = format!("a multiple of {} values", kind.block());
+                Mismatch::new(name, found, expected)
+            })?;
+        let start = usize::try_from(info.offset).ok();
+        let end = start.and_then(|start| start.checked_add(bytes));
+        let range = start
+            .zip(end)
+            .and_then(|(from, to)| self.data.get(from..to));
+        let range = range.ok_or_else(|| {
+            let found = format!("{bytes} bytes at byte {} of the data", info.offset);
+            let expected = format!("to end within {} bytes", self.data.len());
+            Mismatch::new(name, found, expected)
+        })?;
+        Tensor::new(name, info.dims.clone(), kind.decode(range))
+    }
+}
+
+/// What is not read yet.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
+        let (taken, rest) = self
+            .rest
+            .split_at_checked(count)
+            .ok_or_else(|| format!("it ends where {count} bytes were expected"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], String> {
+        let bytes = self.take(N)?;
+        bytes.try_into().map_err(|_| format!("no {N} bytes"))
+    }
+
+    fn u32(&mut self) -> Result<u32, String> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    fn u64(&mut self) -> Result<u64, String> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    fn text(&mut self) -> Result<String, String> {
+        let length = self.u64()?;
+        let length = usize::try_from(length).map_err(|_| format!("a string of {length} bytes"))?;
+        let bytes = self.take(length)?;
+        // Token lists of some files hold pieces of characters.
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+
+    fn value(&mut self, kind: u32, depth: usize) -> Result<Value, String> {
+        Ok(match kind {
+            0 => Value::Unsigned(u64::from(u8::from_le_bytes(self.array()?))),
+            1 => Value::Signed(i64::from(i8::from_le_bytes(self.array()?))),
+            2 => Value::Unsigned(u64::from(u16::from_le_bytes(self.array()?))),
+            3 => Value::Signed(i64::from(i16::from_le_bytes(self.array()?))),
+            4 => Value::Unsigned(u64::from(self.u32()?)),
+            5 => Value::Signed(i64::from(i32::from_le_bytes(self.array()?))),
+            6 => Value::Float(f64::from(f32::from_le_bytes(self.array()?))),
+            7 => Value::Bool(u8::from_le_bytes(self.array()?) != 0),
+            8 => Value::Text(self.text()?),
+            9 if depth < MAX_DEPTH => self.values(depth)?,
+            10 => Value::Unsigned(self.u64()?),
+            11 => Value::Signed(i64::from_le_bytes(self.array()?)),
+            12 => Value::Float(f64::from_le_bytes(self.array()?)),
+            other => return Err(format!("a value of type {other}, expected 0 to 12")),
+        })
+    }
+
+    fn values(&mut self, depth: usize) -> Result<Value, String> {
+        let (kind, count) = (self.u32()?, self.u64()?);
+        // Grows with what is there, not with what is promised.
+        let mut values = Vec::new();
+        for _ in 0..count {
+            values.push(self.value(kind, depth + 1)?);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn info(&mut self, name: &str) -> Result<Info, String> {
+        let count = self.u32()?;
+        if !(1..=MAX_DIMENSIONS).contains(&count) {
+            let expected = format!("expected 1 to {MAX_DIMENSIONS}");
+            return Err(format!(
+                "tensor {name:?} has {count} dimensions, {expected}"
+            ));
+        }
+        let mut dims = Vec::new();
+        for _ in 0..count {
+            let dim = self.u64()?;
+            let dim = usize::try_from(dim).map_err(|_| format!("tensor {name:?}: side {dim}"))?;
+            dims.push(dim);
+        }
+        dims.reverse();
+        Ok(Info {
+            dims,
+            kind: self.u32()?,
+            offset: self.u64()?,
+        })
+    }
+}
