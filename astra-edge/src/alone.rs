@@ -36,7 +36,10 @@ pub async fn answer(
 ) -> Result<Reply, AloneError> {
     let loaded = load(bundle, library, threads)?;
     let begun = Instant::now();
-    let prepared = prepare(image, &loaded.input).map_err(RequestError::from)?;
+    let spec = loaded.input.ok_or_else(|| NodeError::NoImage {
+        bundle: bundle.display().to_string(),
+    })?;
+    let prepared = prepare(image, &spec).map_err(RequestError::from)?;
     let prepare = begun.elapsed();
     let input = OwnedInput::Pixels(prepared.pixels);
     let mut best = Duration::MAX;
@@ -67,7 +70,7 @@ pub async fn answer(
         prepare_ms: summary::milliseconds(prepare),
         coordinator: "this machine".to_owned(),
         classes: summary::classes(&answer, &manifest.task),
-        input: summary::input(&loaded.input, prepared.content),
+        input: summary::input(&spec, prepared.content),
         ..Report::default()
     };
     Ok(Reply { report, answer })

@@ -5,18 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_bundle::{Bundle, BundleError, ImageInput};
+use astra_bundle::{Bundle, BundleError, ImageInput, Task};
 use astra_wire::{Control, DeviceId, EmitError, Hello, MIN_VERSION, VERSION};
 use tokio::sync::mpsc;
 
 use crate::cluster::coordinator::Coordinator;
-use crate::cluster::device::{Device, Parts, encode};
+use crate::cluster::device::{Device, Parts, encode, measured_tokens};
 use crate::cluster::hello::short_hash;
 use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
 use crate::cluster::words::{Text, Words, WordsError};
 use crate::cluster::{discovery, service};
 use crate::config::Settings;
 use crate::engine::{EngineError, OwnedInput, Runtime};
+use crate::generate::{Generation, Prefill};
 use crate::http::{Api, HttpError, Listening, Pictures, Server};
 use crate::link::presence::Watch;
 use crate::link::{Link, LinkError, Service, Token};
@@ -42,7 +43,7 @@ pub enum NodeError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The model is not one of photographs.
-    #[error("{bundle}: the model takes no image, and this version knows no other input")]
+    #[error("{bundle}: the model takes no image")]
     NoImage {
         /// The bundle.
         bundle: String,
@@ -75,8 +76,8 @@ pub struct Node {
 pub struct Loaded {
     /// The computing thread.
     pub worker: Worker,
-    /// How a photograph becomes its input.
-    pub input: ImageInput,
+    /// How a photograph becomes its input, if it sees.
+    pub input: Option<ImageInput>,
     /// What runs it, for people.
     pub runtime: String,
     /// What it has for text.
@@ -185,9 +186,7 @@ impl Node {
 pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loaded, NodeError> {
     let runtime = Runtime::load(library, threads)?;
     let bundle = Arc::new(Bundle::open(bundle)?);
-    let input = bundle.manifest().image.ok_or_else(|| NodeError::NoImage {
-        bundle: bundle.dir().display().to_string(),
-    })?;
+    let input = bundle.manifest().image;
     let text = Text::open(bundle.dir(), bundle.manifest())?;
     let name = runtime.path().file_name().unwrap_or_default();
     Ok(Loaded {
@@ -198,19 +197,44 @@ pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loa
     })
 }
 
-/// Microseconds of one whole request on a neutral image, best of a few after one that warms up.
+/// Microseconds of one whole request, a neutral image or a text of typical length: best of a few after one that warms up.
 async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
-    let shape = &loaded.worker.bundle().manifest().shape;
-    let grey = vec![128; shape.tokens * loaded.input.patch * loaded.input.patch * 3];
-    let grey = OwnedInput::Pixels(grey);
-    loaded.worker.whole(grey.clone()).await?;
     let mut best = Duration::MAX;
-    for _ in 0..MEASURED {
-        let (_, took) = loaded.worker.whole(grey.clone()).await?;
-        best = best.min(took);
+    for run in 0..=MEASURED {
+        let took = measure_once(loaded, run).await?;
+        if run > 0 {
+            best = best.min(took);
+        }
     }
     // 0 would mean not measured.
     Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
+}
+
+async fn measure_once(loaded: &Loaded, run: usize) -> Result<Duration, NodeError> {
+    let worker = &loaded.worker;
+    let manifest = worker.bundle().manifest();
+    let Some(text) = &manifest.text else {
+        let patch = loaded.input.map_or(0, |input| input.patch);
+        let grey = vec![128; manifest.shape.tokens * patch * patch * 3];
+        let (_, took) = worker.whole(OwnedInput::Pixels(grey)).await?;
+        return Ok(took);
+    };
+    // Each run begins with another token, or the cache would spare it the rest.
+    let ids = (run..run + measured_tokens(manifest)).map(|id| (id % text.vocab.max(1)) as u32);
+    let ids: Vec<u32> = ids.collect();
+    if !matches!(manifest.task, Task::Generation) {
+        let (_, took) = worker.whole(OwnedInput::Ids(ids)).await?;
+        return Ok(took);
+    }
+    let ended = worker.generate(Generation {
+        prompt: ids,
+        prefill: Prefill::Alone,
+        max_tokens: 0,
+        choose: Box::new(|_, _| 0),
+        take: Box::new(|_| false),
+        stop: Arc::default(),
+    });
+    Ok(ended.await?.prefill)
 }
 
 fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {

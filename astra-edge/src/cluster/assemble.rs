@@ -4,9 +4,9 @@ use crate::plan::TokenRange;
 use crate::simulate::mean;
 
 /// One member's share of the answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Share {
-    /// Its copy of the class token after the final norm: [D].
+    /// Its copy of the class token after the final norm, [D]; of a text its share of the vector.
     pub cls: Vec<f32>,
     /// Its tokens after the final norm: [t, D].
     pub features: Vec<f32>,

@@ -3,7 +3,10 @@
 use astra_wire::MAX_MEMBERS;
 
 use super::roster::Candidate;
-use crate::plan::{self, PlanError, TokenRange};
+use crate::plan::{self, Costs, PlanError, TokenRange, split_causal};
+
+/// What exchanging codes takes a member in every block beyond computing, in seconds: the network, and waiting for it.
+const EXCHANGE: f64 = 1e-3;
 
 /// What is asked of the choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +17,19 @@ pub struct Wish {
     pub max_members: usize,
     /// Tokens of each member in their order, where the asker says so.
     pub shares: Option<Vec<u16>>,
+}
+
+/// What is known of a text's model.
+#[derive(Clone, Copy, Debug)]
+pub struct TextModel {
+    /// What token ranges cost.
+    pub costs: Costs,
+    /// Whether tokens attend to themselves and those before them only.
+    pub causal: bool,
+    /// Transformer layers.
+    pub blocks: usize,
+    /// Work of the text by which devices measure their speed.
+    pub measured: f64,
 }
 
 /// Members in their order and what each owns.
@@ -61,11 +77,7 @@ impl Choice {
 /// # Errors
 /// The shares asked for do not suit the devices or the tokens.
 pub fn choose(own: &Candidate, others: &[Candidate], wish: &Wish) -> Result<Choice, ChooseError> {
-    let most = match wish.max_members {
-        0 => MAX_MEMBERS,
-        given => given.min(MAX_MEMBERS),
-    };
-    let most = most.min(usize::from(wish.tokens)).max(1);
+    let most = most_members(wish);
     let wanted = wish.shares.as_ref().map_or(most, Vec::len);
     if wish.shares.is_some() && wanted > (others.len() + 1).min(most) {
         return Err(ChooseError::TooFew {
@@ -83,19 +95,111 @@ pub fn choose(own: &Candidate, others: &[Candidate], wish: &Wish) -> Result<Choi
     if wish.shares.is_none() {
         drop_the_too_slow(own, &mut members, wish.tokens);
     }
-    members.sort_by(|a, b| a.name.cmp(&b.name).then(a.device.cmp(&b.device)));
+    members.sort_by(by_name);
     let ranges = match &wish.shares {
         Some(shares) => given_ranges(wish.tokens, shares)?,
         None => plan::split(wish.tokens, &weights(&members))?,
     };
-    let me = (members.iter())
-        .position(|member| member.device == own.device)
-        .unwrap_or_default();
-    Ok(Choice {
-        members,
-        ranges,
-        me,
-    })
+    Ok(Choice::of(own, members, ranges))
+}
+
+/// The same for a text: as many members as make it fastest, which may be one.
+///
+/// Members of a causal model are in the order of their speeds, so that the fastest has the last tokens and generates; where
+/// the asker says what each owns, they are in the order of their names.
+///
+/// # Errors
+/// The shares asked for do not suit the devices or the tokens.
+pub fn choose_for_text(
+    own: &Candidate,
+    others: &[Candidate],
+    wish: &Wish,
+    model: &TextModel,
+) -> Result<Choice, ChooseError> {
+    if wish.shares.is_some() {
+        return choose(own, others, wish);
+    }
+    let mut others = others.to_vec();
+    fill_in_speeds(own, &mut others);
+    others.sort_by(|a, b| b.speed.total_cmp(&a.speed).then(a.device.cmp(&b.device)));
+    let mut best: Option<(f64, Choice)> = None;
+    for count in 1..=most_members(wish).min(others.len() + 1) {
+        let mut members: Vec<Candidate> = others.iter().take(count - 1).cloned().collect();
+        members.push(own.clone());
+        if model.causal {
+            members.sort_by(|a, b| a.speed.total_cmp(&b.speed).then(by_name(a, b)));
+        } else {
+            members.sort_by(by_name);
+        }
+        let speeds = weights(&members);
+        let ranges = if model.causal {
+            split_causal(wish.tokens, &speeds, &model.costs)?
+        } else {
+            plan::split(wish.tokens, &speeds)?
+        };
+        let seconds = model.seconds(&ranges, &speeds);
+        if best.as_ref().is_none_or(|(fastest, _)| seconds < *fastest) {
+            best = Some((seconds, Choice::of(own, members, ranges)));
+        }
+    }
+    match best {
+        Some((_, choice)) => Ok(choice),
+        // There is always the device itself.
+        None => choose(own, &[], wish),
+    }
+}
+
+impl TextModel {
+    /// Seconds that members of these speeds need for their ranges.
+    pub fn seconds(&self, ranges: &[TokenRange], speeds: &[f64]) -> f64 {
+        let exchange = if ranges.len() > 1 {
+            self.blocks as f64 * EXCHANGE
+        } else {
+            0.0
+        };
+        self.costs.slowest(ranges, speeds) / self.measured + exchange
+    }
+
+    /// Seconds that a device needs for the tokens of a text from `first` on, where it has those before.
+    pub fn seconds_behind(&self, first: usize, total: usize, speed: f64) -> f64 {
+        let all = self.costs.work(0, total, total);
+        let there = self.costs.work(0, first, first);
+        (all - there).max(0.0) / speed / self.measured
+    }
+}
+
+impl Choice {
+    /// This device, and no token to divide.
+    pub(super) fn alone(own: Candidate) -> Self {
+        Self {
+            members: vec![own],
+            ranges: Vec::new(),
+            me: 0,
+        }
+    }
+
+    fn of(own: &Candidate, members: Vec<Candidate>, ranges: Vec<TokenRange>) -> Self {
+        let mut places = members.iter();
+        let me = places.position(|member| member.device == own.device);
+        Self {
+            me: me.unwrap_or_default(),
+            members,
+            ranges,
+        }
+    }
+}
+
+fn by_name(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
+    a.name.cmp(&b.name).then(a.device.cmp(&b.device))
+}
+
+/// Most members that there may be, at least one.
+fn most_members(wish: &Wish) -> usize {
+    let most = match wish.max_members {
+        0 => MAX_MEMBERS,
+        given => given.min(MAX_MEMBERS),
+    };
+    most.min(usize::from(wish.tokens)).max(1)
 }
 
 /// A device whose speed is not known yet is taken for one like this.
@@ -105,7 +209,7 @@ fn fill_in_speeds(own: &Candidate, others: &mut [Candidate]) {
     }
 }
 
-fn weights(members: &[Candidate]) -> Vec<f64> {
+pub(super) fn weights(members: &[Candidate]) -> Vec<f64> {
     let speed = |member: &Candidate| {
         if member.speed > 0.0 {
             member.speed
@@ -297,5 +401,67 @@ mod tests {
         ));
         assert!(ask(&[]).is_err());
         assert!(ask(&[65535, 65535]).is_err());
+    }
+
+    fn text_model(causal: bool) -> TextModel {
+        let shape = astra_bundle::Shape {
+            hidden: 576,
+            heads: 9,
+            kv_heads: 3,
+            head_dim: 64,
+            blocks: 30,
+            tokens: 2044,
+            class_tokens: 4,
+        };
+        let costs = Costs::of(&shape, 288, causal);
+        TextModel {
+            costs,
+            causal,
+            blocks: 30,
+            measured: costs.work(0, 124, 124),
+        }
+    }
+
+    #[test]
+    fn the_fastest_has_the_last_tokens_of_a_causal_text() {
+        let own = candidate("b", 3.0);
+        let others = [candidate("a", 4.0), candidate("c", 2.0)];
+        let choice = choose_for_text(&own, &others, &wish(508), &text_model(true)).unwrap();
+        let names: Vec<&str> = choice.members.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(names, ["c", "b", "a"]);
+        assert_eq!(choice.me, 1);
+        plan::check(508, &choice.ranges).unwrap();
+        assert!(choice.ranges[0].tokens < choice.ranges[2].tokens);
+        let shares = Wish {
+            shares: Some(vec![100, 200, 208]),
+            ..wish(508)
+        };
+        let choice = choose_for_text(&own, &others, &shares, &text_model(true)).unwrap();
+        assert_eq!(summary(&choice), [("a", 100), ("b", 200), ("c", 208)]);
+    }
+
+    #[test]
+    fn a_text_goes_to_as_many_as_make_it_faster() {
+        let others = [candidate("b", 4.0), candidate("c", 4.0)];
+        let members = |tokens, causal| {
+            let own = candidate("a", 4.0);
+            let choice = choose_for_text(&own, &others, &wish(tokens), &text_model(causal));
+            choice.unwrap().members.len()
+        };
+        for causal in [true, false] {
+            assert_eq!(members(8, causal), 1, "the exchange takes longer");
+            assert_eq!(members(508, causal), 3);
+        }
+        // A device too slow to help is left out.
+        let slow = [candidate("b", 0.01)];
+        let own = candidate("a", 4.0);
+        let choice = choose_for_text(&own, &slow, &wish(508), &text_model(true)).unwrap();
+        assert_eq!(choice.members.len(), 1);
+        let few = Wish {
+            max_members: 2,
+            ..wish(508)
+        };
+        let choice = choose_for_text(&own, &others, &few, &text_model(true)).unwrap();
+        assert_eq!(choice.members.len(), 2);
     }
 }

@@ -1,24 +1,21 @@
-//! A question from its arrival to its answer.
+//! What every question goes through on its way to an answer: its turn, members, a plan, and more tries where others are busy.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_bundle::BundleError;
 use astra_wire::{AskOptions, DeviceId};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::assemble::assemble;
-use super::choose::{Choice, ChooseError, Wish, choose};
+use super::choose::{Choice, ChooseError};
 use super::device::Device;
 use super::hello::Why;
-use super::request::{self, GivenUp, Harvest};
+use super::request::GivenUp;
+use super::roster::Candidate;
 use super::setup::{ActivePlan, Unready, set_up};
-use super::summary;
-use crate::agreement::Agreement;
-use crate::engine::{Answer, OwnedInput};
-use crate::plan::TokenRange;
-use crate::report::Report;
-use crate::tasks::image::{ImageError, Prepared, prepare};
+use super::text::Spoke;
+use crate::engine::EngineError;
+use crate::tasks::image::ImageError;
 use crate::worker::WorkerError;
 
 /// Share of the time left that members get: the rest is for the head and the way back.
@@ -27,8 +24,8 @@ const MEMBERS_SHARE: f64 = 0.9;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(30);
 /// Longest pause between two tries.
 const MOST_BACK_OFF: Duration = Duration::from_millis(400);
-/// Runs of the whole model that a comparison times.
-const COMPARISONS: usize = 3;
+/// Plans that are kept for the next request: one for each length of a text.
+const PLANS: usize = 4;
 
 /// What is used where a question leaves it open.
 #[derive(Clone, Copy, Debug)]
@@ -41,26 +38,6 @@ pub struct Defaults {
     pub max_members: usize,
 }
 
-/// A client's question.
-#[derive(Clone, Debug)]
-pub struct Question {
-    /// How it is to be answered.
-    pub options: AskOptions,
-    /// Tokens of each member, where the client says so.
-    pub shares: Option<Vec<u16>>,
-    /// The picture, as in its file.
-    pub image: Vec<u8>,
-}
-
-/// An answer and what it took.
-#[derive(Clone, Debug)]
-pub struct Reply {
-    /// What it took.
-    pub report: Report,
-    /// The answer.
-    pub answer: Answer,
-}
-
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -68,6 +45,31 @@ pub enum RequestError {
     /// What was sent is no picture that can be used.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A question of another kind than the model answers.
+    #[error("this device's model does not {wanted}")]
+    Task {
+        /// What was asked of it.
+        wanted: &'static str,
+    },
+    /// A text without a token.
+    #[error("the text is empty: expected at least one token")]
+    Empty,
+    /// More tokens than the model takes.
+    #[error("the text is {found} tokens long: expected at most {most}")]
+    TooLong {
+        /// Tokens there are.
+        found: usize,
+        /// Tokens there may be.
+        most: usize,
+    },
+    /// A token that the model does not have.
+    #[error("token id {found}: expected less than {vocab}")]
+    UnknownToken {
+        /// Its id.
+        found: u32,
+        /// Tokens there are.
+        vocab: usize,
+    },
     /// The bundle has no such rung.
     #[error(transparent)]
     Rung(#[from] BundleError),
@@ -80,6 +82,16 @@ pub enum RequestError {
     /// This device's own part failed.
     #[error("this device's part failed: {0}")]
     Own(String),
+    /// The device that generates failed, and the text breaks off.
+    #[error("{member} generated {tokens} tokens and then failed: {text}")]
+    BrokeOff {
+        /// The device.
+        member: String,
+        /// Tokens that came.
+        tokens: usize,
+        /// Its word, or what is known.
+        text: String,
+    },
     /// Shares that do not make up an answer.
     #[error("no member's share came, or one was not of its range")]
     Nothing,
@@ -91,6 +103,12 @@ pub enum RequestError {
     Stopped(String),
 }
 
+impl From<EngineError> for RequestError {
+    fn from(error: EngineError) -> Self {
+        Self::Worker(error.into())
+    }
+}
+
 /// Takes questions in, one at a time.
 pub struct Coordinator {
     device: Arc<Device>,
@@ -100,35 +118,87 @@ pub struct Coordinator {
 
 /// What is kept from one request to the next.
 #[derive(Default)]
-struct Desk {
-    plan: Option<ActivePlan>,
+pub(super) struct Desk {
+    /// Least recently used first.
+    plans: Vec<ActivePlan>,
     epoch: u16,
+    /// The last text that was generated, and where.
+    pub(super) spoke: Option<Spoke>,
 }
 
-/// A question on its way.
-struct Work {
-    asked: Instant,
-    deadline: Instant,
-    rung: u16,
-    wish: Wish,
-    prepared: Prepared,
-    input: Arc<OwnedInput>,
-    prepare: Duration,
+/// When a question came, and what it leaves to no one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) asked: Instant,
+    pub(super) deadline: Instant,
+    pub(super) rung: u16,
+    pub(super) max_members: usize,
+}
+
+/// A question on its way, of whichever kind.
+pub(super) trait Work: Sync {
+    type Reply: Send;
+
+    /// When it came.
+    fn asked(&self) -> &Asked;
+
+    /// Members, and what each owns.
+    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError>;
+
+    /// Why it is a question for one device, where others could take part.
+    fn alone_by_choice(&self) -> &'static str;
+
+    /// One try on a plan that stands.
+    fn run(
+        &self,
+        device: &Arc<Device>,
+        plan: &mut ActivePlan,
+    ) -> impl Future<Output = Result<Ran<Self::Reply>, RequestError>> + Send;
+
+    /// The answer of this device alone, which nobody else keeps busy.
+    fn alone(
+        &self,
+        device: &Arc<Device>,
+        why: String,
+    ) -> impl Future<Output = Result<Self::Reply, RequestError>> + Send;
+}
+
+/// What came of a try.
+pub(super) enum Ran<R> {
+    Done {
+        reply: R,
+        /// Whether nothing was lost: the plan can be used again.
+        sound: bool,
+    },
+    GivenUp(GivenUp),
 }
 
 /// What an attempt on the cluster came to.
-enum Attempt {
-    Done(Box<Reply>),
+enum Attempt<R> {
+    Done(R),
     /// A device is busy: free everything and try again later.
     Busy,
     /// The cluster is not what it was: try again at once.
     Changed,
-    /// Nobody else can take part.
+    /// Nobody else can take part, or should.
     Alone(String),
 }
 
 /// Keeps other coordinators' requests away while it lives.
-type Engaged = OwnedMutexGuard<()>;
+pub(super) type Engaged = OwnedMutexGuard<()>;
+
+impl Asked {
+    /// Time that was given.
+    pub(super) fn time(&self) -> Duration {
+        self.deadline.saturating_duration_since(self.asked)
+    }
+
+    /// When members have to be done that begin now.
+    pub(super) fn members_until(&self, begun: Instant) -> Instant {
+        let left = self.deadline.saturating_duration_since(begun);
+        begun + left.mul_f64(MEMBERS_SHARE)
+    }
+}
 
 impl Coordinator {
     /// Takes questions in for `device`.
@@ -145,38 +215,8 @@ impl Coordinator {
         &self.device
     }
 
-    /// Answers a question: on the cluster, or alone where nobody else can take part in time.
-    ///
-    /// # Errors
-    /// The picture, rung or ranges are refused, this device's own part fails, or it does not get to the question in time.
-    pub async fn answer(&self, question: Question) -> Result<Reply, RequestError> {
-        let Question {
-            options,
-            shares,
-            image,
-        } = question;
-        let work = self.begin(options, shares, image).await?;
-        let time = work.deadline.saturating_duration_since(work.asked);
-        let desk = tokio::time::timeout_at(work.deadline.into(), self.desk.lock());
-        let mut desk = desk.await.map_err(|_| RequestError::Deadline(time))?;
-        let mut reply = if options.alone {
-            self.alone(&work, "as asked".to_owned()).await?
-        } else {
-            self.together(&mut desk, &work).await?
-        };
-        drop(desk);
-        if options.compare {
-            self.compare(&work, &mut reply).await?;
-        }
-        Ok(reply)
-    }
-
-    async fn begin(
-        &self,
-        options: AskOptions,
-        shares: Option<Vec<u16>>,
-        image: Vec<u8>,
-    ) -> Result<Work, RequestError> {
+    /// What the question leaves open is filled in.
+    pub(super) fn asked(&self, options: &AskOptions) -> Result<Asked, RequestError> {
         let asked = Instant::now();
         let time = match options.deadline_ms {
             0 => self.defaults.deadline,
@@ -186,31 +226,31 @@ impl Coordinator {
         if rung != 0 {
             self.device.bundle().rung(rung.into())?;
         }
-        let spec = self.device.input;
-        let prepared = tokio::task::spawn_blocking(move || prepare(&image, &spec)).await;
-        let mut prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))??;
         let max_members = match options.max_members {
             0 => self.defaults.max_members,
             given => given.into(),
         };
-        Ok(Work {
+        Ok(Asked {
             asked,
             deadline: asked + time,
             rung,
-            wish: Wish {
-                tokens: self.device.tokens(),
-                max_members,
-                shares,
-            },
-            input: Arc::new(OwnedInput::Pixels(std::mem::take(&mut prepared.pixels))),
-            prepared,
-            prepare: asked.elapsed(),
+            max_members,
         })
     }
 
+    /// The desk, once it is this question's turn.
+    pub(super) async fn turn(&self, asked: &Asked) -> Result<MutexGuard<'_, Desk>, RequestError> {
+        let desk = tokio::time::timeout_at(asked.deadline.into(), self.desk.lock());
+        desk.await.map_err(|_| RequestError::Deadline(asked.time()))
+    }
+
     /// Tries the cluster until half of the time is gone; then one device has to do.
-    async fn together(&self, desk: &mut Desk, work: &Work) -> Result<Reply, RequestError> {
-        let give_up = work.asked + work.deadline.saturating_duration_since(work.asked) / 2;
+    pub(super) async fn together<W: Work>(
+        &self,
+        desk: &mut Desk,
+        work: &W,
+    ) -> Result<W::Reply, RequestError> {
+        let give_up = work.asked().asked + work.asked().time() / 2;
         let mut back_off = FIRST_BACK_OFF;
         while Instant::now() < give_up {
             let Some(engaged) = self.engage(give_up).await else {
@@ -219,7 +259,7 @@ impl Coordinator {
             let attempt = self.attempt(desk, work).await?;
             drop(engaged);
             match attempt {
-                Attempt::Done(reply) => return Ok(*reply),
+                Attempt::Done(reply) => return Ok(reply),
                 Attempt::Alone(why) => return self.alone(work, why).await,
                 Attempt::Changed => {}
                 Attempt::Busy => {
@@ -232,57 +272,112 @@ impl Coordinator {
         self.alone(work, why.to_owned()).await
     }
 
-    async fn engage(&self, until: Instant) -> Option<Engaged> {
+    /// The answer of this device alone.
+    pub(super) async fn alone<W: Work>(
+        &self,
+        work: &W,
+        why: String,
+    ) -> Result<W::Reply, RequestError> {
+        let engaged = self.engage(work.asked().deadline).await;
+        let _engaged = engaged.ok_or(RequestError::Deadline(work.asked().time()))?;
+        work.alone(&self.device, why).await
+    }
+
+    pub(super) async fn engage(&self, until: Instant) -> Option<Engaged> {
         let engaged = Arc::clone(&self.device.engaged).lock_owned();
         tokio::time::timeout_at(until.into(), engaged).await.ok()
     }
 
     /// One try on the cluster as it is now.
-    async fn attempt(&self, desk: &mut Desk, work: &Work) -> Result<Attempt, RequestError> {
-        let device = &self.device;
-        let usable = device.roster().usable();
-        let choice = choose(&device.candidate(), &usable, &work.wish)?;
+    async fn attempt<W: Work>(
+        &self,
+        desk: &mut Desk,
+        work: &W,
+    ) -> Result<Attempt<W::Reply>, RequestError> {
+        let usable = self.device.roster().usable();
+        let choice = work.choose(&self.device, &usable)?;
         if choice.is_alone() {
-            let why = match work.wish.max_members {
+            let why = match work.asked().max_members {
                 1 => "one member was asked for",
                 _ if usable.is_empty() => "no other device of the cluster can be used",
-                _ => "the other devices are too slow to own a token",
+                _ => work.alone_by_choice(),
             };
             return Ok(Attempt::Alone(why.to_owned()));
         }
-        match self.plan_for(desk, choice, work.rung).await? {
-            Ok(plan) => self.run(desk, plan, work).await,
-            Err(attempt) => Ok(attempt),
+        let mut plan = match self.plan_for(desk, choice, work.asked().rung).await? {
+            Ok(plan) => plan,
+            Err(None) => return Ok(Attempt::Busy),
+            Err(Some(Changed)) => return Ok(Attempt::Changed),
+        };
+        tracing::debug!(members = plan.choice.members.len(), "request begins");
+        match work.run(&self.device, &mut plan).await? {
+            Ran::Done { reply, sound } => {
+                // Where something got lost, the next request makes sure of its members first.
+                self.keep(desk, plan, sound);
+                Ok(Attempt::Done(reply))
+            }
+            Ran::GivenUp(GivenUp::Busy { member }) => {
+                tracing::debug!(%member, "busy with another request");
+                self.keep(desk, plan, true);
+                Ok(Attempt::Busy)
+            }
+            Ran::GivenUp(GivenUp::Stale { member }) => {
+                tracing::debug!(%member, "no longer knows the plan");
+                self.keep(desk, plan, false);
+                Ok(Attempt::Changed)
+            }
+            Ran::GivenUp(GivenUp::Lost { member, why }) => {
+                self.set_aside(member, why);
+                self.keep(desk, plan, false);
+                Ok(Attempt::Changed)
+            }
+            Ran::GivenUp(GivenUp::Own(text)) => Err(RequestError::Own(text)),
         }
     }
 
-    /// The plan at hand if it suits, else a new one.
+    /// The plan at hand that suits, else a new one. `Err(None)` means that somebody is busy.
     async fn plan_for(
         &self,
         desk: &mut Desk,
         choice: Choice,
         rung: u16,
-    ) -> Result<Result<ActivePlan, Attempt>, RequestError> {
-        if let Some(plan) = desk.plan.take() {
-            if plan.suits(&choice, rung) {
-                return Ok(Ok(plan));
-            }
-            self.device.leave_seat(plan.seat.plan.id);
+    ) -> Result<Result<ActivePlan, Option<Changed>>, RequestError> {
+        let mut plans = desk.plans.iter();
+        if let Some(place) = plans.position(|plan| plan.suits(&choice, rung)) {
+            return Ok(Ok(desk.plans.remove(place)));
         }
         desk.epoch = desk.epoch.wrapping_add(1);
+        let begun = Instant::now();
         match set_up(&self.device, choice, rung, desk.epoch).await {
-            Ok(plan) => Ok(Ok(plan)),
+            Ok(plan) => {
+                let took = begun.elapsed();
+                tracing::debug!(ms = took.as_secs_f64() * 1e3, "plan set up");
+                Ok(Ok(plan))
+            }
             Err(Unready::Busy { member }) => {
                 tracing::debug!(member, "busy with another request");
-                Ok(Err(Attempt::Busy))
+                Ok(Err(None))
             }
             Err(Unready::Without(devices)) => {
                 for (other, why) in devices {
                     self.set_aside(other, why);
                 }
-                Ok(Err(Attempt::Changed))
+                Ok(Err(Some(Changed)))
             }
             Err(Unready::Own(reason)) => Err(RequestError::Own(reason.to_string())),
+        }
+    }
+
+    /// Keeps a plan for the next request, in place of the one unused for longest; or leaves it.
+    fn keep(&self, desk: &mut Desk, plan: ActivePlan, sound: bool) {
+        if sound {
+            desk.plans.push(plan);
+        } else {
+            self.device.leave_seat(plan.seat.plan.id);
+        }
+        if desk.plans.len() > PLANS {
+            let oldest = desk.plans.remove(0);
+            self.device.leave_seat(oldest.seat.plan.id);
         }
     }
 
@@ -292,118 +387,7 @@ impl Coordinator {
         tracing::warn!(device = %other, name, %why, "device set aside");
         roster.set_aside(other, why);
     }
-
-    async fn run(
-        &self,
-        desk: &mut Desk,
-        mut plan: ActivePlan,
-        work: &Work,
-    ) -> Result<Attempt, RequestError> {
-        let begun = Instant::now();
-        let time = work.deadline.saturating_duration_since(begun);
-        let until = begun + time.mul_f64(MEMBERS_SHARE);
-        tracing::debug!(members = plan.choice.members.len(), "request begins");
-        let harvest = match request::run(&self.device, &mut plan, &work.input, until).await {
-            Ok(harvest) => harvest,
-            Err(GivenUp::Busy { member }) => {
-                tracing::debug!(%member, "busy with another request");
-                desk.plan = Some(plan);
-                return Ok(Attempt::Busy);
-            }
-            Err(GivenUp::Stale { member }) => {
-                tracing::debug!(%member, "no longer knows the plan");
-                self.device.leave_seat(plan.seat.plan.id);
-                return Ok(Attempt::Changed);
-            }
-            Err(GivenUp::Own(text)) => return Err(RequestError::Own(text)),
-        };
-        let reply = self.finish(&plan, &harvest, work, begun).await?;
-        // Where something got lost, the next request makes sure of its members first.
-        if reply.report.masked_tokens == 0 && reply.report.missing.is_empty() {
-            desk.plan = Some(plan);
-        } else {
-            request::set_aside(&self.device, &plan, &harvest);
-            self.device.leave_seat(plan.seat.plan.id);
-        }
-        Ok(Attempt::Done(Box::new(reply)))
-    }
-
-    async fn finish(
-        &self,
-        plan: &ActivePlan,
-        harvest: &Harvest,
-        work: &Work,
-        begun: Instant,
-    ) -> Result<Reply, RequestError> {
-        let hidden = self.device.shape().hidden;
-        let whole = assemble(&plan.choice.ranges, &harvest.shares, hidden);
-        let whole = whole.ok_or(RequestError::Nothing)?;
-        let missing: Vec<TokenRange> = whole.missing;
-        let answer = self.device.worker.head(whole.cls, whole.patches).await?;
-        let latency = begun.elapsed();
-        let mut report = self.report(work, begun, latency, &answer);
-        summary::of_members(&mut report, plan, harvest, self.device.shape());
-        report.missing = missing.into_iter().map(Into::into).collect();
-        Ok(Reply { report, answer })
-    }
-
-    /// The whole model on this device.
-    async fn alone(&self, work: &Work, why: String) -> Result<Reply, RequestError> {
-        let time = work.deadline.saturating_duration_since(work.asked);
-        let engaged = self.engage(work.deadline).await;
-        let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
-        let begun = Instant::now();
-        let (answer, computed) = self
-            .device
-            .worker
-            .whole(OwnedInput::clone(&work.input))
-            .await?;
-        let mut report = self.report(work, begun, begun.elapsed(), &answer);
-        report.rung_bits = 0;
-        report.members = vec![summary::alone(&self.device, computed)];
-        report.alone = Some(why);
-        Ok(Reply { report, answer })
-    }
-
-    fn report(&self, work: &Work, begun: Instant, latency: Duration, answer: &Answer) -> Report {
-        let setup = begun.saturating_duration_since(work.asked);
-        Report {
-            rung_bits: work.rung,
-            latency_ms: summary::milliseconds(latency),
-            prepare_ms: summary::milliseconds(work.prepare),
-            setup_ms: summary::milliseconds(setup.saturating_sub(work.prepare)),
-            coordinator: self.device.name.clone(),
-            classes: summary::classes(answer, &self.device.bundle().manifest().task),
-            input: summary::input(&self.device.input, work.prepared.content),
-            ..Report::default()
-        }
-    }
-
-    /// The same on this device alone: best of a few runs, the first not counted.
-    async fn compare(&self, work: &Work, reply: &mut Reply) -> Result<(), RequestError> {
-        let time = work.deadline.saturating_duration_since(work.asked);
-        // The question is answered; the comparison may take its own time.
-        let engaged = self
-            .engage(Instant::now() + time.max(Duration::from_secs(5)))
-            .await;
-        let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
-        let (one_device, _) = self
-            .device
-            .worker
-            .whole(OwnedInput::clone(&work.input))
-            .await?;
-        let mut best = Duration::MAX;
-        for _ in 0..COMPARISONS {
-            let (_, took) = self
-                .device
-                .worker
-                .whole(OwnedInput::clone(&work.input))
-                .await?;
-            best = best.min(took);
-        }
-        let hidden = self.device.shape().hidden;
-        reply.report.one_device_latency_ms = Some(summary::milliseconds(best));
-        reply.report.agreement = Some(Agreement::between(&reply.answer, &one_device, hidden));
-        Ok(())
-    }
 }
+
+/// Members were set aside: the cluster is not what it was.
+struct Changed;

@@ -3,15 +3,21 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use astra_bundle::{Bundle, ImageInput, Shape};
+use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
 use astra_wire::{Control, DeviceId, EmitError};
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::choose::TextModel;
+use super::generations::Generations;
 use super::hello::{Standard, Why};
 use super::roster::{Candidate, Roster, speed_of};
 use super::seat::Seats;
 use crate::link::Link;
+use crate::plan::Costs;
 use crate::worker::Worker;
+
+/// Length of a text that is typical enough to compare devices by.
+const MEASURED_TOKENS: usize = 128;
 
 /// This device.
 pub struct Device {
@@ -22,7 +28,10 @@ pub struct Device {
     pub(super) speed: f64,
     pub(super) link: Link,
     pub(super) worker: Worker,
-    pub(super) input: ImageInput,
+    /// How a photograph becomes the input, for models that see.
+    pub(super) input: Option<ImageInput>,
+    /// Generations of other devices' requests that run here.
+    pub(super) generations: Generations,
     pub(super) seats: Seats,
     /// Held while the device works on a request, as member or coordinator.
     pub(super) engaged: Arc<AsyncMutex<()>>,
@@ -43,8 +52,8 @@ pub struct Parts {
     pub link: Link,
     /// Its computing thread.
     pub worker: Worker,
-    /// How a photograph becomes the input of its model.
-    pub input: ImageInput,
+    /// How a photograph becomes the input of its model, if it sees.
+    pub input: Option<ImageInput>,
 }
 
 impl Device {
@@ -61,6 +70,7 @@ impl Device {
             link: parts.link,
             worker: parts.worker,
             input: parts.input,
+            generations: Generations::default(),
             seats: Seats::default(),
             engaged: Arc::default(),
             roster: Mutex::new(Roster::new(standard)),
@@ -99,6 +109,26 @@ impl Device {
         u16::try_from(self.shape().tokens).unwrap_or(u16::MAX)
     }
 
+    /// What is known of the model to divide texts by, at a rung.
+    pub(super) fn text_model(&self, rung: u16) -> TextModel {
+        let manifest = self.bundle().manifest();
+        let shape = &manifest.shape;
+        let rank = match self.bundle().rung(rung.into()) {
+            Ok(rung) => rung.rank,
+            // In exact mode tokens travel as they are.
+            Err(_) => shape.hidden,
+        };
+        let causal = manifest.family.is_causal();
+        let costs = Costs::of(shape, rank, causal);
+        let tokens = measured_tokens(manifest).saturating_sub(shape.class_tokens);
+        TextModel {
+            costs,
+            causal,
+            blocks: shape.blocks,
+            measured: costs.work(0, tokens, tokens),
+        }
+    }
+
     /// This device as a candidate for its own requests.
     pub(super) fn candidate(&self) -> Candidate {
         Candidate {
@@ -122,6 +152,12 @@ impl Device {
             .await
             .map_err(|error| Why::Unreachable(error.to_string()))
     }
+}
+
+/// Tokens of the text by which devices measure their speed.
+pub fn measured_tokens(manifest: &Manifest) -> usize {
+    let longest = manifest.text.as_ref().map_or(0, |text| text.max_tokens);
+    MEASURED_TOKENS.min(longest)
 }
 
 /// A control message as bytes.

@@ -13,8 +13,11 @@
 //! - [`discovery`]: keeps the roster current
 //! - [`seat`]: this device's place in a plan
 //! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
-//! - [`request`]: one request on such a plan
-//! - [`coordinator`]: a question from its arrival to its answer, [`text`]: one in token ids, and [`words`]: one in words
+//! - [`request`]: one request on such a plan, of `part`s that its members do
+//! - `speaker` and `listen`: tokens from the device that generates to whoever asked for them
+//! - [`coordinator`]: what every question goes through; [`picture`]: one about a picture, [`text`]: one in token ids (`prompt` and
+//!   `vector`), [`words`]: one in words
+//! - `member`: this device's part in somebody else's request; [`generations`]: those parts that can be ended between tokens
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others
 //!
@@ -28,8 +31,10 @@ pub mod choose;
 pub mod coordinator;
 pub mod device;
 pub mod discovery;
+pub mod generations;
 pub mod hello;
 pub mod identity;
+pub mod picture;
 pub mod request;
 pub mod roster;
 pub mod seat;
@@ -39,8 +44,15 @@ pub mod share;
 pub mod text;
 pub mod words;
 
+mod listen;
+mod member;
+mod part;
+mod prompt;
+mod speaker;
 pub(crate) mod summary;
+mod vector;
 
-pub use coordinator::{Coordinator, Question, Reply, RequestError};
+pub use coordinator::{Coordinator, RequestError};
 pub use device::Device;
+pub use picture::{Question, Reply};
 pub use text::{Embedded, Finish, Generate, Generated};

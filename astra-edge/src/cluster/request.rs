@@ -3,23 +3,23 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{Control, DeviceId, Reason, Start, Stats};
+use astra_wire::{Control, DeviceId, FrameError, Reason, Stats};
 use tokio::task::JoinSet;
 
 use super::assemble::Share;
-use super::device::{Device, encode};
+use super::device::Device;
 use super::hello::Why;
+use super::part::{Part, read_share, share_of};
 use super::seat::Seat;
 use super::setup::{ActivePlan, others};
-use super::share::{stats_of, unpack};
+use super::share::stats_of;
 use crate::engine::OwnedInput;
 use crate::job::Order;
 use crate::plan::TokenRange;
-use crate::tasks::strip;
 use crate::worker::WorkerError;
 
 /// Longest wait for members that were told to give up.
-const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
+pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// What came of a request, by member.
 #[derive(Debug)]
@@ -56,12 +56,19 @@ pub enum GivenUp {
         /// The member.
         member: DeviceId,
     },
+    /// The member that the answer depends on failed, or is gone.
+    Lost {
+        /// The member.
+        member: DeviceId,
+        /// What became of it.
+        why: Why,
+    },
     /// This device's own part failed.
     Own(String),
 }
 
 /// How one member's part ended.
-enum End {
+pub(super) enum End {
     Share(Share, Stats, u64),
     Refused(Reason),
     Failed(String),
@@ -69,7 +76,7 @@ enum End {
     Silent(String),
 }
 
-/// Runs one request: `input` is that of all tokens.
+/// Runs one request whose answer is made of all members' shares: `input` is that of all tokens.
 ///
 /// Ends at `until` at the latest, with the shares that came. Members that did not answer, or failed, are in the accounts.
 ///
@@ -83,30 +90,8 @@ pub async fn run(
 ) -> Result<Harvest, GivenUp> {
     let request = active.number_request();
     let active = &*active;
-    let members = active.choice.members.len();
-    let mut ends = JoinSet::new();
-    for (number, other) in others(&active.choice) {
-        ends.spawn(remote_part(Remote {
-            device: Arc::clone(device),
-            seat: Arc::clone(&active.seat),
-            input: Arc::clone(input),
-            number,
-            other,
-            request,
-            until,
-        }));
-    }
-    ends.spawn(own_part(
-        Arc::clone(device),
-        Arc::clone(&active.seat),
-        Arc::clone(input),
-        request,
-        until,
-    ));
-    let mut harvest = Harvest {
-        shares: vec![None; members],
-        accounts: vec![Account::default(); members],
-    };
+    let mut ends = begin(device, active, input, request, until, |_| true);
+    let mut harvest = Harvest::new(active.choice.members.len());
     while let Ok(Some(end)) = tokio::time::timeout_at(until.into(), ends.join_next()).await {
         let Ok((number, input_bytes, end)) = end else {
             continue;
@@ -124,8 +109,51 @@ pub async fn run(
     Ok(harvest)
 }
 
+/// Begins the parts of those members that `takes` names.
+pub(super) fn begin(
+    device: &Arc<Device>,
+    active: &ActivePlan,
+    input: &Arc<OwnedInput>,
+    request: u32,
+    until: Instant,
+    takes: impl Fn(usize) -> bool,
+) -> JoinSet<(usize, u64, End)> {
+    let mut ends = JoinSet::new();
+    for (number, other) in others(&active.choice).filter(|(number, _)| takes(*number)) {
+        ends.spawn(remote_part(Remote {
+            device: Arc::clone(device),
+            seat: Arc::clone(&active.seat),
+            input: Arc::clone(input),
+            number,
+            other,
+            request,
+            until,
+        }));
+    }
+    if takes(active.choice.me) {
+        ends.spawn(own_part(
+            Arc::clone(device),
+            Arc::clone(&active.seat),
+            Arc::clone(input),
+            request,
+            until,
+        ));
+    }
+    ends
+}
+
+impl Harvest {
+    /// Nothing yet, of so many members.
+    pub(super) fn new(members: usize) -> Self {
+        Self {
+            shares: vec![None; members],
+            accounts: vec![Account::default(); members],
+        }
+    }
+}
+
 /// Enters a part's end. A refusal ends the request: the others would wait for a member that never begins.
-fn note(
+pub(super) fn note(
     harvest: &mut Harvest,
     active: &ActivePlan,
     number: usize,
@@ -164,7 +192,7 @@ fn absent(account: &mut Account, active: &ActivePlan, number: usize, why: String
 }
 
 /// Calls the request off everywhere and waits a moment, so that the next one finds members that are free.
-async fn give_up(
+pub(super) async fn give_up(
     device: &Arc<Device>,
     active: &ActivePlan,
     request: u32,
@@ -172,16 +200,20 @@ async fn give_up(
 ) {
     active.seat.gather.cancel(request);
     for (_, other) in others(&active.choice) {
-        let device = Arc::clone(device);
-        let plan = active.seat.plan.id;
-        tokio::spawn(async move {
-            let message = Control::Cancel { plan, request };
-            // Who is gone needs no telling.
-            let _ = device.ask(other, &message, CANCEL_TIMEOUT).await;
-        });
+        cancel(device, other, active.seat.plan.id, request);
     }
     let drained = async { while ends.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(CANCEL_TIMEOUT, drained).await;
+}
+
+/// Tells a device to give a request up, and does not wait for it.
+pub(super) fn cancel(device: &Arc<Device>, other: DeviceId, plan: u64, request: u32) {
+    let device = Arc::clone(device);
+    tokio::spawn(async move {
+        let message = Control::Cancel { plan, request };
+        // Who is gone needs no telling.
+        let _ = device.ask(other, &message, CANCEL_TIMEOUT).await;
+    });
 }
 
 async fn own_part(
@@ -191,32 +223,39 @@ async fn own_part(
     request: u32,
     until: Instant,
 ) -> (usize, u64, End) {
-    let own = seat.range().map(|range| {
-        let (tokens, total) = (range.indexes(), seat.plan.tokens());
-        (input.borrow()).part(tokens, total, device.shape().class_tokens)
-    });
-    let end = match own {
-        Some(Ok(own)) => {
-            let order = Order {
-                request,
-                deadline: until.saturating_duration_since(Instant::now()),
-                input: own,
-            };
-            match device.worker.run(seat.plan.id, order).await {
-                Ok(outcome) => {
-                    let share = Share {
-                        cls: outcome.cls,
-                        features: outcome.features,
-                    };
-                    End::Share(share, stats_of(&outcome.stats, seat.receivers()), 0)
-                }
-                Err(WorkerError::UnknownPlan { .. }) => End::Refused(Reason::UnknownPlan),
-                Err(error) => End::Failed(error.to_string()),
+    let end = match own_order(&device, &seat, &input, request, until) {
+        Some((range, order)) => match device.worker.run(seat.plan.id, order).await {
+            Ok(outcome) => {
+                let stats = stats_of(&outcome.stats, seat.receivers());
+                End::Share(share_of(&device, range, outcome), stats, 0)
             }
-        }
-        _ => End::Failed("the plan does not fit the input".to_owned()),
+            Err(WorkerError::UnknownPlan { .. }) => End::Refused(Reason::UnknownPlan),
+            Err(error) => End::Failed(error.to_string()),
+        },
+        None => End::Failed("the plan does not fit the input".to_owned()),
     };
     (seat.me, 0, end)
+}
+
+/// This device's own order; `None` if the plan is not one for the input.
+pub(super) fn own_order(
+    device: &Device,
+    seat: &Seat,
+    input: &OwnedInput,
+    request: u32,
+    until: Instant,
+) -> Option<(TokenRange, Order)> {
+    let range = seat.range()?;
+    let (tokens, total) = (range.indexes(), seat.plan.tokens());
+    let own = input
+        .borrow()
+        .part(tokens, total, device.shape().class_tokens);
+    let order = Order {
+        request,
+        deadline: until.saturating_duration_since(Instant::now()),
+        input: own.ok()?,
+    };
+    Some((range, order))
 }
 
 /// What the part of another member needs.
@@ -230,76 +269,60 @@ struct Remote {
     until: Instant,
 }
 
+/// Sends a member its input and waits for its share; also says how many bytes went out.
 async fn remote_part(remote: Remote) -> (usize, u64, End) {
     let number = remote.number;
-    let range = remote.seat.plan.ranges.get(number).copied();
-    let Some(range) = range else {
+    let plan = &remote.seat.plan;
+    let Some(range) = plan.ranges.get(number).copied() else {
         let text = "the plan has no such member".to_owned();
         return (number, 0, End::Failed(text));
     };
-    let exact = remote.seat.plan.rung == 0;
-    let (input, spec) = (Arc::clone(&remote.input), remote.device.input);
-    let strip = tokio::task::spawn_blocking(move || match &*input {
-        OwnedInput::Pixels(pixels) => strip::encode(pixels, range, &spec, exact),
-        OwnedInput::Ids(_) => strip::encode(&[], range, &spec, exact),
-    });
-    let strip = match strip.await {
-        Ok(Ok(strip)) => strip,
-        Ok(Err(error)) => return (number, 0, End::Failed(error.to_string())),
-        Err(error) => return (number, 0, End::Failed(error.to_string())),
-    };
-    let (bytes, end) = start(&remote, range, &strip).await;
-    (number, bytes, end)
-}
-
-/// Sends a member its input and waits for its share; says how many bytes went out.
-async fn start(remote: &Remote, range: TokenRange, strip: &[u8]) -> (u64, End) {
     let left = remote.until.saturating_duration_since(Instant::now());
-    let plan = &remote.seat.plan;
-    let message = Control::Start(Start {
-        plan: plan.id,
-        epoch: plan.epoch,
+    let part = Part {
+        plan: Arc::clone(plan),
+        range,
         request: remote.request,
-        deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
-        lossless: plan.rung == 0,
-        input: strip,
-    });
-    let bytes = match encode(&message) {
+        deadline: left,
+    };
+    let bytes = match part.message(&remote.device, &remote.input).await {
         Ok(bytes) => bytes,
-        Err(error) => return (0, End::Failed(error.to_string())),
+        Err(text) => return (number, 0, End::Failed(text)),
     };
     let sent = bytes.len() as u64;
     let link = &remote.device.link;
     let end = match link.ask_control(remote.other, "", bytes, left).await {
-        Ok(answer) => read(remote, range, &answer),
+        Ok(answer) => read(&remote, range, &answer),
         Err(error) => End::Silent(error.to_string()),
     };
-    (sent, end)
+    (number, sent, end)
 }
 
 fn read(remote: &Remote, range: TokenRange, answer: &[u8]) -> End {
-    let shape = remote.device.shape();
     match Control::parse(answer) {
         Ok(Control::Result(result))
             if result.plan == remote.seat.plan.id
                 && result.request == remote.request
                 && usize::from(result.member) == remote.number =>
         {
-            match unpack(
-                &result,
-                range,
-                shape.hidden,
-                shape.hidden * shape.class_tokens,
-            ) {
+            match read_share(&remote.device, range, &result) {
                 Ok(share) => End::Share(share, result.stats, answer.len() as u64),
-                Err(error) => End::Failed(error.to_string()),
+                Err(text) => End::Failed(text),
             }
         }
         Ok(Control::Result(_)) => End::Failed("a share of another request".to_owned()),
-        Ok(Control::Refuse { reason, .. }) => End::Refused(reason),
-        Ok(Control::Failed { text }) => End::Failed(text.to_owned()),
-        Ok(_) => End::Failed("an answer that is none".to_owned()),
-        Err(error) => End::Failed(error.to_string()),
+        other => End::without_share(other),
+    }
+}
+
+impl End {
+    /// What an answer means that is not the one hoped for.
+    pub(super) fn without_share(answer: Result<Control<'_>, FrameError>) -> Self {
+        match answer {
+            Ok(Control::Refuse { reason, .. }) => Self::Refused(reason),
+            Ok(Control::Failed { text }) => Self::Failed(text.to_owned()),
+            Ok(_) => Self::Failed("an answer that is none".to_owned()),
+            Err(error) => Self::Failed(error.to_string()),
+        }
     }
 }
 

@@ -1,22 +1,16 @@
 //! Answers the control messages of others.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use astra_wire::{Answer, Control, FrameError, Offer, Reason, Start};
+use astra_wire::{Answer, Control, FrameError, Offer, Reason};
 use tokio::sync::mpsc;
 
-use super::assemble::Share;
-use super::coordinator::{Coordinator, Question};
+use super::coordinator::Coordinator;
 use super::device::{Device, encode};
-use super::discovery;
-use super::share::{Packed, stats_of};
-use crate::engine::OwnedInput;
-use crate::job::Order;
+use super::picture::Question;
+use super::{discovery, member};
 use crate::link::Incoming;
 use crate::tasks::features::write_exact;
-use crate::tasks::strip;
-use crate::worker::WorkerError;
 
 /// Answers messages until the session ends, each in a task of its own.
 pub async fn serve(coordinator: Arc<Coordinator>, mut messages: mpsc::Receiver<Incoming>) {
@@ -37,7 +31,15 @@ async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<V
     let answer = match Control::parse(&bytes) {
         Ok(Control::Offer(offer)) => encode(&accept(device, &offer).await),
         Ok(Control::Plan { plan, epoch }) => encode(&sound(device, plan, epoch).await),
-        Ok(Control::Start(start)) => return Some(compute(device, &start).await),
+        Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
+        Ok(Control::StartText(start)) => {
+            member::compute_text(device, &start, incoming).await;
+            return None;
+        }
+        Ok(Control::Resume(resume)) => {
+            member::resume(device, &resume, incoming).await;
+            return None;
+        }
         Ok(Control::Ask(ask)) => {
             let shares = incoming.parameter("ranges").map(parse_shares);
             let question = Question {
@@ -51,6 +53,7 @@ async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<V
             if let Some(seat) = device.seats.find(plan) {
                 seat.gather.cancel(request);
             }
+            device.generations.cancel(plan, request);
             encode(&Control::Heard { plan, members: 0 })
         }
         Ok(Control::Leave { device: other }) => {
@@ -106,58 +109,6 @@ async fn sound(device: &Arc<Device>, plan: u64, epoch: u16) -> Control<'static> 
     Control::Refuse { plan, reason }
 }
 
-/// This device's part in somebody else's request.
-async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
-    let refuse = |reason| Control::Refuse {
-        plan: start.plan,
-        reason,
-    };
-    let Ok(_engaged) = device.engaged.try_lock() else {
-        return encode(&refuse(Reason::Busy)).unwrap_or_default();
-    };
-    let seat = device.seats.find(start.plan);
-    let Some((seat, range)) = seat
-        .filter(|seat| seat.plan.epoch == start.epoch)
-        .and_then(|seat| seat.range().map(|range| (seat, range)))
-    else {
-        return encode(&refuse(Reason::UnknownPlan)).unwrap_or_default();
-    };
-    let (input, spec) = (start.input.to_vec(), device.input);
-    let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
-    let pixels = match pixels {
-        Ok(Ok(pixels)) => pixels,
-        Ok(Err(error)) => return failed(&error.to_string()),
-        Err(error) => return failed(&error.to_string()),
-    };
-    let order = Order {
-        request: start.request,
-        deadline: Duration::from_millis(start.deadline_ms.into()),
-        input: OwnedInput::Pixels(pixels),
-    };
-    let outcome = match device.worker.run(start.plan, order).await {
-        Ok(outcome) => outcome,
-        Err(WorkerError::UnknownPlan { .. }) => {
-            return encode(&refuse(Reason::UnknownPlan)).unwrap_or_default();
-        }
-        Err(error) => return failed(&error.to_string()),
-    };
-    let stats = stats_of(&outcome.stats, seat.receivers());
-    let share = Share {
-        cls: outcome.cls,
-        features: outcome.features,
-    };
-    let packed = Packed::new(&share, device.shape().hidden, seat.plan.rung == 0);
-    let result = packed.map(|packed| {
-        let result = packed.message(start.plan, start.request, seat.me as u8, stats);
-        encode(&Control::Result(result))
-    });
-    match result {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => failed(&error.to_string()),
-        Err(error) => failed(&error.to_string()),
-    }
-}
-
 async fn ask_here(coordinator: &Arc<Coordinator>, question: Question) -> Vec<u8> {
     let reply = match coordinator.answer(question).await {
         Ok(reply) => reply,
@@ -186,7 +137,7 @@ async fn ask_here(coordinator: &Arc<Coordinator>, question: Question) -> Vec<u8>
     encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-fn failed(text: &str) -> Vec<u8> {
+pub(super) fn failed(text: &str) -> Vec<u8> {
     encode(&Control::Failed { text }).unwrap_or_default()
 }
 

@@ -172,7 +172,7 @@ async fn until_all_hear(device: &Arc<Device>, choice: &Choice, seat: &Seat) -> R
     let until = Instant::now() + SOUND_TIMEOUT;
     loop {
         let heard = one_round(device, choice, seat).await;
-        let unheard = blame(&heard, choice.me);
+        let unheard = blame(&heard, |member| seat.plan.senders(member), choice.me);
         if unheard.is_empty() {
             return Ok(());
         }
@@ -219,12 +219,15 @@ async fn one_round(device: &Arc<Device>, choice: &Choice, seat: &Seat) -> Vec<u1
     heard
 }
 
-/// The fewest members, roughly, without whom everybody left hears everybody: the one with the most silent links goes first.
-/// The coordinator, `me`, stays.
-fn blame(heard: &[u16], me: usize) -> Vec<usize> {
+/// The fewest members, roughly, without whom everybody left hears everybody it has to, `senders` of each: the one with the
+/// most silent links goes first. The coordinator, `me`, stays.
+fn blame(heard: &[u16], senders: impl Fn(usize) -> u16, me: usize) -> Vec<usize> {
     let mut blamed: Vec<usize> = Vec::new();
     loop {
-        let hears = |a: usize, b: usize| heard.get(a).is_some_and(|mask| mask & (1 << b) != 0);
+        let hears = |a: usize, b: usize| {
+            let heard = heard.get(a).copied().unwrap_or_default();
+            (heard | !senders(a)) & (1 << b) != 0
+        };
         let left: Vec<usize> = (0..heard.len()).filter(|m| !blamed.contains(m)).collect();
         let silent = |member: usize| {
             left.iter()
@@ -249,6 +252,18 @@ fn blame(heard: &[u16], me: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn blame(heard: &[u16], me: usize) -> Vec<usize> {
+        super::blame(heard, |member| !(1 << member), me)
+    }
+
+    #[test]
+    fn in_a_causal_plan_members_hear_those_left_of_them() {
+        let left = |member: usize| (1 << member) - 1;
+        assert!(super::blame(&[0b000, 0b001, 0b011], left, 1).is_empty());
+        assert_eq!(super::blame(&[0b000, 0b001, 0b001], left, 0).len(), 1);
+        assert_eq!(super::blame(&[0b000, 0b000, 0b011], left, 1), [0]);
+    }
 
     #[test]
     fn nobody_is_blamed_when_all_hear() {

@@ -1,11 +1,13 @@
 //! What the report says of a request.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_bundle::{ImageInput, Shape, Task};
 
+use super::coordinator::Asked;
 use super::device::Device;
-use super::request::Harvest;
+use super::listen::Heard;
+use super::request::Account;
 use super::setup::ActivePlan;
 use crate::engine::Answer;
 use crate::plan::TokenRange;
@@ -16,12 +18,17 @@ use crate::tasks::image::Rect;
 const CLASSES: usize = 5;
 
 /// Enters the members, and what they add up to.
-pub(super) fn of_members(report: &mut Report, plan: &ActivePlan, harvest: &Harvest, shape: &Shape) {
+pub(super) fn of_members(
+    report: &mut Report,
+    plan: &ActivePlan,
+    accounts: &[Account],
+    shape: &Shape,
+) {
     let members = plan.choice.members.iter().zip(&plan.choice.ranges);
-    for ((member, range), account) in members.zip(&harvest.accounts) {
+    for (number, ((member, range), account)) in members.zip(accounts).enumerate() {
         let stats = &account.stats;
         let copies = if account.failure.is_none() {
-            plan.seat.receivers()
+            plan.seat.plan.receivers(number)
         } else {
             0
         };
@@ -58,11 +65,51 @@ fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
     (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
 }
 
+/// What every report says.
+pub(super) fn report(
+    device: &Device,
+    asked: &Asked,
+    prepare: Duration,
+    begun: Instant,
+    latency: Duration,
+) -> Report {
+    let setup = begun.saturating_duration_since(asked.asked);
+    Report {
+        rung_bits: asked.rung,
+        latency_ms: milliseconds(latency),
+        setup_ms: milliseconds(setup.saturating_sub(prepare)),
+        coordinator: device.name.clone(),
+        ..Report::default()
+    }
+}
+
+/// Enters what is known of a text: the first token comes at the end of the prompt, and the others are timed from there.
+pub(super) fn of_text(report: &mut Report, prompt: &[u32], heard: &Heard, begun: Instant) {
+    report.prompt_tokens = Some(prompt.len());
+    report.reused_tokens = Some(heard.spoken.as_ref().map_or(0, |spoken| spoken.reused));
+    report.generated_tokens = Some(heard.ids.len());
+    let (Some(first), Some(last)) = (heard.first, heard.last) else {
+        return;
+    };
+    report.prefill_ms = Some(milliseconds(first.saturating_duration_since(begun)));
+    let decode = last.saturating_duration_since(first);
+    report.decode_ms = Some(milliseconds(decode));
+    let behind_first = heard.ids.len().saturating_sub(1);
+    if behind_first > 0 && !decode.is_zero() {
+        report.tokens_per_second = Some(behind_first as f64 / decode.as_secs_f64());
+    }
+}
+
 /// The one member of a request that a device answers alone.
-pub(super) fn alone(device: &Device, computed: Duration) -> MemberReport {
+pub(super) fn alone(device: &Device, tokens: u16, computed: Duration) -> MemberReport {
+    one(device.name.clone(), tokens, computed)
+}
+
+/// A member that computed everything.
+pub(super) fn one(name: String, tokens: u16, computed: Duration) -> MemberReport {
     MemberReport {
-        name: device.name.clone(),
-        tokens: device.tokens(),
+        name,
+        tokens,
         compute_ms: milliseconds(computed),
         ..MemberReport::default()
     }

@@ -1,9 +1,13 @@
 //! Questions in text: a prompt to go on from, or a text to make one vector of.
 
+use astra_bundle::{Task, TextInput};
 use astra_wire::AskOptions;
 use tokio::sync::mpsc;
 
 use super::coordinator::{Coordinator, RequestError};
+use super::prompt::Prompt;
+use super::roster::Candidate;
+use super::vector::Text;
 pub use crate::generate::Finish;
 use crate::report::Report;
 use crate::tasks::text::sampling::Sampling;
@@ -43,33 +47,102 @@ pub struct Embedded {
     pub embedding: Vec<f32>,
 }
 
+/// The last text that was generated, and who has its keys and values.
+#[derive(Clone, Debug)]
+pub(super) struct Spoke {
+    /// Where it was generated.
+    pub(super) candidate: Candidate,
+    /// Rung of the prompt's keys and values.
+    pub(super) rung: u16,
+    /// Prompt and what came of it.
+    pub(super) tokens: Vec<u32>,
+}
+
 impl Coordinator {
     /// Computes the prompt across members; the member with its last tokens then generates, and each token id is sent to
-    /// `tokens` as it comes. Dropping the receiver ends the generation early.
+    /// `tokens` as it comes. Dropping the receiver ends the generation early. A prompt that begins with the text generated
+    /// before goes on from there.
     ///
     /// # Errors
-    /// The model is not one that generates, the prompt is empty or too long, the first token does not come before the
-    /// deadline, or the generating member fails.
+    /// The model is not one that generates, the prompt is empty or too long, the rung or the shares do not suit, or the
+    /// generating device fails.
     pub async fn generate(
         &self,
         question: Generate,
         tokens: mpsc::Sender<u32>,
     ) -> Result<Generated, RequestError> {
-        let _ = (question, tokens);
-        Err(RequestError::Own("not yet".to_owned()))
+        let asked = self.asked(&question.options)?;
+        let manifest = self.device().bundle().manifest();
+        let text = match (&manifest.text, &manifest.task) {
+            (Some(text), Task::Generation) => text,
+            _ => {
+                let wanted = "generate text";
+                return Err(RequestError::Task { wanted });
+            }
+        };
+        check(text, &question.prompt)?;
+        let alone = question.options.alone;
+        let work = Prompt::new(asked, question, tokens);
+        let mut desk = self.turn(&asked).await?;
+        let before = desk.spoke.take();
+        let (generated, spoke) = if alone {
+            self.alone(&work, "as asked".to_owned()).await?
+        } else {
+            match self.go_on(&work, before).await? {
+                Some(reply) => reply,
+                None => self.together(&mut desk, &work).await?,
+            }
+        };
+        desk.spoke = Some(spoke);
+        Ok(generated)
     }
 
     /// One text's vector; `ids` are its tokens, special ones included.
     ///
     /// # Errors
-    /// The model is not one that embeds, the text is empty or too long, or it is not answered before the deadline.
+    /// The model is not one that embeds, the text is empty or too long, the rung or the shares do not suit, or no member's
+    /// share comes.
     pub async fn embed(
         &self,
         options: AskOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
     ) -> Result<Embedded, RequestError> {
-        let _ = (options, shares, ids);
-        Err(RequestError::Own("not yet".to_owned()))
+        let asked = self.asked(&options)?;
+        let manifest = self.device().bundle().manifest();
+        let (text, pooling, normalize) = match (&manifest.text, &manifest.task) {
+            (Some(text), Task::Embedding { pooling, normalize }) => (text, *pooling, *normalize),
+            _ => {
+                let wanted = "make vectors of texts";
+                return Err(RequestError::Task { wanted });
+            }
+        };
+        check(text, &ids)?;
+        let work = Text::new(asked, shares, ids, pooling, normalize);
+        let mut desk = self.turn(&asked).await?;
+        if options.alone {
+            return self.alone(&work, "as asked".to_owned()).await;
+        }
+        self.together(&mut desk, &work).await
+    }
+}
+
+fn check(text: &TextInput, ids: &[u32]) -> Result<(), RequestError> {
+    if ids.is_empty() {
+        return Err(RequestError::Empty);
+    }
+    if ids.len() > text.max_tokens {
+        return Err(RequestError::TooLong {
+            found: ids.len(),
+            most: text.max_tokens,
+        });
+    }
+    let unknown = ids.iter().find(|id| **id as usize >= text.vocab);
+    match unknown {
+        Some(&found) => Err(RequestError::UnknownToken {
+            found,
+            vocab: text.vocab,
+        }),
+        None => Ok(()),
     }
 }

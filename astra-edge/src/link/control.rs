@@ -1,4 +1,4 @@
-//! One message to one device and its answer.
+//! One message to one device and its answer, or answers.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,6 +21,17 @@ pub struct Incoming {
     query: Query,
 }
 
+/// Parameter of a question that says which session asks.
+const ASKER: &str = "asker";
+/// Between two looks whether an asker is still there.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The answers to one message, as they come. Dropping them stops listening.
+pub struct Answers {
+    key: String,
+    answers: mpsc::UnboundedReceiver<Vec<u8>>,
+}
+
 /// Serves a key, for as long as it is kept.
 pub struct Service {
     _queryable: Queryable<()>,
@@ -39,11 +50,28 @@ impl Incoming {
         self.query.parameters().get(name)
     }
 
-    /// Answers. An asker that has gone is nobody's concern.
+    /// Answers; a question can have many answers. An asker that has gone is nobody's concern here: see
+    /// [`Link::asker_gone`].
     pub fn answer(&self, bytes: Vec<u8>) {
         let key = self.query.key_expr().clone();
         if let Err(error) = self.query.reply(key, bytes).express(true).wait() {
             tracing::debug!(%error, "the asker is gone");
+        }
+    }
+}
+
+impl Answers {
+    /// The next answer; `None` after the last.
+    ///
+    /// # Errors
+    /// [`LinkError::NoAnswer`]: none came in time.
+    pub async fn next(&mut self, within: Duration) -> Result<Option<Vec<u8>>, LinkError> {
+        match tokio::time::timeout(within, self.answers.recv()).await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(LinkError::NoAnswer {
+                key: self.key.clone(),
+                within,
+            }),
         }
     }
 }
@@ -140,6 +168,43 @@ impl Link {
         }
     }
 
+    /// Sends a control message to a device that has many answers. They end when the device says so, goes away, or after
+    /// `longest`.
+    ///
+    /// # Errors
+    /// The message cannot be sent.
+    pub async fn ask_stream(
+        &self,
+        device: DeviceId,
+        parameters: &str,
+        message: Vec<u8>,
+        longest: Duration,
+    ) -> Result<Answers, LinkError> {
+        let mine = format!("{ASKER}={}", self.session.zid());
+        let parameters = match parameters {
+            "" => mine,
+            given => format!("{given};{mine}"),
+        };
+        let key = self.cluster.control(device);
+        let answers = self.get(&key, &parameters, message, longest).await?;
+        Ok(Answers { key, answers })
+    }
+
+    /// Returns once whoever sent a message with many answers has left the network; never, where it did not say who it is.
+    pub async fn asker_gone(&self, incoming: &Incoming) {
+        let Some(asker) = incoming.parameter(ASKER) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let own = self.session.zid().to_string() == asker;
+            let mut peers = self.session.info().peers_zid().await;
+            if !own && !peers.any(|peer| peer.to_string() == asker) {
+                return;
+            }
+        }
+    }
+
     async fn ask(
         &self,
         key: String,
@@ -147,13 +212,29 @@ impl Link {
         message: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
-        let failed = |key: &str, error: zenoh::Error| LinkError::Send {
+        let mut answers = self.get(&key, parameters, message, within).await?;
+        // Zenoh keeps the time too; this one holds even if it were late.
+        let waited = tokio::time::timeout(within, answers.recv()).await;
+        waited
+            .ok()
+            .flatten()
+            .ok_or(LinkError::NoAnswer { key, within })
+    }
+
+    /// The channel closes when Zenoh is done with the question, whichever way that went.
+    async fn get(
+        &self,
+        key: &str,
+        parameters: &str,
+        message: Vec<u8>,
+        within: Duration,
+    ) -> Result<mpsc::UnboundedReceiver<Vec<u8>>, LinkError> {
+        let failed = |error: zenoh::Error| LinkError::Send {
             key: key.to_owned(),
             reason: error.to_string(),
         };
-        let expression = KeyExpr::try_from(key.clone()).map_err(|error| failed(&key, error))?;
-        // The channel closes when Zenoh is done with the question, whichever way that went.
-        let (found, mut answers) = mpsc::unbounded_channel();
+        let expression = KeyExpr::try_from(key.to_owned()).map_err(failed)?;
+        let (found, answers) = mpsc::unbounded_channel();
         self.session
             .get((expression, parameters))
             .payload(message)
@@ -168,12 +249,7 @@ impl Link {
                 }
             })
             .await
-            .map_err(|error| failed(&key, error))?;
-        // Zenoh keeps the time too; this one holds even if it were late.
-        let waited = tokio::time::timeout(within, answers.recv()).await;
-        waited
-            .ok()
-            .flatten()
-            .ok_or(LinkError::NoAnswer { key, within })
+            .map_err(failed)?;
+        Ok(answers)
     }
 }

@@ -4,7 +4,7 @@
 //! - [`interface`]: which address of this machine the others reach it at
 //! - [`session`]: opening and closing
 //! - [`presence`]: who is there, by liveliness tokens
-//! - [`control`]: one message to one device and its answer
+//! - [`control`]: one message to one device and its answer, or answers
 //! - [`codes`]: code frames to all members of a plan at once
 //!
 //! This layer knows keys and bytes; what they mean is the business of [`cluster`](crate::cluster). Nothing here blocks one of
@@ -20,7 +20,7 @@ pub mod session;
 mod error;
 
 pub use codes::{CodePublisher, CodeSubscription};
-pub use control::{Incoming, Service};
+pub use control::{Answers, Incoming, Service};
 pub use error::LinkError;
 pub use keys::ClusterName;
 pub use presence::{PresenceEvent, Token};

@@ -1,0 +1,223 @@
+//! This device's part in somebody else's request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_wire::{
+    Control, Encoding, Generate, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
+};
+
+use super::device::{Device, encode};
+use super::part::share_of;
+use super::seat::Seat;
+use super::service::failed;
+use super::share::{Packed, stats_of};
+use super::speaker::{Said, Speaker, TOKEN_TIMEOUT, Task, sampling};
+use crate::engine::OwnedInput;
+use crate::generate::Prefill;
+use crate::job::Order;
+use crate::link::Incoming;
+use crate::plan::TokenRange;
+use crate::tasks::features::write_exact;
+use crate::tasks::strip;
+use crate::worker::WorkerError;
+
+/// The part of a picture.
+pub(super) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
+    let Ok(_engaged) = device.engaged.try_lock() else {
+        return refuse(start.plan, Reason::Busy);
+    };
+    let Some((seat, range)) = seat_in(device, start.plan, start.epoch) else {
+        return refuse(start.plan, Reason::UnknownPlan);
+    };
+    let Some(spec) = device.input else {
+        return failed("this device's model takes no pictures");
+    };
+    let input = start.input.to_vec();
+    let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
+    let pixels = match pixels {
+        Ok(Ok(pixels)) => pixels,
+        Ok(Err(error)) => return failed(&error.to_string()),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let order = Order {
+        request: start.request,
+        deadline: Duration::from_millis(start.deadline_ms.into()),
+        input: OwnedInput::Pixels(pixels),
+    };
+    run(device, &seat, range, order).await
+}
+
+/// The part of a text, which may be to generate what comes behind it.
+pub(super) async fn compute_text(device: &Arc<Device>, start: &StartText<'_>, incoming: &Incoming) {
+    let answer = match device.engaged.try_lock() {
+        Ok(_engaged) => text_part(device, start, incoming).await,
+        Err(_) => Some(refuse(start.plan, Reason::Busy)),
+    };
+    if let Some(answer) = answer {
+        incoming.answer(answer);
+    }
+}
+
+/// The last answer, where it is not given yet.
+async fn text_part(
+    device: &Arc<Device>,
+    start: &StartText<'_>,
+    incoming: &Incoming,
+) -> Option<Vec<u8>> {
+    let Some((seat, range)) = seat_in(device, start.plan, start.epoch) else {
+        return Some(refuse(start.plan, Reason::UnknownPlan));
+    };
+    let ids: Vec<u32> = unpack_ids(start.ids).collect();
+    let class_tokens = device.shape().class_tokens;
+    let own = match start.generate {
+        // Who generates needs all of the text, for what comes behind it depends on it; its own tokens are the last.
+        Some(_) => {
+            let input = OwnedInput::Ids(ids.clone());
+            let part = input.borrow();
+            match part.part(range.indexes(), seat.plan.tokens(), class_tokens) {
+                Ok(own) => own,
+                Err(error) => return Some(failed(&error.to_string())),
+            }
+        }
+        None => OwnedInput::Ids(ids.clone()),
+    };
+    let order = Order {
+        request: start.request,
+        deadline: Duration::from_millis(start.deadline_ms.into()),
+        input: own,
+    };
+    let Some(generate) = start.generate else {
+        return Some(run(device, &seat, range, order).await);
+    };
+    let registered = device.generations.begin(start.plan, start.request);
+    let prefill = Prefill::Plan {
+        plan: start.plan,
+        order,
+    };
+    let task = Task {
+        waits: Some((Arc::clone(&seat.gather), start.request)),
+        receivers: seat.receivers(),
+        ..task(ids, prefill, &generate, registered.stop())
+    };
+    let speaker = Speaker::here(device, task);
+    let name = (start.plan, start.request, seat.me as u8);
+    Some(speak(device, speaker, name, incoming).await)
+}
+
+/// A text that goes on from what is in this device's cache.
+pub(super) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: &Incoming) {
+    let answer = match device.engaged.try_lock() {
+        Ok(_engaged) => {
+            let registered = device.generations.begin(resume.plan, resume.request);
+            let ids = unpack_ids(resume.ids).collect();
+            let prefill = Prefill::Cached { rung: resume.rung };
+            let task = task(ids, prefill, &resume.generate, registered.stop());
+            let speaker = Speaker::here(device, task);
+            let name = (resume.plan, resume.request, 0);
+            speak(device, speaker, name, incoming).await
+        }
+        Err(_) => refuse(resume.plan, Reason::Busy),
+    };
+    incoming.answer(answer);
+}
+
+fn task(
+    prompt: Vec<u32>,
+    prefill: Prefill,
+    generate: &Generate,
+    stop: &Arc<std::sync::atomic::AtomicBool>,
+) -> Task {
+    Task {
+        prompt,
+        prefill,
+        max_tokens: generate.max_tokens as usize,
+        sampling: sampling(&generate.choice),
+        stop: Arc::clone(stop),
+        waits: None,
+        receivers: 0,
+    }
+}
+
+/// Sends tokens as they come, and returns the last answer. Ends early where the asker goes.
+async fn speak(
+    device: &Arc<Device>,
+    mut speaker: Speaker,
+    (plan, request, member): (u64, u32, u8),
+    incoming: &Incoming,
+) -> Vec<u8> {
+    let gone = device.link.asker_gone(incoming);
+    tokio::pin!(gone);
+    let mut index = 0;
+    loop {
+        // This device's own work is all that is waited for; how long that may take is up to whoever asked.
+        let until = std::time::Instant::now() + TOKEN_TIMEOUT * 1000;
+        let said = tokio::select! {
+            said = speaker.next(until) => said,
+            () = &mut gone => {
+                tracing::debug!("whoever asked for a text has gone");
+                speaker.end().await;
+                return Vec::new();
+            }
+        };
+        match said {
+            Some(Said::Token(id)) => {
+                incoming.answer(encode(&Control::Token { index, id }).unwrap_or_default());
+                index += 1;
+            }
+            Some(Said::Ended(spoken)) => {
+                let written = Control::Written(spoken.written(plan, request, member));
+                return encode(&written).unwrap_or_else(|error| failed(&error.to_string()));
+            }
+            Some(Said::Refused(reason)) => return refuse(plan, reason),
+            Some(Said::Failed(text)) => return failed(&text),
+            None => return failed("the generation did not end"),
+        }
+    }
+}
+
+/// The seat in a plan, with its range.
+fn seat_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<Seat>, TokenRange)> {
+    let seat = device.seats.find(plan)?;
+    let range = seat.range()?;
+    (seat.plan.epoch == epoch).then_some((seat, range))
+}
+
+/// Runs an order, and says what came of it.
+async fn run(device: &Arc<Device>, seat: &Seat, range: TokenRange, order: Order) -> Vec<u8> {
+    let (plan, request) = (seat.plan.id, order.request);
+    let outcome = match device.worker.run(plan, order).await {
+        Ok(outcome) => outcome,
+        Err(WorkerError::UnknownPlan { .. }) => return refuse(plan, Reason::UnknownPlan),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let stats = stats_of(&outcome.stats, seat.receivers());
+    let share = share_of(device, range, outcome);
+    let member = seat.me as u8;
+    let encoded = if device.bundle().manifest().family.is_text() {
+        let mut cls = Vec::new();
+        write_exact(&share.cls, &mut cls);
+        encode(&Control::Result(MemberResult {
+            plan,
+            request,
+            member,
+            stats,
+            encoding: Encoding::Float32,
+            cls: &cls,
+            features: &[],
+            scales: &[],
+        }))
+    } else {
+        match Packed::new(&share, device.shape().hidden, seat.plan.rung == 0) {
+            Ok(packed) => encode(&Control::Result(
+                packed.message(plan, request, member, stats),
+            )),
+            Err(error) => return failed(&error.to_string()),
+        }
+    };
+    encoded.unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+fn refuse(plan: u64, reason: Reason) -> Vec<u8> {
+    encode(&Control::Refuse { plan, reason }).unwrap_or_default()
+}

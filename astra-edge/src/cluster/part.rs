@@ -1,0 +1,151 @@
+//! One member's part of a request: what it is sent, and what it makes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_bundle::Task;
+use astra_wire::{Control, Encoding, Generate, MemberResult, Start, StartText, pack_ids};
+
+use super::assemble::Share;
+use super::device::{Device, encode};
+use super::share::{pooled, unpack};
+use crate::engine::{Input, OwnedInput};
+use crate::job::Outcome;
+use crate::plan::{Plan, TokenRange};
+use crate::tasks::strip;
+
+/// A part that a member is to do.
+pub(super) struct Part {
+    pub(super) plan: Arc<Plan>,
+    pub(super) range: TokenRange,
+    pub(super) request: u32,
+    pub(super) deadline: Duration,
+}
+
+impl Part {
+    /// The message that begins the part, with what the member needs of `input`, that of all tokens.
+    ///
+    /// # Errors
+    /// In words: the input is not one of so many tokens.
+    pub(super) async fn message(
+        &self,
+        device: &Device,
+        input: &Arc<OwnedInput>,
+    ) -> Result<Vec<u8>, String> {
+        match &**input {
+            OwnedInput::Pixels(_) => self.with_pixels(device, Arc::clone(input)).await,
+            OwnedInput::Ids(ids) => {
+                let (tokens, total) = (self.range.indexes(), self.plan.tokens());
+                let own = Input::Ids(ids).part(tokens, total, device.shape().class_tokens);
+                match own.map_err(|error| error.to_string())? {
+                    OwnedInput::Ids(ids) => self.with_ids(&ids, None),
+                    OwnedInput::Pixels(_) => Err("pixels for a text".to_owned()),
+                }
+            }
+        }
+    }
+
+    async fn with_pixels(
+        &self,
+        device: &Device,
+        input: Arc<OwnedInput>,
+    ) -> Result<Vec<u8>, String> {
+        let (range, exact) = (self.range, self.plan.rung == 0);
+        let Some(spec) = device.input else {
+            return Err("a picture for a model that takes none".to_owned());
+        };
+        let strip = tokio::task::spawn_blocking(move || match &*input {
+            OwnedInput::Pixels(pixels) => strip::encode(pixels, range, &spec, exact),
+            OwnedInput::Ids(_) => strip::encode(&[], range, &spec, exact),
+        });
+        let strip = strip.await.map_err(|error| error.to_string())?;
+        let strip = strip.map_err(|error| error.to_string())?;
+        let message = Control::Start(Start {
+            plan: self.plan.id,
+            epoch: self.plan.epoch,
+            request: self.request,
+            deadline_ms: milliseconds(self.deadline),
+            lossless: exact,
+            input: &strip,
+        });
+        encode(&message).map_err(|error| error.to_string())
+    }
+
+    /// The message that begins a part of a text; `ids` are those that the member needs.
+    ///
+    /// # Errors
+    /// In words: there are no ids, or the way to choose tokens is none.
+    pub(super) fn with_ids(
+        &self,
+        ids: &[u32],
+        generate: Option<Generate>,
+    ) -> Result<Vec<u8>, String> {
+        let ids = packed(ids);
+        let message = Control::StartText(StartText {
+            plan: self.plan.id,
+            epoch: self.plan.epoch,
+            request: self.request,
+            deadline_ms: milliseconds(self.deadline),
+            generate,
+            ids: &ids,
+        });
+        encode(&message).map_err(|error| error.to_string())
+    }
+}
+
+/// Token ids as they travel.
+pub(super) fn packed(ids: &[u32]) -> Vec<u8> {
+    let mut bytes = vec![0; ids.len() * astra_wire::MAX_ID];
+    let length = pack_ids(ids, &mut bytes).unwrap_or_default();
+    bytes.truncate(length);
+    bytes
+}
+
+fn milliseconds(time: Duration) -> u32 {
+    u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// What a member's outcome is to the answer: all of an image's features, a text's part of its vector, and nothing of a prompt
+/// that another member goes on from.
+pub(super) fn share_of(device: &Device, range: TokenRange, outcome: Outcome) -> Share {
+    let manifest = device.bundle().manifest();
+    match manifest.task {
+        Task::Embedding { pooling, .. } => Share {
+            cls: pooled(pooling, range, &outcome.features, manifest.shape.hidden),
+            features: Vec::new(),
+        },
+        _ if manifest.family.is_text() => Share::default(),
+        _ => Share {
+            cls: outcome.cls,
+            features: outcome.features,
+        },
+    }
+}
+
+/// The share in a member's result.
+///
+/// # Errors
+/// In words: it is of another length than its range makes.
+pub(super) fn read_share(
+    device: &Device,
+    range: TokenRange,
+    result: &MemberResult<'_>,
+) -> Result<Share, String> {
+    let shape = device.shape();
+    let class = shape.hidden * shape.class_tokens;
+    if !device.bundle().manifest().family.is_text() {
+        return unpack(result, range, shape.hidden, class).map_err(|error| error.to_string());
+    }
+    let floats = result.cls.chunks_exact(4);
+    let cls: Vec<f32> = floats
+        .filter_map(|bytes| bytes.try_into().ok().map(f32::from_le_bytes))
+        .collect();
+    let fits = cls.is_empty() || cls.len() == shape.hidden;
+    if !fits || result.encoding != Encoding::Float32 || !result.features.is_empty() {
+        return Err("a share that is not one of a text".to_owned());
+    }
+    Ok(Share {
+        cls,
+        features: Vec::new(),
+    })
+}

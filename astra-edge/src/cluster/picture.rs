@@ -1,0 +1,201 @@
+//! A question about a picture from its arrival to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::AskOptions;
+
+use super::assemble::assemble;
+use super::choose::{Choice, ChooseError, Wish, choose};
+use super::coordinator::{Asked, Coordinator, Ran, RequestError, Work};
+use super::device::Device;
+use super::request::{self, Harvest};
+use super::roster::Candidate;
+use super::setup::ActivePlan;
+use super::summary;
+use crate::agreement::Agreement;
+use crate::engine::{Answer, OwnedInput};
+use crate::plan::TokenRange;
+use crate::report::Report;
+use crate::tasks::image::{Rect, prepare};
+
+/// Runs of the whole model that a comparison times.
+const COMPARISONS: usize = 3;
+
+/// A client's question.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// How it is to be answered.
+    pub options: AskOptions,
+    /// Tokens of each member, where the client says so.
+    pub shares: Option<Vec<u16>>,
+    /// The picture, as in its file.
+    pub image: Vec<u8>,
+}
+
+/// An answer and what it took.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// What it took.
+    pub report: Report,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A question on its way.
+struct Picture {
+    asked: Asked,
+    wish: Wish,
+    input: Arc<OwnedInput>,
+    content: Rect,
+    prepare: Duration,
+}
+
+impl Coordinator {
+    /// Answers a question: on the cluster, or alone where nobody else can take part in time.
+    ///
+    /// # Errors
+    /// The picture, rung or ranges are refused, this device's own part fails, or it does not get to the question in time.
+    pub async fn answer(&self, question: Question) -> Result<Reply, RequestError> {
+        let options = question.options;
+        let work = self.prepare(question).await?;
+        let mut desk = self.turn(&work.asked).await?;
+        let mut reply = if options.alone {
+            self.alone(&work, "as asked".to_owned()).await?
+        } else {
+            self.together(&mut desk, &work).await?
+        };
+        drop(desk);
+        if options.compare {
+            self.compare(&work, &mut reply).await?;
+        }
+        Ok(reply)
+    }
+
+    async fn prepare(&self, question: Question) -> Result<Picture, RequestError> {
+        let asked = self.asked(&question.options)?;
+        let wanted = "take pictures";
+        let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
+        let image = question.image;
+        let prepared = tokio::task::spawn_blocking(move || prepare(&image, &spec)).await;
+        let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))??;
+        Ok(Picture {
+            wish: Wish {
+                tokens: self.device().tokens(),
+                max_members: asked.max_members,
+                shares: question.shares,
+            },
+            content: prepared.content,
+            input: Arc::new(OwnedInput::Pixels(prepared.pixels)),
+            prepare: asked.asked.elapsed(),
+            asked,
+        })
+    }
+
+    /// The same on this device alone: best of a few runs, the first not counted.
+    async fn compare(&self, work: &Picture, reply: &mut Reply) -> Result<(), RequestError> {
+        let time = work
+            .asked
+            .deadline
+            .saturating_duration_since(work.asked.asked);
+        // The question is answered; the comparison may take its own time.
+        let engaged = self
+            .engage(Instant::now() + time.max(Duration::from_secs(5)))
+            .await;
+        let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
+        let worker = &self.device().worker;
+        let (one_device, _) = worker.whole(OwnedInput::clone(&work.input)).await?;
+        let mut best = Duration::MAX;
+        for _ in 0..COMPARISONS {
+            let (_, took) = worker.whole(OwnedInput::clone(&work.input)).await?;
+            best = best.min(took);
+        }
+        let hidden = self.device().shape().hidden;
+        reply.report.one_device_latency_ms = Some(summary::milliseconds(best));
+        reply.report.agreement = Some(Agreement::between(&reply.answer, &one_device, hidden));
+        Ok(())
+    }
+}
+
+impl Work for Picture {
+    type Reply = Reply;
+
+    fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError> {
+        choose(&device.candidate(), usable, &self.wish)
+    }
+
+    fn alone_by_choice(&self) -> &'static str {
+        "the other devices are too slow to own a token"
+    }
+
+    async fn run(
+        &self,
+        device: &Arc<Device>,
+        plan: &mut ActivePlan,
+    ) -> Result<Ran<Reply>, RequestError> {
+        let begun = Instant::now();
+        let until = self.asked.members_until(begun);
+        let harvest = match request::run(device, plan, &self.input, until).await {
+            Ok(harvest) => harvest,
+            Err(given_up) => return Ok(Ran::GivenUp(given_up)),
+        };
+        let reply = self.finish(device, plan, &harvest, begun).await?;
+        let sound = reply.report.masked_tokens == 0 && reply.report.missing.is_empty();
+        if !sound {
+            request::set_aside(device, plan, &harvest);
+        }
+        Ok(Ran::Done { reply, sound })
+    }
+
+    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {
+        let begun = Instant::now();
+        let input = OwnedInput::clone(&self.input);
+        let (answer, computed) = device.worker.whole(input).await?;
+        let mut report = self.report(device, begun, begun.elapsed(), &answer);
+        report.rung_bits = 0;
+        report.members = vec![summary::alone(device, device.tokens(), computed)];
+        report.alone = Some(why);
+        Ok(Reply { report, answer })
+    }
+}
+
+impl Picture {
+    async fn finish(
+        &self,
+        device: &Device,
+        plan: &ActivePlan,
+        harvest: &Harvest,
+        begun: Instant,
+    ) -> Result<Reply, RequestError> {
+        let hidden = device.shape().hidden;
+        let whole = assemble(&plan.choice.ranges, &harvest.shares, hidden);
+        let whole = whole.ok_or(RequestError::Nothing)?;
+        let missing: Vec<TokenRange> = whole.missing;
+        let answer = device.worker.head(whole.cls, whole.patches).await?;
+        let mut report = self.report(device, begun, begun.elapsed(), &answer);
+        summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
+        report.missing = missing.into_iter().map(Into::into).collect();
+        Ok(Reply { report, answer })
+    }
+
+    fn report(
+        &self,
+        device: &Device,
+        begun: Instant,
+        latency: Duration,
+        answer: &Answer,
+    ) -> Report {
+        let content = self.content;
+        let spec = device.input.as_ref();
+        Report {
+            prepare_ms: summary::milliseconds(self.prepare),
+            classes: summary::classes(answer, &device.bundle().manifest().task),
+            input: spec.map_or_else(Default::default, |spec| summary::input(spec, content)),
+            ..summary::report(device, &self.asked, self.prepare, begun, latency)
+        }
+    }
+}
