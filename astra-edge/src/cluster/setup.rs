@@ -251,8 +251,6 @@ fn blame(heard: &[u16], senders: impl Fn(usize) -> u16, me: usize) -> Vec<usize>
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn blame(heard: &[u16], me: usize) -> Vec<usize> {
         super::blame(heard, |member| !(1 << member), me)
     }
