@@ -116,8 +116,12 @@ impl Node {
         let hello = hello(&device, &loaded.runtime, &link.addresses().await);
         let device = Arc::new(Device::new(device));
         let coordinator = Arc::new(Coordinator::new(device, settings.defaults));
-        let mut node = Self::join(Arc::clone(&coordinator), &link, hello).await?;
-        let api = || api(&node.hello, &coordinator, loaded.text);
+        let words = loaded.text.map(|text| {
+            let model = Arc::clone(&coordinator);
+            Arc::new(Words::new(model, text))
+        });
+        let mut node = Self::join(Arc::clone(&coordinator), words.clone(), &link, hello).await?;
+        let api = || api(&node.hello, &coordinator, words);
         node.http = listening.map(|listening| listening.serve(Arc::new(api())));
         Ok(node)
     }
@@ -125,6 +129,7 @@ impl Node {
     /// Serves before it shows itself: whoever sees the device may speak to it.
     async fn join(
         coordinator: Arc<Coordinator>,
+        words: Option<Arc<Words>>,
         link: &Link,
         hello: Hello,
     ) -> Result<Self, NodeError> {
@@ -132,7 +137,7 @@ impl Node {
         let greeting = encode(&Control::Hello(hello.clone()))?;
         let answering_hello = link.serve_hello(device.id(), greeting).await?;
         let (answering_control, messages) = link.serve_control(device.id()).await?;
-        tokio::spawn(service::serve(Arc::clone(&coordinator), messages));
+        tokio::spawn(service::serve(Arc::clone(&coordinator), words, messages));
         let (events, seen) = mpsc::unbounded_channel();
         tokio::spawn(discovery::follow(Arc::clone(&device), seen));
         let watch = link.watch(events).await?;
@@ -259,7 +264,7 @@ fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
 }
 
 /// What HTTP answers with.
-fn api(hello: &Hello, coordinator: &Arc<Coordinator>, text: Option<Text>) -> Api {
+fn api(hello: &Hello, coordinator: &Arc<Coordinator>, words: Option<Arc<Words>>) -> Api {
     let device = coordinator.device();
     let manifest = device.bundle().manifest().clone();
     let pictures = manifest.image.is_some();
@@ -269,8 +274,7 @@ fn api(hello: &Hello, coordinator: &Arc<Coordinator>, text: Option<Text>) -> Api
         short_hash(&hello.bundle),
         manifest,
     );
-    let model = Arc::clone(coordinator);
-    api.words = text.map(|text| Words::new(model, text));
+    api.words = words;
     api.pictures = pictures.then(|| Arc::clone(coordinator) as Arc<dyn Pictures>);
     api
 }

@@ -1,8 +1,11 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
+mod ask;
+mod embed;
 mod infer;
 mod network;
 mod peers;
+mod question;
 mod run;
 
 use std::io::{IsTerminal, Write};
@@ -16,7 +19,7 @@ use tracing_subscriber::EnvFilter;
 /// Runs one Transformer inference across several small devices.
 ///
 /// Devices of one cluster find each other, split the tokens of each input, and send each other nothing but codes. Start one
-/// on every machine with `run`, then ask any of them with `infer`.
+/// on every machine with `run`, then ask any of them: `infer` for pictures, `ask` and `embed` for text.
 #[derive(Parser)]
 #[command(name = "astra-edge", version, max_term_width = 100)]
 struct Cli {
@@ -30,6 +33,10 @@ enum Command {
     Run(Box<run::Args>),
     /// Send a picture through a cluster and show what came of it.
     Infer(Box<infer::Args>),
+    /// Go on from a prompt, or answer a message, through a cluster.
+    Ask(Box<ask::Args>),
+    /// Make vectors of texts through a cluster.
+    Embed(Box<embed::Args>),
     /// Show the devices of a cluster, and why any is not used.
     Peers(peers::Args),
 }
@@ -40,6 +47,8 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::main(*args),
         Command::Infer(args) => infer::main(*args),
+        Command::Ask(args) => ask::main(*args),
+        Command::Embed(args) => embed::main(*args),
         Command::Peers(args) => peers::main(&args),
     };
     match done {
@@ -90,6 +99,18 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 /// One line of JSON on standard output.
 fn print_json(value: &impl Serialize) -> Result<()> {
     print_line(&serde_json::to_string(value)?)
+}
+
+/// Text as it comes on standard output; whether there is still a reader.
+fn print_piece(text: &str) -> Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        written => {
+            written.context("cannot write to standard output")?;
+            Ok(true)
+        }
+    }
 }
 
 /// One text on standard output; a reader that has gone away is no error.

@@ -19,7 +19,7 @@
 //!   `vector`), [`words`]: one in words
 //! - `member`: this device's part in somebody else's request; [`generations`]: those parts that can be ended between tokens
 //! - `summary`: what the report says of it
-//! - [`service`]: answers the control messages of others
+//! - [`service`]: answers the control messages of others, and `asked`: those with questions in words
 //!
 //! # Two coordinators at once
 //! A device works on one request at a time and refuses others as busy. Whoever is refused gives its request up everywhere,
@@ -44,6 +44,7 @@ pub mod share;
 pub mod text;
 pub mod words;
 
+mod asked;
 mod listen;
 mod member;
 mod part;

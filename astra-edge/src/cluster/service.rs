@@ -8,16 +8,21 @@ use tokio::sync::mpsc;
 use super::coordinator::Coordinator;
 use super::device::{Device, encode};
 use super::picture::Question;
-use super::{discovery, member};
+use super::words::Words;
+use super::{asked, discovery, member};
 use crate::link::Incoming;
 use crate::tasks::features::write_exact;
 
 /// Answers messages until the session ends, each in a task of its own.
-pub async fn serve(coordinator: Arc<Coordinator>, mut messages: mpsc::Receiver<Incoming>) {
+pub async fn serve(
+    coordinator: Arc<Coordinator>,
+    words: Option<Arc<Words>>,
+    mut messages: mpsc::Receiver<Incoming>,
+) {
     while let Some(incoming) = messages.recv().await {
-        let coordinator = Arc::clone(&coordinator);
+        let (coordinator, words) = (Arc::clone(&coordinator), words.clone());
         tokio::spawn(async move {
-            if let Some(answer) = answer(&coordinator, &incoming).await {
+            if let Some(answer) = answer(&coordinator, words.as_ref(), &incoming).await {
                 incoming.answer(answer);
             }
         });
@@ -25,7 +30,11 @@ pub async fn serve(coordinator: Arc<Coordinator>, mut messages: mpsc::Receiver<I
 }
 
 /// The answer to one message, if it wants one.
-async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<Vec<u8>> {
+async fn answer(
+    coordinator: &Arc<Coordinator>,
+    words: Option<&Arc<Words>>,
+    incoming: &Incoming,
+) -> Option<Vec<u8>> {
     let bytes = incoming.bytes();
     let device = coordinator.device();
     let answer = match Control::parse(&bytes) {
@@ -49,6 +58,10 @@ async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<V
             };
             return Some(ask_here(coordinator, question).await);
         }
+        Ok(Control::AskText(ask)) => {
+            return Some(asked::text(words, device.link(), incoming, &ask).await);
+        }
+        Ok(Control::AskVector(ask)) => return Some(asked::vector(words, incoming, &ask).await),
         Ok(Control::Cancel { plan, request }) => {
             if let Some(seat) = device.seats.find(plan) {
                 seat.gather.cancel(request);
@@ -75,7 +88,7 @@ async fn answer(coordinator: &Arc<Coordinator>, incoming: &Incoming) -> Option<V
 }
 
 /// `100,80,76`; anything else gives no shares at all, which no input divides into.
-fn parse_shares(text: &str) -> Option<Vec<u16>> {
+pub(super) fn parse_shares(text: &str) -> Option<Vec<u16>> {
     let shares: Result<_, _> = text.split(',').map(|share| share.trim().parse()).collect();
     Some(shares.unwrap_or_default())
 }

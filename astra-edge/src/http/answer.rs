@@ -31,13 +31,12 @@ pub(super) struct Answer {
     api: Arc<Api>,
     id: String,
     created: u64,
-    prompt_tokens: usize,
     /// Whether a stream is to say how many tokens it took.
     usage: bool,
 }
 
 impl Answer {
-    pub(super) fn new(kind: Kind, api: Arc<Api>, prompt_tokens: usize, usage: bool) -> Self {
+    pub(super) fn new(kind: Kind, api: Arc<Api>, usage: bool) -> Self {
         let prefix = match kind {
             Kind::Completion => "cmpl",
             Kind::Chat => "chatcmpl",
@@ -47,7 +46,6 @@ impl Answer {
             api,
             id: format!("{prefix}-{:032x}", rand::random::<u128>()),
             created: now(),
-            prompt_tokens,
             usage,
         }
     }
@@ -63,7 +61,7 @@ impl Answer {
         };
         finish(&mut choice, Some(ended));
         let mut answer = self.frame(object, json!([choice]));
-        put(&mut answer, "usage", self.usage_of(ended));
+        put(&mut answer, "usage", Self::usage_of(ended));
         put(&mut answer, "astra", self.took(ended));
         answer
     }
@@ -95,7 +93,7 @@ impl Answer {
         let mut chunks = vec![last];
         if self.usage {
             let mut usage = self.frame(self.chunk_object(), json!([]));
-            put(&mut usage, "usage", self.usage_of(ended));
+            put(&mut usage, "usage", Self::usage_of(ended));
             chunks.push(usage);
         }
         chunks
@@ -132,11 +130,11 @@ impl Answer {
         })
     }
 
-    fn usage_of(&self, ended: &Ended) -> Value {
+    fn usage_of(ended: &Ended) -> Value {
         json!({
-            "prompt_tokens": self.prompt_tokens,
+            "prompt_tokens": ended.prompt_tokens,
             "completion_tokens": ended.tokens,
-            "total_tokens": self.prompt_tokens + ended.tokens,
+            "total_tokens": ended.prompt_tokens + ended.tokens,
             "prompt_tokens_details": {
                 "cached_tokens": ended.report.reused_tokens.unwrap_or(0),
             },

@@ -38,7 +38,7 @@ pub struct Api {
     /// The bundle.
     pub manifest: Manifest,
     /// Answers questions in words, for bundles of text.
-    pub words: Option<Words>,
+    pub words: Option<Arc<Words>>,
     /// Answers questions about pictures, for bundles of images.
     pub pictures: Option<Arc<dyn Pictures>>,
     /// Requests that may still come in.
@@ -111,7 +111,7 @@ impl Api {
     pub(super) fn words(&self) -> Result<&Words, ApiError> {
         let found = "it takes pictures";
         self.words
-            .as_ref()
+            .as_deref()
             .ok_or_else(|| ApiError::task(self.model(), "take text", found))
     }
 

@@ -45,7 +45,7 @@ async fn respond(
     };
     let failed = |error: WordsError| ApiError::of_words(&error, kind.input());
     let writing = words.write(ask).await.map_err(failed)?;
-    let answer = Answer::new(kind, Arc::clone(&api), writing.prompt_tokens, usage);
+    let answer = Answer::new(kind, Arc::clone(&api), usage);
     if !stream {
         let whole = whole(writing, &answer).await.map_err(failed)?;
         drop(slot);

@@ -113,6 +113,8 @@ pub enum Event {
 pub struct Ended {
     /// What it took.
     pub report: Report,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
     /// Tokens generated for it.
     pub tokens: usize,
     /// Whether the model's longest text or the asker's limit ended it, rather than the model or a stop string.

@@ -47,6 +47,7 @@ impl Relay {
     /// From the question to the last event.
     pub(super) async fn run(mut self, model: Arc<dyn Model>, question: Generate) {
         let (tokens, coming) = mpsc::channel(TOKENS);
+        let prompt_tokens = question.prompt.len();
         let (generated, passing) =
             tokio::join!(model.generate(question, tokens), self.pass(coming));
         let ended = match (generated, passing) {
@@ -57,7 +58,7 @@ impl Relay {
         };
         let sender = self.sender.clone();
         let last = match ended {
-            Ok((generated, stopped)) => self.end(generated, stopped),
+            Ok((generated, stopped)) => self.end(generated, prompt_tokens, stopped),
             Err(error) => Err(error),
         };
         // Whoever asked may have gone by now.
@@ -86,7 +87,12 @@ impl Relay {
         }
     }
 
-    fn end(self, generated: Generated, stopped: bool) -> Result<Event, WordsError> {
+    fn end(
+        self,
+        generated: Generated,
+        prompt_tokens: usize,
+        stopped: bool,
+    ) -> Result<Event, WordsError> {
         let Self {
             detokenizer,
             mut stops,
@@ -109,6 +115,7 @@ impl Relay {
         }
         Ok(Event::End(Box::new(Ended {
             report: generated.report,
+            prompt_tokens,
             tokens,
             cut: !stopped && generated.finish == Finish::Length,
         })))

@@ -33,7 +33,7 @@ impl Bed {
             "abcd".to_owned(),
             manifest(),
         );
-        api.words = Some(words);
+        api.words = Some(Arc::new(words));
         Self::with(api).await
     }
 

@@ -1,14 +1,23 @@
-//! One picture on this machine, without a cluster.
+//! One picture, or texts, on this machine, without a cluster.
+
+mod text;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::cluster::words::WordsError;
 use crate::cluster::{Reply, RequestError, summary};
 use crate::engine::OwnedInput;
 use crate::node::{NodeError, load};
 use crate::report::{MemberReport, Report};
 use crate::tasks::image::prepare;
 
+pub use text::words;
+
+/// What this machine is called in a report.
+const MACHINE: &str = "this machine";
+/// Why there are no other members.
+const WHY: &str = "as asked, without a cluster";
 /// Runs that the latency is the best of.
 const RUNS: usize = 3;
 
@@ -22,6 +31,15 @@ pub enum AloneError {
     /// The picture is refused, or the model fails.
     #[error(transparent)]
     Request(#[from] RequestError),
+    /// The bundle's tokenizer or chat template is refused.
+    #[error(transparent)]
+    Words(#[from] WordsError),
+    /// The model is not one of text.
+    #[error("{bundle}: the model takes pictures, not text")]
+    NoText {
+        /// The bundle.
+        bundle: String,
+    },
 }
 
 /// Answers for one picture, as in its file.
@@ -60,15 +78,15 @@ pub async fn answer(
         latency_ms: latency,
         one_device_latency_ms: Some(latency),
         members: vec![MemberReport {
-            name: "this machine".to_owned(),
+            name: MACHINE.to_owned(),
             // A manifest with more is refused.
             tokens: u16::try_from(manifest.shape.tokens).unwrap_or(u16::MAX),
             compute_ms: latency,
             ..MemberReport::default()
         }],
-        alone: Some("as asked, without a cluster".to_owned()),
+        alone: Some(WHY.to_owned()),
         prepare_ms: summary::milliseconds(prepare),
-        coordinator: "this machine".to_owned(),
+        coordinator: MACHINE.to_owned(),
         classes: summary::classes(&answer, &manifest.task),
         input: summary::input(&spec, prepared.content),
         ..Report::default()

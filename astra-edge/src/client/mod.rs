@@ -1,5 +1,7 @@
 //! Asking a cluster from outside: finds its devices, and puts a question to one of them.
 
+mod text;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,8 @@ use crate::engine::Map;
 use crate::link::{Link, LinkError};
 use crate::report::Report;
 use crate::tasks::features::{FeatureError, read_exact};
+
+pub use text::Answering;
 
 /// How long one look around takes.
 const LOOK: Duration = Duration::from_millis(250);
@@ -76,7 +80,7 @@ pub struct Seen {
 pub struct Answered {
     /// What it took.
     pub report: Report,
-    /// The class token: [D].
+    /// The class token, or the vector of a text: [D].
     pub cls: Vec<f32>,
     /// The dense map, for tasks that have one.
     pub map: Option<Map>,
@@ -188,15 +192,10 @@ impl Client {
         ranges: &[u16],
         within: Duration,
     ) -> Result<Answered, ClientError> {
-        let ranges: Vec<String> = ranges.iter().map(u16::to_string).collect();
-        let parameters = match ranges.as_slice() {
-            [] => String::new(),
-            given => format!("ranges={}", given.join(",")),
-        };
         let bytes = encode(question)?;
         let answer = self
             .link
-            .ask_control(device.device, &parameters, bytes, within)
+            .ask_control(device.device, &parameters(ranges), bytes, within)
             .await?;
         read(&answer, device.name.as_str())
     }
@@ -204,6 +203,15 @@ impl Client {
     /// Leaves the network.
     pub async fn close(self) {
         self.link.close().await;
+    }
+}
+
+/// What a question has no place for.
+fn parameters(ranges: &[u16]) -> String {
+    let ranges: Vec<String> = ranges.iter().map(u16::to_string).collect();
+    match ranges.as_slice() {
+        [] => String::new(),
+        given => format!("ranges={}", given.join(",")),
     }
 }
 

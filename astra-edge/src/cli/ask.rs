@@ -1,0 +1,254 @@
+//! `astra-edge ask`.
+
+use std::io::Read;
+
+use anyhow::{Context, Result, bail};
+use astra_edge::client::{Answering, Client};
+use astra_edge::cluster::words::{Ask, Ended, Event, Prompt, Writing};
+use astra_edge::config::Network;
+use astra_edge::report::Report;
+use astra_edge::tasks::text::sampling::Sampling;
+use astra_edge::tasks::text::stop::StopStrings;
+use astra_edge::tasks::text::template::Message;
+use astra_wire::{AskText, Choice, Control, Words};
+use serde::Serialize;
+
+use super::network::NetworkArgs;
+use super::question::QuestionArgs;
+
+/// Largest prompt that is read, in bytes.
+const MAX_PROMPT: u64 = 4 << 20;
+
+/// Go on from a prompt, or answer a message, through a cluster.
+///
+/// Finds a device of the cluster and asks it. The members compute the prompt together; the one with its last tokens then
+/// generates. The text goes to standard output as it comes, what it took to standard error.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// The message to answer; - reads it from standard input.
+    prompt: String,
+    /// What the model is told before the message.
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Go on from the prompt as it is, instead of answering it as a message of a chat.
+    #[arg(long)]
+    raw: bool,
+    /// Most tokens to generate.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+    /// Logits are divided by it; 0 takes the most likely token, always.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f32,
+    /// Probability that the tokens in question have together.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f32,
+    /// Number of tokens in question; 0 for all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: u32,
+    /// What logits of tokens that came before are divided by.
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// A string that ends the text, and is no part of it; can be repeated.
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// Seed of the random numbers, where the temperature is not 0 [default: another one each time].
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Print one JSON object at the end, and nothing else.
+    #[arg(long)]
+    json: bool,
+    /// Print the text alone.
+    #[arg(long, conflicts_with = "json")]
+    quiet: bool,
+    /// What is logged on standard error.
+    #[arg(long, value_name = "FILTER", default_value = "error")]
+    log: String,
+    #[command(flatten)]
+    question: QuestionArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Written<'a> {
+    text: &'a str,
+    /// Why it ended: `stop` or `length`.
+    finish: &'static str,
+    prompt_tokens: usize,
+    tokens: usize,
+    report: &'a Report,
+}
+
+pub(super) fn main(mut args: Args) -> Result<()> {
+    super::log(&args.log)?;
+    args.prompt = read_prompt(&args.prompt)?;
+    args.sampling().check()?;
+    // A device would refuse them too, but only after it has been found.
+    StopStrings::new(args.stop.clone())?;
+    let runtime = super::runtime()?;
+    if args.question.alone {
+        let words = args.question.words()?;
+        return runtime.block_on(async {
+            let writing = words.write(args.ask()).await?;
+            args.show(&mut Source::Here(writing)).await
+        });
+    }
+    runtime.block_on(args.through_cluster())
+}
+
+fn read_prompt(given: &str) -> Result<String> {
+    if given != "-" {
+        return Ok(given.to_owned());
+    }
+    let mut bytes = Vec::new();
+    let mut input = std::io::stdin().lock().take(MAX_PROMPT + 1);
+    input
+        .read_to_end(&mut bytes)
+        .context("cannot read standard input")?;
+    if bytes.len() as u64 > MAX_PROMPT {
+        bail!("standard input: expected at most {MAX_PROMPT} bytes");
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        anyhow::anyhow!("standard input is not UTF-8: byte {at} begins no character")
+    })
+}
+
+/// Where a text comes from.
+enum Source {
+    Cluster(Answering),
+    Here(Writing),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Event> {
+        match self {
+            Self::Cluster(answering) => Ok(answering.next().await?),
+            Self::Here(writing) => {
+                let event = writing.next().await;
+                Ok(event.context("a text without an end")??)
+            }
+        }
+    }
+}
+
+impl Args {
+    fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed.unwrap_or_else(rand::random),
+        }
+    }
+
+    fn messages(&self) -> Vec<Message> {
+        let message = |role: &str, content: &str| Message {
+            role: role.to_owned(),
+            content: content.to_owned(),
+        };
+        let system = self.system.iter().map(|text| message("system", text));
+        system.chain([message("user", &self.prompt)]).collect()
+    }
+
+    /// The question for this machine.
+    fn ask(&self) -> Ask {
+        Ask {
+            options: self.question.options(),
+            shares: None,
+            prompt: if self.raw {
+                Prompt::Text(self.prompt.clone())
+            } else {
+                Prompt::Chat(self.messages())
+            },
+            sampling: self.sampling(),
+            stops: self.stop.clone(),
+            max_tokens: Some(self.max_tokens as usize),
+        }
+    }
+
+    async fn through_cluster(&self) -> Result<()> {
+        if self.prompt.is_empty() {
+            bail!("the prompt is empty: expected text");
+        }
+        let network = Network::from(self.network.clone());
+        let mut client = Client::open(&network).await?;
+        let answered = self.ask_cluster(&mut client).await;
+        client.close().await;
+        answered
+    }
+
+    async fn ask_cluster(&self, client: &mut Client) -> Result<()> {
+        let QuestionArgs {
+            device,
+            ranges,
+            wait,
+            ..
+        } = &self.question;
+        let device = client.find(device.as_deref(), *wait).await?;
+        let chat = serde_json::to_string(&self.messages())?;
+        let Sampling {
+            temperature,
+            top_p,
+            top_k,
+            repetition_penalty,
+            seed,
+        } = self.sampling();
+        let question = Control::AskText(AskText {
+            options: self.question.options(),
+            prompt: if self.raw {
+                Words::Text(&self.prompt)
+            } else {
+                Words::Chat(&chat)
+            },
+            choice: Choice {
+                temperature,
+                top_p,
+                top_k,
+                repetition_penalty,
+                seed,
+            },
+            max_tokens: Some(self.max_tokens),
+            stops: self.stop.iter().map(String::as_str).collect(),
+        });
+        let first = self.question.patience();
+        let answering = client.ask_text(&device, &question, ranges, first).await?;
+        self.show(&mut Source::Cluster(answering)).await
+    }
+
+    /// Prints a text as it comes, and what it took.
+    async fn show(&self, source: &mut Source) -> Result<()> {
+        let mut text = String::new();
+        loop {
+            match source.next().await? {
+                Event::Piece(piece) if self.json => text.push_str(&piece),
+                Event::Piece(piece) => {
+                    // Without a reader nobody needs the rest: leaving ends it.
+                    if !super::print_piece(&piece)? {
+                        return Ok(());
+                    }
+                }
+                Event::End(ended) => return self.end(&text, &ended),
+            }
+        }
+    }
+
+    fn end(&self, text: &str, ended: &Ended) -> Result<()> {
+        if self.json {
+            return super::print_json(&Written {
+                text,
+                finish: if ended.cut { "length" } else { "stop" },
+                prompt_tokens: ended.prompt_tokens,
+                tokens: ended.tokens,
+                report: &ended.report,
+            });
+        }
+        super::print_line("")?;
+        if !self.quiet {
+            eprint!("\n{}", ended.report);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,156 @@
+//! `astra-edge embed`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use astra_edge::client::Client;
+use astra_edge::cluster::words::Prompt;
+use astra_edge::config::Network;
+use astra_edge::report::Report;
+use astra_wire::{AskVector, Control, Words};
+use serde::Serialize;
+
+use super::network::NetworkArgs;
+use super::question::QuestionArgs;
+
+/// Make vectors of texts through a cluster.
+///
+/// Prints a line of numbers for each text, in order.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// The texts.
+    #[arg(required_unless_present = "file")]
+    text: Vec<String>,
+    /// A file with more texts, one a line; empty lines are left out.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Print one JSON object, with what each text took.
+    #[arg(long)]
+    json: bool,
+    /// What is logged on standard error.
+    #[arg(long, value_name = "FILTER", default_value = "error")]
+    log: String,
+    #[command(flatten)]
+    question: QuestionArgs,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+/// One text and its vector.
+#[derive(Serialize)]
+struct Embedding {
+    text: String,
+    embedding: Vec<f32>,
+    report: Report,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Embeddings<'a> {
+    embeddings: &'a [Embedding],
+}
+
+pub(super) fn main(args: Args) -> Result<()> {
+    super::log(&args.log)?;
+    let texts = args.texts()?;
+    let runtime = super::runtime()?;
+    let embeddings = if args.question.alone {
+        runtime.block_on(args.here(texts))?
+    } else {
+        runtime.block_on(args.through_cluster(texts))?
+    };
+    if args.json {
+        return super::print_json(&Embeddings {
+            embeddings: &embeddings,
+        });
+    }
+    for Embedding { embedding, .. } in &embeddings {
+        let numbers: Vec<String> = embedding.iter().map(f32::to_string).collect();
+        super::print_line(&numbers.join(" "))?;
+    }
+    Ok(())
+}
+
+impl Args {
+    fn texts(&self) -> Result<Vec<String>> {
+        let mut texts = self.text.clone();
+        if let Some(path) = &self.file {
+            texts.extend(lines(path)?);
+        }
+        match texts.iter().position(String::is_empty) {
+            Some(empty) => bail!(
+                "text {} is empty: expected at least one character",
+                empty + 1
+            ),
+            None if texts.is_empty() => bail!("no text: expected at least one"),
+            None => Ok(texts),
+        }
+    }
+
+    async fn here(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+        let words = self.question.words()?;
+        let mut embeddings = Vec::new();
+        for text in texts {
+            let prompt = Prompt::Text(text.clone());
+            let embedded = words.embed(self.question.options(), None, prompt).await;
+            let (embedded, _) = embedded.with_context(|| shown(&text))?;
+            embeddings.push(Embedding {
+                text,
+                embedding: embedded.embedding,
+                report: embedded.report,
+            });
+        }
+        Ok(embeddings)
+    }
+
+    async fn through_cluster(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+        let network = Network::from(self.network.clone());
+        let mut client = Client::open(&network).await?;
+        let embeddings = self.ask_cluster(&mut client, texts).await;
+        client.close().await;
+        embeddings
+    }
+
+    async fn ask_cluster(&self, client: &mut Client, texts: Vec<String>) -> Result<Vec<Embedding>> {
+        let QuestionArgs {
+            device,
+            ranges,
+            wait,
+            ..
+        } = &self.question;
+        let device = client.find(device.as_deref(), *wait).await?;
+        let mut embeddings = Vec::new();
+        for text in texts {
+            let answered = {
+                let question = Control::AskVector(AskVector {
+                    options: self.question.options(),
+                    text: Words::Text(&text),
+                });
+                let within = self.question.patience();
+                client.ask(&device, &question, ranges, within).await
+            };
+            let answered = answered.with_context(|| shown(&text))?;
+            embeddings.push(Embedding {
+                text,
+                embedding: answered.cls,
+                report: answered.report,
+            });
+        }
+        Ok(embeddings)
+    }
+}
+
+fn lines(path: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    Ok(lines.map(str::to_owned).collect())
+}
+
+/// The beginning of a text, for an error.
+fn shown(text: &str) -> String {
+    let mut start: String = text.chars().take(40).collect();
+    if start.len() < text.len() {
+        start.push('…');
+    }
+    format!("{start:?}")
+}

@@ -1,0 +1,77 @@
+//! Flags by which commands about text say how they are to be answered.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use astra_edge::alone;
+use astra_edge::cluster::words::Words;
+use astra_edge::config::{Rung, find_bundle, parse_duration};
+use astra_wire::AskOptions;
+
+/// What a question that names no deadline is given to be answered in: a device's own is not known here.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Time a device may take beyond the deadline: to be reached, and to say what came of it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// How a question is to be answered.
+#[derive(clap::Args, Clone, Debug)]
+pub(super) struct QuestionArgs {
+    /// Device to ask [default: the fastest of those seen first].
+    #[arg(long, value_name = "NAME")]
+    pub(super) device: Option<String>,
+    /// Bits per token per block, or exact for float32 [default: the device's].
+    #[arg(long, value_name = "RUNG")]
+    rung: Option<Rung>,
+    /// Time until the answer, of a text its first token, is due [default: the device's].
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    deadline: Option<Duration>,
+    /// Most members, the asked device included; 0 for the device's own limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    max_members: u8,
+    /// Tokens of each member, in the order of their names, instead of by speed: 100,80,76.
+    #[arg(long, value_name = "TOKENS,...", value_delimiter = ',')]
+    pub(super) ranges: Vec<u16>,
+    /// How long to look for a device.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub(super) wait: Duration,
+    /// Run on this machine, without a cluster.
+    #[arg(long, conflicts_with_all = ["device", "rung", "deadline", "max_members", "ranges"])]
+    pub(super) alone: bool,
+    /// Directory of the exported model, with --alone [default: the only one in the cache].
+    #[arg(long, value_name = "DIR", requires = "alone")]
+    bundle: Option<PathBuf>,
+    /// The ONNX Runtime library, with --alone.
+    #[arg(long, value_name = "FILE", requires = "alone")]
+    onnxruntime: Option<PathBuf>,
+    /// Threads that compute, with --alone; 0 for one a core.
+    #[arg(long, value_name = "N", requires = "alone", default_value_t = 0)]
+    threads: usize,
+}
+
+impl QuestionArgs {
+    /// The same for a coordinator.
+    pub(super) fn options(&self) -> AskOptions {
+        let deadline = self.deadline.unwrap_or_default();
+        AskOptions {
+            rung: self.rung.map(|rung| rung.0),
+            alone: false,
+            compare: false,
+            // Bounded when the flag was read.
+            deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
+            max_members: self.max_members,
+        }
+    }
+
+    /// How long to wait for the answer, or the first piece of it.
+    pub(super) fn patience(&self) -> Duration {
+        self.deadline.unwrap_or(DEADLINE) + GRACE
+    }
+
+    /// The model on this machine. Takes a while and blocks.
+    pub(super) fn words(&self) -> Result<Words> {
+        let bundle = find_bundle(self.bundle.clone())?;
+        let library = self.onnxruntime.as_deref();
+        Ok(alone::words(&bundle, library, self.threads)?)
+    }
+}

@@ -1,0 +1,145 @@
+//! Clients' questions in words, answered.
+
+use std::sync::Arc;
+
+use astra_wire::{Answer, AskText, AskVector, Choice, Control, Ending, TextAnswer, Words as Wire};
+
+use super::device::encode;
+use super::service::{failed, parse_shares};
+use super::words::{Ask, Ended, Event, Prompt, Words, WordsError, Writing};
+use crate::link::{Incoming, Link};
+use crate::tasks::features::write_exact;
+use crate::tasks::text::sampling::Sampling;
+
+const NO_TEXT: &str = "the model of this device takes pictures, not text";
+
+/// Answers with pieces of text as they come, and the end; the last of them is returned.
+pub(super) async fn text(
+    words: Option<&Arc<Words>>,
+    link: &Link,
+    incoming: &Incoming,
+    ask: &AskText<'_>,
+) -> Vec<u8> {
+    let Some(words) = words else {
+        return failed(NO_TEXT);
+    };
+    let question = match question(ask, incoming.parameter("ranges").and_then(parse_shares)) {
+        Ok(question) => question,
+        Err(text) => return failed(&text),
+    };
+    let writing = match words.write(question).await {
+        Ok(writing) => writing,
+        Err(error) => return failed(&error.to_string()),
+    };
+    tokio::select! {
+        ended = relay(writing, incoming) => match ended {
+            Ok(ended) => last(&ended),
+            Err(error) => failed(&error.to_string()),
+        },
+        // Dropping what is being written ends it.
+        () = link.asker_gone(incoming) => {
+            tracing::debug!("a client has gone in the middle of its answer");
+            Vec::new()
+        }
+    }
+}
+
+async fn relay(mut writing: Writing, incoming: &Incoming) -> Result<Ended, WordsError> {
+    while let Some(event) = writing.next().await {
+        match event? {
+            Event::Piece(text) => match encode(&Control::Piece { text: &text }) {
+                Ok(piece) => incoming.answer(piece),
+                Err(error) => return Err(WordsError::Stopped(error.to_string())),
+            },
+            Event::End(ended) => return Ok(*ended),
+        }
+    }
+    Err(WordsError::Stopped("a text without an end".to_owned()))
+}
+
+fn last(ended: &Ended) -> Vec<u8> {
+    let report = match serde_json::to_string(&ended.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let answer = TextAnswer {
+        report: &report,
+        prompt_tokens: count(ended.prompt_tokens),
+        tokens: count(ended.tokens),
+        ending: if ended.cut {
+            Ending::Length
+        } else {
+            Ending::Stop
+        },
+    };
+    encode(&Control::TextAnswer(answer)).unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+/// Answers with one vector, in place of a class token.
+pub(super) async fn vector(
+    words: Option<&Arc<Words>>,
+    incoming: &Incoming,
+    ask: &AskVector<'_>,
+) -> Vec<u8> {
+    let Some(words) = words else {
+        return failed(NO_TEXT);
+    };
+    let prompt = match prompt(&ask.text) {
+        Ok(prompt) => prompt,
+        Err(text) => return failed(&text),
+    };
+    let shares = incoming.parameter("ranges").and_then(parse_shares);
+    let embedded = match words.embed(ask.options, shares, prompt).await {
+        Ok((embedded, _)) => embedded,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let report = match serde_json::to_string(&embedded.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let mut cls = Vec::new();
+    write_exact(&embedded.embedding, &mut cls);
+    let answer = Control::Answer(Answer {
+        report: &report,
+        width: 0,
+        height: 0,
+        map: &[],
+        cls: &cls,
+    });
+    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+fn question(ask: &AskText<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
+    let Choice {
+        temperature,
+        top_p,
+        top_k,
+        repetition_penalty,
+        seed,
+    } = ask.choice;
+    Ok(Ask {
+        options: ask.options,
+        shares,
+        prompt: prompt(&ask.prompt)?,
+        sampling: Sampling {
+            temperature,
+            top_p,
+            top_k,
+            repetition_penalty,
+            seed,
+        },
+        stops: ask.stops.iter().map(|stop| (*stop).to_owned()).collect(),
+        max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
+    })
+}
+
+fn prompt(words: &Wire<'_>) -> Result<Prompt, String> {
+    match words {
+        Wire::Text(text) => Ok(Prompt::Text((*text).to_owned())),
+        Wire::Chat(messages) => serde_json::from_str(messages)
+            .map(Prompt::Chat)
+            .map_err(|error| format!("the messages of the chat cannot be read: {error}")),
+        _ => Err("a question of a kind that this version does not know".to_owned()),
+    }
+}
