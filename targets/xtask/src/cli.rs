@@ -44,6 +44,19 @@ pub(crate) enum Command {
         arguments: Vec<String>,
     },
 
+    /// List the boards that device programs can be built for
+    Boards,
+
+    /// Build the device program for a board, small and stripped
+    ///
+    /// Boards are the files of targets/. Builds with the toolchain in use where rustup has or can
+    /// fetch the board's standard library, else with Debian's cross packages, and says which.
+    Build {
+        /// Board: a file of targets/ without its ending
+        #[arg(long, value_name = "BOARD")]
+        target: String,
+    },
+
     /// Everything a change has to pass: format, lints, tests
     Ci,
 }

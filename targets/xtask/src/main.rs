@@ -3,6 +3,7 @@
 //! - `cli`: the command line
 //! - `checks`, `demo`: what the commands do
 //! - `edge`: the command lines and answers of this project's own programs
+//! - `board`, `cross`: boards, and programs built for them
 //! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
 //! - `devices`, `child`, `stop`: processes that end with this one
 //! - `report`, `progress`: what people see
@@ -15,10 +16,12 @@ use anyhow::Result;
 use clap::Parser;
 
 mod binaries;
+mod board;
 mod bundle;
 mod checks;
 mod child;
 mod cli;
+mod cross;
 mod demo;
 mod devices;
 mod edge;
@@ -56,6 +59,22 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Command::Demo(args) => demo::run(args, &stop)?,
         Command::Test { arguments } => return checks::test(arguments, &stop).map(exit_code),
+        Command::Boards => {
+            for board in board::Board::all()? {
+                println!("{board}");
+            }
+        }
+        Command::Build { target } => {
+            let board = board::Board::load(target)?;
+            let built = cross::build(&board, &stop)?;
+            let size = std::fs::metadata(&built.edge)?.len() as f64 / 1e6;
+            println!(
+                "{} ({size:.1} MB) for {}, built with {}",
+                built.edge.display(),
+                board.description,
+                built.toolchain.describe()
+            );
+        }
         Command::Ci => return checks::ci(&stop).map(exit_code),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,183 @@
+//! A board that programs are built for: one file `targets/NAME.toml` each, and nothing else.
+
+use std::fmt::{self, Display, Formatter};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::binaries::workspace;
+
+/// What `targets/NAME.toml` says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Board {
+    /// The file's name without its ending.
+    #[serde(skip)]
+    pub(crate) name: String,
+    /// What people call it.
+    pub(crate) description: String,
+    /// What rustc calls it.
+    pub(crate) triple: String,
+    /// The linker, which is a C compiler.
+    pub(crate) linker: String,
+    /// The processor, as `rustc --print target-cpus` names it; without one, any of the triple.
+    pub(crate) cpu: Option<String>,
+    /// Memory of the smallest variant.
+    pub(crate) memory_mib: u32,
+    pub(crate) onnxruntime: OnnxRuntime,
+}
+
+/// Where its ONNX Runtime comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "source", rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum OnnxRuntime {
+    /// The pinned wheel, which computes on the CPU.
+    Wheel,
+    /// The owner's own build, looked for in these folders of the board.
+    BringYourOwn {
+        /// Folders, in order.
+        search: Vec<PathBuf>,
+    },
+}
+
+impl Board {
+    /// Reads the board called `name`.
+    ///
+    /// # Errors
+    /// There is no such board (the error lists those there are), or its file is not one of a board.
+    pub(crate) fn load(name: &str) -> Result<Self> {
+        Self::load_from(&folder(), name)
+    }
+
+    fn load_from(folder: &Path, name: &str) -> Result<Self> {
+        let known = names(folder)?;
+        if !known.iter().any(|known| known == name) {
+            bail!("no board {name:?}: expected one of {}", known.join(", "));
+        }
+        let path = folder.join(format!("{name}.toml"));
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let board: Self =
+            toml::from_str(&text).with_context(|| format!("{}: no board", path.display()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            ..board
+        })
+    }
+
+    /// Every board there is, by name.
+    pub(crate) fn all() -> Result<Vec<Self>> {
+        let names = names(&folder())?;
+        names.iter().map(|name| Self::load(name)).collect()
+    }
+
+    /// Whether programs for it run on this machine as they are.
+    pub(crate) fn is_native(&self) -> bool {
+        let here = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        cfg!(target_os = "linux") && self.triple == here
+    }
+
+    /// The processor architecture in the words of Debian.
+    pub(crate) fn debian_architecture(&self) -> Option<&'static str> {
+        match self.triple.split('-').next() {
+            Some("x86_64") => Some("amd64"),
+            Some("aarch64") => Some("arm64"),
+            _ => None,
+        }
+    }
+}
+
+impl Display for Board {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let cpu = self.cpu.as_deref().unwrap_or("any processor");
+        write!(
+            f,
+            "{:<22}{:<24}{}, {cpu}, from {} MiB, {}",
+            self.name, self.description, self.triple, self.memory_mib, self.onnxruntime
+        )
+    }
+}
+
+impl Display for OnnxRuntime {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wheel => f.write_str("ONNX Runtime from its wheel"),
+            Self::BringYourOwn { search } => {
+                let folders: Vec<_> = search
+                    .iter()
+                    .map(|folder| folder.display().to_string())
+                    .collect();
+                write!(f, "ONNX Runtime of its own in {}", folders.join(" or "))
+            }
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    workspace().join("targets")
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+            && let Some(stem) = path.file_stem()
+        {
+            names.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_beside_this_program_is_a_board() {
+        let boards = Board::all().unwrap();
+        let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "jetson-orin",
+                "raspberry-pi-4",
+                "raspberry-pi-5",
+                "raspberry-pi-zero-2w",
+                "x86-64"
+            ]
+        );
+        for board in &boards {
+            assert!(board.debian_architecture().is_some(), "{}", board.name);
+            assert!(board.memory_mib >= 512 && !board.description.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_no_board_is_named() {
+        let said = Board::load("raspberry-pi-6").unwrap_err().to_string();
+        assert!(
+            said.contains("raspberry-pi-6") && said.contains("raspberry-pi-5"),
+            "{said}"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(
+            folder.path().join("odd.toml"),
+            "description = \"Odd\"\ncolour = 1\n",
+        )
+        .unwrap();
+        let said = format!("{:#}", Board::load_from(folder.path(), "odd").unwrap_err());
+        assert!(
+            said.contains("odd.toml") && said.contains("colour"),
+            "{said}"
+        );
+    }
+}

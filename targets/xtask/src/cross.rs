@@ -1,0 +1,202 @@
+//! Device programs for a board: which Rust builds them, and the build.
+//!
+//! A toolchain of rustup's with the board's standard library is used where there is one or rustup can fetch it, which is what most
+//! people have. Where it cannot, Debian's own cross packages do: `rustc-web`, `cargo-web`, the architecture's
+//! `libstd-rust-web-dev` and a cross gcc.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::binaries::workspace;
+use crate::board::Board;
+use crate::child;
+use crate::stop::Stop;
+
+/// Cargo's profile of device programs: slow to build, small.
+const PROFILE: &str = "dist";
+/// Where Debian's packages put their Rust.
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// The Rust that builds for a board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Toolchain {
+    /// The one in use, with the board's standard library.
+    Rustup,
+    /// Debian's packages.
+    Debian,
+}
+
+/// A device program, built.
+#[derive(Clone, Debug)]
+pub(crate) struct Built {
+    pub(crate) edge: PathBuf,
+    pub(crate) toolchain: Toolchain,
+}
+
+impl Toolchain {
+    /// What people are told.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self {
+            Self::Rustup => "the toolchain in use",
+            Self::Debian => "Debian's cross packages",
+        }
+    }
+
+    /// Finds one that builds for `board`.
+    fn find(board: &Board, stop: &Stop) -> Result<Self> {
+        if board.is_native() || has_standard_library(&rustc(), &board.triple) {
+            return Ok(Self::Rustup);
+        }
+        if Path::new(DEBIAN_CARGO).exists()
+            && has_standard_library(Path::new(DEBIAN_RUSTC), &board.triple)
+        {
+            return Ok(Self::Debian);
+        }
+        eprintln!("asking rustup for the standard library of {}", board.triple);
+        let mut add = Command::new("rustup");
+        add.args(["target", "add", &board.triple]);
+        if child::run(&mut add, stop).is_ok_and(|status| status.success()) {
+            return Ok(Self::Rustup);
+        }
+        let architecture = board.debian_architecture().unwrap_or("?");
+        bail!(
+            "no Rust here builds for {}, and rustup cannot fetch it. With Debian's packages (as root): \
+             dpkg --add-architecture {architecture}; apt-get update; \
+             apt-get install rustc-web cargo-web libstd-rust-web-dev:{architecture} {}",
+            board.triple,
+            debian_gcc(board),
+        )
+    }
+
+    fn cargo(&self) -> Command {
+        match self {
+            Self::Rustup => crate::binaries::cargo(),
+            Self::Debian => {
+                let mut command = Command::new(DEBIAN_CARGO);
+                command.current_dir(workspace()).env("RUSTC", DEBIAN_RUSTC);
+                command
+            }
+        }
+    }
+}
+
+/// Builds `astra-edge` for `board`, stripped.
+///
+/// # Errors
+/// No Rust or linker for the board is here (the error says what to install), or the build fails.
+pub(crate) fn build(board: &Board, stop: &Stop) -> Result<Built> {
+    let toolchain = Toolchain::find(board, stop)?;
+    if !on_path(&board.linker) {
+        bail!(
+            "{} is not here, which links for {}: as root, apt-get install {}",
+            board.linker,
+            board.description,
+            debian_gcc(board)
+        );
+    }
+    eprintln!(
+        "building for {} with {}",
+        board.description,
+        toolchain.describe()
+    );
+    let target = target_dir(board);
+    let mut command = toolchain.cargo();
+    command
+        .args(["build", "--locked", "--profile", PROFILE])
+        .args(["--package", "astra-edge", "--bin", "astra-edge"])
+        .args(["--target", &board.triple, "--target-dir"])
+        .arg(&target)
+        .envs(variables(board));
+    child::run_to_success(&mut command, stop)?;
+    let edge = target.join(&board.triple).join(PROFILE).join("astra-edge");
+    edge.metadata()
+        .with_context(|| format!("cargo built no {}", edge.display()))?;
+    Ok(Built { edge, toolchain })
+}
+
+/// One folder a board: their processors differ, and so does every object file.
+fn target_dir(board: &Board) -> PathBuf {
+    workspace().join("target/boards").join(&board.name)
+}
+
+/// What cargo and build scripts look at for the linker and the processor.
+fn variables(board: &Board) -> Vec<(String, OsString)> {
+    let upper = board.triple.to_uppercase().replace('-', "_");
+    let lower = board.triple.replace('-', "_");
+    let mut variables = vec![
+        (
+            format!("CARGO_TARGET_{upper}_LINKER"),
+            OsString::from(&board.linker),
+        ),
+        (format!("CC_{lower}"), OsString::from(&board.linker)),
+    ];
+    if let Some(cpu) = &board.cpu {
+        let flags = format!("-Ctarget-cpu={cpu}");
+        variables.push((format!("CARGO_TARGET_{upper}_RUSTFLAGS"), flags.into()));
+    }
+    variables
+}
+
+fn rustc() -> PathBuf {
+    std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
+}
+
+/// Whether a compiler has the standard library of `triple`.
+fn has_standard_library(rustc: &Path, triple: &str) -> bool {
+    let said = Command::new(rustc)
+        .current_dir(workspace())
+        .args(["--print", "target-libdir", "--target", triple])
+        .output();
+    let Some(said) = said.ok().filter(|said| said.status.success()) else {
+        return false;
+    };
+    let folder = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return false;
+    };
+    entries
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+}
+
+fn debian_gcc(board: &Board) -> String {
+    let triple = board.triple.replace("-unknown-", "-");
+    format!("gcc-{}", triple.replace('_', "-"))
+}
+
+fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_board_decides_linker_and_processor() {
+        let board = Board::load("raspberry-pi-4").unwrap();
+        let variables = variables(&board);
+        let value = |name: &str| {
+            let found = variables.iter().find(|(found, _)| found == name);
+            found.map(|(_, value)| value.to_string_lossy().into_owned())
+        };
+        let linker = value("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER");
+        assert_eq!(linker.as_deref(), Some("aarch64-linux-gnu-gcc"));
+        let flags = value("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS");
+        assert_eq!(flags.as_deref(), Some("-Ctarget-cpu=cortex-a72"));
+        assert!(value("CC_aarch64_unknown_linux_gnu").is_some());
+        assert_eq!(debian_gcc(&board), "gcc-aarch64-linux-gnu");
+    }
+
+    #[test]
+    fn this_machine_has_its_own_standard_library_and_no_invented_one() {
+        let here = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+        assert!(has_standard_library(&rustc(), &here));
+        assert!(!has_standard_library(&rustc(), "z80-unknown-cpm"));
+    }
+}
