@@ -14,47 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use astra_edge::engine::{Codec, Form, Input, Member, Model, OwnedInput, Whole};
-use astra_edge::gather::Gather;
-use astra_edge::job::{DataPath, FrameSink, Order, Outcome, SinkError};
+use astra_edge::job::{DataPath, Order, Outcome};
 use astra_edge::plan::{Plan, TokenRange, split};
 use astra_edge::simulate::{Simulation, mean};
+use common::wire::{Wire, ranges};
 use common::{Bed, worst};
-
-/// Frames straight into the other members' gathers.
-struct Wire {
-    others: Vec<Arc<Gather>>,
-    frames: std::sync::mpsc::Receiver<Arc<Gather>>,
-    expected: usize,
-    /// Every so many frames one is lost; 0 for none.
-    lose: usize,
-    sent: usize,
-}
-
-impl FrameSink for Wire {
-    fn send(&mut self, frame: &[u8]) -> Result<(), SinkError> {
-        while self.others.len() < self.expected {
-            let gather = self.frames.recv().map_err(|e| SinkError(e.to_string()))?;
-            self.others.push(gather);
-        }
-        self.sent += 1;
-        if self.lose == 0 || !self.sent.is_multiple_of(self.lose) {
-            for other in &self.others {
-                other.receive(frame);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn ranges(sizes: &[u16]) -> Vec<TokenRange> {
-    let mut first = 0;
-    let range = |&tokens: &u16| {
-        let range = TokenRange { first, tokens };
-        first += tokens;
-        range
-    };
-    sizes.iter().map(range).collect()
-}
 
 /// Runs `requests` requests on a thread a member; the last member loses every `lose`th frame it sends.
 fn run(
@@ -87,13 +51,8 @@ fn run(
                     Model::open(&runtime, bundle.dir(), &shape, Form::of(bundle.manifest()))
                         .unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
-                let wire = Wire {
-                    others: Vec::new(),
-                    frames,
-                    expected: plan.ranges.len() - 1,
-                    lose: if me + 1 == plan.ranges.len() { lose } else { 0 },
-                    sent: 0,
-                };
+                let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
+                let wire = Wire::new(frames, plan.receivers(me), lose);
                 let width = pixels.len() / shape.tokens;
                 let range = plan.ranges[me];
                 let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();

@@ -1,4 +1,7 @@
-//! What tests with the demo's model share.
+//! What tests with real models share.
+#![allow(dead_code, reason = "each test file uses a part of this module")]
+
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -9,19 +12,25 @@ use astra_edge::{paths, tasks};
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
 
-/// The demo's bundle on ONNX Runtime.
+/// A bundle on ONNX Runtime.
 pub(crate) struct Bed {
     pub(crate) runtime: Runtime,
     pub(crate) bundle: Arc<Bundle>,
 }
 
 impl Bed {
+    /// The demo's, which sees.
     pub(crate) fn open() -> Self {
+        Self::of("vit_s_focus-224")
+    }
+
+    /// A bundle of the cache, by its name.
+    pub(crate) fn of(name: &str) -> Self {
         // A process has one ONNX Runtime, and tests run side by side.
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         let load = || Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
         let runtime = RUNTIME.get_or_init(load).clone();
-        let dir = bundle_dir();
+        let dir = cache().join("bundles").join(name);
         let bundle = Bundle::open(&dir).unwrap_or_else(|error| panic!("{error}; {HINT}"));
         Self {
             runtime,
@@ -52,11 +61,6 @@ impl Bed {
             Whole::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();
         whole.run(&self.pixels()).unwrap()
     }
-}
-
-/// Where the demo's bundle is.
-pub(crate) fn bundle_dir() -> PathBuf {
-    cache().join("bundles/vit_s_focus-224")
 }
 
 /// A photograph the demo's bundle was not calibrated on.

@@ -1,0 +1,355 @@
+//! The data path of texts against the model as one graph: members as threads, frames between them, no network.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails, which is what it is for"
+)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use astra_edge::engine::{Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput};
+use astra_edge::gather::Gather;
+use astra_edge::job::{DataPath, Order, Outcome};
+use astra_edge::plan::{Costs, Plan, TokenRange, split, split_causal};
+use astra_edge::simulate::Simulation;
+use astra_edge::tasks::text::tokenizer::Tokenizer;
+use common::wire::{Wire, ranges};
+use common::{Bed, worst};
+
+const LANGUAGE: &str = "smollm2-135m-instruct";
+const SENTENCES: &str = "all-minilm-l6-v2";
+const LONG: Duration = Duration::from_secs(300);
+/// What exact mode may differ by: float32 rounding, in other orders.
+const EXACT: f32 = 1e-3;
+
+const PROMPTS: [&str; 3] = [
+    "The lighthouse keeper had not spoken to anyone for eleven days when, on the twelfth, a boat came",
+    "To make bread at home you need flour, water, salt and yeast. First,",
+    "Question: Why is the sky blue in the day and red at sunset? Answer: Sunlight is made of all colours, and",
+];
+
+fn ids(bed: &Bed, text: &str) -> Vec<u32> {
+    let input = bed.bundle.manifest().text.as_ref().unwrap();
+    let tokenizer = Tokenizer::open(bed.bundle.dir(), input).unwrap();
+    tokenizer.encode(text).unwrap()
+}
+
+/// A member's part of one text, on a thread of its own.
+struct Part {
+    outcome: Outcome,
+    /// Of the member that generates: what its cache came to.
+    decoder: Option<Decoder>,
+}
+
+/// Runs a text on a thread a member; `lost` sends nothing, and the others know that it has left.
+fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) -> Vec<Part> {
+    let form = Form::of(bed.bundle.manifest());
+    let plan = Arc::new(Plan {
+        id: 1,
+        epoch: 1,
+        rung,
+        causal: form.is_causal(),
+        ranges: ranges(sizes),
+    });
+    let (senders, receivers): (Vec<_>, Vec<_>) = sizes.iter().map(|_| mpsc::channel()).unzip();
+    let members: Vec<_> = receivers
+        .into_iter()
+        .enumerate()
+        .map(|(me, frames)| {
+            let (plan, senders) = (Arc::clone(&plan), senders.clone());
+            let (bundle, runtime, ids) =
+                (Arc::clone(&bed.bundle), bed.runtime.clone(), ids.to_vec());
+            let lose = usize::from(lost == Some(me));
+            std::thread::spawn(move || {
+                let wire = Wire::new(frames, plan.receivers(me), lose);
+                let bed = Bed { runtime, bundle };
+                let lost = lost.filter(|lost| *lost != me);
+                member(&bed, &plan, me, wire, &senders, &ids, lost)
+            })
+        })
+        .collect();
+    members.into_iter().map(|m| m.join().unwrap()).collect()
+}
+
+fn member(
+    bed: &Bed,
+    plan: &Arc<Plan>,
+    me: usize,
+    wire: Wire,
+    senders: &[mpsc::Sender<Arc<Gather>>],
+    ids: &[u32],
+    lost: Option<usize>,
+) -> Part {
+    let mut model = bed.model();
+    let codec = Arc::new(Codec::load(&bed.bundle, plan.rung).unwrap());
+    let mut path = DataPath::new(&model, codec, Arc::clone(plan), me, Box::new(wire)).unwrap();
+    for (other, sender) in senders.iter().enumerate() {
+        if plan.senders(me) & (1 << other) != 0 {
+            sender.send(Arc::clone(path.gather())).unwrap();
+        }
+    }
+    if let Some(lost) = lost {
+        path.gather().member_left(lost);
+    }
+    let sinks = model.shape().class_tokens;
+    let own = &ids[sinks..][plan.ranges[me].indexes()];
+    let order = Order {
+        request: 0,
+        deadline: LONG,
+        input: OwnedInput::Ids([&ids[..sinks], own].concat()),
+    };
+    if !plan.causal || me + 1 < plan.ranges.len() {
+        let outcome = path.run(&mut model, &order).unwrap();
+        return Part {
+            outcome,
+            decoder: None,
+        };
+    }
+    let mut decoder = bed.decoder();
+    decoder.clear(ids.len()).unwrap();
+    let outcome = path.run_into(&mut model, &order, &mut decoder).unwrap();
+    if outcome.stats.masked_tokens == 0 {
+        decoder.filled(ids, plan.rung);
+    }
+    Part {
+        outcome,
+        decoder: Some(decoder),
+    }
+}
+
+fn best(scores: &[f32]) -> u32 {
+    let best = (0..).zip(scores).max_by(|a, b| a.1.total_cmp(b.1));
+    best.unwrap().0
+}
+
+/// Tokens that follow, each the best of its scores.
+fn greedy(decoder: &mut Decoder, scores: &[f32], count: usize) -> Vec<u32> {
+    let mut tokens = vec![best(scores)];
+    while tokens.len() < count {
+        let last = tokens[tokens.len() - 1];
+        tokens.push(best(decoder.step(last).unwrap()));
+    }
+    tokens
+}
+
+/// Divides a text of `tokens` divided tokens among so many members as the cluster would.
+fn causal_sizes(bed: &Bed, tokens: usize, members: usize) -> Vec<u16> {
+    let shape = &bed.bundle.manifest().shape;
+    let costs = Costs::of(shape, shape.hidden, true);
+    let ranges = split_causal(tokens as u16, &vec![1.0; members], &costs).unwrap();
+    ranges.iter().map(|range| range.tokens).collect()
+}
+
+#[test]
+fn exact_mode_over_frames_goes_on_as_one_device_does() {
+    let bed = Bed::of(LANGUAGE);
+    let shape = bed.bundle.manifest().shape;
+    let mut head = bed.language_head();
+    let mut alone = bed.decoder();
+    for (prompt, members) in PROMPTS.iter().zip([2, 3, 4]) {
+        let ids = ids(&bed, prompt);
+        let expected = alone.prefill(&ids, 0).unwrap().to_vec();
+        let expected_tokens = greedy(&mut alone, &expected, 64);
+
+        let sizes = causal_sizes(&bed, ids.len() - shape.class_tokens, members);
+        let mut parts = run(&bed, 0, &sizes, &ids, None);
+        let last = parts.last_mut().unwrap();
+        let features = &last.outcome.features;
+        let mut scores = head
+            .run(&features[features.len() - shape.hidden..])
+            .unwrap();
+        let difference = worst(&scores, &expected);
+        assert!(difference < EXACT, "{members} members: {difference}");
+        let decoder = last.decoder.as_mut().unwrap();
+        assert_eq!(decoder.tokens(), ids);
+        let tokens = greedy(decoder, &scores, 64);
+        assert_eq!(tokens, expected_tokens, "{members} members");
+        scores.clear();
+
+        // Who is left waits for nobody; who is right has nobody to send to.
+        let first = &parts[0].outcome.stats;
+        assert_eq!(first.received.frames, 0);
+        assert_eq!(first.wait, Duration::ZERO);
+        assert!(first.frames_sent > 0);
+        let last = &parts[members - 1].outcome.stats;
+        assert_eq!((last.frames_sent, last.masked_tokens), (0, 0));
+    }
+}
+
+#[test]
+fn the_simulation_is_what_frames_carry() {
+    let bed = Bed::of(LANGUAGE);
+    let ids = ids(&bed, PROMPTS[0]);
+    let sinks = bed.bundle.manifest().shape.class_tokens;
+    let sizes = causal_sizes(&bed, ids.len() - sinks, 3);
+    let parts = run(&bed, 0, &sizes, &ids, None);
+    let features: Vec<f32> = (parts.iter())
+        .flat_map(|part| part.outcome.features.clone())
+        .collect();
+    let mut model = bed.model();
+    let codec = Codec::load(&bed.bundle, 0).unwrap();
+    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+    let simulated = simulation
+        .run(&mut model, &codec, Input::Ids(&ids))
+        .unwrap();
+    assert_eq!(features, simulated.patches);
+    // The first tokens are the same on all members, so their mean is each of them.
+    for part in &parts {
+        assert!(worst(&part.outcome.cls, &simulated.cls) < 1e-4);
+    }
+    // One member that owns all is the fused graph.
+    let codec = Codec::alone(model.shape()).unwrap();
+    let all = ranges(&[(ids.len() - sinks) as u16]);
+    let mut whole = Simulation::new(&model, &codec, &all).unwrap();
+    let whole = whole.run(&mut model, &codec, Input::Ids(&ids)).unwrap();
+    assert!(worst(&whole.patches, &simulated.patches) < EXACT);
+    assert!(worst(&whole.cls, &simulated.cls) < EXACT);
+}
+
+#[test]
+fn a_member_that_is_missing_is_left_out_and_no_cache_has_a_gap() {
+    let bed = Bed::of(LANGUAGE);
+    let ids = ids(&bed, PROMPTS[1]);
+    let sizes = [4, 4, (ids.len() - 12) as u16];
+    let parts = run(&bed, 0, &sizes, &ids, Some(0));
+    let middle = &parts[1].outcome;
+    assert_eq!(middle.stats.masked_tokens, 4 * 30);
+    assert!(middle.features.iter().all(|value| value.is_finite()));
+    let last = &parts[2];
+    assert_eq!(last.outcome.stats.masked_tokens, 4);
+    assert!(last.outcome.features.is_empty());
+    assert!(last.decoder.as_ref().unwrap().tokens().is_empty());
+}
+
+#[test]
+fn leaving_tokens_out_keeps_the_positions_of_the_others() {
+    let bed = Bed::of(LANGUAGE);
+    let mut model = bed.model();
+    let codec = Codec::load(&bed.bundle, 0).unwrap();
+    let ids = ids(&bed, PROMPTS[2]);
+    let (sinks, hidden) = (model.shape().class_tokens, model.shape().hidden);
+    let range = TokenRange {
+        first: 6,
+        tokens: 5,
+    };
+    let own = [&ids[..sinks], &ids[sinks + 6..sinks + 11]].concat();
+    let rows: Vec<f32> = (0..6 * hidden)
+        .map(|i| (i % 97) as f32 / 97.0 - 0.5)
+        .collect();
+    let mut run = |order: &[usize]| {
+        let mut member = Member::new(&model, &codec, range, 6).unwrap();
+        member.embed(&mut model, Input::Ids(&own)).unwrap();
+        for block in 0..model.shape().blocks {
+            member.local(&mut model, block).unwrap();
+            let (remote, tokens) = member.remote_rows_mut();
+            for (row, &token) in order.iter().enumerate() {
+                let from = token * hidden..(token + 1) * hidden;
+                remote[row * hidden..(row + 1) * hidden].copy_from_slice(&rows[from]);
+                tokens[row] = token;
+            }
+            let codec = &codec;
+            member
+                .attend(&mut model, codec, block, order.len())
+                .unwrap();
+        }
+        member.n().to_vec()
+    };
+    let all = run(&[0, 1, 2, 3, 4, 5]);
+    let some = run(&[0, 2, 3, 5]);
+    assert!(worst(&all, &some) > 1e-2, "what is left out is missed");
+    // Attention does not depend on the order of what is attended to: only the positions say where a row belongs.
+    let shuffled = run(&[5, 0, 3, 2]);
+    assert!(worst(&some, &shuffled) < 1e-3);
+    let none = run(&[]);
+    assert!(none.iter().all(|value| value.is_finite()));
+}
+
+#[test]
+fn follow_ups_go_on_behind_what_is_there() {
+    let bed = Bed::of(LANGUAGE);
+    let text = ids(&bed, PROMPTS[0]);
+    let mut decoder = bed.decoder();
+    let fresh = decoder.prefill(&text, 0).unwrap().to_vec();
+    // All but the last token is there.
+    assert_eq!(decoder.reusable(&text, 0), text.len() - 1);
+    let again = decoder.prefill(&text, text.len() - 1).unwrap().to_vec();
+    assert!(worst(&fresh, &again) < EXACT);
+    // Behind generated tokens, and behind less than what is there.
+    let tokens = greedy(&mut decoder, &fresh, 200);
+    let longer = [text.as_slice(), &tokens, &text].concat();
+    let there = decoder.reusable(&longer, 0);
+    assert_eq!(there, text.len() + 199, "the last token was not fed");
+    let behind = decoder.prefill(&longer, there).unwrap().to_vec();
+    let mut other = bed.decoder();
+    let anew = other.prefill(&longer, 0).unwrap().to_vec();
+    assert!(worst(&behind, &anew) < EXACT, "{}", worst(&behind, &anew));
+    let another = [&text[..5], &[0, 1, 2]].concat();
+    assert_eq!(decoder.reusable(&another, 0), 5);
+    decoder.prefill(&another, 5).unwrap();
+    assert_eq!(decoder.tokens(), another);
+    // What codes made is for their own rung only.
+    decoder.filled(&another, 320);
+    assert_eq!(decoder.reusable(&another, 0), 0);
+    assert_eq!(decoder.reusable(&another, 320), another.len() - 1);
+}
+
+#[test]
+fn what_the_decoder_cannot_take_is_refused() {
+    let bed = Bed::of(LANGUAGE);
+    let longest = bed.bundle.manifest().text.as_ref().unwrap().max_tokens;
+    let mut decoder = bed.decoder();
+    let error = decoder.prefill(&vec![1; longest + 1], 0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "tokens of the text: found {} values, expected {longest}",
+            longest + 1
+        )
+    );
+    assert!(decoder.prefill(&[], 0).is_err());
+    assert!(decoder.prefill(&[1, 2], 2).is_err());
+    assert!(decoder.fill(0, &[0.0; 192], &[0.0; 192]).is_err());
+    decoder.clear(1).unwrap();
+    assert!(decoder.fill(30, &[0.0; 192], &[0.0; 192]).is_err());
+    assert!(decoder.fill(0, &[0.0; 192], &[0.0; 191]).is_err());
+    decoder.fill(0, &[0.0; 192], &[0.0; 192]).unwrap();
+    // An id beyond the vocabulary is ONNX Runtime's to refuse; the decoder works on.
+    assert!(decoder.prefill(&[u32::MAX], 0).is_err());
+    decoder.prefill(&[1], 0).unwrap();
+}
+
+#[test]
+fn sentences_over_frames_are_what_one_device_makes_of_them() {
+    let bed = Bed::of(SENTENCES);
+    let ids = ids(&bed, PROMPTS[2]);
+    let mut whole = Encoder::open(&bed.runtime, bed.bundle.dir()).unwrap();
+    let expected = whole.run(&ids).unwrap();
+    for members in [2, 3, 4] {
+        let ranges = split(ids.len() as u16, &vec![1.0; members]).unwrap();
+        let sizes: Vec<u16> = ranges.iter().map(|range| range.tokens).collect();
+        let parts = run(&bed, 0, &sizes, &ids, None);
+        let features: Vec<f32> = (parts.iter())
+            .flat_map(|part| part.outcome.features.clone())
+            .collect();
+        let difference = worst(&features, &expected);
+        assert!(difference < EXACT, "{members} members: {difference}");
+    }
+}
+
+impl Bed {
+    fn decoder(&self) -> Decoder {
+        Decoder::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap()
+    }
+
+    fn language_head(&self) -> LanguageHead {
+        let hidden = self.bundle.manifest().shape.hidden;
+        LanguageHead::open(&self.runtime, self.bundle.dir(), hidden).unwrap()
+    }
+}
