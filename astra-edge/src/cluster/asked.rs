@@ -27,6 +27,7 @@ pub(super) async fn text(
         Ok(question) => question,
         Err(text) => return failed(&text),
     };
+    tracing::debug!("a client asks in words");
     let writing = match words.write(question).await {
         Ok(writing) => writing,
         Err(error) => return failed(&error.to_string()),

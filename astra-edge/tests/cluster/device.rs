@@ -72,6 +72,26 @@ impl Cluster {
         cluster
     }
 
+    /// Devices of these names with another bundle, all of which see each other; the first serves HTTP.
+    pub(crate) fn with_bundle(bundle: &Path, names: &[&str]) -> Self {
+        let mut cluster = Self::new();
+        let bundle = bundle.to_str().unwrap();
+        for name in names {
+            let mut flags = vec!["--bundle", bundle];
+            if cluster.devices.is_empty() {
+                flags.extend(["--http", "127.0.0.1:0"]);
+            }
+            cluster.start(name, &flags);
+        }
+        cluster.wait_for_usable(names.len());
+        cluster
+    }
+
+    /// Where the first device serves HTTP.
+    pub(crate) fn http(&self) -> &str {
+        &self.devices[0].http
+    }
+
     /// Starts a device by unicast, with more flags.
     pub(crate) fn start(&mut self, name: &str, flags: &[&str]) {
         let mut command = self.device_command(name);
@@ -301,15 +321,34 @@ pub(crate) fn astra_edge() -> Command {
 
 /// The demo's bundle.
 pub(crate) fn bundle_dir() -> PathBuf {
-    provided("bundles/vit_s_focus-224/manifest.json")
-        .parent()
-        .unwrap()
-        .to_owned()
+    folder("bundles/vit_s_focus-224")
+}
+
+/// The bundle of the language model.
+pub(crate) fn language_dir() -> PathBuf {
+    folder("bundles/smollm2-135m-instruct")
+}
+
+/// The bundle of the model of sentence embeddings.
+pub(crate) fn sentences_dir() -> PathBuf {
+    folder("bundles/all-minilm-l6-v2")
+}
+
+/// Python with OpenAI's client.
+pub(crate) fn openai_python() -> PathBuf {
+    provided("openai/bin/python")
 }
 
 /// A photograph the demo's bundle was not calibrated on.
 pub(crate) fn photo() -> PathBuf {
     provided("samples/coffee.png")
+}
+
+fn folder(path: &str) -> PathBuf {
+    provided(&format!("{path}/manifest.json"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn provided(path: &str) -> PathBuf {

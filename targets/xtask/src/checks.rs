@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::binaries::{self, cargo};
 use crate::stop::Stop;
-use crate::{bundle, child, provision};
+use crate::{bundle, child, openai, provision};
 
 /// Side of the input of the bundle that tests run on, pixels.
 const TEST_SIZE: usize = 224;
@@ -16,6 +16,7 @@ pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
     let provisioned = provision::provision(stop)?;
     let binaries = binaries::build(stop)?;
     bundle::ensure(&provisioned, &binaries, TEST_SIZE, false, stop)?;
+    openai::ensure(&provisioned.cache, stop)?;
     let mut command = cargo();
     // At the root of the workspace this is all of it; with --workspace, cargo would overlook `-p`.
     command

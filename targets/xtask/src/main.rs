@@ -5,6 +5,7 @@
 //! - `edge`: the command lines and answers of this project's own programs
 //! - `board`, `cross`: boards, and programs built for them
 //! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
+//! - `openai`: the client that a test asks devices with
 //! - `devices`, `child`, `stop`: processes that end with this one
 //! - `report`, `progress`: what people see
 
@@ -25,6 +26,7 @@ mod cross;
 mod demo;
 mod devices;
 mod edge;
+mod openai;
 mod progress;
 mod provision;
 mod report;

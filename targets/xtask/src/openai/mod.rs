@@ -1,0 +1,108 @@
+//! OpenAI's client for Python, in a virtual environment in the cache: a test asks devices with it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::provision::Cache;
+use crate::stop::Stop;
+use crate::{child, progress};
+
+/// What is installed, to the version.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+/// Its folder in the cache.
+const FOLDER: &str = "openai";
+/// A copy of [`REQUIREMENTS`], written once everything is installed.
+const MARKER: &str = "requirements.txt";
+
+/// Installs the client, unless it is there as wanted.
+pub(crate) fn ensure(cache: &Cache, stop: &Stop) -> Result<()> {
+    let _lock = cache.lock(stop)?;
+    ensure_with(&cache.path(FOLDER), |folder| install(folder, stop))
+}
+
+fn ensure_with(folder: &Path, install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let marker = folder.join(MARKER);
+    if fs::read_to_string(&marker).is_ok_and(|found| found == REQUIREMENTS) {
+        return Ok(());
+    }
+    if folder.exists() {
+        let failed = || format!("cannot remove {}", folder.display());
+        fs::remove_dir_all(folder).with_context(failed)?;
+    }
+    install(folder)?;
+    fs::write(&marker, REQUIREMENTS).with_context(|| format!("cannot write {}", marker.display()))
+}
+
+fn install(folder: &Path, stop: &Stop) -> Result<()> {
+    let spinner = progress::spinner("installing OpenAI's client for Python");
+    let mut environment = Command::new("python3");
+    environment.args(["-m", "venv"]).arg(folder);
+    let hint = "python3 makes no virtual environment (Debian: apt-get install python3-venv)";
+    run(&mut environment, stop).context(hint)?;
+    // Outside of what is installed, so that a marker there always means that all of it is.
+    let wanted = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    fs::write(wanted.path(), REQUIREMENTS).context("cannot write a temporary file")?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--requirement"])
+        .arg(wanted.path())
+        .args(["--only-binary=:all:", "--no-deps", "--no-cache-dir"])
+        .args(["--no-input", "--progress-bar", "off"])
+        .env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    run(&mut pip, stop)?;
+    spinner.finish_and_clear();
+    Ok(())
+}
+
+fn run(command: &mut Command, stop: &Stop) -> Result<()> {
+    let said = child::capture(command, stop, None, false, || ())?;
+    if !said.status.success() {
+        let program = command.get_program().to_string_lossy();
+        bail!(
+            "{program} failed ({}); it said:\n{}{}",
+            said.status,
+            said.stdout.trim(),
+            said.stderr.trim()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn what_is_not_as_wanted_is_installed_again() {
+        let cache = tempfile::tempdir().unwrap();
+        let folder = cache.path().join(FOLDER);
+        let installed = Cell::new(0);
+        let install = |folder: &Path| {
+            installed.set(installed.get() + 1);
+            assert!(!folder.exists(), "what was there before was kept");
+            Ok(fs::create_dir(folder)?)
+        };
+        ensure_with(&folder, install).unwrap();
+        ensure_with(&folder, install).unwrap();
+        assert_eq!(installed.get(), 1);
+        fs::write(folder.join(MARKER), "openai==1\n").unwrap();
+        ensure_with(&folder, install).unwrap();
+        assert_eq!(installed.get(), 2);
+        // One that was interrupted is no installation.
+        fs::remove_file(folder.join(MARKER)).unwrap();
+        let error = ensure_with(&folder, |_| bail!("no network")).unwrap_err();
+        assert_eq!(error.to_string(), "no network");
+        assert!(!folder.join(MARKER).exists());
+    }
+
+    #[test]
+    fn every_version_is_pinned() {
+        for line in REQUIREMENTS.lines() {
+            assert_eq!(line.matches("==").count(), 1, "{line}");
+        }
+        assert!(REQUIREMENTS.contains("\nopenai=="));
+    }
+}
