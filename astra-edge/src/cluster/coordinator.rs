@@ -222,10 +222,14 @@ impl Coordinator {
             0 => self.defaults.deadline,
             given => Duration::from_millis(given.into()),
         };
-        let rung = options.rung.unwrap_or(self.defaults.rung);
-        if rung != 0 {
-            self.device.bundle().rung(rung.into())?;
-        }
+        let rung = match options.rung {
+            Some(0) => 0,
+            Some(wanted) => {
+                self.device.bundle().rung(wanted.into())?;
+                wanted
+            }
+            None => self.default_rung(),
+        };
         let max_members = match options.max_members {
             0 => self.defaults.max_members,
             given => given.into(),
@@ -236,6 +240,19 @@ impl Coordinator {
             rung,
             max_members,
         })
+    }
+
+    /// The default, or, in a bundle that has none such, the next below, else the next above, else exact mode.
+    fn default_rung(&self) -> u16 {
+        let default = self.defaults.rung;
+        let rungs = self.device.bundle().manifest().rungs.iter();
+        // Ascending, and no wider on the wire than 16 bits.
+        let rungs: Vec<u16> = rungs.filter_map(|rung| rung.bits.try_into().ok()).collect();
+        let below = rungs.iter().rev().find(|rung| **rung <= default);
+        match default {
+            0 => 0,
+            _ => below.or(rungs.first()).copied().unwrap_or_default(),
+        }
     }
 
     /// The desk, once it is this question's turn.

@@ -14,6 +14,7 @@ mod alone;
 mod device;
 mod discovery;
 mod exact;
+mod generation;
 mod losses;
 mod openai;
 mod pictures;
