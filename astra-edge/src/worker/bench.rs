@@ -39,7 +39,7 @@ enum Ends {
     },
     Generation {
         head: LanguageHead,
-        decoder: Option<Decoder>,
+        decoder: Option<Box<Decoder>>,
     },
     Features {
         encoder: Option<Encoder>,
@@ -166,7 +166,9 @@ impl Bench {
         else {
             return Err(WorkerError::OtherTask);
         };
-        let decoder = opened(decoder, || Decoder::open(&self.runtime, dir, manifest))?;
+        let decoder = opened(decoder, || {
+            Decoder::open(&self.runtime, dir, manifest).map(Box::new)
+        })?;
         let Generation {
             prompt,
             prefill,
