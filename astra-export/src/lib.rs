@@ -7,7 +7,8 @@
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
 //! - [`source`]: files of pretrained models, read into a family's weights
 //! - [`fit`]: bases and codebooks from calibration activations
-//! - [`calibrate`]: the activations of a folder of photographs
+//! - [`texts`]: text files as inputs of a model
+//! - [`calibrate`]: the activations of photographs or texts
 //! - [`package`]: from a source to a finished bundle
 //! - [`verify`]: how close a bundle comes to what it was made from
 //!
@@ -22,4 +23,5 @@ pub mod package;
 pub mod position;
 pub mod progress;
 pub mod source;
+pub mod texts;
 pub mod verify;

@@ -21,6 +21,8 @@ pub(super) struct Reading<'a> {
     pub(super) q: &'a [f32],
     /// Keys, `[rows, kv_heads * d]`.
     pub(super) k: &'a [f32],
+    /// Whether a row reads itself and those before it only.
+    pub(super) causal: bool,
 }
 
 impl Reading<'_> {
@@ -55,8 +57,9 @@ impl Reading<'_> {
             if let Ok(mut scores) = ArrayViewMut2::from_shape((queries.len(), rows), &mut scores) {
                 general_mat_mul(scale, &q, &k.t(), 0.0, &mut scores);
             }
-            for row in scores.chunks_exact_mut(rows.max(1)) {
-                add_squared_softmax(row, &mut importance);
+            for (row, &query) in scores.chunks_exact_mut(rows.max(1)).zip(queries) {
+                let seen = if self.causal { query + 1 } else { rows };
+                add_squared_softmax(row.get_mut(..seen).unwrap_or_default(), &mut importance);
             }
         }
         importance
@@ -92,7 +95,7 @@ mod tests {
     }
 
     /// The formula, query by query.
-    fn slow(q: &[f32], k: &[f32], rows: usize, queries: &[usize]) -> Vec<f32> {
+    fn slow(q: &[f32], k: &[f32], rows: usize, queries: &[usize], causal: bool) -> Vec<f32> {
         let mut sums = vec![0.0; rows];
         for head in 0..4 {
             for &query in queries {
@@ -102,8 +105,9 @@ mod tests {
                         .sum();
                     (dot / 2.0_f32.sqrt()).exp()
                 };
-                let total: f32 = (0..rows).map(score).sum();
-                for (key, sum) in sums.iter_mut().enumerate() {
+                let seen = if causal { query + 1 } else { rows };
+                let total: f32 = (0..seen).map(score).sum();
+                for (key, sum) in sums.iter_mut().enumerate().take(seen) {
                     *sum += (score(key) / total).powi(2);
                 }
             }
@@ -116,19 +120,36 @@ mod tests {
         let (q, k) = (waves(5 * 8, 0.7), waves(5 * 4, 1.3));
         let queries = [0, 3, 4];
         let (shape, q, k) = (SHAPE, q.as_slice(), k.as_slice());
-        let found = Reading { shape, q, k }.importance(&queries);
-        let expected = slow(q, k, 5, &queries);
-        assert_eq!(found.len(), 5);
-        for (found, expected) in found.iter().zip(&expected) {
-            assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+        for causal in [false, true] {
+            let reading = Reading {
+                shape,
+                q,
+                k,
+                causal,
+            };
+            let found = reading.importance(&queries);
+            let expected = slow(q, k, 5, &queries, causal);
+            assert_eq!(found.len(), 5);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+            }
+            assert!(expected[0] != expected[1]);
         }
-        assert!(expected[0] != expected[1]);
     }
 
     #[test]
     fn rows_that_do_not_belong_together_have_none() {
         let (q, k) = (waves(5 * 8, 0.7), waves(4 * 4, 1.3));
         let (shape, q, k) = (SHAPE, q.as_slice(), k.as_slice());
-        assert!(Reading { shape, q, k }.importance(&[0]).is_empty());
+        assert!(
+            Reading {
+                shape,
+                q,
+                k,
+                causal: false,
+            }
+            .importance(&[0])
+            .is_empty()
+        );
     }
 }

@@ -31,6 +31,17 @@ pub enum CalibrateError {
         /// What is wrong with it.
         source: ImageError,
     },
+    /// Inputs of another kind than the model's.
+    #[error("the model takes no {0}")]
+    Input(&'static str),
+    /// A text without a token that a member could own.
+    #[error("a text of {found} tokens, expected at least {expected}")]
+    ShortText {
+        /// Its tokens.
+        found: usize,
+        /// What is needed.
+        expected: usize,
+    },
     /// The model has more tokens than can be numbered.
     #[error("the model has {0} tokens, expected at most 65535")]
     TooManyTokens(usize),

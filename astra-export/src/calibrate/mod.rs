@@ -1,18 +1,22 @@
-//! What a model's blocks see of photographs: the tokens that the codec is fitted to.
+//! What a model's blocks see of calibration inputs: the tokens that the codec is fitted to.
 //!
 //! - `views`: photographs of a folder, whole, and as crops and mirror images of themselves
+//! - [`written`]: texts for models that nobody has a text for
 //! - `attention`: how much attention a token gets, and so what an error in it is worth
-//! - `tokens`: the model run on a view by one device, and the tokens taken from it
+//! - `rotation`: queries as keys before rotary positions see them
+//! - `tokens`: the model run on an input by one device, and the tokens taken from it
 
 mod attention;
 mod error;
+mod rotation;
 mod tokens;
 mod views;
+pub mod written;
 
 use std::path::Path;
 
-use astra_bundle::{ImageInput, Shape};
-use astra_edge::engine::Runtime;
+use astra_bundle::Manifest;
+use astra_edge::engine::{Input, Runtime};
 
 pub use error::CalibrateError;
 
@@ -29,8 +33,8 @@ const TOKENS: usize = 96 * 256;
 pub struct Calibrated {
     /// Sampled tokens of each block.
     pub blocks: Vec<BlockSamples>,
-    /// Views run, crops and mirror images counted.
-    pub views: usize,
+    /// Inputs run, crops and mirror images counted.
+    pub inputs: usize,
 }
 
 /// Runs the graphs in `dir`, a bundle or one that is being written, over the photographs of `folder`.
@@ -39,28 +43,67 @@ pub struct Calibrated {
 /// mirrored. Files with other extensions than those of photographs are passed over.
 ///
 /// # Errors
-/// The folder holds no photograph, one of them does not decode, or the model does not run.
-pub fn calibrate(
+/// The model does not see, the folder holds no photograph, one of them does not decode, or the model does not run.
+pub fn calibrate_on_photographs(
     runtime: &Runtime,
     dir: &Path,
-    shape: &Shape,
-    image: &ImageInput,
+    manifest: &Manifest,
     folder: &Path,
     seed: u64,
     progress: Progress<'_>,
 ) -> Result<Calibrated, CalibrateError> {
+    let image = manifest.image.as_ref();
+    let image = image.ok_or(CalibrateError::Input("photographs"))?;
     let folder = Folder::open(folder)?;
     let views = folder.views();
     let meter = Meter::new(views as u64, progress);
-    let mut sampler = Sampler::new(runtime, dir, shape, image, TOKENS.div_ceil(views), seed)?;
+    let mut sampler = Sampler::new(runtime, dir, manifest, &[], TOKENS.div_ceil(views), seed)?;
     for photograph in folder.photographs() {
         for pixels in photograph.views(image, seed)? {
-            sampler.take(&pixels?)?;
+            sampler.take(Input::Pixels(&pixels?), manifest.shape.tokens)?;
             meter.add(1);
         }
     }
     Ok(Calibrated {
         blocks: sampler.blocks,
-        views,
+        inputs: views,
+    })
+}
+
+/// Runs the graphs in `dir` over texts in token ids. `frequencies` are those of rotary positions, empty where there are none.
+///
+/// Of a causal model, the first tokens of each text are computed in place like on every member, and never sampled.
+///
+/// # Errors
+/// The model does not read, there are no texts, one of them is shorter than what can be divided, or the model does not run.
+pub fn calibrate_on_texts(
+    runtime: &Runtime,
+    dir: &Path,
+    manifest: &Manifest,
+    frequencies: &[f64],
+    texts: &[Vec<u32>],
+    seed: u64,
+    progress: Progress<'_>,
+) -> Result<Calibrated, CalibrateError> {
+    if manifest.text.is_none() {
+        return Err(CalibrateError::Input("texts"));
+    }
+    let meter = Meter::new(texts.len() as u64, progress);
+    let tokens = TOKENS.div_ceil(texts.len().max(1));
+    let mut sampler = Sampler::new(runtime, dir, manifest, frequencies, tokens, seed)?;
+    for ids in texts {
+        let divided = ids.len().saturating_sub(manifest.shape.class_tokens);
+        if divided == 0 {
+            return Err(CalibrateError::ShortText {
+                found: ids.len(),
+                expected: manifest.shape.class_tokens + 1,
+            });
+        }
+        sampler.take(Input::Ids(ids), divided)?;
+        meter.add(1);
+    }
+    Ok(Calibrated {
+        blocks: sampler.blocks,
+        inputs: texts.len(),
     })
 }

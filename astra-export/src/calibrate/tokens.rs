@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use astra_bundle::{ImageInput, Shape};
+use astra_bundle::{Manifest, Shape};
 use astra_edge::engine::{Codec, Form, Input, Member, Model, Runtime};
 use astra_edge::plan::TokenRange;
 use rand::SeedableRng;
@@ -10,40 +10,35 @@ use rand::rngs::StdRng;
 
 use super::CalibrateError;
 use super::attention::Reading;
+use super::rotation::turn_back;
 use crate::fit::{AttentionShape, BlockSamples};
 
 /// The model with what was taken of it so far.
-pub(super) struct Sampler {
+pub(super) struct Sampler<'a> {
     model: Model,
     codec: Codec,
-    member: Member,
+    /// For inputs of as many divided tokens as the last.
+    member: Option<Member>,
     shape: Shape,
-    /// Tokens to take of a view.
+    /// Angles a position of the channels of a head, where positions are rotary.
+    frequencies: &'a [f64],
+    /// Tokens to take of an input.
     tokens: usize,
     rng: StdRng,
     pub(super) blocks: Vec<BlockSamples>,
 }
 
-impl Sampler {
-    /// Takes `tokens` of every view, or all where there are fewer.
+impl<'a> Sampler<'a> {
+    /// Takes `tokens` of every input, or all where there are fewer.
     pub(super) fn new(
         runtime: &Runtime,
         dir: &Path,
-        shape: &Shape,
-        image: &ImageInput,
+        manifest: &Manifest,
+        frequencies: &'a [f64],
         tokens: usize,
         seed: u64,
     ) -> Result<Self, CalibrateError> {
-        let form = Form::Image {
-            pixels: image.patch * image.patch * 3,
-        };
-        let model = Model::open(runtime, dir, shape, form)?;
-        let codec = Codec::alone(shape)?;
-        let whole = TokenRange {
-            first: 0,
-            tokens: u16::try_from(shape.tokens)
-                .map_err(|_| CalibrateError::TooManyTokens(shape.tokens))?,
-        };
+        let shape = manifest.shape;
         let attention = AttentionShape {
             hidden: shape.hidden,
             heads: shape.heads,
@@ -51,43 +46,66 @@ impl Sampler {
             head_dim: shape.head_dim,
         };
         Ok(Self {
-            member: Member::new(&model, &codec, whole, 0)?,
-            model,
-            codec,
-            shape: *shape,
-            tokens: tokens.min(shape.tokens),
+            model: Model::open(runtime, dir, &shape, Form::of(manifest))?,
+            codec: Codec::alone(&shape)?,
+            member: None,
+            shape,
+            frequencies,
+            tokens,
             rng: StdRng::seed_from_u64(seed),
             blocks: vec![BlockSamples::new(attention); shape.blocks],
         })
     }
 
-    /// Runs a view, pixels of all tokens, and keeps the same tokens of every block.
-    pub(super) fn take(&mut self, pixels: &[u8]) -> Result<(), CalibrateError> {
-        let rows = rand::seq::index::sample(&mut self.rng, self.shape.tokens, self.tokens);
-        // Class tokens never travel, and lie before the others.
+    /// Runs an input of so many divided tokens, and keeps the same ones of every block.
+    pub(super) fn take(&mut self, input: Input<'_>, divided: usize) -> Result<(), CalibrateError> {
+        let taken = self.tokens.min(divided);
+        let rows = rand::seq::index::sample(&mut self.rng, divided, taken);
+        // Tokens that every member computes never travel, and lie before the others.
         let class_tokens = self.shape.class_tokens;
         let rows: Vec<usize> = rows.iter().map(|row| class_tokens + row).collect();
-        // Class tokens read like everybody else.
+        // They read like everybody else.
         let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;
-        self.member.embed(&mut self.model, Input::Pixels(pixels))?;
+        let causal = self.model.form().is_causal();
+        let mut member = self.member(divided)?;
+        member.embed(&mut self.model, input)?;
         for (block, samples) in self.blocks.iter_mut().enumerate() {
-            self.member.local(&mut self.model, block)?;
+            member.local(&mut self.model, block)?;
             let reading = Reading {
                 shape: samples.shape(),
-                q: self.member.q(),
-                k: self.member.k(),
+                q: member.q(),
+                k: member.k(),
+                causal,
             };
             let importance = reading.importance(&readers);
+            let mut q = pick(member.q(), queries, &rows);
+            if !self.frequencies.is_empty() {
+                let rng = &mut self.rng;
+                turn_back(&mut q, &rows, class_tokens, self.frequencies, rng);
+            }
             samples.push_weighted(
-                &pick(self.member.n(), self.shape.hidden, &rows),
-                &pick(self.member.q(), queries, &rows),
-                &pick(self.member.v(), self.shape.kv_width(), &rows),
+                &pick(member.n(), self.shape.hidden, &rows),
+                &q,
+                &pick(member.v(), self.shape.kv_width(), &rows),
                 &pick(&importance, 1, &rows),
             )?;
-            self.member.attend(&mut self.model, &self.codec, block, 0)?;
+            member.attend(&mut self.model, &self.codec, block, 0)?;
         }
+        self.member = Some(member);
         Ok(())
+    }
+
+    /// A member that owns all divided tokens.
+    fn member(&mut self, divided: usize) -> Result<Member, CalibrateError> {
+        if let Some(member) = self.member.take_if(|member| member.tokens() == divided) {
+            return Ok(member);
+        }
+        let whole = TokenRange {
+            first: 0,
+            tokens: u16::try_from(divided).map_err(|_| CalibrateError::TooManyTokens(divided))?,
+        };
+        Ok(Member::new(&self.model, &self.codec, whole, 0)?)
     }
 }
 

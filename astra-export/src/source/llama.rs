@@ -2,6 +2,7 @@
 
 use super::Mismatch;
 use super::tensors::Tensors;
+use crate::family::decoder::HEAD_MULTIPLE;
 use crate::family::llama::{LlamaBlock, LlamaModel, rope_frequencies};
 use crate::family::weights::Linear;
 
@@ -158,6 +159,15 @@ fn halve(row: &mut [f32], head_dim: usize) {
     }
 }
 
+/// Refuses heads of a width that the attention of the graphs does not take.
+pub(super) fn check_head(head_dim: usize) -> Result<(), Mismatch> {
+    if head_dim.is_multiple_of(HEAD_MULTIPLE) {
+        return Ok(());
+    }
+    let expected = format!("a multiple of {HEAD_MULTIPLE}");
+    Err(Mismatch::new("width of a head", head_dim, expected))
+}
+
 impl Dimensions {
     fn check(&self) -> Result<(), Mismatch> {
         let sides = [
@@ -183,10 +193,7 @@ impl Dimensions {
             let name = "number of key and value heads";
             return Err(Mismatch::new(name, self.kv_heads, expected));
         }
-        if !self.head_dim.is_multiple_of(2) {
-            let expected = "an even number, as positions turn pairs of channels";
-            return Err(Mismatch::new("width of a head", self.head_dim, expected));
-        }
+        check_head(self.head_dim)?;
         let base = self.rope_base;
         if !(base.is_finite() && base > 0.0) {
             return Err(Mismatch::new(

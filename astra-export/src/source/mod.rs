@@ -57,6 +57,17 @@ impl Content {
             },
         }
     }
+
+    /// Angles a position of the channels of a head; empty where positions are not rotary.
+    pub fn frequencies(&self) -> &[f64] {
+        match self {
+            Self::Text(text) => match &text.model {
+                TextModel::Decoder(model) => model.positions.frequencies(),
+                TextModel::Bert(_) => &[],
+            },
+            Self::Image(_) => &[],
+        }
+    }
 }
 
 /// A vision Transformer.

@@ -3,18 +3,21 @@
 //! - [`photographs`]: the images to score on
 //! - [`Original`]: the ONNX file the model came from, run whole
 //! - [`measure`]: every rung, and exact mode, at several numbers of devices against the one-device answer
+//! - [`measure_texts`]: the same for models that read
 //!
 //! Members run in lock step in one process: what is measured is the codec, not a network.
 
 mod original;
 mod photographs;
 mod score;
+mod texts;
 
 use std::path::PathBuf;
 
 pub use original::Original;
 pub use photographs::photographs;
 pub use score::{Row, all_rungs, measure, one_device};
+pub use texts::measure_texts;
 
 use astra_bundle::BundleError;
 use astra_edge::engine::EngineError;
@@ -60,6 +63,14 @@ pub enum VerifyError {
     /// A bundle whose input is no image.
     #[error("the bundle's input is no image, which is what is scored on here")]
     NotOfImages,
+    /// A bundle whose input is no text.
+    #[error(
+        "the bundle is not of a model that writes or embeds text, which is what is scored on here"
+    )]
+    NotOfTexts,
+    /// No text is long enough.
+    #[error("no text is long enough to be divided among the devices")]
+    NoTexts,
     /// An original of another kind.
     #[error("{}: {what}: found {found}, expected {expected}", .path.display())]
     Original {

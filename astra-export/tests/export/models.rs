@@ -50,7 +50,7 @@ impl Random {
         (0..count).map(|_| self.0.random()).collect()
     }
 
-    fn linear(&mut self, inputs: usize, outputs: usize) -> Linear {
+    pub(crate) fn linear(&mut self, inputs: usize, outputs: usize) -> Linear {
         let width = 2.0 / (inputs as f32).sqrt();
         Linear {
             inputs,
@@ -60,7 +60,7 @@ impl Random {
         }
     }
 
-    fn norm(&mut self) -> Norm {
+    pub(crate) fn norm(&mut self) -> Norm {
         Norm {
             weight: self.around(1.0, 0.5, HIDDEN),
             bias: self.around(0.0, 0.5, HIDDEN),

@@ -3,7 +3,7 @@
 use astra_export::family::vit::{BlockWeights, Head, ImageScale, Pooling, UpConvolution, VitModel};
 use astra_export::family::weights::{Linear, Norm};
 
-type Row = Vec<f64>;
+pub(crate) type Row = Vec<f64>;
 
 /// What the model answers.
 pub(crate) struct Answer {
@@ -65,7 +65,7 @@ fn run_block(heads: usize, block: &BlockWeights, x: &[Row]) -> Vec<Row> {
     rows.collect()
 }
 
-fn attend(heads: usize, q: &Row, k: &[Row], v: &[Row]) -> Row {
+pub(crate) fn attend(heads: usize, q: &Row, k: &[Row], v: &[Row]) -> Row {
     let width = q.len() / heads;
     let mut mixed = vec![0.0; q.len()];
     for head in 0..heads {
@@ -196,7 +196,7 @@ fn bilinear(map: &mut Image, size: usize, y: usize, x: usize) -> f64 {
     row(top) * (1.0 - down) + row(bottom) * down
 }
 
-fn norm(norm: &Norm, row: &Row) -> Row {
+pub(crate) fn norm(norm: &Norm, row: &Row) -> Row {
     let mean = row.iter().sum::<f64>() / row.len() as f64;
     let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / row.len() as f64;
     let deviation = (variance + f64::from(norm.epsilon)).sqrt();
@@ -206,7 +206,7 @@ fn norm(norm: &Norm, row: &Row) -> Row {
         .collect()
 }
 
-fn linear(linear: &Linear, row: &Row) -> Row {
+pub(crate) fn linear(linear: &Linear, row: &Row) -> Row {
     let mut sums: Row = linear.bias.iter().map(|&b| b.into()).collect();
     for (value, weights) in row.iter().zip(linear.weight.chunks(linear.outputs)) {
         for (sum, &weight) in sums.iter_mut().zip(weights) {
@@ -216,7 +216,7 @@ fn linear(linear: &Linear, row: &Row) -> Row {
     sums
 }
 
-fn gelu(x: f64) -> f64 {
+pub(crate) fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + erf(x / 2f64.sqrt()))
 }
 
@@ -234,14 +234,14 @@ fn erf(x: f64) -> f64 {
     sum * 2.0 / std::f64::consts::PI.sqrt()
 }
 
-fn add(a: &Row, b: &Row) -> Row {
+pub(crate) fn add(a: &Row, b: &Row) -> Row {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-fn single(values: &[f64]) -> Vec<f32> {
+pub(crate) fn single(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&value| value as f32).collect()
 }

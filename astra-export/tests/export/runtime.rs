@@ -14,6 +14,7 @@ use crate::cache;
 pub(crate) enum Array {
     F32(Vec<usize>, Vec<f32>),
     U8(Vec<usize>, Vec<u8>),
+    I32(Vec<usize>, Vec<i32>),
     I64(Vec<usize>, Vec<i64>),
 }
 
@@ -30,6 +31,7 @@ impl Array {
         match self {
             Self::F32(dims, values) => Tensor::from_array((dims, values)).unwrap().into(),
             Self::U8(dims, values) => Tensor::from_array((dims, values)).unwrap().into(),
+            Self::I32(dims, values) => Tensor::from_array((dims, values)).unwrap().into(),
             Self::I64(dims, values) => Tensor::from_array((dims, values)).unwrap().into(),
         }
     }
@@ -52,12 +54,12 @@ impl Graph {
     /// Runs with inputs by name; answers the outputs of these names, all floats.
     pub(crate) fn run<const N: usize>(
         &mut self,
-        inputs: Vec<(&'static str, Array)>,
+        inputs: Vec<(&str, Array)>,
         outputs: [&str; N],
     ) -> [Array; N] {
-        let inputs: Vec<_> = inputs
+        let inputs: Vec<(String, _)> = inputs
             .into_iter()
-            .map(|(name, array)| (name, array.into_value()))
+            .map(|(name, array)| (name.to_owned(), array.into_value()))
             .collect();
         let found = self.0.run(inputs).unwrap();
         outputs.map(|name| {

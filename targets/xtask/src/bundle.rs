@@ -1,5 +1,6 @@
-//! The demo's bundle in the cache: reused while it opens and is of the right model, else exported.
+//! Bundles in the cache: reused while they open and are of the right model, else exported.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,37 +8,103 @@ use anyhow::{Context, Result};
 use astra_bundle::Bundle;
 
 use crate::binaries::Binaries;
-use crate::edge::{self, Export};
+use crate::edge;
 use crate::provision::Provisioned;
 use crate::stop::Stop;
 
-/// The bundle of the demo's model for inputs of `size` pixels, exported if need be.
+/// Rungs of the bundles of models that read: others are for those who calibrate on texts of their own.
+const TEXT_RUNGS: &str = "160,320,640";
+
+/// How a bundle is made, and what shows that it was made so.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    /// Its folder among the bundles.
+    name: String,
+    /// What the exporter is told.
+    arguments: Vec<OsString>,
+    /// Of the file the model is read from.
+    model_sha256: &'static str,
+    /// Side of the square input, pixels, of a model that sees.
+    size: Option<usize>,
+}
+
+impl Recipe {
+    /// The model of the demo, for inputs of `size` pixels.
+    pub(crate) fn images(provisioned: &Provisioned, size: usize) -> Self {
+        let model = provisioned.model();
+        let stem = model.file_stem().unwrap_or_default().to_string_lossy();
+        let (photos, side) = (provisioned.photos(), size.to_string());
+        Self {
+            name: format!("{stem}-{size}"),
+            arguments: arguments(&[
+                ("--onnx", model.as_os_str()),
+                ("--size", side.as_ref()),
+                ("--calib", photos.as_os_str()),
+            ]),
+            model_sha256: provisioned.model_sha256(),
+            size: Some(size),
+        }
+    }
+
+    /// The language model, calibrated on a little text of its own.
+    pub(crate) fn language(provisioned: &Provisioned) -> Self {
+        let model = provisioned.language_model();
+        Self::text(
+            "smollm2-135m-instruct",
+            ("--gguf", model.as_os_str()),
+            provisioned.language_sha256(),
+        )
+    }
+
+    /// The model of sentence embeddings.
+    pub(crate) fn sentences(provisioned: &Provisioned) -> Self {
+        let model = provisioned.sentence_model();
+        Self::text(
+            "all-minilm-l6-v2",
+            ("--hf", model.as_os_str()),
+            provisioned.sentences_sha256(),
+        )
+    }
+
+    fn text(name: &str, source: (&str, &OsStr), model_sha256: &'static str) -> Self {
+        Self {
+            name: name.to_owned(),
+            arguments: arguments(&[
+                source,
+                ("--name", name.as_ref()),
+                ("--rungs", TEXT_RUNGS.as_ref()),
+                ("--calib-texts", "6".as_ref()),
+            ]),
+            model_sha256,
+            size: None,
+        }
+    }
+}
+
+fn arguments(options: &[(&str, &OsStr)]) -> Vec<OsString> {
+    let each = options
+        .iter()
+        .flat_map(|(option, value)| [option.as_ref(), *value]);
+    each.map(OsStr::to_owned).collect()
+}
+
+/// The bundle of a recipe, exported if need be.
 pub(crate) fn ensure(
+    recipe: &Recipe,
     provisioned: &Provisioned,
     binaries: &Binaries,
-    size: usize,
     fresh: bool,
     stop: &Stop,
 ) -> Result<PathBuf> {
     let _lock = provisioned.cache.lock(stop)?;
-    let model = provisioned.model();
-    let path = place(provisioned, &model, size);
-    let sound = |path: &Path| check(path, provisioned.model_sha256(), size);
-    ensure_with(&path, fresh, sound, |path| {
-        let export = Export {
-            model: &model,
-            size,
-            photos: &provisioned.photos(),
-            bundle: path,
-        };
-        edge::export(binaries, &export, provisioned, stop)
-    })?;
+    let path = provisioned.cache.path(&format!("bundles/{}", recipe.name));
+    ensure_with(
+        &path,
+        fresh,
+        |path| check(path, recipe),
+        |path| edge::export(binaries, &recipe.arguments, path, provisioned, stop),
+    )?;
     Ok(path)
-}
-
-fn place(provisioned: &Provisioned, model: &Path, size: usize) -> PathBuf {
-    let stem = model.file_stem().unwrap_or_default().to_string_lossy();
-    provisioned.cache.path(&format!("bundles/{stem}-{size}"))
 }
 
 fn ensure_with(
@@ -60,22 +127,26 @@ fn ensure_with(
 }
 
 /// What is wrong with the bundle at `path`, if anything.
-fn check(path: &Path, model_sha256: &str, size: usize) -> Result<(), String> {
+fn check(path: &Path, recipe: &Recipe) -> Result<(), String> {
     // Opening reads every byte and compares it with the manifest.
     let bundle = Bundle::open(path).map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
     let manifest = bundle.manifest();
-    let found = manifest.source.sha256.to_string();
-    if found != model_sha256 {
+    let (found, expected) = (manifest.source.sha256.to_string(), recipe.model_sha256);
+    if found != expected {
         return Err(format!(
-            "it is of a model with SHA-256 {found}, expected {model_sha256}"
+            "it is of a model with SHA-256 {found}, expected {expected}"
         ));
     }
-    match manifest.image.map(|image| image.size) {
-        Some(found) if found == size => Ok(()),
-        Some(found) => Err(format!(
-            "it takes images of {found} pixels, expected {size}"
+    if manifest.rungs.is_empty() {
+        return Err("it is for exact mode alone".to_owned());
+    }
+    match (manifest.image.map(|image| image.size), recipe.size) {
+        (found, expected) if found == expected => Ok(()),
+        (Some(found), Some(expected)) => Err(format!(
+            "it takes images of {found} pixels, expected {expected}"
         )),
-        None => Err("it takes no images".to_owned()),
+        (None, _) => Err("it takes no images".to_owned()),
+        (Some(_), None) => Err("it takes images".to_owned()),
     }
 }
 
@@ -161,8 +232,14 @@ mod tests {
     #[test]
     fn a_folder_that_is_no_bundle_is_told_apart() {
         let folder = tempfile::tempdir().unwrap();
+        let recipe = Recipe {
+            name: String::new(),
+            arguments: Vec::new(),
+            model_sha256: "",
+            size: Some(224),
+        };
         assert!(
-            check(folder.path(), "", 224)
+            check(folder.path(), &recipe)
                 .unwrap_err()
                 .contains("manifest.json")
         );

@@ -5,17 +5,25 @@ use std::process::ExitStatus;
 use anyhow::Result;
 
 use crate::binaries::{self, cargo};
+use crate::bundle::Recipe;
+use crate::provision::Needs;
 use crate::stop::Stop;
 use crate::{bundle, child, openai, provision};
 
 /// Side of the input of the bundle that tests run on, pixels.
 const TEST_SIZE: usize = 224;
 
-/// Provisions, exports the demo's bundle if it is not there, then runs every test; the status is cargo's.
+/// Provisions, exports the bundles that tests run on if they are not there, then runs every test; the status is cargo's.
 pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
-    let provisioned = provision::provision(stop)?;
+    let provisioned = provision::provision(Needs::All, stop)?;
     let binaries = binaries::build(stop)?;
-    bundle::ensure(&provisioned, &binaries, TEST_SIZE, false, stop)?;
+    for recipe in [
+        Recipe::images(&provisioned, TEST_SIZE),
+        Recipe::language(&provisioned),
+        Recipe::sentences(&provisioned),
+    ] {
+        bundle::ensure(&recipe, &provisioned, &binaries, false, stop)?;
+    }
     openai::ensure(&provisioned.cache, stop)?;
     let mut command = cargo();
     // At the root of the workspace this is all of it; with --workspace, cargo would overlook `-p`.

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::binaries::{self, Binaries};
+use crate::bundle::Recipe;
 use crate::cli::DemoArgs;
 use crate::devices::Devices;
 use crate::edge::{self, Infer};
-use crate::provision::{self, Provisioned};
+use crate::provision::{self, Needs, Provisioned};
 use crate::report::Report;
 use crate::stop::Stop;
 use crate::{bundle, progress};
@@ -29,15 +30,10 @@ pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
     if let Some(photo) = args.photo.as_ref().filter(|photo| !photo.is_file()) {
         bail!("{} is no file", photo.display());
     }
-    let provisioned = provision::provision(stop)?;
+    let provisioned = provision::provision(Needs::Images, stop)?;
     let binaries = binaries::build(stop)?;
-    let bundle = bundle::ensure(
-        &provisioned,
-        &binaries,
-        args.size.pixels(),
-        args.fresh,
-        stop,
-    )?;
+    let recipe = Recipe::images(&provisioned, args.size.pixels());
+    let bundle = bundle::ensure(&recipe, &provisioned, &binaries, args.fresh, stop)?;
 
     let mut logs = tempfile::Builder::new().prefix("astra-demo-").tempdir()?;
     let demo = Demo {

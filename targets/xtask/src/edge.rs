@@ -1,6 +1,7 @@
 //! The command lines of `astra-edge` and `astra-export`, and what they answer: nothing else here
 //! knows them.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::Command;
@@ -20,18 +21,6 @@ use crate::stop::Stop;
 /// model included, some more on a slow machine.
 const PEERS_LIMIT: Duration = Duration::from_secs(30);
 const INFER_LIMIT: Duration = Duration::from_secs(300);
-
-/// One export of a bundle.
-#[derive(Debug)]
-pub(crate) struct Export<'a> {
-    pub(crate) model: &'a Path,
-    /// Side of the square input, pixels.
-    pub(crate) size: usize,
-    /// Folder of photographs for calibration.
-    pub(crate) photos: &'a Path,
-    /// Where the bundle goes.
-    pub(crate) bundle: &'a Path,
-}
 
 /// One request to a cluster.
 #[derive(Debug)]
@@ -55,23 +44,20 @@ struct Peer {
     usable: bool,
 }
 
-/// Exports a bundle; all of the exporter's output goes to standard error.
+/// Exports a bundle to `bundle`; all of the exporter's output goes to standard error.
 pub(crate) fn export(
     binaries: &Binaries,
-    export: &Export<'_>,
+    arguments: &[OsString],
+    bundle: &Path,
     provisioned: &Provisioned,
     stop: &Stop,
 ) -> Result<()> {
     let mut command = program(&binaries.export, provisioned);
     command
         .arg("export")
-        .arg("--onnx")
-        .arg(export.model)
-        .args(["--size", &export.size.to_string()])
-        .arg("--calib")
-        .arg(export.photos)
+        .args(arguments)
         .arg("--out")
-        .arg(export.bundle)
+        .arg(bundle)
         .stdout(io::stderr());
     child::run_to_success(&mut command, stop)
 }

@@ -33,6 +33,7 @@ mod report;
 mod stop;
 
 use cli::{Cli, Command};
+use provision::Needs;
 use stop::{Interrupted, Stop};
 
 /// 128 and the number of SIGINT, as shells report it.
@@ -56,7 +57,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let stop = Stop::on_signals()?;
     match &cli.command {
         Command::Provision => {
-            let provisioned = provision::provision(&stop)?;
+            let provisioned = provision::provision(Needs::Images, &stop)?;
             print!("{}", exports(&provisioned.variables()));
         }
         Command::Demo(args) => demo::run(args, &stop)?,

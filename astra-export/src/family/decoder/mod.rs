@@ -20,3 +20,6 @@ pub use stored::StoredDecoder;
 
 /// Tokens that every member computes itself, P.
 pub const SINK: usize = 4;
+
+/// What the width of a head has to be a multiple of, for ONNX Runtime's attention with a cache.
+pub const HEAD_MULTIPLE: usize = 8;

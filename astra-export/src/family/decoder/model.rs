@@ -40,6 +40,16 @@ pub enum Positions {
     Learned(Vec<f32>),
 }
 
+impl Positions {
+    /// Angles a position of the channels of a head; empty where positions are learned.
+    pub fn frequencies(&self) -> &[f64] {
+        match self {
+            Self::Rotary(frequencies) => frequencies,
+            Self::Learned(_) => &[],
+        }
+    }
+}
+
 /// One layer: `x += output(attention(query, key, value of norm1(x)))`, `x += mlp(norm2(x))`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderBlock {

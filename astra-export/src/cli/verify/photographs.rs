@@ -1,4 +1,4 @@
-//! `astra-export verify`.
+//! Photographs through a bundle.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -8,38 +8,12 @@ use astra_bundle::{Bundle, ImageInput, Sha256Digest};
 use astra_edge::engine::{Answer, Runtime};
 use astra_edge::paths::cache_dir;
 use astra_export::source::{self, Content};
-use astra_export::verify::{Original, Row, all_rungs, measure, one_device, photographs};
+use astra_export::verify::{Original, Row, measure, one_device, photographs};
 use serde::Serialize;
 
-use super::progress::Bar;
-use super::{RuntimeOptions, print_json, print_text};
-
-/// Measures how close a bundle comes to what it was made from
-///
-/// Compares the one-device path with the original ONNX file run whole, and every rung, at several numbers of devices, with the
-/// one-device path. Figures are means over the photographs of a folder; score on others than the bundle was calibrated on.
-#[derive(Debug, clap::Args)]
-pub(super) struct Verify {
-    /// Directory of the bundle
-    bundle: PathBuf,
-    /// The ONNX file the bundle was exported from; by default the cache's copy of it, if that is the same file
-    #[arg(long, value_name = "FILE")]
-    onnx: Option<PathBuf>,
-    /// Photographs to score on; by default those of the demo
-    #[arg(long, value_name = "DIR")]
-    images: Option<PathBuf>,
-    /// Numbers of devices
-    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [2, 4])]
-    devices: Vec<usize>,
-    /// Rungs to score, by their bits per token per block, 0 for exact mode; by default all
-    #[arg(long, value_name = "BITS,...", value_delimiter = ',')]
-    rungs: Option<Vec<u16>>,
-    #[command(flatten)]
-    runtime: RuntimeOptions,
-    /// Print the figures as one JSON object
-    #[arg(long)]
-    json: bool,
-}
+use super::{Verify, name, number};
+use crate::cli::progress::Bar;
+use crate::cli::{demo_photographs, print_json, print_text};
 
 /// The figures.
 #[derive(Serialize)]
@@ -57,30 +31,29 @@ struct OneDevice {
 }
 
 impl Verify {
-    pub(super) fn run(self) -> Result<()> {
-        let bundle = Bundle::open(&self.bundle)?;
+    pub(super) fn photographs(&self, bundle: &Bundle) -> Result<()> {
         let image = bundle.manifest().image;
         let image = image.context("the bundle's input is no image, which is what is scored on")?;
         let folder = match &self.images {
             Some(folder) => folder.clone(),
-            None => super::demo_photographs()?,
+            None => demo_photographs()?,
         };
         let runtime = self.runtime.load()?;
         let pixels = photographs(&folder, &image, &Bar::new("read photographs").report())?;
         let answers = {
             let bar = Bar::new("one device");
-            one_device(&runtime, &bundle, &pixels, &bar.report())?
+            one_device(&runtime, bundle, &pixels, &bar.report())?
         };
-        let rungs = self.rungs.clone().unwrap_or_else(|| all_rungs(&bundle));
+        let rungs = self.chosen_rungs(bundle);
         let figures = Figures {
             images: pixels.len(),
-            one_device: self.original(&runtime, &bundle, &image, &pixels, &answers)?,
+            one_device: self.original(&runtime, bundle, &image, &pixels, &answers)?,
             rows: {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
                 measure(
                     &runtime,
-                    &bundle,
+                    bundle,
                     &pixels,
                     &answers,
                     &rungs,
@@ -174,12 +147,8 @@ fn table(figures: &Figures) -> String {
         None => text.push_str("no original to compare one device with; give it with --onnx\n"),
     }
     text.push_str("\n bits  rank  devices  cls cosine  patch cosine  map error");
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
     for row in &figures.rows {
-        let bits = match row.bits {
-            0 => "exact".to_owned(),
-            bits => bits.to_string(),
-        };
+        let bits = name(row.bits);
         let _ = write!(
             text,
             "\n{bits:>5} {:>5} {:>8} {:>11} {:>13} {:>10}",

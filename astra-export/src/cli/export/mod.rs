@@ -1,24 +1,24 @@
 //! `astra-export export`.
 
+mod inputs;
+
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, BundleError, Calibration};
 use astra_edge::engine::Runtime;
-use astra_export::calibrate::calibrate;
+use astra_export::calibrate::Calibrated;
 use astra_export::fit::{RungSpec, fit};
 use astra_export::package::{Draft, Request, codec_weights, record_agreement};
 use astra_export::source::{Content, Imported, gguf, hugging_face, onnx};
-use astra_export::verify::{all_rungs, measure, one_device, photographs};
+use astra_export::texts;
+use astra_export::verify::Row;
 
 use super::info::describe;
 use super::progress::Bar;
 use super::{RuntimeOptions, demo_photographs, print_json, print_text};
-
-/// Numbers of devices that agreement is measured for.
-const DEVICES: [usize; 2] = [2, 4];
-/// Photographs that agreement is measured on at most; more take minutes and hardly move the means.
-const SCORED: usize = 16;
+use inputs::{Photographs, Texts};
 
 /// Exports a bundle
 ///
@@ -32,7 +32,7 @@ const SCORED: usize = 16;
 ///   Mistral, GPT-2, BERT   --hf DIR                           text
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     #[command(flatten)]
     source: SourceOptions,
     /// Directory the bundle goes to
@@ -44,9 +44,14 @@ pub(super) struct Export {
     /// Longest text in tokens, for models that read; by default the model's own limit
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Folder of photographs to calibrate on; by default those of the demo
-    #[arg(long, value_name = "DIR", conflicts_with = "no_codec")]
+    /// What to calibrate on: a folder of photographs, by default those of the demo; or a text file, by default text that a
+    /// language model writes itself (slow, and not quite as good), or a few sentences for an encoder
+    #[arg(long, value_name = "PATH", conflicts_with = "no_codec")]
     calib: Option<PathBuf>,
+    /// Texts to calibrate on at most: windows of 512 tokens of a language model, passages of an encoder; by default 48 of a
+    /// file, 16 that a model writes itself, 384 passages
+    #[arg(long, value_name = "N", conflicts_with = "no_codec")]
+    calib_texts: Option<NonZeroUsize>,
     /// Settings of the codec to fit, by their bits per token per block; by default 10,40,80,160,320,640 as far as the model
     /// is wide enough for them
     #[arg(
@@ -89,8 +94,22 @@ struct SourceOptions {
     hf: Option<PathBuf>,
 }
 
+/// What to calibrate on, before there is a model to make inputs with.
+enum Sources {
+    Photographs(PathBuf),
+    /// Name and content.
+    TextFile(String, String),
+    NoText,
+}
+
+/// What to calibrate and to score on.
+enum Inputs {
+    Photographs(Photographs),
+    Texts(Texts),
+}
+
 impl Export {
-    pub(super) fn run(self) -> Result<()> {
+    pub(in crate::cli) fn run(self) -> Result<()> {
         self.check_place()?;
         let imported = self.source.read()?;
         let name = self.name.clone().unwrap_or_else(|| self.source.name());
@@ -111,53 +130,48 @@ impl Export {
     fn with_codec(&self, imported: &Imported, request: &Request<'_>) -> Result<Bundle> {
         // Whatever can be refused is refused before anything takes time.
         let rungs = self.chosen_rungs(imported.content.hidden())?;
-        let folder = match &self.calib {
-            Some(folder) => folder.clone(),
-            None => demo_photographs().context("nothing to calibrate on (--calib)")?,
-        };
+        let inputs = self.inputs(imported)?;
         let runtime = self.runtime.load()?;
         rayon::ThreadPoolBuilder::new()
             .num_threads(self.runtime.threads)
             .build_global()?;
 
         let mut draft = Draft::write(&self.out, imported, request)?;
-        let seen = {
-            let bar = Bar::new("calibrate");
-            let Content::Image(_) = &imported.content else {
-                bail!("models that read are exported for exact mode alone so far (--no-codec)");
-            };
-            let manifest = draft.manifest();
-            let (shape, image) = (&manifest.shape, manifest.image.as_ref());
-            let image = image.context("the bundle's input is no image")?;
-            let report = bar.report();
-            calibrate(
-                &runtime,
-                draft.dir(),
-                shape,
-                image,
-                &folder,
-                self.seed,
-                &report,
-            )?
-        };
+        let most = self.calib_texts.map(NonZeroUsize::get);
+        let inputs = inputs.prepare(&runtime, &draft, most, self.seed)?;
+        let seen = inputs.calibrate(&runtime, &draft, imported, self.seed)?;
         let fitted = {
             let bar = Bar::new("fit codebooks");
             let weights = codec_weights(&imported.content);
             fit(&seen.blocks, &weights, &rungs, self.seed, &bar.report())?
         };
         let calibration = Calibration {
-            source: folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            images: seen.views,
+            source: inputs.source(),
+            images: seen.inputs,
             tokens: seen.blocks.first().map_or(0, |block| block.rows()),
         };
         draft.add_codec(&fitted, calibration)?;
         let mut bundle = draft.finish()?;
-        self.score(&runtime, &mut bundle, &folder)?;
+        let rows = inputs.score(&runtime, &bundle)?;
+        let measured = rows.iter().map(|row| (u32::from(row.bits), row.agreement));
+        record_agreement(&mut bundle, &measured.collect::<Vec<_>>())?;
         Ok(bundle)
+    }
+
+    /// What to calibrate on, as far as it is there already.
+    fn inputs(&self, imported: &Imported) -> Result<Sources> {
+        match (&imported.content, &self.calib) {
+            (Content::Image(_), Some(folder)) => Ok(Sources::Photographs(folder.clone())),
+            (Content::Image(_), None) => {
+                let folder = demo_photographs().context("nothing to calibrate on (--calib)")?;
+                Ok(Sources::Photographs(folder))
+            }
+            (Content::Text(_), Some(file)) => {
+                let text = texts::read(file)?;
+                Ok(Sources::TextFile(file_name(file), text))
+            }
+            (Content::Text(_), None) => Ok(Sources::NoText),
+        }
     }
 
     /// The rungs asked for, or all the model is wide enough for.
@@ -179,34 +193,6 @@ impl Export {
         Ok(rungs)
     }
 
-    /// Measures agreement on some of the photographs and records it in the bundle.
-    fn score(&self, runtime: &Runtime, bundle: &mut Bundle, folder: &Path) -> Result<()> {
-        let image = bundle.manifest().image;
-        let image = image.context("the bundle's input is no image, which is what is scored on")?;
-        let bar = Bar::new("measure agreement");
-        let pixels = photographs(folder, &image, &|_, _| ())?;
-        let step = pixels.len().div_ceil(SCORED).max(1);
-        let pixels: Vec<_> = pixels.into_iter().step_by(step).collect();
-        let answers = one_device(runtime, bundle, &pixels, &|_, _| ())?;
-        let tokens = bundle.manifest().shape.tokens;
-        let devices: Vec<_> = DEVICES.into_iter().filter(|&n| n <= tokens).collect();
-        let rungs = all_rungs(bundle);
-        let rows = measure(
-            runtime,
-            bundle,
-            &pixels,
-            &answers,
-            &rungs,
-            &devices,
-            &bar.report(),
-        )?;
-        let measured: Vec<_> = rows
-            .iter()
-            .map(|row| (u32::from(row.bits), row.agreement))
-            .collect();
-        Ok(record_agreement(bundle, &measured)?)
-    }
-
     /// Finds out before hours of work, not after, that the place is taken.
     fn check_place(&self) -> Result<()> {
         match Bundle::open(&self.out) {
@@ -220,6 +206,60 @@ impl Export {
             Err(_) => Ok(()),
         }
     }
+}
+
+impl Sources {
+    /// Of texts at most `most`, if that is said.
+    fn prepare(
+        self,
+        runtime: &Runtime,
+        draft: &Draft,
+        most: Option<usize>,
+        seed: u64,
+    ) -> Result<Inputs> {
+        Ok(match self {
+            Self::Photographs(folder) => Inputs::Photographs(Photographs { folder }),
+            Self::TextFile(name, text) => Inputs::Texts(Texts::of_file(draft, name, &text, most)?),
+            Self::NoText => Inputs::Texts(Texts::written(runtime, draft, most, seed)?),
+        })
+    }
+}
+
+impl Inputs {
+    fn calibrate(
+        &self,
+        runtime: &Runtime,
+        draft: &Draft,
+        imported: &Imported,
+        seed: u64,
+    ) -> Result<Calibrated> {
+        match self {
+            Self::Photographs(photographs) => photographs.calibrate(runtime, draft, seed),
+            Self::Texts(texts) => {
+                texts.calibrate(runtime, draft, imported.content.frequencies(), seed)
+            }
+        }
+    }
+
+    /// Agreement of every rung at some numbers of devices.
+    fn score(&self, runtime: &Runtime, bundle: &Bundle) -> Result<Vec<Row>> {
+        match self {
+            Self::Photographs(photographs) => photographs.score(runtime, bundle),
+            Self::Texts(texts) => texts.score(runtime, bundle),
+        }
+    }
+
+    fn source(&self) -> String {
+        match self {
+            Self::Photographs(photographs) => file_name(&photographs.folder),
+            Self::Texts(texts) => texts.source.clone(),
+        }
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 impl SourceOptions {

@@ -1,0 +1,96 @@
+//! Texts to calibrate on where nobody brings one.
+//!
+//! A causal model writes them itself: what it writes is like what it was trained on, so its blocks see about what they see of
+//! people's texts (Liu et al., "LLM-QAT", 2023). An encoder cannot write; for it there are a few sentences here.
+
+use std::path::Path;
+
+use astra_bundle::Manifest;
+use astra_edge::engine::{Decoder, Runtime};
+use astra_edge::tasks::text::sampling::{Sampler, Sampling};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::CalibrateError;
+use crate::progress::{Meter, Progress};
+use crate::texts::WINDOW;
+
+/// About everything, a sentence a line; written for this.
+const SENTENCES: &str = include_str!("sentences.txt");
+/// Texts put together of them.
+const PASSAGES: usize = 192;
+/// Longest of them in sentences.
+const LONGEST: usize = 8;
+
+/// Texts that the model in `dir` writes, each of [`WINDOW`] tokens or as many as the model takes. The same seed gives the same
+/// texts.
+///
+/// Each begins with a token drawn from all: left to itself, a model begins much the same way every time.
+///
+/// # Errors
+/// The model does not write, or does not run.
+pub fn by_model(
+    runtime: &Runtime,
+    dir: &Path,
+    manifest: &Manifest,
+    texts: usize,
+    seed: u64,
+    progress: Progress<'_>,
+) -> Result<Vec<Vec<u32>>, CalibrateError> {
+    let text = manifest.text.as_ref();
+    let text = text.ok_or(CalibrateError::Input("texts"))?;
+    let length = text.max_tokens.min(WINDOW);
+    let mut decoder = Decoder::open(runtime, dir, manifest)?;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut sampler = Sampler::new(Sampling {
+        temperature: 1.0,
+        top_p: 0.95,
+        seed,
+        ..Sampling::GREEDY
+    });
+    let meter = Meter::new((texts * length) as u64, progress);
+    let vocab = u32::try_from(text.vocab).unwrap_or(u32::MAX);
+    let write = |_| {
+        let first = rng.random_range(0..vocab);
+        let bos = text.bos.filter(|_| text.add_bos);
+        let mut ids: Vec<u32> = bos.into_iter().chain([first]).collect();
+        let mut next = sampler.pick(decoder.prefill(&ids, 0)?, &ids);
+        while ids.len() < length {
+            ids.push(next);
+            next = sampler.pick(decoder.step(next)?, &ids);
+            meter.add(1);
+        }
+        Ok(ids)
+    };
+    (0..texts).map(write).collect()
+}
+
+/// Passages for an encoder, one a line: sentences in an order that the seed decides.
+pub fn passages(seed: u64) -> String {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut sentences: Vec<&str> = SENTENCES.lines().collect();
+    let mut passages = String::new();
+    for _ in 0..PASSAGES {
+        sentences.shuffle(&mut rng);
+        let count = rng.random_range(1..=LONGEST);
+        let chosen: Vec<&str> = sentences.iter().take(count).copied().collect();
+        passages.push_str(&chosen.join(" "));
+        passages.push('\n');
+    }
+    passages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_decides_the_passages() {
+        let found = passages(1);
+        assert_eq!(found, passages(1));
+        assert_ne!(found, passages(2));
+        assert_eq!(found.lines().count(), PASSAGES);
+        assert!(found.lines().all(|line| line.len() > 20));
+    }
+}

@@ -1,0 +1,76 @@
+//! `astra-export verify`.
+
+mod photographs;
+mod texts;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use astra_bundle::Bundle;
+use astra_export::verify::all_rungs;
+
+use super::RuntimeOptions;
+
+/// Measures how close a bundle comes to what it was made from
+///
+/// Compares every rung, at several numbers of devices, with the one-device path: the features and answers of photographs, the
+/// perplexity of a language model over a text (--perplexity), the direction of embeddings. Of models from ONNX, the one-device
+/// path is compared with the original file too. Score on other inputs than the bundle was calibrated on.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Verify {
+    /// Directory of the bundle
+    bundle: PathBuf,
+    /// The ONNX file the bundle was exported from; by default the cache's copy of it, if that is the same file
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
+    /// Photographs to score on; by default those of the demo
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Text to score a language model on: the perplexity over windows of 512 tokens that are read on their own
+    #[arg(long, value_name = "FILE", conflicts_with = "images")]
+    perplexity: Option<PathBuf>,
+    /// Text to score embeddings on, a passage a line; by default built-in sentences
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["images", "perplexity"])]
+    texts: Option<PathBuf>,
+    /// Windows or passages of the text at most, taken evenly from all of it
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    windows: usize,
+    /// Numbers of devices
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_values_t = [2, 4])]
+    devices: Vec<usize>,
+    /// Rungs to score, by their bits per token per block, 0 for exact mode; by default all
+    #[arg(long, value_name = "BITS,...", value_delimiter = ',')]
+    rungs: Option<Vec<u16>>,
+    #[command(flatten)]
+    runtime: RuntimeOptions,
+    /// Print the figures as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(in crate::cli) fn run(self) -> Result<()> {
+        let bundle = Bundle::open(&self.bundle)?;
+        match bundle.manifest().family.is_text() {
+            true => self.texts(&bundle),
+            false => self.photographs(&bundle),
+        }
+    }
+
+    fn chosen_rungs(&self, bundle: &Bundle) -> Vec<u16> {
+        self.rungs.clone().unwrap_or_else(|| all_rungs(bundle))
+    }
+}
+
+/// A figure, or that it was not taken.
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
+/// A rung's name.
+fn name(bits: u16) -> String {
+    match bits {
+        0 => "exact".to_owned(),
+        bits => bits.to_string(),
+    }
+}

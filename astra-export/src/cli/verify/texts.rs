@@ -1,0 +1,91 @@
+//! Texts through a bundle.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, bail};
+use astra_bundle::{Bundle, Task};
+use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_export::calibrate::written;
+use astra_export::texts;
+use astra_export::verify::{Row, measure_texts};
+use serde::Serialize;
+
+use super::{Verify, name, number};
+use crate::cli::progress::Bar;
+use crate::cli::{print_json, print_text};
+
+/// Of the built-in sentences; another than those of calibration.
+const SEED: u64 = 1 << 32;
+
+/// The figures.
+#[derive(Serialize)]
+struct Figures {
+    /// Windows or passages scored.
+    texts: usize,
+    /// Tokens in all of them.
+    tokens: usize,
+    rows: Vec<Row>,
+}
+
+impl Verify {
+    pub(super) fn texts(&self, bundle: &Bundle) -> Result<()> {
+        let text = self.text(bundle)?;
+        let manifest = bundle.manifest();
+        let input = manifest.text.as_ref().context("the bundle takes no text")?;
+        let tokenizer = Tokenizer::open(bundle.dir(), input)?;
+        let texts = texts::inputs(&text, &tokenizer, manifest, self.windows)?;
+        let runtime = self.runtime.load()?;
+        let rungs = self.chosen_rungs(bundle);
+        let figures = Figures {
+            texts: texts.len(),
+            tokens: texts.iter().map(Vec::len).sum(),
+            rows: {
+                let bar = Bar::new("rungs");
+                let report = bar.report();
+                measure_texts(&runtime, bundle, &texts, &rungs, &self.devices, &report)?
+            },
+        };
+        if self.json {
+            return print_json(&figures);
+        }
+        print_text(&table(&figures))
+    }
+
+    fn text(&self, bundle: &Bundle) -> Result<String> {
+        let file = match (&bundle.manifest().task, &self.perplexity, &self.texts) {
+            (Task::Generation, Some(file), _) => file,
+            (Task::Generation, None, _) => {
+                bail!("no text to score the language model on, expected --perplexity FILE")
+            }
+            (_, Some(_), _) => bail!("the bundle is of no language model: it has no perplexity"),
+            (_, None, Some(file)) => file,
+            (_, None, None) => return Ok(written::passages(SEED)),
+        };
+        Ok(texts::read(file)?)
+    }
+}
+
+fn table(figures: &Figures) -> String {
+    let mut text = format!("{} texts, {} tokens\n", figures.texts, figures.tokens);
+    text.push_str("\n bits  rank  devices  perplexity   exact   change  cosine");
+    for row in &figures.rows {
+        let agreement = &row.agreement;
+        let both = agreement.perplexity.zip(agreement.perplexity_exact);
+        let change = both.map_or("-".to_owned(), |(found, exact)| {
+            format!("{:+.2}%", 100.0 * (found / exact - 1.0))
+        });
+        let short = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "\n{:>5} {:>5} {:>8} {:>11} {:>7} {change:>8} {:>7}",
+            name(row.bits),
+            row.rank,
+            agreement.devices,
+            short(agreement.perplexity),
+            short(agreement.perplexity_exact),
+            number(agreement.embedding_cosine)
+        );
+    }
+    text
+}
