@@ -4,14 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use astra_bundle::{Fit, ImageInput};
 use astra_edge::alone;
 use astra_edge::client::{Answered, Client};
 use astra_edge::config::{Network, Rung, find_bundle, parse_duration};
-use astra_edge::report::{Input, Report};
-use astra_edge::tasks::grid::Grid;
-use astra_edge::tasks::image::{Rect, decode};
-use astra_edge::tasks::picture::{Overlay, overlay, write_png};
+use astra_edge::report::Report;
+use astra_edge::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control};
 use serde::Serialize;
 
@@ -190,47 +187,8 @@ fn write_answer(path: &Path, answered: &Answered) -> Result<()> {
 }
 
 fn draw(path: &Path, image: &[u8], answered: &Answered) -> Result<()> {
-    let Some(map) = &answered.map else {
-        bail!(
-            "the model answers no map: there is nothing to draw into {}",
-            path.display()
-        );
-    };
-    let original = decode(image)?;
-    let Input {
-        size,
-        patch,
-        x,
-        y,
-        width,
-        height,
-    } = answered.report.input;
-    let grid = Grid::new(&ImageInput {
-        size,
-        patch,
-        fit: Fit::Pad,
-        filter: astra_bundle::Filter::default(),
-        map_size: None,
-    })?;
-    let missing: Vec<_> = answered
-        .report
-        .missing
-        .iter()
-        .map(|range| (*range).into())
-        .collect();
-    let picture = overlay(&Overlay {
-        original: &original,
-        map: &map.values,
-        map_size: [map.height, map.width],
-        content: Rect {
-            x,
-            y,
-            width,
-            height,
-        },
-        grid,
-        missing: &missing,
-    })?;
+    let picture = answered.overlay(image);
+    let picture = picture.with_context(|| format!("nothing is drawn into {}", path.display()))?;
     write_png(path, &picture)?;
     Ok(())
 }

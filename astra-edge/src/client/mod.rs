@@ -1,5 +1,6 @@
 //! Asking a cluster from outside: finds its devices, and puts a question to one of them.
 
+mod drawn;
 mod text;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::link::{Link, LinkError};
 use crate::report::Report;
 use crate::tasks::features::{FeatureError, read_exact};
 
+pub use drawn::DrawError;
 pub use text::Answering;
 
 /// How long one look around takes.

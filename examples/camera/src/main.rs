@@ -1,0 +1,179 @@
+//! Where pictures draw the eye: sends a folder of them, or the frames of a camera, to a cluster and draws its maps over them.
+//!
+//! Start devices with a bundle of a saliency model (`astra-edge run`), then one of
+//!
+//! ```text
+//! cargo run --release -p astra-camera -- PICTURES --out MAPS --cluster home
+//! ffmpeg -loglevel error -f v4l2 -i /dev/video0 -f mjpeg - | cargo run --release -p astra-camera -- - --out MAPS
+//! libcamera-vid --codec mjpeg -t 0 -o - | cargo run --release -p astra-camera -- - --out MAPS
+//! ```
+//!
+//! Of a camera, frames that come while the cluster is at work on one are dropped, but for the newest.
+
+mod frames;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use astra_edge::client::Client;
+use astra_edge::config::{Network, Rung};
+use astra_edge::tasks::picture::write_png;
+use astra_wire::{Ask, AskOptions, Control, Hello};
+use clap::Parser;
+
+use frames::Newest;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a picture's file can be.
+const KINDS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+
+/// Where pictures, or the frames of a camera, draw the eye.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// A picture, a folder of pictures, or - for JPEG frames on standard input.
+    pictures: PathBuf,
+    /// Folder that the pictures with their maps are written to; of a camera, one file that is written again and again.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Name of the cluster.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// A device to connect to, where multicast does not reach it.
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Vec<String>,
+    /// Do not look for devices by multicast.
+    #[arg(long)]
+    no_multicast: bool,
+    /// Bits per token per block, or exact [default: the device's].
+    #[arg(long, value_name = "RUNG")]
+    rung: Option<Rung>,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let folder = || args.out.display().to_string();
+    std::fs::create_dir_all(&args.out).with_context(folder)?;
+    let network = Network {
+        cluster: args.cluster.clone(),
+        connect: args.connect.clone(),
+        multicast: args.no_multicast.then_some(false),
+        ..Network::default()
+    };
+    let mut client = Client::open(&network).await?;
+    let device = client.find(None, Duration::from_secs(5)).await?;
+    let eye = Eye {
+        client,
+        device,
+        args,
+    };
+    let looked = match eye.args.pictures.to_str() {
+        Some("-") => eye.at_camera().await,
+        _ => eye.at_files().await,
+    };
+    eye.client.close().await;
+    looked
+}
+
+struct Eye {
+    client: Client,
+    device: Hello,
+    args: Args,
+}
+
+impl Eye {
+    async fn at_files(&self) -> Result<()> {
+        for path in files(&self.args.pictures)? {
+            let name = || path.display().to_string();
+            let picture = std::fs::read(&path).with_context(name)?;
+            let stem = path.file_stem().unwrap_or_default();
+            let out = self.args.out.join(stem).with_extension("png");
+            self.look(&picture, &out).await.with_context(name)?;
+        }
+        Ok(())
+    }
+
+    async fn at_camera(&self) -> Result<()> {
+        let out = self.args.out.join("camera.png");
+        let newest = Newest::of(std::io::stdin());
+        let mut seen = 0;
+        while let Some((number, frame)) = newest.next().await? {
+            if number > seen + 1 {
+                eprintln!("{} frames dropped", number - seen - 1);
+            }
+            seen = number;
+            // A frame that is broken says nothing of the next one.
+            if let Err(error) = self.look(&frame, &out).await {
+                eprintln!("frame {number}: {error:#}");
+            }
+        }
+        Ok(())
+    }
+
+    /// One picture to the cluster, and its map over it to a file.
+    async fn look(&self, picture: &[u8], out: &Path) -> Result<()> {
+        let question = Control::Ask(Ask {
+            options: AskOptions {
+                rung: self.args.rung.map(|rung| rung.0),
+                ..AskOptions::default()
+            },
+            image: picture,
+        });
+        let answered = self.client.ask(&self.device, &question, &[], PATIENCE);
+        let answered = answered.await?;
+        write_png(out, &answered.overlay(picture)?)?;
+        let members: Vec<String> = answered
+            .report
+            .members
+            .iter()
+            .map(|member| format!("{} {}", member.name, member.tokens))
+            .collect();
+        println!(
+            "{}: {:.1} ms; tokens: {}",
+            out.display(),
+            answered.report.latency_ms,
+            members.join(", ")
+        );
+        Ok(())
+    }
+}
+
+/// The pictures at a path, in the order of their names.
+fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    let name = || path.display().to_string();
+    for entry in std::fs::read_dir(path).with_context(name)? {
+        let path = entry.with_context(name)?.path();
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        if KINDS.contains(&kind.as_str()) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        bail!("{}: no pictures: expected {}", name(), KINDS.join(", "));
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_gives_its_pictures_in_order() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let error = files(&here.join("src")).unwrap_err().to_string();
+        assert!(error.contains("no pictures"), "{error}");
+        assert!(files(&here.join("missing")).is_err());
+        let this = here.join("Cargo.toml");
+        assert_eq!(files(&this).unwrap(), [this]);
+    }
+}

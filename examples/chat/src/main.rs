@@ -1,0 +1,167 @@
+//! A chat in the terminal: streams each answer of a cluster, then shows which device did what for it.
+//!
+//! Start devices with a bundle of a language model (`astra-edge run`), then
+//!
+//! ```text
+//! cargo run --release -p astra-chat -- --cluster home
+//! ```
+//!
+//! The device that generates keeps the keys and values of the conversation: of a follow-up only the new tokens are computed.
+
+mod shown;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Result;
+use astra_edge::client::{Answering, Client};
+use astra_edge::cluster::words::{Ended, Event};
+use astra_edge::config::{Network, Rung};
+use astra_edge::tasks::text::template::Message;
+use astra_wire::{AskOptions, AskText, Choice, Control, Hello, Words};
+use clap::Parser;
+
+/// Longest wait for the first word of an answer.
+const FIRST: Duration = Duration::from_secs(60);
+
+/// A chat in the terminal that shows which devices did what.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Name of the cluster.
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+    /// A device to connect to, where multicast does not reach it.
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Vec<String>,
+    /// Do not look for devices by multicast.
+    #[arg(long)]
+    no_multicast: bool,
+    /// Device to ask [default: the fastest of those seen first].
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Bits per token per block, or exact [default: the device's].
+    #[arg(long, value_name = "RUNG")]
+    rung: Option<Rung>,
+    /// What the model is told before the first message.
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Most tokens of an answer.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_tokens: u32,
+    /// Logits are divided by it; 0 takes the most likely token, always.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f32,
+    /// What logits of tokens that came before are divided by.
+    #[arg(long, value_name = "X", default_value_t = 1.1)]
+    repetition_penalty: f32,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let args = Args::parse();
+    let network = Network {
+        cluster: args.cluster.clone(),
+        connect: args.connect.clone(),
+        multicast: args.no_multicast.then_some(false),
+        ..Network::default()
+    };
+    let mut client = Client::open(&network).await?;
+    let device = client.find(args.device.as_deref(), Duration::from_secs(5));
+    let device = device.await?;
+    eprintln!(
+        "asking {}, {}; an empty line ends the chat, /new begins another",
+        device.name, device.model
+    );
+    let chatted = chat(&args, &client, &device).await;
+    client.close().await;
+    chatted
+}
+
+async fn chat(args: &Args, client: &Client, device: &Hello) -> Result<()> {
+    let beginning = || -> Vec<Message> {
+        let system = args.system.iter().map(|text| message("system", text));
+        system.collect()
+    };
+    let mut messages = beginning();
+    while let Some(line) = read_line().await? {
+        match line.as_str() {
+            "" => break,
+            "/new" => messages = beginning(),
+            said => {
+                messages.push(message("user", said));
+                let answering = ask(args, client, device, &messages).await?;
+                let (answer, ended) = show(answering).await?;
+                messages.push(message("assistant", &answer));
+                eprint!("{}", shown::Shown(&ended));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn message(role: &str, content: &str) -> Message {
+    Message {
+        role: role.to_owned(),
+        content: content.to_owned(),
+    }
+}
+
+/// One line from standard input; `None` at its end.
+async fn read_line() -> Result<Option<String>> {
+    let read = || -> io::Result<Option<String>> {
+        if io::stdin().is_terminal() {
+            eprint!("\n> ");
+        }
+        let mut line = String::new();
+        let bytes = io::stdin().read_line(&mut line)?;
+        Ok((bytes > 0).then(|| line.trim().to_owned()))
+    };
+    Ok(tokio::task::spawn_blocking(read).await??)
+}
+
+async fn ask(
+    args: &Args,
+    client: &Client,
+    device: &Hello,
+    messages: &[Message],
+) -> Result<Answering> {
+    let chat = serde_json::to_string(messages)?;
+    let question = Control::AskText(AskText {
+        options: AskOptions {
+            rung: args.rung.map(|rung| rung.0),
+            // In milliseconds, of the first word.
+            deadline_ms: u32::try_from(FIRST.as_millis())?,
+            ..AskOptions::default()
+        },
+        prompt: Words::Chat(&chat),
+        choice: Choice {
+            temperature: args.temperature,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: args.repetition_penalty,
+            seed: 0,
+        },
+        max_tokens: Some(args.max_tokens),
+        stops: [].into_iter().collect(),
+    });
+    Ok(client.ask_text(device, &question, &[], FIRST).await?)
+}
+
+/// Prints an answer as it comes; returns all of it, and what it took.
+async fn show(mut answering: Answering) -> Result<(String, Ended)> {
+    let mut answer = String::new();
+    loop {
+        match answering.next().await? {
+            Event::Piece(piece) => {
+                print!("{piece}");
+                io::stdout().flush()?;
+                answer.push_str(&piece);
+            }
+            Event::End(ended) => {
+                println!();
+                return Ok((answer, *ended));
+            }
+        }
+    }
+}
