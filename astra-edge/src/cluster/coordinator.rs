@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_bundle::BundleError;
 use astra_wire::{AskOptions, DeviceId};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::choose::{Choice, ChooseError};
 use super::device::Device;
+pub use super::error::RequestError;
 use super::hello::Why;
 use super::request::GivenUp;
 use super::roster::Candidate;
 use super::setup::{ActivePlan, Unready, set_up};
 use super::text::Spoke;
-use crate::engine::EngineError;
-use crate::tasks::image::ImageError;
-use crate::worker::WorkerError;
 
 /// Share of the time left that members get: the rest is for the head and the way back.
 const MEMBERS_SHARE: f64 = 0.9;
@@ -36,77 +33,6 @@ pub struct Defaults {
     pub deadline: Duration,
     /// Most members; 0 for as many as there are.
     pub max_members: usize,
-}
-
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RequestError {
-    /// What was sent is no picture that can be used.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// A question of another kind than the model answers.
-    #[error("this device's model does not {wanted}")]
-    Task {
-        /// What was asked of it.
-        wanted: &'static str,
-    },
-    /// A text without a token.
-    #[error("the text is empty: expected at least one token")]
-    Empty,
-    /// More tokens than the model takes.
-    #[error("the text is {found} tokens long: expected at most {most}")]
-    TooLong {
-        /// Tokens there are.
-        found: usize,
-        /// Tokens there may be.
-        most: usize,
-    },
-    /// A token that the model does not have.
-    #[error("token id {found}: expected less than {vocab}")]
-    UnknownToken {
-        /// Its id.
-        found: u32,
-        /// Tokens there are.
-        vocab: usize,
-    },
-    /// The bundle has no such rung.
-    #[error(transparent)]
-    Rung(#[from] BundleError),
-    /// The tokens cannot be divided as asked.
-    #[error(transparent)]
-    Choose(#[from] ChooseError),
-    /// The model failed.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// This device's own part failed.
-    #[error("this device's part failed: {0}")]
-    Own(String),
-    /// The device that generates failed, and the text breaks off.
-    #[error("{member} generated {tokens} tokens and then failed: {text}")]
-    BrokeOff {
-        /// The device.
-        member: String,
-        /// Tokens that came.
-        tokens: usize,
-        /// Its word, or what is known.
-        text: String,
-    },
-    /// Shares that do not make up an answer.
-    #[error("no member's share came, or one was not of its range")]
-    Nothing,
-    /// The device never got to it.
-    #[error("not begun within {} ms: the device works on other requests", .0.as_millis())]
-    Deadline(Duration),
-    /// Part of the program ended early.
-    #[error("stopped in the middle: {0}")]
-    Stopped(String),
-}
-
-impl From<EngineError> for RequestError {
-    fn from(error: EngineError) -> Self {
-        Self::Worker(error.into())
-    }
 }
 
 /// Takes questions in, one at a time.

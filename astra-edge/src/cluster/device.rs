@@ -7,7 +7,7 @@ use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
 use astra_wire::{Control, DeviceId, EmitError};
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::choose::TextModel;
+use super::choose_text::TextModel;
 use super::generations::Generations;
 use super::hello::{Standard, Why};
 use super::roster::{Candidate, Roster, speed_of};

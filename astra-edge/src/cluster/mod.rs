@@ -4,7 +4,7 @@
 //! - [`identity`]: names and the fingerprint of the key
 //! - [`hello`]: reading another device's hello and judging it
 //! - [`roster`]: the devices there are, and why any is not used
-//! - [`choose`]: members and token ranges of a request
+//! - [`choose`]: members and token ranges of a request, and [`choose_text`]: those of a text
 //! - [`assemble`]: the members' shares put together
 //! - [`share`]: a member's share on its way back
 //!
@@ -15,8 +15,8 @@
 //! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
 //! - [`request`]: one request on such a plan, of `part`s that its members do
 //! - `speaker` and `listen`: tokens from the device that generates to whoever asked for them
-//! - [`coordinator`]: what every question goes through; [`picture`]: one about a picture, [`text`]: one in token ids (`prompt` and
-//!   `vector`), [`words`]: one in words
+//! - [`coordinator`]: what every question goes through; [`picture`]: one about a picture, [`text`]: one in token ids (`prompt`, `follow_up`
+//!   and `vector`), [`words`]: one in words
 //! - `member`: this device's part in somebody else's request; [`generations`]: those parts that can be ended between tokens
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others, and `asked`: those with questions in words
@@ -28,6 +28,7 @@
 
 pub mod assemble;
 pub mod choose;
+pub mod choose_text;
 pub mod coordinator;
 pub mod device;
 pub mod discovery;
@@ -45,6 +46,8 @@ pub mod text;
 pub mod words;
 
 mod asked;
+mod error;
+mod follow_up;
 mod listen;
 mod member;
 mod part;

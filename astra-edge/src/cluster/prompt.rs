@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{Control, Reason, Resume};
+use astra_wire::{Control, Reason};
 use tokio::sync::mpsc;
 
-use super::choose::{Choice, ChooseError, TextModel, Wish, choose_for_text, weights};
-use super::coordinator::{Asked, Coordinator, Ran, RequestError, Work};
-use super::device::{Device, encode};
+use super::choose::{Choice, ChooseError, Wish};
+use super::choose_text::choose_for_text;
+use super::coordinator::{Asked, Ran, RequestError, Work};
+use super::device::Device;
 use super::hello::Why;
 use super::listen::{Broken, Heard, listen};
-use super::part::{Part, packed};
+use super::part::Part;
 use super::request::{self, Account, End, GivenUp, Harvest, own_order};
 use super::roster::Candidate;
 use super::setup::ActivePlan;
@@ -27,13 +28,14 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A prompt on its way.
 pub(super) struct Prompt {
-    asked: Asked,
-    question: Generate,
-    tokens: mpsc::Sender<u32>,
+    pub(super) asked: Asked,
+    pub(super) question: Generate,
+    pub(super) tokens: mpsc::Sender<u32>,
     input: Arc<OwnedInput>,
 }
 
-type Reply = (Generated, Spoke);
+/// The text's report for the one who asked, and what the next question can go on from.
+pub(super) type Reply = (Generated, Spoke);
 
 impl Prompt {
     pub(super) fn new(asked: Asked, question: Generate, tokens: mpsc::Sender<u32>) -> Self {
@@ -57,7 +59,7 @@ impl Prompt {
     }
 
     /// What this device is to generate, and how it comes by the prompt.
-    fn task(&self, prefill: Prefill) -> speaker::Task {
+    pub(super) fn task(&self, prefill: Prefill) -> speaker::Task {
         speaker::Task {
             prompt: self.question.prompt.clone(),
             prefill,
@@ -71,7 +73,7 @@ impl Prompt {
 
     /// When the first token has to be there: the prompt by the deadline, or, where members were lost, all of it computed once
     /// more by one of them.
-    fn first_until(&self, device: &Device, speed: f64) -> Instant {
+    pub(super) fn first_until(&self, device: &Device, speed: f64) -> Instant {
         let model = device.text_model(self.asked.rung);
         let seconds = model.seconds_behind(0, self.question.prompt.len(), speed);
         self.asked.deadline + Duration::from_secs_f64((2.0 * seconds).clamp(0.0, 3600.0))
@@ -131,7 +133,7 @@ impl Prompt {
     }
 
     /// Longest that any generation takes; listeners give up much earlier.
-    fn longest(&self) -> Duration {
+    pub(super) fn longest(&self) -> Duration {
         let tokens = u32::try_from(self.question.max_tokens).unwrap_or(u32::MAX);
         self.asked
             .time()
@@ -139,7 +141,7 @@ impl Prompt {
     }
 
     /// What the text came to, for the one who asked and for the next question.
-    fn reply(
+    pub(super) fn reply(
         &self,
         heard: Heard,
         begun: Instant,
@@ -171,7 +173,7 @@ impl Prompt {
         (generated, spoke)
     }
 
-    fn broke_off(&self, member: &str, tokens: usize, text: String) -> RequestError {
+    pub(super) fn broke_off(&self, member: &str, tokens: usize, text: String) -> RequestError {
         RequestError::BrokeOff {
             member: member.to_owned(),
             tokens,
@@ -362,107 +364,15 @@ impl Prompt {
         }
     }
 
-    fn one_member(&self, member: Candidate, heard: &Heard) -> crate::report::MemberReport {
+    pub(super) fn one_member(
+        &self,
+        member: Candidate,
+        heard: &Heard,
+    ) -> crate::report::MemberReport {
         let stats = heard.spoken.as_ref().map(|spoken| spoken.stats);
         let computed = Duration::from_micros(stats.unwrap_or_default().compute_us.into());
         // A text is no longer than 16 bits count.
         let tokens = u16::try_from(self.question.prompt.len()).unwrap_or(u16::MAX);
         summary::one(member.name, tokens, computed)
-    }
-}
-
-impl Coordinator {
-    /// Goes on behind the text generated before, where that is faster than computing the prompt anew. `None` if it is not, or
-    /// the device that has the text no longer has it.
-    pub(super) async fn go_on(
-        &self,
-        work: &Prompt,
-        before: Option<Spoke>,
-    ) -> Result<Option<Reply>, RequestError> {
-        let Some(before) =
-            before.filter(|before| before.rung == 0 || before.rung == work.asked.rung)
-        else {
-            return Ok(None);
-        };
-        let device = self.device();
-        if !work.pays_off(device, &before)? {
-            return Ok(None);
-        }
-        let Some(engaged) = self.engage(work.asked.deadline).await else {
-            return Ok(None);
-        };
-        let begun = Instant::now();
-        let rung = work.asked.rung;
-        let mut speaker = if before.candidate.device == device.id() {
-            Speaker::here(device, work.task(Prefill::Cached { rung }))
-        } else {
-            match work.resume(device, &before).await {
-                Some(speaker) => speaker,
-                None => return Ok(None),
-            }
-        };
-        let until = work.first_until(device, before.candidate.speed);
-        let heard = match listen(&mut speaker, &work.tokens, Some(until)).await {
-            Ok(heard) => heard,
-            Err(Broken::Failed { text, tokens }) if tokens > 0 => {
-                return Err(work.broke_off(&before.candidate.name, tokens, text));
-            }
-            // Before the first token it can still be done in another way.
-            Err(_) => {
-                speaker.stop();
-                return Ok(None);
-            }
-        };
-        drop(engaged);
-        let mut report =
-            summary::report(device, &work.asked, Duration::ZERO, begun, begun.elapsed());
-        report.rung_bits = before.rung;
-        report.members = vec![work.one_member(before.candidate.clone(), &heard)];
-        report.alone = Some(format!(
-            "{} has the beginning of the text from before",
-            before.candidate.name
-        ));
-        let reply = work.reply(heard, begun, report, before.candidate, before.rung);
-        Ok(Some(reply))
-    }
-}
-
-impl Prompt {
-    fn pays_off(&self, device: &Device, before: &Spoke) -> Result<bool, RequestError> {
-        let prompt = &self.question.prompt;
-        let same = before.tokens.iter().zip(prompt);
-        let same = same.take_while(|(a, b)| a == b).count();
-        let usable = device.roster().usable();
-        let there = before.candidate.device == device.id() || usable.contains(&before.candidate);
-        if same == 0 || !there || self.question.shares.is_some() {
-            return Ok(false);
-        }
-        let model: TextModel = device.text_model(self.asked.rung);
-        let choice = self.choose(device, &usable)?;
-        let anew = if choice.is_alone() {
-            model.seconds_behind(0, prompt.len(), device.speed)
-        } else {
-            model.seconds(&choice.ranges, &weights(&choice.members))
-        };
-        let behind = model.seconds_behind(same, prompt.len(), before.candidate.speed);
-        Ok(behind <= anew)
-    }
-
-    /// Asks the device that has the text.
-    async fn resume(&self, device: &Arc<Device>, before: &Spoke) -> Option<Speaker> {
-        let ids = packed(&self.question.prompt);
-        let (plan, request) = (rand::random(), 0);
-        let message = Control::Resume(Resume {
-            plan,
-            request,
-            rung: self.asked.rung,
-            generate: speaker::generate(self.question.max_tokens, &self.question.sampling),
-            ids: &ids,
-        });
-        let other = before.candidate.device;
-        let message = encode(&message).ok()?;
-        let answers = device.link.ask_stream(other, "", message, self.longest());
-        let answers = answers.await.ok()?;
-        Some(Speaker::there(device, other, (plan, request), answers))
     }
 }

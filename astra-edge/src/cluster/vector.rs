@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use astra_bundle::TextPooling;
 
-use super::choose::{Choice, ChooseError, Wish, choose_for_text};
+use super::choose::{Choice, ChooseError, Wish};
+use super::choose_text::choose_for_text;
 use super::coordinator::{Asked, Ran, RequestError, Work};
 use super::device::Device;
 use super::request::{self, Harvest};
