@@ -199,12 +199,17 @@ impl fmt::Display for Report {
             writeln!(f, "agreement  {}", sentence(agreement))?;
         }
         if self.members.len() > 1 {
+            let back = match self.prompt_tokens {
+                Some(_) => "the answer",
+                None => "features",
+            };
             writeln!(
                 f,
-                "wire       {} bytes of input out, {} bytes of features back",
+                "wire       {} bytes of input out, {} bytes of {back} back",
                 self.input_bytes, self.result_bytes
             )?;
         }
+        self.text(f)?;
         self.losses(f)?;
         for class in &self.classes {
             let label = class.label.as_deref().unwrap_or("");
@@ -218,6 +223,25 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Tokens that went in and came out, and how fast.
+    fn text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(prompt) = self.prompt_tokens else {
+            return Ok(());
+        };
+        write!(f, "text       {prompt} tokens")?;
+        match self.reused_tokens {
+            None | Some(0) => {}
+            Some(reused) => write!(f, ", {reused} of them there from before")?,
+        }
+        if let Some(prefill) = self.prefill_ms {
+            write!(f, ", the first behind them after {prefill:.1} ms")?;
+        }
+        if let (Some(generated), Some(speed)) = (self.generated_tokens, self.tokens_per_second) {
+            write!(f, ", {generated} generated at {speed:.1} a second")?;
+        }
+        writeln!(f)
+    }
+
     fn losses(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.masked_tokens > 0 {
             writeln!(
@@ -325,6 +349,31 @@ latency    41.3 ms
 wire       7000 bytes of input out, 66000 bytes of features back
 ";
         assert_eq!(report().to_string(), expected);
+    }
+
+    #[test]
+    fn texts_say_how_many_tokens_and_how_fast() {
+        let text = Report {
+            prompt_tokens: Some(320),
+            reused_tokens: Some(300),
+            generated_tokens: Some(64),
+            prefill_ms: Some(81.24),
+            tokens_per_second: Some(21.55),
+            ..report()
+        };
+        let expected = "\
+wire       7000 bytes of input out, 66000 bytes of the answer back
+text       320 tokens, 300 of them there from before, the first behind them after 81.2 ms, 64 generated at 21.6 a second
+";
+        assert!(text.to_string().ends_with(expected), "{text}");
+        let vector = Report {
+            prompt_tokens: Some(12),
+            ..report()
+        };
+        assert!(
+            vector.to_string().ends_with("text       12 tokens\n"),
+            "{vector}"
+        );
     }
 
     #[test]

@@ -214,6 +214,30 @@ fn the_simulation_is_what_frames_carry() {
 }
 
 #[test]
+fn codes_carry_what_the_simulation_computes() {
+    let bed = Bed::of(LANGUAGE);
+    let ids = ids(&bed, PROMPTS[1]);
+    let shape = bed.bundle.manifest().shape;
+    let sizes = causal_sizes(&bed, ids.len() - shape.class_tokens, 3);
+    let parts = run(&bed, 320, &sizes, &ids, None);
+    let features: Vec<f32> = (parts.iter())
+        .flat_map(|part| part.outcome.features.clone())
+        .collect();
+    let mut model = bed.model();
+    let codec = Codec::load(&bed.bundle, 320).unwrap();
+    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+    let simulated = simulation
+        .run(&mut model, &codec, Input::Ids(&ids))
+        .unwrap();
+    assert_eq!(features, simulated.patches);
+    for (part, tokens) in parts.iter().zip(&sizes).take(2) {
+        let expected = u64::from(*tokens) * 40 * shape.blocks as u64;
+        assert_eq!(part.outcome.stats.code_bytes_sent, expected);
+    }
+    assert_eq!(parts[2].decoder.as_ref().unwrap().rung(), 320);
+}
+
+#[test]
 fn a_member_that_is_missing_is_left_out_and_no_cache_has_a_gap() {
     let bed = Bed::of(LANGUAGE);
     let ids = ids(&bed, PROMPTS[1]);

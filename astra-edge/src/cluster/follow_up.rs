@@ -78,7 +78,9 @@ impl Prompt {
         let same = before.tokens.iter().zip(prompt);
         let same = same.take_while(|(a, b)| a == b).count();
         let usable = device.roster().usable();
-        let there = before.candidate.device == device.id() || usable.contains(&before.candidate);
+        let here = before.candidate.device == device.id();
+        let elsewhere = self.asked.max_members != 1 && usable.contains(&before.candidate);
+        let there = here || elsewhere;
         if same == 0 || !there || self.question.shares.is_some() {
             return Ok(false);
         }

@@ -41,7 +41,7 @@ pub struct Hello {
     pub bundle: [u8; 32],
     /// Model in the bundle, for people.
     pub model: String<64>,
-    /// Microseconds it needs alone for one whole request; 0 while not measured.
+    /// Microseconds it needs alone for one whole request, of a text for one of 128 tokens; 0 while not measured.
     pub speed: u32,
     /// Where it can be reached.
     pub addresses: Vec<String<64>, 8>,
