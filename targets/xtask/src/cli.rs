@@ -29,7 +29,7 @@ pub(crate) enum Command {
     #[command(verbatim_doc_comment)]
     Provision,
 
-    /// Send one photograph through a cluster of device processes on this machine
+    /// Send one photograph, or a question in words, through a cluster of device processes on this machine
     ///
     /// Provisions, builds in release, exports the model's bundle, starts the devices, waits until
     /// they have found each other, sends the photograph, and prints what each member did, the
@@ -63,6 +63,14 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
+    /// Ask a language model in words instead; the answer streams to standard output
+    #[arg(long, conflicts_with_all = ["photo", "size"])]
+    pub(crate) text: bool,
+
+    /// What to ask it
+    #[arg(long, value_name = "TEXT", requires = "text")]
+    pub(crate) prompt: Option<String>,
+
     /// Photograph to send; by default one that the codebooks were not calibrated with
     #[arg(long, value_name = "FILE")]
     pub(crate) photo: Option<PathBuf>,
@@ -132,6 +140,7 @@ mod tests {
             (3, "320", 224)
         );
         assert!(!args.json && !args.keep && !args.fresh && args.photo.is_none());
+        assert!(!args.text && args.prompt.is_none());
     }
 
     #[test]
@@ -141,6 +150,7 @@ mod tests {
             ["--devices", "17"],
             ["--rung", "100"],
             ["--size", "225"],
+            ["--prompt", "hi"],
         ] {
             let all = ["xtask", "demo"].into_iter().chain(line);
             assert!(Cli::try_parse_from(all).is_err(), "{line:?} was taken");

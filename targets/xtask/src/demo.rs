@@ -1,4 +1,4 @@
-//! One photograph through a cluster of device processes on this machine, from nothing to picture.
+//! One photograph, or one question in words, through a cluster of device processes on this machine: from nothing to an answer.
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::binaries::{self, Binaries};
 use crate::bundle::Recipe;
 use crate::cli::DemoArgs;
 use crate::devices::Devices;
-use crate::edge::{self, Infer};
+use crate::edge::{self, Ask, Infer};
 use crate::provision::{self, Needs, Provisioned};
 use crate::report::Report;
 use crate::stop::Stop;
@@ -25,14 +25,26 @@ use crate::{bundle, progress};
 const CLUSTER_LIMIT: Duration = Duration::from_secs(90);
 const CLUSTER_POLL: Duration = Duration::from_millis(100);
 
+/// Long enough to be worth dividing.
+const PROMPT: &str = "A wireless network joins four small computers. Each of them holds a copy of the same language model. \
+A prompt is divided among them: every computer reads its own part, and tells the computers whose parts come later what it made \
+of each token, in a few bytes. The last one has heard from all the others, and writes the answer. Reading goes faster the more \
+computers there are, as they all read at once; writing does not, as every word depends on the word before it. Name one thing \
+that goes faster with more computers, in one sentence.";
+
 /// Runs the demo; one JSON object on standard output with `--json`, else a report for people.
 pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
     if let Some(photo) = args.photo.as_ref().filter(|photo| !photo.is_file()) {
         bail!("{} is no file", photo.display());
     }
-    let provisioned = provision::provision(Needs::Images, stop)?;
+    let needs = if args.text { Needs::All } else { Needs::Images };
+    let provisioned = provision::provision(needs, stop)?;
     let binaries = binaries::build(stop)?;
-    let recipe = Recipe::images(&provisioned, args.size.pixels());
+    let recipe = if args.text {
+        Recipe::language(&provisioned)
+    } else {
+        Recipe::images(&provisioned, args.size.pixels())
+    };
     let bundle = bundle::ensure(&recipe, &provisioned, &binaries, args.fresh, stop)?;
 
     let mut logs = tempfile::Builder::new().prefix("astra-demo-").tempdir()?;
@@ -43,12 +55,17 @@ pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
         bundle: &bundle,
         stop,
     };
-    let outcome = demo.through_cluster(logs.path());
+    let outcome = if args.text {
+        demo.through_cluster(logs.path(), |cluster| demo.ask(cluster))
+    } else {
+        let through = demo.through_cluster(logs.path(), |cluster| demo.infer(cluster));
+        through.and_then(|report| print(&report, args.json))
+    };
     if args.keep || outcome.is_err() {
         logs.disable_cleanup(true);
         eprintln!("the devices' logs are in {}", logs.path().display());
     }
-    print(&outcome?, args.json)
+    outcome
 }
 
 struct Demo<'a> {
@@ -60,7 +77,8 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    fn through_cluster(&self, logs: &Path) -> Result<Report> {
+    /// Starts the devices, and asks them once all have found each other.
+    fn through_cluster<T>(&self, logs: &Path, ask: impl FnOnce(&str) -> Result<T>) -> Result<T> {
         let cluster = cluster_name();
         let mut devices = Devices::new(logs);
         for number in 1..=self.args.devices {
@@ -75,11 +93,11 @@ impl Demo<'_> {
             devices.start(name, &mut command)?;
         }
         self.wait_for_cluster(&cluster, &mut devices)?;
-        let report = self.infer(&cluster);
+        let answer = ask(&cluster);
         self.stop.check()?;
         // A device that died explains a failed request better than the request does.
         devices.check()?;
-        report.map_err(|error| anyhow!("{error:#}; the devices' logs end:\n{}", devices.tails()))
+        answer.map_err(|error| anyhow!("{error:#}; the devices' logs end:\n{}", devices.tails()))
     }
 
     fn wait_for_cluster(&self, cluster: &str, devices: &mut Devices) -> Result<()> {
@@ -109,6 +127,17 @@ impl Demo<'_> {
             }
             thread::sleep(CLUSTER_POLL);
         }
+    }
+
+    /// The answer streams to standard output, what each member did to standard error.
+    fn ask(&self, cluster: &str) -> Result<()> {
+        let ask = Ask {
+            prompt: self.args.prompt.as_deref().unwrap_or(PROMPT),
+            cluster,
+            rung: &self.args.rung,
+            json: self.args.json,
+        };
+        edge::ask(self.binaries, self.provisioned, &ask, self.stop)
     }
 
     fn infer(&self, cluster: &str) -> Result<Report> {

@@ -33,6 +33,17 @@ pub(crate) struct Infer<'a> {
     pub(crate) picture: &'a Path,
 }
 
+/// One question in words to a cluster.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    pub(crate) prompt: &'a str,
+    pub(crate) cluster: &'a str,
+    /// Bits per token per block, or `exact`.
+    pub(crate) rung: &'a str,
+    /// One JSON object at the end instead of the text as it comes.
+    pub(crate) json: bool,
+}
+
 /// `astra-edge peers --json`.
 #[derive(Deserialize)]
 struct Peers {
@@ -136,6 +147,25 @@ pub(crate) fn infer(
         .with_context(|| format!("astra-edge infer --json answered {:?}", said.stdout))?;
     serde_json::from_value(answer.clone())
         .map_err(|error| anyhow!("astra-edge infer --json: {error} in {answer}"))
+}
+
+/// Asks the cluster in words. The answer goes to standard output as it comes.
+pub(crate) fn ask(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    ask: &Ask<'_>,
+    stop: &Stop,
+) -> Result<()> {
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .args(["ask", ask.prompt, "--cluster", ask.cluster])
+        .args(["--rung", ask.rung, "--max-tokens", "64"])
+        // The devices share one machine.
+        .args(["--deadline", "60s"]);
+    if ask.json {
+        command.arg("--json");
+    }
+    child::run_to_success(&mut command, stop)
 }
 
 fn program(path: &Path, provisioned: &Provisioned) -> Command {
