@@ -51,21 +51,27 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         Task::Generation => "next token".to_owned(),
         Task::Embedding { .. } => "embedding".to_owned(),
     };
-    let input = manifest.image.map_or(String::new(), |image| {
-        format!("images of {0} x {0} pixels, ", image.size)
-    });
+    let input = match (manifest.image, &manifest.text) {
+        (Some(image), _) => format!(
+            "images of {0} x {0} pixels, {1} tokens and {2} class token",
+            image.size, shape.tokens, shape.class_tokens
+        ),
+        (None, Some(text)) => format!(
+            "texts of up to {} tokens out of {}, the first {} computed by every member",
+            text.max_tokens, text.vocab, shape.class_tokens
+        ),
+        (None, None) => format!("{} tokens", shape.tokens),
+    };
     let mut text = format!(
         "{} ({hash}), {:.1} MB, {task}\n\
          from {}, SHA-256 {}\n\
-         {input}{} tokens and {} class token\n\
+         {input}\n\
          {} blocks, {} channels, {} heads\n\
-         calibrated on {}: {} images, {} tokens a block\n",
+         calibrated on {}: {} inputs, {} tokens a block\n",
         manifest.model,
         bytes as f64 / 1e6,
         manifest.source.file,
         manifest.source.sha256,
-        shape.tokens,
-        shape.class_tokens,
         shape.blocks,
         shape.hidden,
         shape.heads,
@@ -77,7 +83,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         text.push_str("exact mode only");
         return text;
     }
-    text.push_str("\n bits  rank  groups  words  devices  cls cosine  patch cosine  map error");
+    push_heading(&mut text, &manifest.task);
     for rung in &manifest.rungs {
         let about = format!(
             "\n{:>5} {:>5} {:>7} {:>6}",
@@ -88,21 +94,41 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         }
         for agreement in &rung.agreement {
             text.push_str(&about);
-            push_agreement(&mut text, agreement);
+            push_agreement(&mut text, &manifest.task, agreement);
         }
     }
     text
 }
 
-fn push_agreement(text: &mut String, agreement: &Agreement) {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+fn push_heading(text: &mut String, task: &Task) {
+    text.push_str("\n bits  rank  groups  words  devices");
+    text.push_str(match task {
+        Task::Generation => "  perplexity   exact",
+        Task::Embedding { .. } => "  cosine",
+        _ => "  cls cosine  patch cosine  map error",
+    });
+}
+
+fn push_agreement(text: &mut String, task: &Task, agreement: &Agreement) {
+    let number = |value: Option<f64>, digits: usize| {
+        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+    };
     // Writing to a String cannot fail.
-    let _ = write!(
-        text,
-        " {:>8} {:>11} {:>13} {:>10}",
-        agreement.devices,
-        number(agreement.cls_cosine),
-        number(agreement.patch_cosine),
-        number(agreement.map_mae)
-    );
+    let _ = write!(text, " {:>8}", agreement.devices);
+    let _ = match task {
+        Task::Generation => write!(
+            text,
+            " {:>11} {:>7}",
+            number(agreement.perplexity, 3),
+            number(agreement.perplexity_exact, 3)
+        ),
+        Task::Embedding { .. } => write!(text, " {:>7}", number(agreement.embedding_cosine, 4)),
+        _ => write!(
+            text,
+            " {:>11} {:>13} {:>10}",
+            number(agreement.cls_cosine, 4),
+            number(agreement.patch_cosine, 4),
+            number(agreement.map_mae, 4)
+        ),
+    };
 }

@@ -129,7 +129,7 @@ impl Export {
 
     fn with_codec(&self, imported: &Imported, request: &Request<'_>) -> Result<Bundle> {
         // Whatever can be refused is refused before anything takes time.
-        let rungs = self.chosen_rungs(imported.content.hidden())?;
+        let rungs = self.chosen_rungs(&imported.content)?;
         let inputs = self.inputs(imported)?;
         let runtime = self.runtime.load()?;
         rayon::ThreadPoolBuilder::new()
@@ -175,8 +175,8 @@ impl Export {
     }
 
     /// The rungs asked for, or all the model is wide enough for.
-    fn chosen_rungs(&self, hidden: usize) -> Result<Vec<RungSpec>> {
-        let known = RungSpec::table(hidden);
+    fn chosen_rungs(&self, content: &Content) -> Result<Vec<RungSpec>> {
+        let known = RungSpec::table(content.hidden(), content.is_causal());
         let Some(bits) = &self.rungs else {
             return Ok(known);
         };
