@@ -93,19 +93,22 @@ pub(crate) struct Writer {
 impl Writer {
     /// Goes on from `prompt`, to at most `longest` tokens in all; a token of `eos` ends it.
     pub(crate) fn new(
-        prompt: Vec<u32>,
+        mut prompt: Vec<u32>,
         max_tokens: usize,
         longest: usize,
         eos: &[u32],
         (choose, take, stop): (Choose, Take, Arc<AtomicBool>),
     ) -> Self {
-        let full = prompt.len().saturating_add(max_tokens).min(longest);
+        let length = prompt.len();
+        let full = length.saturating_add(max_tokens).min(longest);
+        // No allocation between two tokens.
+        prompt.reserve_exact(full.saturating_sub(length));
         Self {
             choose,
             take,
             stop,
             eos: eos.to_vec(),
-            prompt: prompt.len(),
+            prompt: length,
             text: prompt,
             full,
         }

@@ -325,6 +325,31 @@ fn follow_ups_go_on_behind_what_is_there() {
 }
 
 #[test]
+fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
+    let bed = Bed::of(LANGUAGE);
+    let text: Vec<u32> = (0..700).map(|i| 1000 + (i * 7919) % 40_000).collect();
+    let mut decoder = bed.decoder();
+    // 512 and 188 tokens; then 100, 512 and 88.
+    let whole = decoder.prefill(&text, 0).unwrap().to_vec();
+    decoder.clear(1).unwrap();
+    decoder.prefill(&text[..100], 0).unwrap();
+    let behind = decoder.prefill(&text, 100).unwrap().to_vec();
+    assert!(worst(&whole, &behind) < EXACT, "{}", worst(&whole, &behind));
+    // The graphs of single blocks, all tokens at once.
+    let mut model = bed.model();
+    let codec = Codec::alone(model.shape()).unwrap();
+    let sinks = model.shape().class_tokens;
+    let all = ranges(&[(text.len() - sinks) as u16]);
+    let mut simulation = Simulation::new(&model, &codec, &all).unwrap();
+    let features = simulation
+        .run(&mut model, &codec, Input::Ids(&text))
+        .unwrap();
+    let last = features.patches.len() - model.shape().hidden;
+    let scores = bed.language_head().run(&features.patches[last..]).unwrap();
+    assert!(worst(&whole, &scores) < EXACT, "{}", worst(&whole, &scores));
+}
+
+#[test]
 fn what_the_decoder_cannot_take_is_refused() {
     let bed = Bed::of(LANGUAGE);
     let longest = bed.bundle.manifest().text.as_ref().unwrap().max_tokens;

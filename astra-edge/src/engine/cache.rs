@@ -76,6 +76,7 @@ impl Cache {
             }
             *block = larger;
         }
+        self.tokens.reserve_exact(capacity - self.tokens.len());
         self.capacity = capacity;
         Ok(true)
     }
