@@ -334,9 +334,10 @@ pub(crate) fn sentences_dir() -> PathBuf {
     folder("bundles/all-minilm-l6-v2")
 }
 
-/// Python with OpenAI's client.
-pub(crate) fn openai_python() -> PathBuf {
-    provided("openai/bin/python")
+/// Where Python finds OpenAI's client.
+pub(crate) fn openai_folder() -> PathBuf {
+    let marker = provided("openai/requirements.txt");
+    marker.parent().unwrap().to_owned()
 }
 
 /// A photograph the demo's bundle was not calibrated on.

@@ -5,13 +5,14 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::device::{Cluster, language_dir, openai_python, run, sentences_dir};
+use crate::device::{Cluster, language_dir, openai_folder, run, sentences_dir};
 
 /// What the client got.
 fn client(cluster: &Cluster, what: &str) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai_client.py");
-    let mut command = Command::new(openai_python());
+    let mut command = Command::new("python3");
     command
+        .env("PYTHONPATH", openai_folder())
         .arg(script)
         .arg(format!("http://{}/v1", cluster.http()))
         .arg(what);

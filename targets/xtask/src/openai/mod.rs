@@ -1,4 +1,4 @@
-//! OpenAI's client for Python, in a virtual environment in the cache: a test asks devices with it.
+//! OpenAI's client for Python, in a folder of the cache that `PYTHONPATH` is to name: a test asks devices with it.
 
 use std::fs;
 use std::path::Path;
@@ -14,18 +14,25 @@ use crate::{child, progress};
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// Its folder in the cache.
 const FOLDER: &str = "openai";
-/// A copy of [`REQUIREMENTS`], written once everything is installed.
+/// A copy of [`REQUIREMENTS`] and the Python they are for, written once everything is installed.
 const MARKER: &str = "requirements.txt";
 
 /// Installs the client, unless it is there as wanted.
 pub(crate) fn ensure(cache: &Cache, stop: &Stop) -> Result<()> {
     let _lock = cache.lock(stop)?;
-    ensure_with(&cache.path(FOLDER), |folder| install(folder, stop))
+    // Compiled parts of packages are of one version of Python.
+    let python = run(Command::new("python3").arg("--version"), stop)?;
+    let wanted = format!("{REQUIREMENTS}# {}\n", python.trim());
+    ensure_with(&cache.path(FOLDER), &wanted, |folder| install(folder, stop))
 }
 
-fn ensure_with(folder: &Path, install: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+fn ensure_with(
+    folder: &Path,
+    wanted: &str,
+    install: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
     let marker = folder.join(MARKER);
-    if fs::read_to_string(&marker).is_ok_and(|found| found == REQUIREMENTS) {
+    if fs::read_to_string(&marker).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     if folder.exists() {
@@ -33,20 +40,19 @@ fn ensure_with(folder: &Path, install: impl FnOnce(&Path) -> Result<()>) -> Resu
         fs::remove_dir_all(folder).with_context(failed)?;
     }
     install(folder)?;
-    fs::write(&marker, REQUIREMENTS).with_context(|| format!("cannot write {}", marker.display()))
+    fs::write(&marker, wanted).with_context(|| format!("cannot write {}", marker.display()))
 }
 
 fn install(folder: &Path, stop: &Stop) -> Result<()> {
     let spinner = progress::spinner("installing OpenAI's client for Python");
-    let mut environment = Command::new("python3");
-    environment.args(["-m", "venv"]).arg(folder);
-    let hint = "python3 makes no virtual environment (Debian: apt-get install python3-venv)";
-    run(&mut environment, stop).context(hint)?;
     // Outside of what is installed, so that a marker there always means that all of it is.
     let wanted = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
     fs::write(wanted.path(), REQUIREMENTS).context("cannot write a temporary file")?;
-    let mut pip = Command::new(folder.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--requirement"])
+    let mut pip = Command::new("python3");
+    // Into a folder of its own: a virtual environment needs another package of Debian's, the user's environment is not ours.
+    pip.args(["-m", "pip", "install", "--target"])
+        .arg(folder)
+        .arg("--requirement")
         .arg(wanted.path())
         .args(["--only-binary=:all:", "--no-deps", "--no-cache-dir"])
         .args(["--no-input", "--progress-bar", "off"])
@@ -56,7 +62,8 @@ fn install(folder: &Path, stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command, stop: &Stop) -> Result<()> {
+/// Runs a command to its end; what it wrote.
+fn run(command: &mut Command, stop: &Stop) -> Result<String> {
     let said = child::capture(command, stop, None, false, || ())?;
     if !said.status.success() {
         let program = command.get_program().to_string_lossy();
@@ -67,7 +74,7 @@ fn run(command: &mut Command, stop: &Stop) -> Result<()> {
             said.stderr.trim()
         );
     }
-    Ok(())
+    Ok(said.stdout)
 }
 
 #[cfg(test)]
@@ -85,15 +92,15 @@ mod tests {
             assert!(!folder.exists(), "what was there before was kept");
             Ok(fs::create_dir(folder)?)
         };
-        ensure_with(&folder, install).unwrap();
-        ensure_with(&folder, install).unwrap();
+        ensure_with(&folder, REQUIREMENTS, install).unwrap();
+        ensure_with(&folder, REQUIREMENTS, install).unwrap();
         assert_eq!(installed.get(), 1);
         fs::write(folder.join(MARKER), "openai==1\n").unwrap();
-        ensure_with(&folder, install).unwrap();
+        ensure_with(&folder, REQUIREMENTS, install).unwrap();
         assert_eq!(installed.get(), 2);
         // One that was interrupted is no installation.
         fs::remove_file(folder.join(MARKER)).unwrap();
-        let error = ensure_with(&folder, |_| bail!("no network")).unwrap_err();
+        let error = ensure_with(&folder, REQUIREMENTS, |_| bail!("no network")).unwrap_err();
         assert_eq!(error.to_string(), "no network");
         assert!(!folder.join(MARKER).exists());
     }
