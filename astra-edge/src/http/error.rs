@@ -114,16 +114,16 @@ impl ApiError {
 
     /// A question that the cluster did not answer.
     pub(super) fn of_request(error: &RequestError, param: &str) -> Self {
-        let refused = |param| {
-            Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_value",
-                Some(param),
-                error.to_string(),
-            )
+        let refused_as = |code, param| {
+            let status = StatusCode::BAD_REQUEST;
+            Self::new(status, code, Some(param), error.to_string())
         };
+        let refused = |param| refused_as("invalid_value", param);
         match error {
-            RequestError::Image(_) => refused(param),
+            RequestError::Image(_) | RequestError::UnknownToken { .. } => refused(param),
+            RequestError::Task { .. } => refused_as("unsupported_task", "model"),
+            RequestError::Empty => refused_as("empty_prompt", param),
+            RequestError::TooLong { .. } => refused_as("context_length_exceeded", param),
             RequestError::Rung(_) => refused("astra.rung"),
             RequestError::Choose(_) => refused("astra.ranges"),
             RequestError::Deadline(_) => {
