@@ -16,6 +16,7 @@
 //! - [`cluster`]: who is there, plans, and requests; [`report`] and [`agreement`]: what came of them
 //! - [`http`]: a device asked by programs that know nothing of clusters
 //! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
+//! - [`bench`]: many requests summed up
 //! - [`config`]: what a file and the command line say
 //!
 //! # Panics
@@ -23,6 +24,7 @@
 
 pub mod agreement;
 pub mod alone;
+pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod config;

@@ -113,7 +113,8 @@ fn print(report: &Report, json: bool) -> Result<()> {
     super::print_line(report.to_string().trim_end())
 }
 
-fn read_picture(path: &Path) -> Result<Vec<u8>> {
+/// A picture file's bytes.
+pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let size = std::fs::metadata(path).with_context(name)?.len();
     if size > MAX_FILE {

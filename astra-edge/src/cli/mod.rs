@@ -1,6 +1,7 @@
 //! The command line. Results go to standard output, everything else to standard error.
 
 mod ask;
+mod bench;
 mod embed;
 mod infer;
 mod network;
@@ -37,6 +38,8 @@ enum Command {
     Ask(Box<ask::Args>),
     /// Make vectors of texts through a cluster.
     Embed(Box<embed::Args>),
+    /// Measure a running cluster beside one of its devices.
+    Bench(Box<bench::Args>),
     /// Show the devices of a cluster, and why any is not used.
     Peers(peers::Args),
 }
@@ -49,6 +52,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Infer(args) => infer::main(*args),
         Command::Ask(args) => ask::main(*args),
         Command::Embed(args) => embed::main(*args),
+        Command::Bench(args) => bench::main(&args),
         Command::Peers(args) => peers::main(&args),
     };
     match done {

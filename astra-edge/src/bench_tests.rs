@@ -1,0 +1,155 @@
+use super::*;
+
+fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
+    let member = |name: &str, wait_ms: f64| MemberReport {
+        name: name.to_owned(),
+        tokens: 128,
+        compute_ms: 20.0,
+        encode_ms: 1.0,
+        wait_ms,
+        bytes_sent: 1000,
+        ..MemberReport::default()
+    };
+    Sample {
+        report: Report {
+            latency_ms,
+            members: vec![member("a", 2.0), member("b", 4.0)],
+            input_bytes: 300,
+            result_bytes: 40,
+            ..Report::default()
+        },
+        agreement: Agreement {
+            cls_cosine: Some(cosine),
+            map_mae: Some(1.0 - cosine),
+            ..Agreement::default()
+        },
+        kernel,
+    }
+}
+
+fn cell(method: Method, rung_bits: u16) -> Cell {
+    Cell {
+        preset: Some("wifi-10".to_owned()),
+        method,
+        rung_bits,
+    }
+}
+
+#[test]
+fn quantiles_of_known_values() {
+    let values = [4.0, 1.0, 3.0, 2.0];
+    assert_eq!(quantile(&values, 0.0), 1.0);
+    assert_eq!(quantile(&values, 0.25), 1.75);
+    assert_eq!(median(&values), 2.5);
+    assert_eq!(quantile(&values, 1.0), 4.0);
+    assert_eq!(median(&[7.0]), 7.0);
+    assert_eq!(median(&[]), 0.0);
+}
+
+#[test]
+fn a_row_sums_up_its_requests() {
+    let samples = [
+        sample(30.0, 0.99, Some(2500)),
+        sample(40.0, 0.97, Some(2600)),
+        sample(32.0, 0.98, Some(2700)),
+    ];
+    let row = Row::of(cell(Method::Astra, 160), &samples, Some(64.0)).unwrap();
+    assert_eq!((row.devices, row.tokens, row.requests), (2, 256, 3));
+    assert_eq!(
+        (
+            row.latency_ms_median,
+            row.latency_ms_min,
+            row.latency_ms_max
+        ),
+        (32.0, 30.0, 40.0)
+    );
+    assert_eq!(row.speedup_over_one_device, Some(2.0));
+    assert_eq!(row.agreement.cls_cosine, Some(0.97));
+    assert_eq!(row.agreement.map_mae, Some(1.0 - 0.97));
+    assert_eq!((row.bytes_counted, row.bytes_kernel), (2340, Some(2600)));
+    assert_eq!((row.input_bytes, row.result_bytes), (300, 40));
+    assert_eq!(
+        (row.compute_ms, row.encode_ms, row.wait_ms, row.rest_ms),
+        (20.0, 1.0, 3.0, 8.0)
+    );
+    assert_eq!(row.members[1].wait_ms, 4.0);
+    assert!(Row::of(cell(Method::Astra, 160), &[], None).is_none());
+}
+
+#[test]
+fn bytes_are_not_made_up_where_a_counter_is_missing() {
+    let samples = [sample(30.0, 0.99, Some(2500)), sample(40.0, 0.97, None)];
+    let row = Row::of(cell(Method::SpF32, 0), &samples, None).unwrap();
+    assert_eq!(
+        (row.bytes_kernel, row.speedup_over_one_device),
+        (None, None)
+    );
+}
+
+#[test]
+fn rows_have_the_fields_that_programs_look_for() {
+    let row = Row::of(
+        cell(Method::Astra, 160),
+        &[sample(30.0, 0.99, Some(1))],
+        Some(60.0),
+    )
+    .unwrap();
+    let json = serde_json::to_value(&row).unwrap();
+    assert_eq!(json["preset"], "wifi-10");
+    assert_eq!(json["method"], "astra");
+    assert_eq!(json["rung_bits"], 160);
+    for field in [
+        "devices",
+        "tokens",
+        "latency_ms_median",
+        "speedup_over_one_device",
+        "agreement",
+        "bytes_counted",
+        "bytes_kernel",
+    ] {
+        assert!(!json[field].is_null(), "{field}");
+    }
+    let alone = Row::of(cell(Method::OneDevice, 0), &[sample(30.0, 1.0, None)], None).unwrap();
+    let json = serde_json::to_value(&alone).unwrap();
+    assert_eq!(
+        (&json["method"], &json["speedup_over_one_device"]),
+        (&"one-device".into(), &1.0.into())
+    );
+    assert!(json["rung_bits"].is_null());
+    assert_eq!(serde_json::to_value(Method::of_rung(0)).unwrap(), "sp-f32");
+}
+
+#[test]
+fn people_get_a_table_and_are_told_of_losses() {
+    let mut lossy = sample(30.0, 0.5, None);
+    lossy.report.masked_tokens = 7;
+    let rows = [Row::of(cell(Method::SpF32, 0), &[lossy], Some(60.0)).unwrap()];
+    let text = rows_as_table(&rows);
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("link     method"), "{text}");
+    assert!(lines[1].starts_with("wifi-10  sp-f32"), "{text}");
+    assert!(
+        lines[1].contains(" exact ") && lines[1].contains(" 2.00 "),
+        "{text}"
+    );
+    assert_eq!(lines[2], "sp-f32 in exact mode left out 7 tokens");
+}
+
+#[test]
+fn counters_are_read_and_what_is_none_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+    for (folder, bytes) in [(&a, "1200\n"), (&b, "34\n")] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("tx_bytes"), bytes).unwrap();
+    }
+    let counters = Counters::new(vec![a, b.clone()]);
+    assert_eq!(counters.sent().unwrap(), Some(1234));
+    assert_eq!(Counters::default().sent().unwrap(), None);
+    std::fs::write(b.join("tx_bytes"), "many\n").unwrap();
+    let error = counters.sent().unwrap_err().to_string();
+    assert!(
+        error.ends_with("b/tx_bytes: \"many\"; expected a number of bytes"),
+        "{error}"
+    );
+}
