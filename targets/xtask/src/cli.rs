@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench_report::BenchReportArgs;
+use crate::netlab::{NetlabArgs, REAP};
+
 /// Every command a person needs to work on astra-edge.
 ///
 /// What the commands need beside the sources (ONNX Runtime, a model, photographs) they fetch with
@@ -36,6 +39,26 @@ pub(crate) enum Command {
     /// latency, the agreement with the one-device answer, and where the picture is. Only the first
     /// run takes minutes.
     Demo(DemoArgs),
+
+    /// Measure a cluster in a network of namespaces on this machine, as root
+    ///
+    /// Puts up devices with a network and a share of the processor of their own, and measures requests through them beside
+    /// one device with the same share. Nothing of it is left at the end, whatever the end is.
+    ///
+    ///     cargo xtask netlab --devices 4 --cpu 0.45 --preset wifi-100 --preset wifi-10 --bench vit-518
+    ///
+    /// A command behind two dashes runs beside the first of the devices instead, whose addresses are 10.77.0.1 and on:
+    ///
+    ///     cargo xtask netlab --devices 2 --mbps 5 --loss 2 -- ping 10.77.0.2
+    #[command(verbatim_doc_comment)]
+    Netlab(Box<NetlabArgs>),
+
+    /// Draw what `netlab --out` measured, as SVG files
+    BenchReport(BenchReportArgs),
+
+    /// Takes the lab down when the process that put it up is gone
+    #[command(name = REAP, hide = true)]
+    NetlabReap,
 
     /// Provision, then run every test of the workspace
     Test {

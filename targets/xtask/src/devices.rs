@@ -34,8 +34,8 @@ impl Devices {
         }
     }
 
-    /// Starts one more, its standard output and error going to `NAME.log`.
-    pub(crate) fn start(&mut self, name: String, command: &mut Command) -> Result<()> {
+    /// Starts one more, its standard output and error going to `NAME.log`; the number of its process.
+    pub(crate) fn start(&mut self, name: String, command: &mut Command) -> Result<u32> {
         let log = self.logs.join(format!("{name}.log"));
         let file =
             File::create(&log).with_context(|| format!("cannot create {}", log.display()))?;
@@ -44,8 +44,9 @@ impl Devices {
             .stdout(file.try_clone()?)
             .stderr(file);
         let process = Running::spawn(command)?;
+        let pid = process.id();
         self.running.push(Device { name, log, process });
-        Ok(())
+        Ok(pid)
     }
 
     /// `Err` with the end of its log if a device is not running any more.

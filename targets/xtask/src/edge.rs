@@ -1,6 +1,8 @@
 //! The command lines of `astra-edge` and `astra-export`, and what they answer: nothing else here
 //! knows them.
 
+mod lab;
+
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
@@ -16,6 +18,8 @@ use crate::child;
 use crate::provision::Provisioned;
 use crate::report::Report;
 use crate::stop::Stop;
+
+pub(crate) use lab::{LabBench, lab_bench, lab_device, run_bench};
 
 /// A listing of peers takes a second or two; a request with its one-device comparison, loading the
 /// model included, some more on a slow machine.
@@ -95,8 +99,20 @@ pub(crate) fn usable_devices(
     cluster: &str,
     stop: &Stop,
 ) -> Result<usize> {
+    usable_devices_by(binaries, provisioned, cluster, stop, |command| command)
+}
+
+/// The same, asked from wherever `place` puts the command that asks.
+pub(crate) fn usable_devices_by(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    cluster: &str,
+    stop: &Stop,
+    place: impl FnOnce(Command) -> Command,
+) -> Result<usize> {
     let mut command = program(&binaries.edge, provisioned);
     command.args(["peers", "--cluster", cluster, "--json"]);
+    let mut command = place(command);
     let said = child::capture(&mut command, stop, Some(PEERS_LIMIT), false, || ())?;
     if !said.status.success() {
         bail!(
@@ -177,6 +193,21 @@ fn program(path: &Path, provisioned: &Provisioned) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provision::Cache;
+
+    pub(super) fn binaries() -> Binaries {
+        Binaries {
+            edge: "/bin/astra-edge".into(),
+            export: "/bin/astra-export".into(),
+        }
+    }
+
+    pub(super) fn provisioned() -> Provisioned {
+        Provisioned {
+            cache: Cache::at(Path::new("/cache")),
+            runtime: "/lib/libonnxruntime.so".into(),
+        }
+    }
 
     #[test]
     fn only_usable_devices_count() {

@@ -1,7 +1,7 @@
 //! `cargo xtask`: every command a person needs to work on this project.
 //!
 //! - `cli`: the command line
-//! - `checks`, `demo`: what the commands do
+//! - `checks`, `demo`, `netlab`, `bench_report`: what the commands do
 //! - `edge`: the command lines and answers of this project's own programs
 //! - `board`, `cross`: boards, and programs built for them
 //! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
@@ -16,6 +16,7 @@ use std::process::{ExitCode, ExitStatus};
 use anyhow::Result;
 use clap::Parser;
 
+mod bench_report;
 mod binaries;
 mod board;
 mod bundle;
@@ -26,6 +27,7 @@ mod cross;
 mod demo;
 mod devices;
 mod edge;
+mod netlab;
 mod openai;
 mod progress;
 mod provision;
@@ -61,6 +63,9 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             print!("{}", exports(&provisioned.variables()));
         }
         Command::Demo(args) => demo::run(args, &stop)?,
+        Command::Netlab(args) => return netlab::run(args, &stop).map(exit_code),
+        Command::BenchReport(args) => bench_report::run(args)?,
+        Command::NetlabReap => netlab::when_abandoned()?,
         Command::Test { arguments } => return checks::test(arguments, &stop).map(exit_code),
         Command::Boards => {
             for board in board::Board::all()? {

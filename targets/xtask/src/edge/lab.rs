@@ -1,0 +1,124 @@
+//! The command lines of devices and of the client that measures them in the lab.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::binaries::Binaries;
+use crate::child;
+use crate::provision::Provisioned;
+use crate::stop::Stop;
+
+use super::{device, program};
+
+/// Rows have limits of their own; this one is for a client that hangs.
+const BENCH_LIMIT: Duration = Duration::from_secs(3600);
+
+/// One bench of a cluster.
+#[derive(Debug)]
+pub(crate) struct LabBench<'a> {
+    pub(crate) photo: &'a Path,
+    pub(crate) cluster: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) interface: &'a str,
+    pub(crate) preset: &'a str,
+    pub(crate) rungs: &'a [String],
+    pub(crate) members: &'a [u8],
+    pub(crate) repeat: usize,
+    pub(crate) at_most: &'a str,
+    /// Folders of the kernel's counters, one a device.
+    pub(crate) counters: &'a [PathBuf],
+    /// Where the rows go.
+    pub(crate) out: &'a Path,
+    /// No table for people.
+    pub(crate) quiet: bool,
+}
+
+/// The command that runs one device with one computing thread, found on `interface`.
+pub(crate) fn lab_device(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    name: &str,
+    cluster: &str,
+    bundle: &Path,
+    interface: &str,
+) -> Command {
+    let mut command = device(binaries, provisioned, name, cluster, bundle);
+    command.args(["--threads", "1", "--multicast-interface", interface]);
+    command
+}
+
+/// The command that measures.
+pub(crate) fn lab_bench(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    bench: &LabBench<'_>,
+) -> Command {
+    let members: Vec<String> = bench.members.iter().map(u8::to_string).collect();
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .arg("bench")
+        .arg(bench.photo)
+        .args(["--cluster", bench.cluster, "--device", bench.device])
+        .args(["--multicast-interface", bench.interface])
+        .args(["--preset", bench.preset])
+        .args(["--rungs", &bench.rungs.join(",")])
+        .args(["--members", &members.join(",")])
+        .args(["--repeat", &bench.repeat.to_string()])
+        .args(["--at-most", bench.at_most])
+        .arg("--out")
+        .arg(bench.out);
+    for counters in bench.counters {
+        command.arg("--counters").arg(counters);
+    }
+    if bench.quiet {
+        command.arg("--quiet");
+    }
+    command
+}
+
+/// Runs a bench to its end; what it shows goes to standard output.
+pub(crate) fn run_bench(command: &mut Command, stop: &Stop) -> Result<()> {
+    let status = child::Running::spawn(command)?.wait(stop, Some(BENCH_LIMIT), || ())?;
+    if !status.success() {
+        bail!("astra-edge bench failed ({status})");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::tests::{binaries, provisioned};
+
+    #[test]
+    fn a_bench_is_told_everything() {
+        let command = lab_bench(
+            &binaries(),
+            &provisioned(),
+            &LabBench {
+                photo: Path::new("/photo.png"),
+                cluster: "lab",
+                device: "device-1",
+                interface: "eth0",
+                preset: "wifi-10",
+                rungs: &["160".to_owned(), "exact".to_owned()],
+                members: &[2, 4],
+                repeat: 9,
+                at_most: "60s",
+                counters: &["/a".into(), "/b".into()],
+                out: Path::new("/rows.json"),
+                quiet: true,
+            },
+        );
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        assert_eq!(
+            arguments.join(" "),
+            "bench /photo.png --cluster lab --device device-1 --multicast-interface eth0 --preset wifi-10 \
+             --rungs 160,exact --members 2,4 --repeat 9 --at-most 60s --out /rows.json \
+             --counters /a --counters /b --quiet"
+        );
+    }
+}

@@ -1,0 +1,278 @@
+//! A network of namespaces on this machine, and processes in it.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::child;
+use crate::stop::Stop;
+
+use super::args::NetlabArgs;
+use super::link::{Link, Mbps};
+use super::quota::Hierarchy;
+use super::reap;
+use super::wiring::{self, Line};
+
+/// Held by the lab and by the process that takes it down, so that there is one lab at a time: two would measure each other.
+const LOCK: &str = "/run/astra-lab.lock";
+const LOCK_POLL: Duration = Duration::from_millis(100);
+/// The hidden command of the process that takes the lab down.
+pub(crate) const REAP: &str = "netlab-reap";
+/// What the lab is made with, and the Debian package that has it.
+const TOOLS: [(&str, &str); 4] = [
+    ("ip", "iproute2"),
+    ("tc", "iproute2"),
+    ("nft", "nftables"),
+    ("setpriv", "util-linux"),
+];
+
+/// What a lab is like, its link apart.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    pub(crate) devices: u8,
+    /// Cores of each device; all there are if absent.
+    pub(crate) cores: Option<f64>,
+    /// Percent.
+    pub(crate) loss: f64,
+    pub(crate) shared_medium: bool,
+}
+
+impl From<&NetlabArgs> for Shape {
+    fn from(args: &NetlabArgs) -> Self {
+        Self {
+            devices: args.devices,
+            cores: args.cpu,
+            loss: args.loss,
+            shared_medium: args.shared_medium,
+        }
+    }
+}
+
+/// A lab; dropping it takes it down, and so does the end of this process, however it comes.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    shape: Shape,
+    /// Files that processes are entered into, one a device.
+    groups: Vec<PathBuf>,
+    reaper: Child,
+    /// Its end wakes the reaper.
+    alive: Option<ChildStdin>,
+}
+
+impl Lab {
+    /// Takes down what an earlier lab may have left and builds a new one.
+    pub(crate) fn build(shape: Shape, rate: Mbps, stop: &Stop) -> Result<Self> {
+        check()?;
+        let hierarchy = shape.cores.map(|_| Hierarchy::find()).transpose()?;
+        let lock = lock(stop)?;
+        reap::sweep().context("cannot take down an earlier lab")?;
+        let mut lab = Self::watched(shape, lock)?;
+        lab.lay(rate)?;
+        if let (Some(cores), Some(hierarchy)) = (shape.cores, hierarchy) {
+            for number in 1..=shape.devices {
+                let group = hierarchy.make(&wiring::device(number), cores)?;
+                lab.groups.push(group);
+            }
+        }
+        Ok(lab)
+    }
+
+    /// Nothing yet, and the process that will take it down.
+    fn watched(shape: Shape, lock: File) -> Result<Self> {
+        // This program, even if it has been built anew meanwhile.
+        let mut reaper = Command::new("/proc/self/exe");
+        reaper
+            .arg(REAP)
+            .stdin(Stdio::piped())
+            // The lock is free once this process has ended too.
+            .stdout(lock)
+            // Ctrl-C is for the lab, whose end is then the reaper's sign.
+            .process_group(0);
+        let mut reaper = reaper
+            .spawn()
+            .context("cannot start the process that takes the lab down")?;
+        Ok(Self {
+            shape,
+            groups: Vec::new(),
+            alive: reaper.stdin.take(),
+            reaper,
+        })
+    }
+
+    fn lay(&self, rate: Mbps) -> Result<()> {
+        let Shape { devices, loss, .. } = self.shape;
+        run(&wiring::cables(devices))?;
+        if self.shape.shared_medium {
+            run(&wiring::medium(devices))?;
+        }
+        self.set_rate(rate)?;
+        if loss > 0.0 {
+            run(&wiring::losses(devices, loss))?;
+        }
+        Ok(())
+    }
+
+    fn set_rate(&self, rate: Mbps) -> Result<()> {
+        run(&wiring::shape(
+            self.shape.devices,
+            rate,
+            self.shape.shared_medium,
+        ))
+    }
+
+    /// Changes the link under whatever runs.
+    pub(crate) fn set_link(&self, link: &Link) -> Result<()> {
+        self.set_rate(link.rate)
+            .with_context(|| format!("link {}", link.name))
+    }
+
+    /// `command` as a process of device `number`: on its network, and under its share of the processor.
+    pub(crate) fn on_device(&self, number: u8, command: &Command) -> Command {
+        let index = usize::from(number).wrapping_sub(1);
+        let group = self
+            .groups
+            .get(index)
+            .map(|file| file.as_os_str().to_owned());
+        inside(number, group, command)
+    }
+
+    /// `command` on the network of device `number`, with all of the machine's processor.
+    pub(crate) fn beside_device(&self, number: u8, command: &Command) -> Command {
+        inside(number, None, command)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        match self.reaper.wait() {
+            Ok(status) if status.success() => {}
+            // It has said why.
+            Ok(_) => eprintln!("the lab was not taken down; the next one tries again"),
+            Err(error) => eprintln!("cannot wait for the lab's end: {error}"),
+        }
+    }
+}
+
+/// The script enters a control group, if one is named, and becomes the command. A process that the lab's own process started
+/// dies with it.
+fn inside(number: u8, group: Option<OsString>, command: &Command) -> Command {
+    const SCRIPT: &str = r#"[ -z "$1" ] || echo $$ > "$1" || exit 1
+namespace=$2; shift 2
+exec ip netns exec "$namespace" setpriv --pdeathsig KILL "$@""#;
+    let mut inside = Command::new("sh");
+    inside
+        .args(["-c", SCRIPT, "sh"])
+        .arg(group.unwrap_or_default())
+        .arg(wiring::device(number))
+        .arg(command.get_program())
+        .args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    inside
+}
+
+/// Whether a lab can be built here.
+pub(crate) fn check() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("the lab makes network namespaces and control groups, which only root may");
+    }
+    let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let tools: Vec<_> = missing.iter().map(|(tool, _)| *tool).collect();
+    let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    packages.dedup();
+    Err(anyhow!(
+        "missing: {} (on Debian: apt-get install {})",
+        tools.join(", "),
+        packages.join(" ")
+    ))
+}
+
+fn is_there(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}
+
+fn lock(stop: &Stop) -> Result<File> {
+    let file = File::create(LOCK).with_context(|| format!("cannot create {LOCK}"))?;
+    let mut said = false;
+    loop {
+        stop.check()?;
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if !said => {
+                eprintln!("another lab is there; waiting for its end");
+                said = true;
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {LOCK}"));
+            }
+        }
+        thread::sleep(LOCK_POLL);
+    }
+}
+
+/// Runs command lines in their order, up to the first that fails.
+fn run(lines: &[Line]) -> Result<()> {
+    for line in lines {
+        let Some((program, arguments)) = line.split_first() else {
+            continue;
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        // Short, and half a network is of no use: not to be interrupted.
+        let said = child::capture(&mut command, &Stop::default(), None, false, || ())?;
+        if !said.status.success() {
+            bail!("{} failed: {}", line.join(" "), said.stderr.trim());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_keeps_its_arguments_and_environment() {
+        let mut command = Command::new("/bin/tool");
+        command
+            .args(["run", "a b"])
+            .env("KEY", "value")
+            .env_remove("OTHER");
+        let inside = inside(3, Some("/groups/3".into()), &command);
+        let arguments: Vec<_> = inside.get_args().skip(2).collect();
+        assert_eq!(
+            arguments,
+            ["sh", "/groups/3", "astra-lab-3", "/bin/tool", "run", "a b"]
+        );
+        let variables: Vec<_> = inside.get_envs().collect();
+        assert_eq!(
+            variables,
+            [
+                ("KEY".as_ref(), Some("value".as_ref())),
+                ("OTHER".as_ref(), None)
+            ]
+        );
+    }
+
+    #[test]
+    fn tools_are_looked_for_where_the_shell_would() {
+        assert!(is_there("sh"));
+        assert!(!is_there("no-such-tool-here"));
+    }
+}

@@ -1,0 +1,102 @@
+//! Taking a lab down: the one way it ends, whoever ends it.
+//!
+//! A process of its own waits for the end of its standard input, which is held open by the lab's process and by nobody else,
+//! and then takes down all there is. So it makes no difference whether the lab is dropped, fails or is killed.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use super::quota::{self, Hierarchy};
+use super::wiring::PREFIX;
+
+/// Where `ip netns` keeps the names of namespaces.
+const NAMESPACES: &str = "/run/netns";
+/// How long a killed process may take to be gone: one in the kernel finishes what it does there.
+const LIMIT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(10);
+
+/// Waits for the end of standard input, then sweeps.
+pub(crate) fn when_abandoned() -> Result<()> {
+    // Whatever ends the waiting ends the lab.
+    let _ = io::stdin().read_to_end(&mut Vec::new());
+    sweep()
+}
+
+/// Ends every process of a lab and removes its namespaces and control groups; without any there is nothing to do.
+pub(crate) fn sweep() -> Result<()> {
+    let namespaces = namespaces();
+    let groups = Hierarchy::find().map_or_else(|_| Vec::new(), |found| found.leftovers());
+    let start = Instant::now();
+    loop {
+        let alive = kill(&namespaces, &groups);
+        if alive == 0 {
+            break;
+        }
+        if start.elapsed() > LIMIT {
+            bail!("{alive} processes of the lab do not end");
+        }
+        thread::sleep(POLL);
+    }
+    let mut left = Vec::new();
+    for name in &namespaces {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "delete", name])
+            .stderr(Stdio::null());
+        let gone = || !Path::new(NAMESPACES).join(name).exists();
+        if !command.status().is_ok_and(|status| status.success()) && !gone() {
+            left.push(name.clone());
+        }
+    }
+    for group in &groups {
+        if let Err(error) = quota::remove(group) {
+            left.push(format!("{} ({error})", group.display()));
+        }
+    }
+    if left.is_empty() {
+        return Ok(());
+    }
+    bail!("the lab leaves behind: {}", left.join(", "))
+}
+
+fn namespaces() -> Vec<String> {
+    let entries = fs::read_dir(NAMESPACES).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with(PREFIX))
+        .collect()
+}
+
+/// Kills what still runs; how many that were.
+fn kill(namespaces: &[String], groups: &[impl AsRef<Path>]) -> usize {
+    let mut pids: Vec<i32> = groups
+        .iter()
+        .flat_map(|group| quota::processes(group.as_ref()))
+        .collect();
+    for name in namespaces {
+        let said = Command::new("ip").args(["netns", "pids", name]).output();
+        let text = said.map_or_else(
+            |_| String::new(),
+            |said| String::from_utf8_lossy(&said.stdout).into_owned(),
+        );
+        pids.extend(
+            text.lines()
+                .filter_map(|line| line.trim().parse::<i32>().ok()),
+        );
+    }
+    pids.sort_unstable();
+    pids.dedup();
+    let pids = pids.into_iter().filter_map(Pid::from_raw);
+    let alive = pids.filter(|pid| {
+        let _ = kill_process(*pid, Signal::KILL);
+        test_kill_process(*pid).is_ok()
+    });
+    alive.count()
+}
