@@ -37,11 +37,9 @@ impl BasisKind {
 impl RungSpec {
     /// The rungs of a model whose tokens are `hidden` wide, by ascending bits.
     ///
-    /// Fewer axes make the receivers' work per remote token smaller; each rung has as few as its bits can serve. Language
-    /// models, which are `causal`, need more of them at 160 bits. With ten bits for a whole token no direction can be told from
-    /// another well enough for the metric to help.
-    pub fn table(hidden: usize, causal: bool) -> Vec<Self> {
-        let at_160 = if causal { 1 } else { 4 };
+    /// Fewer axes make the receivers' work per remote token smaller; each rung has as few as its bits can serve. With ten bits
+    /// for a whole token no direction can be told from another well enough for the metric to help.
+    pub fn table(hidden: usize) -> Vec<Self> {
         let rung = |groups: usize, code_bits, share: usize, basis| Self {
             rank: (hidden / share).max(groups),
             groups,
@@ -52,7 +50,7 @@ impl RungSpec {
             rung(1, 10, 4, BasisKind::Plain),
             rung(4, 10, 4, BasisKind::Attention),
             rung(10, 8, 4, BasisKind::Attention),
-            rung(20, 8, at_160, BasisKind::Attention),
+            rung(20, 8, 4, BasisKind::Attention),
             rung(40, 8, 2, BasisKind::Attention),
             rung(80, 8, 1, BasisKind::Attention),
         ];
@@ -90,7 +88,7 @@ mod tests {
 
     #[test]
     fn bits_and_ranks_are_the_design_s() {
-        let table = RungSpec::table(384, false);
+        let table = RungSpec::table(384);
         let seen: Vec<_> = table.iter().map(|r| (r.bits(), r.rank)).collect();
         let expected = [
             (10, 96),
@@ -101,13 +99,13 @@ mod tests {
             (640, 384),
         ];
         assert_eq!(seen, expected);
-        let table = RungSpec::table(576, true);
+        let table = RungSpec::table(576);
         let seen: Vec<_> = table.iter().map(|r| (r.bits(), r.rank)).collect();
         let expected = [
             (10, 144),
             (40, 144),
             (80, 144),
-            (160, 576),
+            (160, 144),
             (320, 288),
             (640, 576),
         ];
@@ -116,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_narrow_model_keeps_the_rungs_it_can_fill() {
-        let table = RungSpec::table(32, false);
+        let table = RungSpec::table(32);
         assert_eq!(table.last().map(RungSpec::bits), Some(160));
         assert!(table.iter().all(|rung| rung.check(32).is_ok()));
     }

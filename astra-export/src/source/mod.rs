@@ -58,14 +58,6 @@ impl Content {
         }
     }
 
-    /// Whether a token attends to itself and those before it only.
-    pub fn is_causal(&self) -> bool {
-        match self {
-            Self::Text(text) => matches!(text.model, TextModel::Decoder(_)),
-            Self::Image(_) => false,
-        }
-    }
-
     /// Angles a position of the channels of a head; empty where positions are not rotary.
     pub fn frequencies(&self) -> &[f64] {
         match self {

@@ -176,7 +176,7 @@ impl Export {
 
     /// The rungs asked for, or all the model is wide enough for.
     fn chosen_rungs(&self, content: &Content) -> Result<Vec<RungSpec>> {
-        let known = RungSpec::table(content.hidden(), content.is_causal());
+        let known = RungSpec::table(content.hidden());
         let Some(bits) = &self.rungs else {
             return Ok(known);
         };
