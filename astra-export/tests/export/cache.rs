@@ -33,6 +33,20 @@ pub(crate) fn model() -> PathBuf {
     path
 }
 
+/// The language model.
+pub(crate) fn language_model() -> PathBuf {
+    let path = folder().join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    assert!(path.is_file(), "{} is missing: {HINT}", path.display());
+    path
+}
+
+/// The directory of the model of sentence embeddings.
+pub(crate) fn sentence_model() -> PathBuf {
+    let path = folder().join("models/all-minilm-l6-v2");
+    assert!(path.is_dir(), "{} is missing: {HINT}", path.display());
+    path
+}
+
 /// The demo's photographs.
 pub(crate) fn photos() -> Vec<PathBuf> {
     let folder = folder().join("photos");

@@ -11,6 +11,7 @@
 )]
 
 mod cache;
+mod candle;
 mod command;
 mod corrupted;
 mod exporter;
