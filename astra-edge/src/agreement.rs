@@ -19,6 +19,12 @@ pub struct Agreement {
     /// Largest absolute error of the map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_max: Option<f64>,
+    /// Cosine of the scores of a text's next token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logits_cosine: Option<f64>,
+    /// 1 where the best next token of a text is the same, 0 where it is another; the mean of several texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
 }
 
 impl Agreement {
@@ -33,8 +39,26 @@ impl Agreement {
             patch_cosine: mean_cosine(&answer.patches, &one_device.patches, hidden),
             map_mae: map.map(|(mean, _)| mean),
             map_max: map.map(|(_, max)| max),
+            ..Self::default()
         }
     }
+
+    /// Compares the scores of the next token, [V].
+    pub fn between_scores(scores: &[f32], one_device: &[f32]) -> Self {
+        let same = best(scores) == best(one_device);
+        Self {
+            logits_cosine: cosine(scores, one_device),
+            top1: Some(if same { 1.0 } else { 0.0 }),
+            ..Self::default()
+        }
+    }
+}
+
+fn best(scores: &[f32]) -> Option<usize> {
+    let pairs = scores.iter().enumerate();
+    pairs
+        .max_by(|a, b| a.1.total_cmp(b.1))
+        .map(|(index, _)| index)
 }
 
 /// Mean and largest absolute difference; `None` of nothing or of different lengths.

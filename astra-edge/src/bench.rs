@@ -1,11 +1,19 @@
 //! Repeated requests, and what is said of them: medians, spreads, bytes, and where the time went.
 
-use std::path::{Path, PathBuf};
+mod busy;
+mod counters;
+mod prompts;
+mod table;
 
 use serde::Serialize;
 
+pub use busy::{Busy, BusyError, Processes};
+pub use counters::{CounterError, Counters};
+pub use prompts::{PromptError, prompts};
+pub use table::rows_as_table;
+
 use crate::agreement::Agreement;
-use crate::report::{MemberReport, Report, table};
+use crate::report::{MemberReport, Report};
 
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -19,6 +27,18 @@ pub enum Method {
     /// Tokens divided, float32 exchanged: sequence parallelism.
     #[serde(rename = "sp-f32")]
     SpF32,
+    /// The same with float16.
+    #[serde(rename = "sp-f16")]
+    SpF16,
+    /// Heads and columns of the MLP divided, two all-reduces a block: tensor parallelism.
+    #[serde(rename = "tp")]
+    Tp,
+    /// Sub-blocks side by side, an all-gather after every block: block parallelism.
+    #[serde(rename = "bp-1")]
+    Bp1,
+    /// The same after every fourth block.
+    #[serde(rename = "bp-4")]
+    Bp4,
 }
 
 impl Method {
@@ -36,6 +56,20 @@ impl Method {
             Self::OneDevice => "one-device",
             Self::Astra => "astra",
             Self::SpF32 => "sp-f32",
+            Self::SpF16 => "sp-f16",
+            Self::Tp => "tp",
+            Self::Bp1 => "bp-1",
+            Self::Bp4 => "bp-4",
+        }
+    }
+
+    /// What has to be known of its figures.
+    pub fn note(self) -> Option<&'static str> {
+        match self {
+            Self::Bp1 | Self::Bp4 => {
+                Some("latency only: the method's weights need training of their own")
+            }
+            _ => None,
         }
     }
 }
@@ -49,6 +83,15 @@ pub struct Sample {
     pub agreement: Agreement,
     /// Bytes that left the devices meanwhile, as the kernel counts them.
     pub kernel: Option<u64>,
+    /// Processor time of the devices meanwhile.
+    pub busy: Option<Busy>,
+}
+
+impl Sample {
+    /// Milliseconds from the input to the answer, of a text to its first token.
+    fn latency_ms(&self) -> f64 {
+        self.report.prefill_ms.unwrap_or(self.report.latency_ms)
+    }
 }
 
 /// What was asked for in a row.
@@ -58,8 +101,17 @@ pub struct Cell {
     pub preset: Option<String>,
     /// How requests are answered.
     pub method: Method,
-    /// Bits per token per block; 0 in exact mode and on one device.
+    /// Bits per token per block; 0 in exact mode and where no tokens are exchanged.
     pub rung_bits: u16,
+}
+
+/// What one device makes of the same requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone {
+    /// Median latency, milliseconds.
+    pub latency_ms: f64,
+    /// Processor time besides its computing thread, milliseconds: preparing the input, which is no part of the latency.
+    pub beside_ms: f64,
 }
 
 /// Requests of one kind. Times are in milliseconds; of members, they are means over members, and medians over requests.
@@ -71,7 +123,7 @@ pub struct Row {
     pub method: Method,
     /// Members that took part.
     pub devices: usize,
-    /// Tokens divided among them.
+    /// Tokens of the input.
     pub tokens: usize,
     /// Bits per token per block; `null` where none were sent, 0 in exact mode.
     pub rung_bits: Option<u16>,
@@ -89,8 +141,8 @@ pub struct Row {
     pub latency_ms_max: f64,
     /// Median on one device over this median; absent without a one-device row.
     pub speedup_over_one_device: Option<f64>,
-    /// The worst of the requests, figure by figure.
-    pub agreement: Agreement,
+    /// The worst of the requests, figure by figure; of `top1` the mean. `null` where nothing can be compared.
+    pub agreement: Option<Agreement>,
     /// Bytes of codes, input and shares between devices that we know of, median.
     pub bytes_counted: u64,
     /// Of these the input sent to other members, median.
@@ -102,10 +154,15 @@ pub struct Row {
     pub bytes_kernel: Option<u64>,
     /// Running the model.
     pub compute_ms: f64,
-    /// Finding codes and handing frames on.
+    /// Finding codes, handing frames on, and turning codes into tokens again.
     pub encode_ms: f64,
     /// Waiting for codes of others.
     pub wait_ms: f64,
+    /// The same as a share of the latency.
+    pub wait_share: f64,
+    /// Share of the devices' processor time that was not spent in ONNX Runtime, nor on preparing the input; absent where it
+    /// was not measured.
+    pub own_share: Option<f64>,
     /// What is left of the latency: input out, shares back, head, and members that began or ended apart.
     pub rest_ms: f64,
     /// Member by member.
@@ -114,6 +171,8 @@ pub struct Row {
     pub masked_tokens: u64,
     /// Why a device answered alone where more were asked for.
     pub alone: Option<String>,
+    /// What has to be known of these figures.
+    pub note: Option<&'static str>,
 }
 
 /// A member's medians over requests.
@@ -132,13 +191,13 @@ pub struct MemberRow {
 }
 
 impl Row {
-    /// Sums up the requests of a cell; `None` of none. `one_device` is the median on one device.
-    pub fn of(cell: Cell, samples: &[Sample], one_device: Option<f64>) -> Option<Self> {
+    /// Sums up the requests of a cell; `None` of none.
+    pub fn of(cell: Cell, samples: &[Sample], alone: Option<Alone>) -> Option<Self> {
         let last = &samples.last()?.report;
         let of = |get: &dyn Fn(&Sample) -> f64, share: f64| {
             quantile(&samples.iter().map(get).collect::<Vec<_>>(), share)
         };
-        let latency = |share| of(&|sample| sample.report.latency_ms, share);
+        let latency = |share| of(&Sample::latency_ms, share);
         let part = |get: fn(&MemberReport) -> f64| of(&|sample| mean(&sample.report, get), 0.5);
         let (compute_ms, encode_ms, wait_ms) = (
             part(|member| member.compute_ms),
@@ -148,18 +207,23 @@ impl Row {
         let median = latency(0.5);
         let (rung_bits, speedup) = match cell.method {
             Method::OneDevice => (None, Some(1.0)),
-            _ => (Some(cell.rung_bits), one_device.map(|one| one / median)),
+            Method::Tp | Method::Bp1 | Method::Bp4 => {
+                (None, alone.map(|one| one.latency_ms / median))
+            }
+            _ => (
+                Some(cell.rung_bits),
+                alone.map(|one| one.latency_ms / median),
+            ),
         };
         let kernel: Option<Vec<f64>> = samples.iter().map(|s| s.kernel.map(|b| b as f64)).collect();
         Some(Self {
             preset: cell.preset,
             method: cell.method,
             devices: last.members.len(),
-            tokens: last
-                .members
-                .iter()
-                .map(|member| usize::from(member.tokens))
-                .sum(),
+            tokens: last.prompt_tokens.unwrap_or_else(|| {
+                let tokens = last.members.iter().map(|member| usize::from(member.tokens));
+                tokens.sum()
+            }),
             rung_bits,
             requests: samples.len(),
             latency_ms_median: median,
@@ -168,7 +232,7 @@ impl Row {
             latency_ms_min: latency(0.0),
             latency_ms_max: latency(1.0),
             speedup_over_one_device: speedup,
-            agreement: worst(samples.iter().map(|sample| sample.agreement)),
+            agreement: agreement(samples),
             bytes_counted: of(&|sample| counted(&sample.report) as f64, 0.5) as u64,
             input_bytes: of(&|sample| sample.report.input_bytes as f64, 0.5) as u64,
             result_bytes: of(&|sample| sample.report.result_bytes as f64, 0.5) as u64,
@@ -176,6 +240,8 @@ impl Row {
             compute_ms,
             encode_ms,
             wait_ms,
+            wait_share: wait_ms / median,
+            own_share: own_share(samples, alone),
             rest_ms: median - compute_ms - encode_ms - wait_ms,
             members: members(samples, last),
             masked_tokens: samples
@@ -187,88 +253,9 @@ impl Row {
                 .alone
                 .clone()
                 .filter(|_| cell.method != Method::OneDevice),
+            note: cell.method.note(),
         })
     }
-
-    fn name(&self) -> String {
-        let method = self.method.name();
-        match self.rung_bits {
-            None => method.to_owned(),
-            Some(0) => format!("{method} in exact mode"),
-            Some(bits) => format!("{method} at {bits} bits"),
-        }
-    }
-
-    fn cells(&self) -> [String; HEADINGS.len()] {
-        let figure = |value: Option<f64>, digits: usize| {
-            value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        let time = |value: f64| format!("{value:.1}");
-        [
-            self.preset.clone().unwrap_or_else(|| "-".to_owned()),
-            self.method.name().to_owned(),
-            self.devices.to_string(),
-            self.tokens.to_string(),
-            match self.rung_bits {
-                None => "-".to_owned(),
-                Some(0) => "exact".to_owned(),
-                Some(bits) => bits.to_string(),
-            },
-            self.requests.to_string(),
-            time(self.latency_ms_median),
-            format!("{:.1}-{:.1}", self.latency_ms_min, self.latency_ms_max),
-            figure(self.speedup_over_one_device, 2),
-            figure(self.agreement.cls_cosine, 4),
-            figure(self.agreement.map_mae, 4),
-            self.bytes_counted.to_string(),
-            self.bytes_kernel
-                .map_or_else(|| "-".to_owned(), |bytes| bytes.to_string()),
-            time(self.compute_ms),
-            time(self.encode_ms),
-            time(self.wait_ms),
-            time(self.rest_ms),
-        ]
-    }
-}
-
-const HEADINGS: [&str; 17] = [
-    "link",
-    "method",
-    "devices",
-    "tokens",
-    "bits",
-    "n",
-    "median ms",
-    "min-max",
-    "speedup",
-    "CLS cosine",
-    "map error",
-    "bytes",
-    "by kernel",
-    "compute",
-    "encode",
-    "wait",
-    "rest",
-];
-
-/// Rows for people.
-pub fn rows_as_table(rows: &[Row]) -> String {
-    let mut cells = vec![HEADINGS.map(str::to_owned)];
-    cells.extend(rows.iter().map(Row::cells));
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = table(&mut text, &cells);
-    for row in rows {
-        let row_name = row.name();
-        if let Some(why) = &row.alone {
-            text.push_str(&format!("{row_name} was answered by one device: {why}\n"));
-        }
-        if row.masked_tokens > 0 {
-            let tokens = row.masked_tokens;
-            text.push_str(&format!("{row_name} left out {tokens} tokens\n"));
-        }
-    }
-    text
 }
 
 /// The value that a share of `values` does not exceed, between two of them where it falls between; 0 of none.
@@ -314,58 +301,44 @@ fn members(samples: &[Sample], last: &Report) -> Vec<MemberRow> {
     rows.collect()
 }
 
-fn worst(agreements: impl Iterator<Item = Agreement>) -> Agreement {
+/// Share of the processor time that was ours; `None` where it was not measured.
+fn own_share(samples: &[Sample], alone: Option<Alone>) -> Option<f64> {
+    let prepare = alone.map_or(0.0, |alone| alone.beside_ms);
+    let shares = samples.iter().map(|sample| {
+        let busy = sample.busy?;
+        let sum =
+            |get: fn(&MemberReport) -> f64| sample.report.members.iter().map(get).sum::<f64>();
+        let codec = sum(|member| member.encode_ms);
+        let steps = sum(|member| member.compute_ms) + codec;
+        let in_thread = if steps > 0.0 { codec / steps } else { 0.0 };
+        let beside = (busy.beside_ms - prepare).max(0.0);
+        let all = busy.computing_ms + beside;
+        (all > 0.0).then(|| (busy.computing_ms * in_thread + beside) / all)
+    });
+    let shares: Option<Vec<f64>> = shares.collect();
+    shares.as_deref().map(median)
+}
+
+fn agreement(samples: &[Sample]) -> Option<Agreement> {
+    let agreements = samples.iter().map(|sample| sample.agreement);
+    let top1: Vec<f64> = agreements.clone().filter_map(|one| one.top1).collect();
     let pick = |a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64| match (a, b) {
         (Some(a), Some(b)) => Some(choose(a, b)),
         (found, None) | (None, found) => found,
     };
-    agreements.fold(Agreement::default(), |a, b| Agreement {
+    let worst = agreements.fold(Agreement::default(), |a, b| Agreement {
         cls_cosine: pick(a.cls_cosine, b.cls_cosine, f64::min),
         patch_cosine: pick(a.patch_cosine, b.patch_cosine, f64::min),
         map_mae: pick(a.map_mae, b.map_mae, f64::max),
         map_max: pick(a.map_max, b.map_max, f64::max),
-    })
-}
-
-/// The kernel's counters of some interfaces: folders such as `/sys/class/net/eth0/statistics`.
-#[derive(Clone, Debug, Default)]
-pub struct Counters(Vec<PathBuf>);
-
-/// A counter that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {found}; expected a number of bytes", path.display())]
-pub struct CounterError {
-    path: PathBuf,
-    found: String,
-}
-
-impl Counters {
-    /// Counters in these folders.
-    pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self(folders)
-    }
-
-    /// Bytes that left by all of them since they were made; `None` without any.
-    ///
-    /// # Errors
-    /// The first that cannot be read.
-    pub fn sent(&self) -> Result<Option<u64>, CounterError> {
-        if self.0.is_empty() {
-            return Ok(None);
-        }
-        let each = self.0.iter().map(|folder| read(&folder.join("tx_bytes")));
-        each.sum::<Result<u64, _>>().map(Some)
-    }
-}
-
-fn read(path: &Path) -> Result<u64, CounterError> {
-    let wrong = |found: String| CounterError {
-        path: path.to_owned(),
-        found,
+        logits_cosine: pick(a.logits_cosine, b.logits_cosine, f64::min),
+        top1: None,
+    });
+    let known = Agreement {
+        top1: (!top1.is_empty()).then(|| top1.iter().sum::<f64>() / top1.len() as f64),
+        ..worst
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let text = text.trim();
-    text.parse().map_err(|_| wrong(format!("{text:?}")))
+    (known != Agreement::default()).then_some(known)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //! - [`cluster`]: who is there, plans, and requests; [`report`] and [`agreement`]: what came of them
 //! - [`http`]: a device asked by programs that know nothing of clusters
 //! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
-//! - [`bench`]: many requests summed up
+//! - [`bench`]: many requests summed up, and [`measure`]: what the steps of one take
 //! - [`config`]: what a file and the command line say
 //!
 //! # Panics
@@ -34,6 +34,7 @@ pub mod generate;
 pub mod http;
 pub mod job;
 pub mod link;
+pub mod measure;
 pub mod node;
 pub mod paths;
 pub mod plan;

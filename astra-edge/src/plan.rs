@@ -1,6 +1,8 @@
 //! Who computes which tokens.
 
 mod costs;
+pub mod latency;
+pub mod profile;
 
 use astra_wire::MAX_MEMBERS;
 

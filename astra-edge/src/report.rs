@@ -76,9 +76,9 @@ pub struct MemberReport {
     pub first_token: u16,
     /// Tokens it owned.
     pub tokens: u16,
-    /// Milliseconds of running the model, codes to keys and values included.
+    /// Milliseconds of running the model.
     pub compute_ms: f64,
-    /// Milliseconds of finding codes and handing frames to the network.
+    /// Milliseconds of the codec: finding codes, handing frames to the network, and turning codes into tokens again.
     pub encode_ms: f64,
     /// Milliseconds of waiting for the codes of others.
     pub wait_ms: f64,

@@ -6,6 +6,7 @@ mod embed;
 mod infer;
 mod network;
 mod peers;
+mod plan;
 mod question;
 mod run;
 
@@ -40,6 +41,8 @@ enum Command {
     Embed(Box<embed::Args>),
     /// Measure a running cluster beside one of its devices.
     Bench(Box<bench::Args>),
+    /// Predict how long requests take on clusters that are not there.
+    Plan(Box<plan::Args>),
     /// Show the devices of a cluster, and why any is not used.
     Peers(peers::Args),
 }
@@ -53,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Ask(args) => ask::main(*args),
         Command::Embed(args) => embed::main(*args),
         Command::Bench(args) => bench::main(&args),
+        Command::Plan(args) => plan::main(&args),
         Command::Peers(args) => peers::main(&args),
     };
     match done {

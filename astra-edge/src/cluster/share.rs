@@ -192,8 +192,8 @@ pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
     let copies = receivers as u64;
     Stats {
         embed_us: 0,
-        compute_us: microseconds(stats.compute + stats.decode),
-        encode_us: microseconds(stats.encode),
+        compute_us: microseconds(stats.compute),
+        encode_us: microseconds(stats.encode + stats.decode),
         wait_us: microseconds(stats.wait),
         bytes_sent: stats.bytes_sent * copies,
         bytes_received: stats.received.bytes,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::EngineError;
 use crate::paths;
@@ -75,12 +75,34 @@ impl Runtime {
             path: path.to_owned(),
             source,
         };
-        let builder = Session::builder(&self.environment).map_err(refuse)?;
+        let mut builder = self.builder().map_err(refuse)?;
+        builder.commit_from_file(path).map_err(refuse)
+    }
+
+    /// A session of a graph in memory whose weights lie in `dir`.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the graph.
+    pub fn session_of(&self, graph: &[u8], dir: &Path) -> Result<Session, EngineError> {
+        let refuse = |source: ort::Error| EngineError::Graph {
+            path: dir.to_owned(),
+            source,
+        };
+        let folder = dir.to_string_lossy();
+        let builder = self.builder().map_err(refuse)?;
         builder
-            .with_optimization_level(GraphOptimizationLevel::All)
+            .with_config_entry(
+                "session.model_external_initializers_file_folder_path",
+                folder,
+            )
             .map_err(|error| refuse(error.into()))?
-            .commit_from_file(path)
+            .commit_from_memory(graph)
             .map_err(refuse)
+    }
+
+    fn builder(&self) -> Result<SessionBuilder, ort::Error> {
+        let builder = Session::builder(&self.environment)?;
+        Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?)
     }
 }
 

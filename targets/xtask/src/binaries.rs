@@ -16,6 +16,9 @@ pub(crate) struct Binaries {
     pub(crate) export: PathBuf,
 }
 
+/// The program that runs what a cluster is measured beside.
+const BASELINES: &str = "astra-baselines";
+
 /// One line of `cargo build --message-format json`, as far as it matters here.
 #[derive(Deserialize)]
 struct Message {
@@ -43,25 +46,31 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Builds both programs; cargo's own output goes to standard error.
 pub(crate) fn build(stop: &Stop) -> Result<Binaries> {
+    let said = cargo_build(&["astra-edge", "astra-export"], stop)?;
+    Ok(Binaries {
+        edge: executable(&said, "astra-edge")?,
+        export: executable(&said, "astra-export")?,
+    })
+}
+
+/// Builds the program of the baselines.
+pub(crate) fn build_baselines(stop: &Stop) -> Result<PathBuf> {
+    executable(&cargo_build(&[BASELINES], stop)?, BASELINES)
+}
+
+/// What cargo says of the programs it built.
+fn cargo_build(packages: &[&str], stop: &Stop) -> Result<String> {
     let mut command = cargo();
-    command
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "astra-edge",
-            "--package",
-            "astra-export",
-        ])
-        .args(["--bins", "--message-format", "json-render-diagnostics"]);
+    command.args(["build", "--release", "--bins"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
     let said = child::capture(&mut command, stop, None, true, || ())?;
     if !said.status.success() {
         bail!("cargo build failed ({})", said.status);
     }
-    Ok(Binaries {
-        edge: executable(&said.stdout, "astra-edge")?,
-        export: executable(&said.stdout, "astra-export")?,
-    })
+    Ok(said.stdout)
 }
 
 fn executable(messages: &str, name: &str) -> Result<PathBuf> {

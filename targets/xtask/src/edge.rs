@@ -19,7 +19,9 @@ use crate::provision::Provisioned;
 use crate::report::Report;
 use crate::stop::Stop;
 
-pub(crate) use lab::{LabBench, lab_bench, lab_device, run_bench};
+pub(crate) use lab::{
+    Input, LabBaselines, LabBench, lab_baseline, lab_bench, lab_device, run_bench,
+};
 
 /// A listing of peers takes a second or two; a request with its one-device comparison, loading the
 /// model included, some more on a slow machine.

@@ -41,7 +41,7 @@ pub struct Stats {
     pub embed_us: u32,
     /// Microseconds of running blocks.
     pub compute_us: u32,
-    /// Microseconds of encoding and sending codes.
+    /// Microseconds of encoding, sending and decoding codes.
     pub encode_us: u32,
     /// Microseconds of waiting for the codes of others.
     pub wait_us: u32,

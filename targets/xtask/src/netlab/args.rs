@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::bundle::Recipe;
 use crate::cli::Size;
+use crate::provision::{Needs, Provisioned};
 
 use super::link::{Mbps, Preset};
 
@@ -47,6 +49,11 @@ pub(crate) struct NetlabArgs {
     )]
     pub(crate) rungs: Vec<String>,
 
+    /// What to measure beside: other ways to divide the work, on the same devices
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',',
+          value_parser = ["sp-f32", "sp-f16", "tp", "bp-1", "bp-4"])]
+    pub(crate) baseline: Vec<String>,
+
     /// Members to measure with [default: all devices]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub(crate) members: Vec<u8>,
@@ -62,6 +69,14 @@ pub(crate) struct NetlabArgs {
     /// Photograph to send; by default one that the codebooks were not calibrated with
     #[arg(long, value_name = "FILE")]
     pub(crate) photo: Option<PathBuf>,
+
+    /// Text to cut prompts out of; by default the licence of this project
+    #[arg(long, value_name = "FILE")]
+    pub(crate) text: Option<PathBuf>,
+
+    /// Tokens of each prompt, where a text is measured [default: as the bench is named]
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    pub(crate) tokens: Vec<u16>,
 
     /// Print the rows as one JSON array on standard output, and nothing else there
     #[arg(long)]
@@ -89,6 +104,9 @@ pub(crate) enum Bench {
     /// A photograph of 518 x 518 pixels: 1369 tokens
     #[value(name = "vit-518")]
     Vit518,
+    /// A prompt of 1024 tokens, to its first token
+    #[value(name = "smollm2-1024")]
+    Smollm1024,
 }
 
 impl Bench {
@@ -96,13 +114,30 @@ impl Bench {
         match self {
             Self::Vit224 => "vit-224",
             Self::Vit518 => "vit-518",
+            Self::Smollm1024 => "smollm2-1024",
         }
     }
 
-    pub(crate) fn size(self) -> Size {
+    /// Tokens of its prompts; `None` for pictures.
+    pub(crate) fn tokens(self) -> Option<u16> {
         match self {
-            Self::Vit224 => Size::Small,
-            Self::Vit518 => Size::Large,
+            Self::Vit224 | Self::Vit518 => None,
+            Self::Smollm1024 => Some(1024),
+        }
+    }
+
+    pub(crate) fn needs(self) -> Needs {
+        match self {
+            Self::Vit224 | Self::Vit518 => Needs::Images,
+            Self::Smollm1024 => Needs::All,
+        }
+    }
+
+    pub(crate) fn recipe(self, provisioned: &Provisioned) -> Recipe {
+        match self {
+            Self::Vit224 => Recipe::images(provisioned, Size::Small.pixels()),
+            Self::Vit518 => Recipe::images(provisioned, Size::Large.pixels()),
+            Self::Smollm1024 => Recipe::language(provisioned),
         }
     }
 }
@@ -163,6 +198,7 @@ mod tests {
             "--mbps 0",
             "--preset wifi-11",
             "--bench vit-224 -- bash",
+            "--bench smollm2",
         ] {
             assert!(parse(line).is_err(), "{line:?} was taken");
         }

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::binaries::{self, Binaries};
-use crate::bundle::Recipe;
 use crate::devices::Devices;
-use crate::edge::{self, LabBench};
+use crate::edge::{self, Input, LabBaselines, LabBench};
 use crate::provision::{self, Needs, Provisioned};
 use crate::stop::Stop;
 use crate::{bundle, progress};
@@ -22,6 +21,8 @@ use super::rows::{self, Conditions, Row};
 use super::wiring;
 
 const CLUSTER: &str = "lab";
+/// Where baselines listen.
+const BASELINES_PORT: u16 = 7600;
 /// Devices load the model under their share of the processor.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(180);
 const CLUSTER_POLL: Duration = Duration::from_millis(100);
@@ -31,14 +32,20 @@ pub(crate) fn run(args: &NetlabArgs, links: &[Link], stop: &Stop) -> Result<()> 
     if args.bench.is_empty() {
         bail!("nothing to do: name a --bench, or a command behind --");
     }
-    if let Some(photo) = args.photo.as_ref().filter(|photo| !photo.is_file()) {
-        bail!("{} is no file", photo.display());
+    let named = args.photo.iter().chain(&args.text);
+    if let Some(missing) = named.into_iter().find(|file| !file.is_file()) {
+        bail!("{} is no file", missing.display());
     }
-    let provisioned = provision::provision(Needs::Images, stop)?;
+    let needs = args.bench.iter().map(|bench| bench.needs()).max();
+    let provisioned = provision::provision(needs.unwrap_or(Needs::Images), stop)?;
     let binaries = binaries::build(stop)?;
+    let baselines = match args.baseline.is_empty() {
+        true => None,
+        false => Some(binaries::build_baselines(stop)?),
+    };
     let mut rows = Vec::new();
     for bench in &args.bench {
-        let recipe = Recipe::images(&provisioned, bench.size().pixels());
+        let recipe = bench.recipe(&provisioned);
         let bundle = bundle::ensure(&recipe, &provisioned, &binaries, false, stop)?;
         let session = Session {
             args,
@@ -46,6 +53,7 @@ pub(crate) fn run(args: &NetlabArgs, links: &[Link], stop: &Stop) -> Result<()> 
             bench: *bench,
             provisioned: &provisioned,
             binaries: &binaries,
+            baselines: baselines.as_deref(),
             bundle: &bundle,
             stop,
         };
@@ -67,6 +75,8 @@ struct Session<'a> {
     bench: Bench,
     provisioned: &'a Provisioned,
     binaries: &'a Binaries,
+    /// The program of the baselines, if any are asked for.
+    baselines: Option<&'a Path>,
     bundle: &'a Path,
     stop: &'a Stop,
 }
@@ -89,7 +99,7 @@ impl Session<'_> {
         let lab = Lab::build(Shape::from(self.args), first.rate, self.stop)?;
         // Behind the lab, so that the devices say goodbye before it is taken down.
         let mut devices = Devices::new(logs);
-        let mut counters = Vec::new();
+        let mut processes = Vec::new();
         for number in 1..=self.args.devices {
             let name = device_name(number);
             let command = edge::lab_device(
@@ -101,13 +111,13 @@ impl Session<'_> {
                 wiring::INTERFACE,
             );
             let pid = devices.start(name, &mut lab.on_device(number, &command))?;
-            counters.push(counters_of(pid));
+            processes.push(pid);
         }
         self.wait_for_cluster(&lab, &mut devices)?;
         let mut rows = Vec::new();
         for link in self.links {
             lab.set_link(link)?;
-            rows.extend(self.measure(&lab, link, &counters, logs, &mut devices)?);
+            rows.extend(self.measure(&lab, link, &processes, logs, &mut devices)?);
         }
         Ok(rows)
     }
@@ -142,14 +152,26 @@ impl Session<'_> {
         &self,
         lab: &Lab,
         link: &Link,
-        counters: &[PathBuf],
+        processes: &[u32],
         logs: &Path,
         devices: &mut Devices,
     ) -> Result<Vec<Row>> {
         let sample = self.provisioned.sample();
+        let licence = licence();
         let file = logs.join("rows.json");
+        let counters: Vec<PathBuf> = processes.iter().copied().map(counters_of).collect();
         let bench = LabBench {
-            photo: self.args.photo.as_deref().unwrap_or(&sample),
+            input: match self.bench.tokens() {
+                None => Input::Photo(self.args.photo.as_deref().unwrap_or(&sample)),
+                Some(tokens) => Input::Text {
+                    file: self.args.text.as_deref().unwrap_or(&licence),
+                    tokens: &match self.args.tokens.as_slice() {
+                        [] => vec![tokens],
+                        given => given.to_vec(),
+                    },
+                    bundle: self.bundle,
+                },
+            },
             cluster: CLUSTER,
             device: &device_name(1),
             interface: wiring::INTERFACE,
@@ -158,7 +180,8 @@ impl Session<'_> {
             members: &self.members(),
             repeat: self.args.repeat,
             at_most: &self.args.at_most,
-            counters,
+            counters: &counters,
+            processes,
             out: &file,
             quiet: self.args.json,
         };
@@ -167,14 +190,70 @@ impl Session<'_> {
         self.stop.check()?;
         devices.check()?;
         ran.with_context(|| format!("the devices' logs end:\n{}", devices.tails()))?;
-        let conditions = Conditions {
+        let mut rows = rows::read(&file, &self.conditions(link))?;
+        let alone: Vec<_> = rows.iter().filter_map(Row::one_device).collect();
+        for one_device in alone {
+            for devices in self.members() {
+                rows.extend(self.beside(lab, link, &counters, logs, devices, one_device)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn conditions(&self, link: &Link) -> Conditions {
+        Conditions {
             bench: self.bench.name().to_owned(),
             mbps: link.rate.0,
             loss_percent: self.args.loss,
             shared_medium: self.args.shared_medium,
             cores: self.args.cpu,
+        }
+    }
+
+    /// The baselines, by processes of their own under the devices' shares of the processor: the devices do nothing meanwhile.
+    fn beside(
+        &self,
+        lab: &Lab,
+        link: &Link,
+        counters: &[PathBuf],
+        logs: &Path,
+        devices: u8,
+        (tokens, one_device): (u64, f64),
+    ) -> Result<Vec<Row>> {
+        let Some(program) = self.baselines.filter(|_| devices > 1) else {
+            return Ok(Vec::new());
         };
-        rows::read(&file, &conditions)
+        let (sample, licence) = (self.provisioned.sample(), licence());
+        let is_text = self.bench.tokens().is_some();
+        let file = logs.join("baselines.json");
+        let addresses: Vec<String> = (1..=devices)
+            .map(|number| format!("{}:{BASELINES_PORT}", wiring::address(number)))
+            .collect();
+        let run = LabBaselines {
+            program,
+            bundle: self.bundle,
+            methods: &self.args.baseline,
+            addresses: &addresses,
+            repeat: self.args.repeat,
+            at_most: &self.args.at_most,
+            one_device,
+            preset: &link.name,
+            photo: (!is_text).then(|| self.args.photo.as_deref().unwrap_or(&sample)),
+            text: is_text.then(|| (self.args.text.as_deref().unwrap_or(&licence), tokens)),
+            counters,
+            out: &file,
+        };
+        let mut others = Devices::new(logs);
+        for (rank, number) in (2..=devices).enumerate() {
+            let command = edge::lab_baseline(self.provisioned, &run, rank + 1);
+            let name = format!("baseline-{number}");
+            others.start(name, &mut lab.on_device(number, &command))?;
+        }
+        let first = edge::lab_baseline(self.provisioned, &run, 0);
+        let ran = edge::run_bench(&mut lab.on_device(1, &first), self.stop);
+        self.stop.check()?;
+        ran.with_context(|| format!("the baselines' logs end:\n{}", others.tails()))?;
+        rows::read(&file, &self.conditions(link))
     }
 
     fn members(&self) -> Vec<u8> {
@@ -183,6 +262,11 @@ impl Session<'_> {
             given => given.to_vec(),
         }
     }
+}
+
+/// A text that is always there.
+fn licence() -> PathBuf {
+    binaries::workspace().join("LICENSE")
 }
 
 fn device_name(number: u8) -> String {

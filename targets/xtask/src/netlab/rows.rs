@@ -26,6 +26,17 @@ pub(crate) struct Row {
     measured: Map<String, Value>,
 }
 
+impl Row {
+    /// Tokens and milliseconds of a row of one device.
+    pub(crate) fn one_device(&self) -> Option<(u64, f64)> {
+        let field = |name: &str| self.measured.get(name);
+        let method = field("method").and_then(Value::as_str);
+        let tokens = field("tokens").and_then(Value::as_u64)?;
+        let latency = field("latency_ms_median").and_then(Value::as_f64)?;
+        (method == Some("one-device")).then_some((tokens, latency))
+    }
+}
+
 /// Reads the rows that a bench wrote into a file.
 pub(crate) fn read(file: &Path, conditions: &Conditions) -> Result<Vec<Row>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
@@ -55,7 +66,7 @@ mod tests {
             cores: Some(0.45),
         };
         let rows = parse(
-            r#"[{"preset":"wifi-10","latency_ms_median":12.5}]"#,
+            r#"[{"preset":"wifi-10","method":"one-device","tokens":256,"latency_ms_median":12.5}]"#,
             &conditions,
         )
         .unwrap();
@@ -63,9 +74,11 @@ mod tests {
             serde_json::to_value(&rows).unwrap(),
             serde_json::json!([{
                 "bench": "vit-518", "mbps": 10.0, "loss_percent": 0.0, "shared_medium": false,
-                "cores": 0.45, "preset": "wifi-10", "latency_ms_median": 12.5,
+                "cores": 0.45, "preset": "wifi-10", "method": "one-device", "tokens": 256,
+                "latency_ms_median": 12.5,
             }])
         );
+        assert_eq!(rows[0].one_device(), Some((256, 12.5)));
         assert!(parse("{}", &conditions).is_err());
     }
 }

@@ -32,7 +32,7 @@ use crate::stop::Stop;
 pub(crate) const RUNTIME_VARIABLE: &str = "ORT_DYLIB_PATH";
 
 /// What is needed besides ONNX Runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Needs {
     /// The model that sees, and photographs.
     Images,

@@ -1,0 +1,135 @@
+//! Sums and pieces of all devices.
+
+use std::ops::Range;
+
+use anyhow::{Result, ensure};
+
+use crate::mesh::Mesh;
+
+/// Appends float32.
+pub(crate) fn write_f32(out: &mut Vec<u8>, values: &[f32]) {
+    out.reserve(values.len() * 4);
+    for value in values {
+        out.extend_from_slice(&value.to_le_bytes());
+    }
+}
+
+/// Reads float32, handing each with its place to `take`.
+pub(crate) fn read_f32(
+    bytes: &[u8],
+    places: &mut [f32],
+    take: impl Fn(&mut f32, f32),
+) -> Result<()> {
+    ensure!(
+        bytes.len() == places.len() * 4,
+        "{} bytes for {} values",
+        bytes.len(),
+        places.len()
+    );
+    for (place, bytes) in places.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        take(place, f32::from_le_bytes(*bytes));
+    }
+    Ok(())
+}
+
+/// Part `index` of `total` things dealt evenly among `parts`.
+pub(crate) fn part(total: usize, parts: usize, index: usize) -> Range<usize> {
+    let at = |index: usize| total * index / parts.max(1);
+    at(index)..at(index + 1)
+}
+
+/// Replaces `values` by the sum of all devices' in 2 (N - 1) steps around a ring, each of an N-th of them: reduce-scatter, then
+/// all-gather (Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009).
+pub(crate) fn all_reduce(mesh: &mut Mesh, values: &mut [f32]) -> Result<()> {
+    let (me, devices) = (mesh.me(), mesh.devices());
+    let (next, previous) = ((me + 1) % devices, (me + devices - 1) % devices);
+    let length = values.len();
+    let chunk = |index: usize| part(length, devices, index % devices);
+    for step in 0..2 * (devices - 1) {
+        // A device begins with its own chunk and hands on what came last.
+        let away = values.get(chunk(me + 2 * devices - step));
+        mesh.send(next, |out| write_f32(out, away.unwrap_or_default()))?;
+        let came = mesh.expect(previous)?;
+        let place = values.get_mut(chunk(me + 2 * devices - step - 1));
+        let place = place.unwrap_or_default();
+        if step + 1 < devices {
+            read_f32(&came, place, |place, value| *place += value)?;
+        } else {
+            read_f32(&came, place, |place, value| *place = value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces each device's part of `values` by its own, of which everybody sends all others a copy.
+pub(crate) fn all_gather(mesh: &mut Mesh, values: &mut [f32]) -> Result<()> {
+    let (me, devices, length) = (mesh.me(), mesh.devices(), values.len());
+    for other in mesh.others() {
+        let own = values.get(part(length, devices, me)).unwrap_or_default();
+        mesh.send(other, |out| write_f32(out, own))?;
+    }
+    for other in mesh.others() {
+        let came = mesh.expect(other)?;
+        let place = values.get_mut(part(length, devices, other));
+        read_f32(&came, place.unwrap_or_default(), |place, value| {
+            *place = value
+        })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that panics fails")]
+mod tests {
+    use super::*;
+
+    /// Runs `work` on so many devices of this machine.
+    fn together<T: Send + 'static>(devices: usize, work: fn(&mut Mesh) -> T) -> Vec<T> {
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let held: Vec<_> = (0..devices).map(|_| free()).collect();
+        let addresses: Vec<_> = held.iter().map(|one| one.local_addr().unwrap()).collect();
+        drop(held);
+        let threads: Vec<_> = (0..devices)
+            .map(|me| {
+                let addresses = addresses.clone();
+                std::thread::spawn(move || {
+                    let mut mesh = Mesh::join(me, &addresses).unwrap();
+                    let result = work(&mut mesh);
+                    // Nobody leaves while others still listen.
+                    mesh.barrier().unwrap();
+                    result
+                })
+            })
+            .collect();
+        threads.into_iter().map(|one| one.join().unwrap()).collect()
+    }
+
+    #[test]
+    fn sums_and_pieces_arrive_everywhere() {
+        let results = together(3, |mesh| {
+            // Not a multiple of the number of devices, and larger than a packet.
+            let mut sum: Vec<f32> = (0..20_000)
+                .map(|at| (at * (mesh.me() + 1)) as f32)
+                .collect();
+            all_reduce(mesh, &mut sum).unwrap();
+            let mut pieces = vec![mesh.me() as f32; 7];
+            all_gather(mesh, &mut pieces).unwrap();
+            (sum, pieces)
+        });
+        let sum: Vec<f32> = (0..20_000).map(|at| (at * 6) as f32).collect();
+        for (found, pieces) in results {
+            assert!(found == sum);
+            assert_eq!(pieces, [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+        }
+    }
+
+    #[test]
+    fn parts_are_all_there_is() {
+        for (total, parts) in [(9, 4), (4, 4), (1, 3), (0, 2)] {
+            let all: Vec<usize> = (0..parts)
+                .flat_map(|index| part(total, parts, index))
+                .collect();
+            assert_eq!(all, (0..total).collect::<Vec<_>>());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! A picture or a prompt, whole and in parts.
+
+use anyhow::{Context, Result, ensure};
+use astra_bundle::{Bundle, ImageInput};
+use astra_edge::bench::prompts;
+use astra_edge::engine::OwnedInput;
+use astra_edge::plan::TokenRange;
+use astra_edge::tasks::image::prepare;
+use astra_edge::tasks::strip;
+use astra_edge::tasks::text::tokenizer::Tokenizer;
+
+use crate::Args;
+
+/// What all devices know of the input before it comes.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    /// Tokens that are divided.
+    pub(crate) tokens: u16,
+    /// Tokens that every member computes.
+    pub(crate) class_tokens: usize,
+    /// Of models that see.
+    spec: Option<ImageInput>,
+}
+
+impl Kind {
+    pub(crate) fn new(args: &Args, bundle: &Bundle) -> Result<Self> {
+        let manifest = bundle.manifest();
+        let class_tokens = manifest.shape.class_tokens;
+        let tokens = match manifest.image {
+            Some(_) => manifest.shape.tokens,
+            None => args.tokens.saturating_sub(class_tokens),
+        };
+        ensure!(
+            tokens > 0,
+            "a prompt of {} tokens leaves none to divide",
+            args.tokens
+        );
+        Ok(Self {
+            tokens: u16::try_from(tokens).context("too many tokens")?,
+            class_tokens,
+            spec: manifest.image,
+        })
+    }
+
+    /// All tokens.
+    pub(crate) fn all(&self) -> TokenRange {
+        TokenRange {
+            first: 0,
+            tokens: self.tokens,
+        }
+    }
+
+    /// What the first device is asked.
+    pub(crate) fn read(&self, args: &Args, bundle: &Bundle) -> Result<OwnedInput> {
+        if let Some(spec) = &self.spec {
+            let path = args
+                .photo
+                .as_deref()
+                .context("the model sees: expected --photo FILE")?;
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            return Ok(OwnedInput::Pixels(prepare(&bytes, spec)?.pixels));
+        }
+        let text = bundle.manifest().text.as_ref();
+        let text = text.context("the bundle takes neither pictures nor text")?;
+        let path = args
+            .text
+            .as_deref()
+            .context("the model reads: expected --text FILE")?;
+        let source = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let tokenizer = Tokenizer::open(bundle.dir(), text)?;
+        let prompt = prompts(&source, &tokenizer, args.tokens, 1)?;
+        Ok(OwnedInput::Ids(tokenizer.encode(&prompt.concat())?))
+    }
+
+    /// The tokens of `range`, behind those that every member computes.
+    pub(crate) fn part(&self, input: &OwnedInput, range: TokenRange) -> OwnedInput {
+        let (start, end) = (range.indexes().start, range.end());
+        match input {
+            OwnedInput::Pixels(pixels) => {
+                let width = pixels.len() / usize::from(self.tokens).max(1);
+                let own = pixels.get(start * width..end * width);
+                OwnedInput::Pixels(own.unwrap_or_default().to_vec())
+            }
+            OwnedInput::Ids(ids) => {
+                let split = ids.split_at_checked(self.class_tokens);
+                let (class, divided) = split.unwrap_or_default();
+                let own = divided.get(start..end).unwrap_or_default();
+                OwnedInput::Ids([class, own].concat())
+            }
+        }
+    }
+
+    /// The same as it travels.
+    pub(crate) fn write(
+        &self,
+        input: &OwnedInput,
+        range: TokenRange,
+        lossless: bool,
+    ) -> Result<Vec<u8>> {
+        match (input, &self.spec) {
+            (OwnedInput::Pixels(pixels), Some(spec)) => {
+                Ok(strip::encode(pixels, range, spec, lossless)?)
+            }
+            _ => match self.part(input, range) {
+                OwnedInput::Ids(ids) => Ok(ids.iter().flat_map(|id| id.to_le_bytes()).collect()),
+                OwnedInput::Pixels(pixels) => Ok(pixels),
+            },
+        }
+    }
+
+    /// The same on its arrival.
+    pub(crate) fn parse(&self, bytes: &[u8], range: TokenRange) -> Result<OwnedInput> {
+        match &self.spec {
+            Some(spec) => Ok(OwnedInput::Pixels(strip::decode(bytes, range, spec)?)),
+            None => {
+                let ids = bytes.as_chunks::<4>().0.iter();
+                Ok(OwnedInput::Ids(
+                    ids.map(|id| u32::from_le_bytes(*id)).collect(),
+                ))
+            }
+        }
+    }
+}

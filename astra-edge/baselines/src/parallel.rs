@@ -1,0 +1,154 @@
+//! What all methods have in common.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use astra_bundle::{Bundle, Task};
+use astra_edge::agreement::Agreement;
+use astra_edge::engine::{self, Decoder, Head, LanguageHead, OwnedInput, Runtime, Whole};
+use astra_edge::plan::TokenRange;
+
+use crate::Method;
+use crate::input::Kind;
+use crate::mesh::Mesh;
+use crate::sequence::Sequence;
+use crate::tensor::Tensor;
+
+/// One device's part in a method.
+pub(crate) trait Parallel {
+    /// Tokens of the input that a device needs.
+    fn range(&self, device: usize) -> TokenRange;
+
+    /// Tokens that a device computes alone; 0 where tokens are not what is divided.
+    fn own_tokens(&self, device: usize) -> u16;
+
+    /// One request. The first device has its answer.
+    fn run(
+        &mut self,
+        mesh: &mut Mesh,
+        input: &OwnedInput,
+        times: &mut Times,
+    ) -> Result<Option<Answer>>;
+
+    /// What the first device still needs to compare its answer, once the request is over.
+    fn complete(&mut self, _mesh: &mut Mesh, answer: Answer) -> Result<Answer> {
+        Ok(answer)
+    }
+}
+
+/// Where a device's time went, waiting for others apart.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) compute: Duration,
+    pub(crate) encode: Duration,
+}
+
+/// Adds what `step` takes to a sum.
+pub(crate) fn timed<T>(sum: &mut Duration, step: impl FnOnce() -> T) -> T {
+    let start = Instant::now();
+    let result = step();
+    *sum += start.elapsed();
+    result
+}
+
+/// An answer as far as it is compared.
+pub(crate) enum Answer {
+    Picture(engine::Answer),
+    /// Scores of the next token: [V].
+    Scores(Vec<f32>),
+}
+
+impl Answer {
+    pub(crate) fn agreement(&self, one_device: &Self, hidden: usize) -> Agreement {
+        match (self, one_device) {
+            (Self::Picture(answer), Self::Picture(one)) => Agreement::between(answer, one, hidden),
+            (Self::Scores(scores), Self::Scores(one)) => Agreement::between_scores(scores, one),
+            _ => Agreement::default(),
+        }
+    }
+}
+
+/// Opens this device's part.
+pub(crate) fn open(
+    method: Method,
+    runtime: &Runtime,
+    bundle: &Bundle,
+    kind: &Kind,
+    (me, devices): (usize, usize),
+) -> Result<Box<dyn Parallel>> {
+    Ok(match method {
+        Method::SpF32 | Method::SpF16 => {
+            let half = method == Method::SpF16;
+            Box::new(Sequence::open(runtime, bundle, kind, (me, devices), half)?)
+        }
+        Method::Tp => Box::new(Tensor::tensor_parallel(
+            runtime,
+            bundle,
+            kind,
+            (me, devices),
+        )?),
+        Method::Bp1 => Box::new(Tensor::block_parallel(
+            runtime,
+            bundle,
+            kind,
+            (me, devices),
+            1,
+        )?),
+        Method::Bp4 => Box::new(Tensor::block_parallel(
+            runtime,
+            bundle,
+            kind,
+            (me, devices),
+            4,
+        )?),
+    })
+}
+
+/// From features to the answer.
+pub(crate) enum End {
+    Picture(Head),
+    Text(LanguageHead),
+}
+
+impl End {
+    pub(crate) fn open(runtime: &Runtime, bundle: &Bundle) -> Result<Self> {
+        let (dir, manifest) = (bundle.dir(), bundle.manifest());
+        Ok(match manifest.task {
+            Task::Generation => {
+                Self::Text(LanguageHead::open(runtime, dir, manifest.shape.hidden)?)
+            }
+            Task::Embedding { .. } => bail!("there are no baselines of sentence encoders"),
+            _ => Self::Picture(Head::open(runtime, dir, manifest)?),
+        })
+    }
+
+    /// Of the class token and all others after the final norm; a text's answer is of the last of these.
+    pub(crate) fn run(
+        &mut self,
+        class: Vec<f32>,
+        features: Vec<f32>,
+        hidden: usize,
+    ) -> Result<Answer> {
+        Ok(match self {
+            Self::Picture(head) => Answer::Picture(head.run(class, features)?),
+            Self::Text(head) => {
+                let last = features.len().saturating_sub(hidden);
+                Answer::Scores(head.run(features.get(last..).unwrap_or_default())?)
+            }
+        })
+    }
+}
+
+/// The answer of one device.
+pub(crate) fn one_device(runtime: &Runtime, bundle: &Bundle, input: &OwnedInput) -> Result<Answer> {
+    let (dir, manifest) = (bundle.dir(), bundle.manifest());
+    Ok(match input {
+        OwnedInput::Pixels(pixels) => {
+            Answer::Picture(Whole::open(runtime, dir, manifest)?.run(pixels)?)
+        }
+        OwnedInput::Ids(ids) => {
+            let mut decoder = Decoder::open(runtime, dir, manifest)?;
+            Answer::Scores(decoder.prefill(ids, 0)?.to_vec())
+        }
+    })
+}

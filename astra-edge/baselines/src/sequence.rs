@@ -1,0 +1,269 @@
+//! Sequence parallelism: tokens divided as by astra-edge, and their normalized rows exchanged once a block.
+
+use anyhow::{Context, Result, ensure};
+use astra_bundle::Bundle;
+use astra_edge::engine::{Codec, Form, Member, Model, OwnedInput, Runtime};
+use astra_edge::plan::{Costs, Plan, TokenRange, split, split_causal};
+use astra_edge::simulate::mean;
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::collective::{read_f32, write_f32};
+use crate::input::Kind;
+use crate::mesh::Mesh;
+use crate::parallel::{Answer, End, Parallel, Times, timed};
+
+/// One device of sequence parallelism.
+pub(crate) struct Sequence {
+    model: Model,
+    codec: Codec,
+    member: Member,
+    plan: Plan,
+    me: usize,
+    /// Of the device that makes the answer: the first, of a causal model the last.
+    end: Option<End>,
+    wire: Wire,
+}
+
+/// How rows travel.
+struct Wire {
+    half: bool,
+    halves: Vec<f16>,
+}
+
+impl Sequence {
+    pub(crate) fn open(
+        runtime: &Runtime,
+        bundle: &Bundle,
+        kind: &Kind,
+        (me, devices): (usize, usize),
+        half: bool,
+    ) -> Result<Self> {
+        let (dir, manifest) = (bundle.dir(), bundle.manifest());
+        let form = Form::of(manifest);
+        let speeds = vec![1.0; devices];
+        let ranges = match form.is_causal() {
+            false => split(kind.tokens, &speeds)?,
+            true => {
+                let costs = Costs::of(&manifest.shape, manifest.shape.hidden, true);
+                split_causal(kind.tokens, &speeds, &costs)?
+            }
+        };
+        let plan = Plan {
+            id: 0,
+            epoch: 0,
+            rung: 0,
+            causal: form.is_causal(),
+            ranges,
+        };
+        let model = Model::open(runtime, dir, &manifest.shape, form)?;
+        let codec = Codec::load(bundle, 0)?;
+        let range = plan
+            .ranges
+            .get(me)
+            .copied()
+            .context("no range for this device")?;
+        let ends = me == if plan.causal { devices - 1 } else { 0 };
+        Ok(Self {
+            member: Member::new(&model, &codec, range, plan.remote_tokens(me))?,
+            end: ends.then(|| End::open(runtime, bundle)).transpose()?,
+            model,
+            codec,
+            plan,
+            me,
+            wire: Wire {
+                half,
+                halves: Vec::new(),
+            },
+        })
+    }
+
+    /// Own rows to everybody who attends to them.
+    fn send(&mut self, mesh: &mut Mesh) -> Result<()> {
+        for other in mesh.others() {
+            if self.plan.senders(other) & (1 << self.me) != 0 {
+                self.wire.send(mesh, other, self.member.n_patches())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of everybody this one attends to.
+    fn receive(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<()> {
+        let width = self.codec.rank();
+        let own = self
+            .plan
+            .ranges
+            .get(self.me)
+            .map_or(0, |range| usize::from(range.tokens));
+        for other in mesh.others() {
+            if self.plan.senders(self.me) & (1 << other) == 0 {
+                continue;
+            }
+            let came = mesh.expect(other)?;
+            let range = self
+                .plan
+                .ranges
+                .get(other)
+                .copied()
+                .context("no range for a device")?;
+            let first = range.indexes().start - if other > self.me { own } else { 0 };
+            let place = first * width..(first + usize::from(range.tokens)) * width;
+            let place = self
+                .member
+                .remote_mut()
+                .get_mut(place)
+                .context("rows of no place")?;
+            timed(&mut times.encode, || self.wire.read(&came, place))?;
+        }
+        Ok(())
+    }
+
+    /// The answer, from all members' features where they are needed.
+    fn finish(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<Option<Answer>> {
+        let hidden = self.model.shape().hidden;
+        if self.plan.causal {
+            return self.finish_text(mesh, times, hidden);
+        }
+        let Some(end) = &mut self.end else {
+            self.wire.send(mesh, 0, self.member.n_class())?;
+            self.wire.send(mesh, 0, self.member.n_patches())?;
+            return Ok(None);
+        };
+        let mut copies = vec![self.member.n_class().to_vec()];
+        let mut features = self.member.n_patches().to_vec();
+        for other in 1..mesh.devices() {
+            let range = self
+                .plan
+                .ranges
+                .get(other)
+                .map_or(0, |range| usize::from(range.tokens));
+            let class = self.member.n_class().len();
+            for (rows, length) in [(None, class), (Some(&mut features), range * hidden)] {
+                let mut values = vec![0.0; length];
+                self.wire.read(&mesh.expect(other)?, &mut values)?;
+                match rows {
+                    None => copies.push(values),
+                    Some(features) => features.extend(values),
+                }
+            }
+        }
+        let copies: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
+        let class = mean(&copies);
+        timed(&mut times.compute, || {
+            end.run(class, features, hidden).map(Some)
+        })
+    }
+
+    /// The last device knows the next token; its scores follow it for the comparison.
+    fn finish_text(
+        &mut self,
+        mesh: &mut Mesh,
+        times: &mut Times,
+        hidden: usize,
+    ) -> Result<Option<Answer>> {
+        let last = mesh.devices() - 1;
+        if let Some(end) = &mut self.end {
+            let rows = self.member.n_patches().to_vec();
+            let answer = timed(&mut times.compute, || end.run(Vec::new(), rows, hidden))?;
+            let Answer::Scores(scores) = &answer else {
+                return Ok(Some(answer));
+            };
+            if self.me == 0 {
+                return Ok(Some(answer));
+            }
+            mesh.send(0, |out| out.extend([0; 4]))?;
+            mesh.send(0, |out| write_f32(out, scores))?;
+            return Ok(None);
+        }
+        if self.me != 0 {
+            return Ok(None);
+        }
+        let token = mesh.expect(last)?;
+        ensure!(token.len() == 4, "a token of {} bytes", token.len());
+        Ok(Some(Answer::Scores(Vec::new())))
+    }
+}
+
+impl Wire {
+    fn send(&mut self, mesh: &mut Mesh, to: usize, rows: &[f32]) -> Result<()> {
+        if !self.half {
+            return mesh.send(to, |out| write_f32(out, rows));
+        }
+        self.halves.resize(rows.len(), f16::ZERO);
+        self.halves.convert_from_f32_slice(rows);
+        mesh.send(to, |out| {
+            for value in &self.halves {
+                out.extend_from_slice(&value.to_le_bytes());
+            }
+        })
+    }
+
+    fn read(&mut self, bytes: &[u8], places: &mut [f32]) -> Result<()> {
+        if !self.half {
+            return read_f32(bytes, places, |place, value| *place = value);
+        }
+        let came = bytes.as_chunks::<2>().0;
+        ensure!(
+            came.len() == places.len(),
+            "{} values of float16 for {} places",
+            came.len(),
+            places.len()
+        );
+        self.halves.clear();
+        self.halves
+            .extend(came.iter().map(|bytes| f16::from_le_bytes(*bytes)));
+        self.halves.convert_to_f32_slice(places);
+        Ok(())
+    }
+}
+
+impl Parallel for Sequence {
+    fn range(&self, device: usize) -> TokenRange {
+        let nothing = TokenRange {
+            first: 0,
+            tokens: 0,
+        };
+        self.plan.ranges.get(device).copied().unwrap_or(nothing)
+    }
+
+    fn own_tokens(&self, device: usize) -> u16 {
+        self.range(device).tokens
+    }
+
+    fn run(
+        &mut self,
+        mesh: &mut Mesh,
+        input: &OwnedInput,
+        times: &mut Times,
+    ) -> Result<Option<Answer>> {
+        timed(&mut times.compute, || {
+            self.member.embed(&mut self.model, input.borrow())
+        })?;
+        for block in 0..self.model.shape().blocks {
+            timed(&mut times.encode, || self.send(mesh))?;
+            timed(&mut times.compute, || {
+                self.member.local(&mut self.model, block)
+            })?;
+            self.receive(mesh, times)?;
+            let remote = self.member.remote_tokens();
+            timed(&mut times.compute, || {
+                self.member
+                    .attend(&mut self.model, &self.codec, block, remote)
+            })?;
+        }
+        self.finish(mesh, times)
+    }
+
+    fn complete(&mut self, mesh: &mut Mesh, answer: Answer) -> Result<Answer> {
+        match answer {
+            Answer::Scores(scores) if scores.is_empty() => {
+                let came = mesh.expect(mesh.devices() - 1)?;
+                let mut scores = vec![0.0; came.len() / 4];
+                read_f32(&came, &mut scores, |place, value| *place = value)?;
+                Ok(Answer::Scores(scores))
+            }
+            complete => Ok(complete),
+        }
+    }
+}

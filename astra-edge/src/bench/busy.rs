@@ -1,0 +1,140 @@
+//! Processor time of devices, as the kernel counts it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Name of the thread that computes; see [`worker`](crate::worker).
+const COMPUTING: &str = "astra-compute";
+
+/// Processor time of some processes, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Busy {
+    /// Of the threads that compute.
+    pub computing_ms: f64,
+    /// Of all others: the network's, and those that answer.
+    pub beside_ms: f64,
+}
+
+impl Busy {
+    /// What came to it since `before`.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            computing_ms: (self.computing_ms - before.computing_ms).max(0.0),
+            beside_ms: (self.beside_ms - before.beside_ms).max(0.0),
+        }
+    }
+}
+
+/// A process that cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {found}; expected the processor time of a thread", path.display())]
+pub struct BusyError {
+    path: PathBuf,
+    found: String,
+}
+
+/// The processes of devices on this machine, by their folders `/proc/PID`.
+#[derive(Clone, Debug, Default)]
+pub struct Processes(Vec<PathBuf>);
+
+impl Processes {
+    /// Those of these numbers.
+    pub fn new(pids: &[u32]) -> Self {
+        let folder = |pid: &u32| PathBuf::from(format!("/proc/{pid}"));
+        Self(pids.iter().map(folder).collect())
+    }
+
+    /// Processor time of all of them since they began; `None` without any.
+    ///
+    /// # Errors
+    /// A process has ended, or the kernel keeps no such figures.
+    pub fn busy(&self) -> Result<Option<Busy>, BusyError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let mut busy = Busy::default();
+        for process in &self.0 {
+            let tasks = process.join("task");
+            let threads = fs::read_dir(&tasks).map_err(|error| BusyError {
+                path: tasks,
+                found: error.to_string(),
+            })?;
+            for thread in threads.flatten() {
+                let Some((computes, time)) = time_of(&thread.path())? else {
+                    continue;
+                };
+                match computes {
+                    true => busy.computing_ms += time,
+                    false => busy.beside_ms += time,
+                }
+            }
+        }
+        Ok(Some(busy))
+    }
+}
+
+/// Whether a thread computes, and its milliseconds on a processor; `None` of one that ended meanwhile.
+fn time_of(thread: &Path) -> Result<Option<(bool, f64)>, BusyError> {
+    let path = thread.join("schedstat");
+    let Ok(text) = fs::read_to_string(&path) else {
+        return if thread.exists() {
+            let found = "not there".to_owned();
+            Err(BusyError { path, found })
+        } else {
+            Ok(None)
+        };
+    };
+    let nanoseconds = text
+        .split(' ')
+        .next()
+        .and_then(|first| first.parse::<u64>().ok());
+    let Some(nanoseconds) = nanoseconds else {
+        return Err(BusyError {
+            path,
+            found: format!("{text:?}"),
+        });
+    };
+    let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+    Ok(Some((
+        name.trim_end() == COMPUTING,
+        nanoseconds as f64 / 1e6,
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_computing_thread_is_told_from_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        for (thread, name, time) in [
+            ("1", "astra-edge", "1500000 7 2"),
+            ("2", COMPUTING, "42000000 1 9\n"),
+            ("3", "tx-0", "500000 0 0"),
+        ] {
+            let thread = folder.path().join("task").join(thread);
+            fs::create_dir_all(&thread).unwrap();
+            fs::write(thread.join("comm"), format!("{name}\n")).unwrap();
+            fs::write(thread.join("schedstat"), time).unwrap();
+        }
+        let processes = Processes(vec![folder.path().to_owned()]);
+        let busy = processes.busy().unwrap().unwrap();
+        assert_eq!((busy.computing_ms, busy.beside_ms), (42.0, 2.0));
+        let before = Busy {
+            computing_ms: 40.0,
+            beside_ms: 5.0,
+        };
+        let since = busy.since(before);
+        assert_eq!((since.computing_ms, since.beside_ms), (2.0, 0.0));
+        fs::write(folder.path().join("task/3/schedstat"), "soon").unwrap();
+        let error = processes.busy().unwrap_err().to_string();
+        assert!(error.contains("3/schedstat: \"soon\"; expected"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_made_up_without_processes() {
+        assert_eq!(Processes::new(&[]).busy().unwrap(), None);
+        assert!(Processes::new(&[u32::MAX]).busy().is_err());
+    }
+}

@@ -1,0 +1,259 @@
+//! `astra-edge bench`.
+
+mod subject;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use astra_edge::bench::{
+    Alone, Busy, Cell, Counters, Method, Processes, Row, Sample, rows_as_table,
+};
+use astra_edge::client::Client;
+use astra_edge::config::{Network, Rung, parse_duration};
+use astra_wire::{AskOptions, Hello};
+
+use super::network::NetworkArgs;
+use subject::{Answer, Subject};
+
+/// Time a device may take beyond the deadline: to be reached, and to say what came of it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Measure a running cluster beside one of its devices.
+///
+/// Sends a picture, or prompts of a text, again and again: answered by one device alone, then by as many members and at the
+/// rungs that are named. Latencies are the device's own, from input ready to answer ready, of a prompt to its first token.
+/// Every row says how close its answers are to the one device's.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// The picture: a JPEG, PNG or WebP file.
+    #[arg(required_unless_present = "text", conflicts_with = "text")]
+    image: Option<PathBuf>,
+    /// Instead of a picture, a file of text to cut prompts out of.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    text: Option<PathBuf>,
+    /// Tokens of each prompt.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "1024",
+        requires = "text"
+    )]
+    tokens: Vec<u16>,
+    /// Directory of the exported model, whose tokenizer counts the tokens of prompts.
+    #[arg(long, value_name = "DIR", requires = "text")]
+    bundle: Option<PathBuf>,
+    /// Device to ask, and to compare with [default: the fastest of those seen first].
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Rungs to measure: bits per token per block, or exact.
+    #[arg(
+        long,
+        value_name = "RUNG,...",
+        value_delimiter = ',',
+        default_value = "160,320"
+    )]
+    rungs: Vec<Rung>,
+    /// Members to measure with, the asked device included; 0 for the device's own limit.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0")]
+    members: Vec<u8>,
+    /// Requests measured for each row.
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
+    repeat: u16,
+    /// Requests before them that are not.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warm_up: u16,
+    /// Time after which a row is content with the requests it has.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    at_most: Duration,
+    /// Time until each answer is due.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "120s")]
+    deadline: Duration,
+    /// Folder of the kernel's counters of a device's interface, such as /sys/class/net/eth0/statistics. Can be repeated.
+    #[arg(long, value_name = "DIR")]
+    counters: Vec<PathBuf>,
+    /// Number of a device's process on this machine, for its processor time. Can be repeated.
+    #[arg(long, value_name = "PID")]
+    process: Vec<u32>,
+    /// Name of the link, for the rows.
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// How long to look for a device.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    wait: Duration,
+    /// Print the rows as one JSON array instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Write the rows into a JSON file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print nothing.
+    #[arg(long, conflicts_with = "json", requires = "out")]
+    quiet: bool,
+    /// What is logged on standard error.
+    #[arg(long, value_name = "FILTER", default_value = "error")]
+    log: String,
+    #[command(flatten)]
+    network: NetworkArgs,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    super::log(&args.log)?;
+    let subjects = subject::read(args)?;
+    let rows = super::runtime()?.block_on(measure(args, &subjects))?;
+    if let Some(path) = &args.out {
+        let text = serde_json::to_string(&rows)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    match (args.quiet, args.json) {
+        (true, _) => Ok(()),
+        (_, true) => super::print_json(&rows),
+        _ => super::print_line(rows_as_table(&rows).trim_end()),
+    }
+}
+
+async fn measure(args: &Args, subjects: &[Subject]) -> Result<Vec<Row>> {
+    let network = Network::from(args.network.clone());
+    let mut client = Client::open(&network).await?;
+    let device = client.find(args.device.as_deref(), args.wait).await?;
+    let mut rows = Vec::new();
+    for subject in subjects {
+        let bench = Bench {
+            args,
+            subject,
+            client: &client,
+            device: &device,
+            counters: Counters::new(args.counters.clone()),
+            processes: Processes::new(&args.process),
+        };
+        match bench.rows().await {
+            Ok(more) => rows.extend(more),
+            Err(error) => {
+                client.close().await;
+                return Err(error);
+            }
+        }
+    }
+    client.close().await;
+    Ok(rows)
+}
+
+struct Bench<'a> {
+    args: &'a Args,
+    subject: &'a Subject,
+    client: &'a Client,
+    device: &'a Hello,
+    counters: Counters,
+    processes: Processes,
+}
+
+impl Bench<'_> {
+    async fn rows(&self) -> Result<Vec<Row>> {
+        let options = AskOptions {
+            alone: true,
+            ..AskOptions::default()
+        };
+        let (samples, answers) = self.requests(options, None).await?;
+        let Some(row) = Row::of(self.cell(Method::OneDevice, 0), &samples, None) else {
+            return Ok(Vec::new());
+        };
+        let alone = Alone {
+            latency_ms: row.latency_ms_median,
+            beside_ms: beside_ms(&samples),
+        };
+        let mut rows = vec![row];
+        for &max_members in &self.args.members {
+            for &Rung(bits) in &self.args.rungs {
+                let options = AskOptions {
+                    rung: Some(bits),
+                    max_members,
+                    ..AskOptions::default()
+                };
+                let (samples, _) = self.requests(options, Some(&answers)).await?;
+                let cell = self.cell(Method::of_rung(bits), bits);
+                rows.extend(Row::of(cell, &samples, Some(alone)));
+            }
+        }
+        Ok(rows)
+    }
+
+    fn cell(&self, method: Method, rung_bits: u16) -> Cell {
+        Cell {
+            preset: self.args.preset.clone(),
+            method,
+            rung_bits,
+        }
+    }
+
+    /// Requests of one kind, and what was answered, by the number of the input. `one_device` is what they are compared with,
+    /// themselves if there is nothing else.
+    async fn requests(
+        &self,
+        options: AskOptions,
+        one_device: Option<&[Answer]>,
+    ) -> Result<(Vec<Sample>, Vec<Answer>)> {
+        let begun = Instant::now();
+        for number in 0..self.args.warm_up {
+            self.ask(self.args.repeat + number, options).await?;
+            if begun.elapsed() > self.args.at_most {
+                break;
+            }
+        }
+        let begun = Instant::now();
+        let (mut samples, mut answers) = (Vec::new(), Vec::new());
+        for number in 0..self.args.repeat {
+            let before = self.meters()?;
+            let (report, answer) = self.ask(number, options).await?;
+            let after = self.meters()?;
+            let reference = one_device.map_or(Some(&answer), |all| all.get(usize::from(number)));
+            samples.push(Sample {
+                report,
+                agreement: reference.map_or_else(Default::default, |one| answer.agreement(one)),
+                kernel: after
+                    .0
+                    .zip(before.0)
+                    .map(|(after, before)| after.saturating_sub(before)),
+                busy: after
+                    .1
+                    .zip(before.1)
+                    .map(|(after, before)| after.since(before)),
+            });
+            answers.push(answer);
+            // Without the one device's answer to an input, others could not be compared with it.
+            let all = one_device.map_or(usize::MAX, <[Answer]>::len);
+            if begun.elapsed() > self.args.at_most || answers.len() >= all {
+                break;
+            }
+        }
+        Ok((samples, answers))
+    }
+
+    fn meters(&self) -> Result<(Option<u64>, Option<Busy>)> {
+        Ok((self.counters.sent()?, self.processes.busy()?))
+    }
+
+    async fn ask(
+        &self,
+        number: u16,
+        options: AskOptions,
+    ) -> Result<(astra_edge::report::Report, Answer)> {
+        let options = AskOptions {
+            // Bounded when the flag was read.
+            deadline_ms: u32::try_from(self.args.deadline.as_millis()).unwrap_or(u32::MAX),
+            ..options
+        };
+        let within = self.args.deadline + GRACE;
+        let asked = self
+            .subject
+            .ask(self.client, self.device, number.into(), options, within);
+        asked.await.with_context(|| self.subject.name())
+    }
+}
+
+/// Median processor time besides the computing threads'.
+fn beside_ms(samples: &[Sample]) -> f64 {
+    let times = samples.iter().filter_map(|sample| sample.busy);
+    let times: Vec<f64> = times.map(|busy| busy.beside_ms).collect();
+    astra_edge::bench::median(&times)
+}

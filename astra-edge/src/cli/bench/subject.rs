@@ -1,0 +1,155 @@
+//! What is asked again and again: a picture, or prompts.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use astra_bundle::Bundle;
+use astra_edge::agreement::Agreement;
+use astra_edge::bench::prompts;
+use astra_edge::client::Client;
+use astra_edge::cluster::words::Event;
+use astra_edge::engine;
+use astra_edge::report::Report;
+use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_wire::{Ask, AskOptions, AskText, Choice, Control, Hello, Words};
+
+use super::Args;
+
+/// What the requests of a row are about.
+pub(super) enum Subject {
+    Picture {
+        name: String,
+        image: Vec<u8>,
+    },
+    /// Every request has a prompt of its own: the keys and values of the one before would be of use to the same.
+    Texts {
+        name: String,
+        prompts: Vec<String>,
+    },
+}
+
+/// An answer as far as it is compared.
+pub(super) enum Answer {
+    Picture(engine::Answer),
+    /// The first token behind the prompt.
+    Text(String),
+}
+
+/// The subjects of a command line: one, or one for each length of prompts.
+pub(super) fn read(args: &Args) -> Result<Vec<Subject>> {
+    let Some(file) = &args.text else {
+        let image = args.image.as_deref().context("no picture was named")?;
+        return Ok(vec![Subject::Picture {
+            name: image.display().to_string(),
+            image: super::super::infer::read_picture(image)?,
+        }]);
+    };
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let tokenizer = tokenizer(args.bundle.as_deref().context("no bundle was named")?)?;
+    let count = usize::from(args.repeat) + usize::from(args.warm_up.max(1));
+    let of_length = |&tokens: &u16| {
+        let prompts = prompts(&text, &tokenizer, tokens.into(), count);
+        Ok(Subject::Texts {
+            name: format!("{} ({tokens} tokens)", file.display()),
+            prompts: prompts.with_context(|| file.display().to_string())?,
+        })
+    };
+    args.tokens.iter().map(of_length).collect()
+}
+
+fn tokenizer(dir: &Path) -> Result<Tokenizer> {
+    let bundle = Bundle::open(dir)?;
+    match &bundle.manifest().text {
+        Some(text) => Ok(Tokenizer::open(dir, text)?),
+        None => bail!("{}: its model takes pictures, not text", dir.display()),
+    }
+}
+
+impl Subject {
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Picture { name, .. } | Self::Texts { name, .. } => name.clone(),
+        }
+    }
+
+    /// Puts request `number` to a device.
+    pub(super) async fn ask(
+        &self,
+        client: &Client,
+        device: &Hello,
+        number: usize,
+        options: AskOptions,
+        within: Duration,
+    ) -> Result<(Report, Answer)> {
+        match self {
+            Self::Picture { image, .. } => {
+                let question = Control::Ask(Ask { options, image });
+                let answered = client.ask(device, &question, &[], within).await?;
+                // Patch features do not come to a client.
+                let answer = engine::Answer {
+                    cls: answered.cls,
+                    map: answered.map,
+                    ..engine::Answer::default()
+                };
+                Ok((answered.report, Answer::Picture(answer)))
+            }
+            Self::Texts { prompts, .. } => {
+                let prompt = prompts.get(number % prompts.len().max(1));
+                let prompt = prompt.context("no prompt")?;
+                first_token(client, device, prompt, options, within).await
+            }
+        }
+    }
+}
+
+async fn first_token(
+    client: &Client,
+    device: &Hello,
+    prompt: &str,
+    options: AskOptions,
+    within: Duration,
+) -> Result<(Report, Answer)> {
+    let question = Control::AskText(AskText {
+        options,
+        prompt: Words::Text(prompt),
+        choice: Choice {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            seed: 0,
+        },
+        max_tokens: Some(1),
+        stops: Default::default(),
+    });
+    let mut answering = client.ask_text(device, &question, &[], within).await?;
+    let mut text = String::new();
+    loop {
+        match answering.next().await? {
+            Event::Piece(piece) => text.push_str(&piece),
+            Event::End(ended) => {
+                if let Some(reused @ 1..) = ended.report.reused_tokens {
+                    bail!(
+                        "{reused} tokens of the prompt were not computed: they were there from the one before"
+                    );
+                }
+                return Ok((ended.report, Answer::Text(text)));
+            }
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn agreement(&self, one_device: &Self) -> Agreement {
+        match (self, one_device) {
+            // Their width is of no account: there are none.
+            (Self::Picture(answer), Self::Picture(one)) => Agreement::between(answer, one, 0),
+            (Self::Text(answer), Self::Text(one)) => Agreement {
+                top1: Some(if answer == one { 1.0 } else { 0.0 }),
+                ..Agreement::default()
+            },
+            _ => Agreement::default(),
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! `astra-edge plan`.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail, ensure};
+use astra_bundle::Bundle;
+use astra_edge::config::{Rung, find_bundle};
+use astra_edge::engine::Runtime;
+use astra_edge::measure;
+use astra_edge::plan::latency::{Case, Network, Prediction, predict};
+use astra_edge::plan::profile::Profile;
+use astra_edge::report::table;
+use astra_edge::tasks::image::prepare;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+/// Most members a plan is made for: beyond it, nobody would believe it.
+const MOST_DEVICES: u16 = 64;
+
+/// Predict how long requests take on clusters that are not there.
+///
+/// Measures what each step of a request takes on this machine, or reads what was measured before, and goes through requests
+/// with that and a model of the link: devices alike, tokens divided as a cluster would, the network in the way where codes
+/// come later than they are needed.
+#[derive(clap::Args, Debug)]
+pub(super) struct Args {
+    /// Members: numbers, or ranges such as 2..64
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "2..8"
+    )]
+    devices: Vec<Devices>,
+    /// Megabits a second of each device both ways
+    #[arg(
+        long,
+        value_name = "RATE,...",
+        value_delimiter = ',',
+        default_value = "10,20,50,100,500"
+    )]
+    mbps: Vec<f64>,
+    /// Tokens of the input [default: as many as a picture has, and 1024 of a text]
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    tokens: Vec<u16>,
+    /// Rungs: bits per token per block, or exact
+    #[arg(
+        long,
+        value_name = "RUNG,...",
+        value_delimiter = ',',
+        default_value = "160,320"
+    )]
+    rungs: Vec<Rung>,
+    /// All devices share one medium of the rate
+    #[arg(long)]
+    shared_medium: bool,
+    /// Share of a core that a device has, up to 1
+    #[arg(long, value_name = "CORES", default_value_t = 1.0)]
+    cores: f64,
+    /// Read what was measured before, instead of measuring
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "save", "image"])]
+    profile: Option<PathBuf>,
+    /// Write what is measured, for --profile
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// Directory of the exported model [default: the only one in the cache]
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
+    /// A picture like those that will be sent: how well it is compressed makes a difference on slow links
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// The ONNX Runtime library
+    #[arg(long, value_name = "FILE")]
+    onnxruntime: Option<PathBuf>,
+    /// Threads that compute; 0 for one a core
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    /// Print one JSON array instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Numbers of devices: one, or all of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Devices {
+    first: u16,
+    last: u16,
+}
+
+impl FromStr for Devices {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) if 1 <= first && first <= last && last <= MOST_DEVICES => {
+                Ok(Self { first, last })
+            }
+            _ => Err(format!(
+                "expected a number from 1 to {MOST_DEVICES}, or two of them such as 2..{MOST_DEVICES}"
+            )),
+        }
+    }
+}
+
+/// A row of the answer.
+#[derive(Debug, Serialize)]
+struct Row {
+    devices: usize,
+    tokens: u16,
+    rung_bits: u16,
+    mbps: f64,
+    #[serde(flatten)]
+    predicted: Prediction,
+    speedup_over_one_device: f64,
+}
+
+pub(super) fn main(args: &Args) -> Result<()> {
+    ensure!(
+        args.cores > 0.0 && args.cores <= 1.0,
+        "--cores {}: expected a share up to 1",
+        args.cores
+    );
+    if let Some(rate) = args
+        .mbps
+        .iter()
+        .find(|rate| !(**rate > 0.0 && rate.is_finite()))
+    {
+        bail!("--mbps {rate}: expected a positive number");
+    }
+    let profile = match &args.profile {
+        Some(path) => read(path)?,
+        None => measured(args)?,
+    };
+    if let Some(path) = &args.save {
+        let text = serde_json::to_string_pretty(&profile)?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    let rows = rows(args, &profile)?;
+    if args.json {
+        return super::print_json(&rows);
+    }
+    super::print_line(&as_table(&rows))
+}
+
+fn read(path: &Path) -> Result<Profile> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let profile = serde_json::from_str(&text);
+    profile.with_context(|| format!("{}: expected what --save wrote", path.display()))
+}
+
+fn measured(args: &Args) -> Result<Profile> {
+    let dir = find_bundle(args.bundle.clone())?;
+    let bundle = Bundle::open(&dir)?;
+    let rungs: Vec<u16> = args.rungs.iter().map(|rung| rung.0).collect();
+    let pixels = match (&args.image, &bundle.manifest().image) {
+        (Some(path), Some(spec)) => {
+            let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
+            Some(prepare(&bytes, spec)?.pixels)
+        }
+        _ => None,
+    };
+    let style = ProgressStyle::with_template("measuring {bar:30} {pos} of {len}")?;
+    let bar = ProgressBar::new(rungs.len() as u64 + 3).with_style(style);
+    let link = super::runtime()?.block_on(measure::link())?;
+    bar.inc(1);
+    let runtime = Runtime::load(args.onnxruntime.as_deref(), args.threads)?;
+    let profile = measure::measure(&runtime, &bundle, &rungs, pixels.as_deref(), link, || {
+        bar.inc(1)
+    });
+    bar.finish_and_clear();
+    Ok(profile?)
+}
+
+fn rows(args: &Args, profile: &Profile) -> Result<Vec<Row>> {
+    let class = if profile.causal {
+        profile.shape.class_tokens
+    } else {
+        0
+    };
+    let default = match profile.strip {
+        Some(_) => profile.shape.tokens,
+        None => profile.shape.tokens.min(1024),
+    };
+    let lengths = match args.tokens.as_slice() {
+        [] => vec![u16::try_from(default).unwrap_or(u16::MAX)],
+        given => given.to_vec(),
+    };
+    let mut rows = Vec::new();
+    for &tokens in &lengths {
+        for &Rung(rung) in &args.rungs {
+            for &mbps in &args.mbps {
+                for devices in args.devices.iter().flat_map(|each| each.first..=each.last) {
+                    let case = Case {
+                        devices: devices.into(),
+                        tokens: tokens.saturating_sub(u16::try_from(class).unwrap_or(0)),
+                        rung,
+                        network: Network {
+                            mbps,
+                            shared: args.shared_medium,
+                        },
+                        cores: args.cores,
+                    };
+                    let predicted = predict(profile, &case)?;
+                    rows.push(Row {
+                        devices: case.devices,
+                        tokens,
+                        rung_bits: rung,
+                        mbps,
+                        speedup_over_one_device: predicted.one_device_ms / predicted.latency_ms,
+                        predicted,
+                    });
+                }
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn as_table(rows: &[Row]) -> String {
+    let headings = [
+        "tokens",
+        "bits",
+        "Mbps",
+        "devices",
+        "predicted ms",
+        "speedup",
+        "compute",
+        "encode",
+        "wait",
+        "rest",
+    ];
+    let mut cells = vec![headings.map(str::to_owned)];
+    cells.extend(rows.iter().map(|row| {
+        let time = |value: f64| format!("{value:.1}");
+        [
+            row.tokens.to_string(),
+            match row.rung_bits {
+                0 => "exact".to_owned(),
+                bits => bits.to_string(),
+            },
+            row.mbps.to_string(),
+            row.devices.to_string(),
+            time(row.predicted.latency_ms),
+            format!("{:.2}", row.speedup_over_one_device),
+            time(row.predicted.compute_ms),
+            time(row.predicted.encode_ms),
+            time(row.predicted.wait_ms),
+            time(row.predicted.rest_ms),
+        ]
+    }));
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = table(&mut text, &cells);
+    let fastest = rows
+        .iter()
+        .min_by(|a, b| a.predicted.latency_ms.total_cmp(&b.predicted.latency_ms));
+    if let Some(row) = fastest {
+        let one = row.predicted.one_device_ms;
+        text.push_str(&format!(
+            "one device: {one:.1} ms; fastest: {} devices",
+            row.devices
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_are_numbers_or_ranges() {
+        let parsed = |text: &str| text.parse::<Devices>().map(|one| (one.first, one.last));
+        assert_eq!(parsed("4"), Ok((4, 4)));
+        assert_eq!(parsed("2..64"), Ok((2, 64)));
+        for wrong in ["0", "65", "4..2", "2..", "many", "2..65"] {
+            assert!(parsed(wrong).is_err(), "{wrong} was taken");
+        }
+    }
+}
