@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
+use crate::engine::Provider;
 use crate::link::{ClusterName, LinkError, LinkSettings, interface};
 use crate::paths;
 
@@ -70,6 +71,8 @@ pub struct Config {
     pub onnxruntime: Option<PathBuf>,
     /// Threads that compute, 0 for one a core.
     pub threads: Option<usize>,
+    /// What computes, in the order it is tried.
+    pub execution_providers: Vec<Provider>,
     /// Rung of questions that name none.
     pub rung: Option<Rung>,
     /// Time of questions that name none.
@@ -106,6 +109,8 @@ pub struct Settings {
     pub onnxruntime: Option<PathBuf>,
     /// Threads that compute, 0 for one a core.
     pub threads: usize,
+    /// What computes, in the order it is tried.
+    pub execution_providers: Vec<Provider>,
     /// For questions that leave it open.
     pub defaults: Defaults,
     /// Where HTTP is served, if it is.
@@ -194,6 +199,7 @@ impl Config {
             bundle: self.bundle.or(other.bundle),
             onnxruntime: self.onnxruntime.or(other.onnxruntime),
             threads: self.threads.or(other.threads),
+            execution_providers: list(self.execution_providers, other.execution_providers),
             rung: self.rung.or(other.rung),
             deadline: self.deadline.or(other.deadline),
             max_members: self.max_members.or(other.max_members),
@@ -202,6 +208,27 @@ impl Config {
                 listen: self.http.listen.or(other.http.listen),
             },
         }
+    }
+
+    /// How others find the device's cluster, and the device's own name, as a client on the same machine needs them.
+    ///
+    /// # Errors
+    /// The name is not possible.
+    pub fn seen_from_beside(&self) -> Result<(Network, String), ConfigError> {
+        // Where there is no multicast, a device that listens at a known port can be asked there.
+        let listening = self.listen.iter().filter(|address| {
+            let address = address.parse::<SocketAddr>();
+            address.is_ok_and(|address| address.port() != 0)
+        });
+        let network = Network {
+            cluster: self.cluster.clone(),
+            key: self.key.clone(),
+            key_file: self.key_file.clone(),
+            connect: self.connect.iter().chain(listening).cloned().collect(),
+            multicast: self.multicast,
+            multicast_interface: self.multicast_interface.clone(),
+        };
+        Ok((network, name(self.name.clone())?))
     }
 
     /// Fills the gaps and checks every value.
@@ -226,6 +253,10 @@ impl Config {
             bundle: bundle(self.bundle)?,
             onnxruntime: self.onnxruntime,
             threads: self.threads.unwrap_or(0),
+            execution_providers: match self.execution_providers.as_slice() {
+                [] => vec![Provider::Cpu],
+                given => given.to_vec(),
+            },
             defaults: Defaults {
                 rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
                 deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),

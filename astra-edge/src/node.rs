@@ -16,7 +16,7 @@ use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
 use crate::cluster::words::{Text, Words, WordsError};
 use crate::cluster::{discovery, service};
 use crate::config::Settings;
-use crate::engine::{EngineError, OwnedInput, Runtime};
+use crate::engine::{EngineError, OwnedInput, Provider, Runtime};
 use crate::generate::{Generation, Prefill};
 use crate::http::{Api, HttpError, Listening, Pictures, Server};
 use crate::link::presence::Watch;
@@ -96,8 +96,11 @@ impl Node {
             None => None,
         };
         let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
-        let loading =
-            tokio::task::spawn_blocking(move || load(&dir, library.as_deref(), settings.threads));
+        let (threads, providers) = (settings.threads, settings.execution_providers);
+        let loading = tokio::task::spawn_blocking(move || {
+            let runtime = Runtime::load(library.as_deref(), threads)?;
+            load(&dir, runtime.with_providers(&providers)?)
+        });
         let key = fingerprint(&settings.link.cluster, &settings.key);
         // Finding the others takes its time too: it need not wait for the model.
         let (loaded, link) = tokio::join!(loading, Link::open(settings.link));
@@ -167,6 +170,23 @@ impl Node {
         self.http.as_ref().map(Server::address)
     }
 
+    /// Whether the device still does what it is for: it answers, through its own session, within `answer`, and its computing
+    /// thread gets on within `step`.
+    ///
+    /// # Errors
+    /// What does not happen.
+    pub async fn alive(&self, answer: Duration, step: Duration) -> Result<(), String> {
+        let device = self.coordinator.device();
+        if !device.worker.gets_on(step) {
+            return Err(format!("the computing thread has not moved for {step:?}"));
+        }
+        // A question about no plan: whoever reads messages here refuses it, and that is an answer.
+        let question = encode(&Control::Plan { plan: 0, epoch: 0 });
+        let question = question.map_err(|error| error.to_string())?;
+        let asked = device.link().ask_control(device.id(), "", question, answer);
+        asked.await.map(drop).map_err(|error| error.to_string())
+    }
+
     /// Leaves the cluster: others stop counting on this device before it is gone.
     pub async fn stop(self) {
         if let Some(http) = self.http {
@@ -184,22 +204,31 @@ impl Node {
     }
 }
 
-/// Opens a bundle and ONNX Runtime and starts the computing thread. Takes a while and blocks.
+/// Opens a bundle and starts the computing thread. Takes a while and blocks.
 ///
 /// # Errors
-/// The bundle or the library is refused.
-pub fn load(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Loaded, NodeError> {
-    let runtime = Runtime::load(library, threads)?;
+/// The bundle is refused.
+pub fn load(bundle: &Path, runtime: Runtime) -> Result<Loaded, NodeError> {
     let bundle = Arc::new(Bundle::open(bundle)?);
     let input = bundle.manifest().image;
     let text = Text::open(bundle.dir(), bundle.manifest())?;
-    let name = runtime.path().file_name().unwrap_or_default();
     Ok(Loaded {
         text,
-        runtime: format!("{} cpu", name.to_string_lossy()),
+        runtime: in_words(&runtime),
         worker: Worker::start(runtime, bundle)?,
         input,
     })
+}
+
+/// The library and what computes: `libonnxruntime.so.1.32.0 tensorrt, cuda, cpu`.
+fn in_words(runtime: &Runtime) -> String {
+    let name = runtime.path().file_name().unwrap_or_default();
+    let providers: Vec<String> = runtime
+        .providers()
+        .iter()
+        .map(Provider::to_string)
+        .collect();
+    format!("{} {}", name.to_string_lossy(), providers.join(", "))
 }
 
 /// Microseconds of one whole request, a neutral image or a text of typical length: best of a few after one that warms up.

@@ -3,6 +3,7 @@
 //! Everything else talks to it through [`Worker`], which queues orders and waits for their outcome without blocking.
 
 mod bench;
+mod pulse;
 
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -17,6 +18,7 @@ use crate::generate::{Ended, Generation};
 use crate::job::{FrameSink, JobError, Order, Outcome};
 use crate::plan::Plan;
 use bench::Bench;
+use pulse::Pulse;
 
 /// Why an order did not come to an outcome.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +57,7 @@ impl From<EngineError> for WorkerError {
 pub struct Worker {
     orders: mpsc::Sender<Command>,
     bundle: Arc<Bundle>,
+    pulse: Arc<Pulse>,
 }
 
 type Reply<T> = oneshot::Sender<Result<T, WorkerError>>;
@@ -97,15 +100,29 @@ impl Worker {
     pub fn start(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
         let (orders, queue) = mpsc::channel();
         let mut bench = Bench::open(runtime, Arc::clone(&bundle))?;
+        let pulse = Arc::new(Pulse::new());
+        let beating = Arc::clone(&pulse);
         std::thread::Builder::new()
             .name("astra-compute".to_owned())
             .spawn(move || {
                 while let Ok(command) = queue.recv() {
+                    beating.beat();
                     bench.obey(command);
+                    beating.rest();
                 }
             })
             .map_err(WorkerError::Start)?;
-        Ok(Self { orders, bundle })
+        Ok(Self {
+            orders,
+            bundle,
+            pulse,
+        })
+    }
+
+    /// Whether the thread has nothing to do, or the step it is at (an order, or a token of a generation) takes no longer than
+    /// `limit` so far.
+    pub fn gets_on(&self, limit: Duration) -> bool {
+        self.pulse.is_regular(limit)
     }
 
     /// The bundle in use.
@@ -146,7 +163,14 @@ impl Worker {
     /// The model does not generate, the plan is unknown here or nothing is cached, the prompt's request was cancelled, or a
     /// step failed.
     pub async fn generate(&self, generation: Generation) -> Result<Ended, WorkerError> {
-        let generation = Box::new(generation);
+        let (mut take, pulse) = (generation.take, Arc::clone(&self.pulse));
+        let generation = Box::new(Generation {
+            take: Box::new(move |token| {
+                pulse.beat();
+                take(token)
+            }),
+            ..generation
+        });
         self.ask(|reply| Command::Generate { generation, reply })
             .await
     }

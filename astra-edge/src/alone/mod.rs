@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::words::WordsError;
 use crate::cluster::{Reply, RequestError, summary};
-use crate::engine::OwnedInput;
+use crate::engine::{OwnedInput, Runtime};
 use crate::node::{NodeError, load};
 use crate::report::{MemberReport, Report};
 use crate::tasks::image::prepare;
@@ -52,7 +52,8 @@ pub async fn answer(
     threads: usize,
     image: &[u8],
 ) -> Result<Reply, AloneError> {
-    let loaded = load(bundle, library, threads)?;
+    let runtime = Runtime::load(library, threads).map_err(NodeError::from)?;
+    let loaded = load(bundle, runtime)?;
     let begun = Instant::now();
     let spec = loaded.input.ok_or_else(|| NodeError::NoImage {
         bundle: bundle.display().to_string(),

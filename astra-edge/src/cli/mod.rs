@@ -9,12 +9,13 @@ mod peers;
 mod plan;
 mod question;
 mod run;
+mod service;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -45,6 +46,12 @@ enum Command {
     Plan(Box<plan::Args>),
     /// Show the devices of a cluster, and why any is not used.
     Peers(peers::Args),
+}
+
+/// The definition of the command line, for what documents it.
+#[allow(dead_code, reason = "the example `documents` uses it")]
+pub(crate) fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Parses the command line and does what it says.

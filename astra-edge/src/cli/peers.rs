@@ -1,12 +1,14 @@
 //! `astra-edge peers`.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use astra_edge::client::{Client, Seen};
 use astra_edge::cluster::hello::{Why, short_hash};
-use astra_edge::config::{DEFAULT_CLUSTER, Network, parse_duration};
+use astra_edge::config::{Config, DEFAULT_CLUSTER, Network, parse_duration};
 use astra_edge::report::table;
 use serde::Serialize;
 
@@ -21,6 +23,12 @@ pub(super) struct Args {
     /// How long to look.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1500ms")]
     wait: Duration,
+    /// Take cluster, key and network from a device's file of settings.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cluster", "key", "key_file", "connect", "no_multicast", "multicast_interface"])]
+    config: Option<PathBuf>,
+    /// Look until the device of that file can be used, and fail if it cannot before --wait is over.
+    #[arg(long, requires = "config")]
+    healthy: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -53,24 +61,58 @@ struct Peer {
 
 pub(super) fn main(args: &Args) -> Result<()> {
     super::log(&args.log)?;
-    let network = Network::from(args.network.clone());
+    let (network, own) = match &args.config {
+        Some(path) => Config::read(path)?.seen_from_beside()?,
+        None => (Network::from(args.network.clone()), String::new()),
+    };
+    let is_healthy = |seen: &Seen| {
+        let hello = seen.hello.as_ref().filter(|_| seen.why.is_none());
+        hello.is_some_and(|hello| hello.name.as_str() == own && is_here(&hello.addresses))
+    };
     let cluster = network.cluster.clone();
     let seen: Vec<Seen> = super::runtime()?.block_on(async {
         let mut client = Client::open(&network).await?;
         let until = Instant::now() + args.wait;
         while Instant::now() < until {
             client.look().await?;
+            if args.healthy && client.seen().any(is_healthy) {
+                break;
+            }
         }
         let seen = client.seen().cloned().collect();
         client.close().await;
         anyhow::Ok(seen)
     })?;
+    let healthy = !args.healthy || seen.iter().any(is_healthy);
     let peers = Peers {
         cluster: cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
         devices: judged(seen),
     };
+    show(args, &peers)?;
+    if !healthy {
+        bail!(
+            "no device {own:?} of this machine can be used in cluster {} after {:?}",
+            peers.cluster,
+            args.wait
+        );
+    }
+    Ok(())
+}
+
+/// Whether one of a device's addresses is this machine's.
+fn is_here<const N: usize>(addresses: &[heapless::String<N>]) -> bool {
+    let addresses = addresses
+        .iter()
+        .filter_map(|address| address.parse::<SocketAddr>().ok());
+    // The system gives out its own addresses alone.
+    addresses
+        .map(|address| SocketAddr::new(address.ip(), 0))
+        .any(|address| UdpSocket::bind(address).is_ok())
+}
+
+fn show(args: &Args, peers: &Peers) -> Result<()> {
     if args.json {
-        return super::print_json(&peers);
+        return super::print_json(peers);
     }
     if peers.devices.is_empty() {
         return super::print_line(&format!(
@@ -78,7 +120,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
             peers.cluster
         ));
     }
-    super::print_line(text(&peers).trim_end())
+    super::print_line(text(peers).trim_end())
 }
 
 /// Devices by name, those with a bundle that fewer have marked as such.

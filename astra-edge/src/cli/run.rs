@@ -8,11 +8,13 @@ use anyhow::{Context, Result};
 use astra_edge::config::{
     Config, DEFAULT_DEADLINE, DEFAULT_LOG, DEFAULT_RUNG, HttpConfig, Network, Rung, parse_duration,
 };
+use astra_edge::engine::Provider;
 use astra_edge::node::{Node, describe};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::network::NetworkArgs;
+use super::service;
 
 /// Run a device of a cluster, until it is told to stop.
 ///
@@ -20,7 +22,7 @@ use super::network::NetworkArgs;
 /// one line when it is ready and ends in order on SIGINT or SIGTERM.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// File of settings; flags win over it. deploy/device.toml lists all there are.
+    /// File of settings; flags win over it. The device.toml of the package, or of deploy/, lists all there are.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of the device [default: the machine's].
@@ -38,6 +40,9 @@ pub(super) struct Args {
     /// Threads that compute; 0 for one a core [default: 0].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Execution providers in the order they are tried: tensorrt, cuda, xnnpack, cpu [default: cpu].
+    #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
+    execution_providers: Vec<Provider>,
     /// Rung of questions that name none: bits per token per block, or exact.
     #[arg(long, value_name = "RUNG", help = format!("Rung of questions that name none: bits per token per block, or exact [default: {}]", DEFAULT_RUNG.0))]
     rung: Option<Rung>,
@@ -90,11 +95,14 @@ pub(super) fn main(args: Args) -> Result<()> {
             _ = terminate.recv() => return Ok(()),
         };
         ready(&node, json)?;
+        service::ready(&describe(node.hello()));
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = service::watch(&node) => {}
         }
         tracing::info!("leaving");
+        service::stopping();
         node.stop().await;
         Ok(())
     })
@@ -114,6 +122,7 @@ fn config(args: Args) -> Result<Config> {
         bundle: args.bundle,
         onnxruntime: args.onnxruntime,
         threads: args.threads,
+        execution_providers: args.execution_providers,
         rung: args.rung,
         deadline: args.deadline,
         max_members: args.max_members,

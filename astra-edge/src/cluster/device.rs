@@ -27,7 +27,7 @@ pub struct Device {
     /// Requests a second it computes alone.
     pub(super) speed: f64,
     pub(super) link: Link,
-    pub(super) worker: Worker,
+    pub(crate) worker: Worker,
     /// How a photograph becomes the input, for models that see.
     pub(super) input: Option<ImageInput>,
     /// Generations of other devices' requests that run here.

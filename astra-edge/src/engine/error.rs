@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use astra_bundle::BundleError;
 
+use super::Provider;
+
 /// Failure of a step that computes. None of them is cured by trying again with the same input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,6 +26,17 @@ pub enum EngineError {
         path: PathBuf,
         /// What the loader says.
         reason: String,
+    },
+    /// None of the execution providers asked for can be used.
+    #[error(
+        "{}: no execution provider of those asked for: {}; add cpu to them",
+        .path.display(), reasons(.tried)
+    )]
+    NoProvider {
+        /// The library.
+        path: PathBuf,
+        /// Every one asked for, in order, and why it cannot be used.
+        tried: Vec<(Provider, String)>,
     },
     /// A graph that ONNX Runtime does not take.
     #[error("{}: ONNX Runtime refuses the graph: {source}", .path.display())]
@@ -115,6 +128,14 @@ impl EngineError {
             expected,
         })
     }
+}
+
+fn reasons(tried: &[(Provider, String)]) -> String {
+    let reasons: Vec<String> = tried
+        .iter()
+        .map(|(provider, reason)| format!("{provider} ({reason})"))
+        .collect();
+    reasons.join(", ")
 }
 
 fn list(paths: &[PathBuf]) -> String {

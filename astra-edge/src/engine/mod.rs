@@ -1,6 +1,6 @@
 //! The model on ONNX Runtime: sessions, preallocated buffers, and one function for each step that computes.
 //!
-//! [`Runtime`] is the loaded library, [`Model`] the per-block sessions of a bundle, [`Form`] what it takes in, [`Member`] the
+//! [`Runtime`] is the loaded library and the [`Provider`]s that compute, [`Model`] the per-block sessions of a bundle, [`Form`] what it takes in, [`Member`] the
 //! buffers of one token range at one rung bound to those sessions, and [`Codec`] what a rung needs at run time. For a device
 //! on its own the model is one fused graph: [`Whole`] for images, [`Encoder`] for texts that become vectors, [`Decoder`] for
 //! texts that go on.
@@ -18,6 +18,7 @@ mod error;
 mod form;
 mod member;
 mod model;
+mod provider;
 mod runtime;
 mod text;
 mod whole;
@@ -28,6 +29,7 @@ pub use error::EngineError;
 pub use form::{Form, Input, OwnedInput};
 pub use member::Member;
 pub use model::Model;
+pub use provider::Provider;
 pub use runtime::Runtime;
 pub use text::{Encoder, LanguageHead};
 pub use whole::{Answer, Head, Map, Whole};

@@ -7,20 +7,25 @@ use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
-use super::EngineError;
+use super::provider::usable;
+use super::{EngineError, Provider};
 use crate::paths;
 
-/// The loaded library with one thread pool that all sessions share. Cheap to clone.
+/// The loaded library with one thread pool that all sessions share, and what computes. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
     environment: Environment,
     path: Arc<Path>,
     threads: usize,
+    /// In the order they are asked; never empty.
+    providers: Arc<[Provider]>,
+    prepacking: bool,
 }
 
 impl Runtime {
-    /// Loads ONNX Runtime from `path`; else from `ORT_DYLIB_PATH`; else from the cache folder's `ort/`; else by the name
-    /// `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0 for one a core.
+    /// Loads ONNX Runtime from `path`; else from `ORT_DYLIB_PATH`; else from where packages keep it, beside the program; else from
+    /// the cache folder's `ort/`; else by the name `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0
+    /// for one a core. Sessions run on the CPU unless [`Runtime::with_providers`] finds more.
     ///
     /// A process has one ONNX Runtime: clone what this gives instead of loading again.
     ///
@@ -53,7 +58,48 @@ impl Runtime {
             environment,
             path: path.into(),
             threads,
+            providers: [Provider::Cpu].into(),
+            prepacking: true,
         })
+    }
+
+    /// The same with the execution providers of `wanted` that can be used here, asked in that order. The CPU computes what none
+    /// of them can, and nothing after it is asked.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProvider`]: none of them can be used, the CPU not being one of them.
+    pub fn with_providers(mut self, wanted: &[Provider]) -> Result<Self, EngineError> {
+        let found = usable(wanted, |provider| self.attempt(provider));
+        self.providers = found
+            .map_err(|tried| EngineError::NoProvider {
+                path: self.path.to_path_buf(),
+                tried,
+            })?
+            .into();
+        Ok(self)
+    }
+
+    /// The same with sessions that keep, or do not keep, their weights in memory a second time in the order in which their kernels
+    /// read them. They do unless told otherwise: it is faster.
+    #[must_use]
+    pub fn with_prepacking(mut self, prepacking: bool) -> Self {
+        self.prepacking = prepacking;
+        self
+    }
+
+    /// Whether a session takes the provider: its own libraries may be missing, or the device it drives.
+    fn attempt(&self, provider: Provider) -> Result<(), String> {
+        let Some(registration) = provider.registration(self.threads)? else {
+            return Ok(());
+        };
+        let builder = Session::builder(&self.environment).map_err(|error| error.to_string())?;
+        let registered = builder.with_execution_providers([registration]);
+        registered.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// What computes, in the order it is asked.
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
     }
 
     /// The library in use.
@@ -101,8 +147,18 @@ impl Runtime {
     }
 
     fn builder(&self) -> Result<SessionBuilder, ort::Error> {
-        let builder = Session::builder(&self.environment)?;
-        Ok(builder.with_optimization_level(GraphOptimizationLevel::All)?)
+        let registrations: Vec<_> = self
+            .providers
+            .iter()
+            .filter_map(|provider| provider.registration(self.threads).ok().flatten())
+            .collect();
+        let builder = Session::builder(&self.environment)?
+            .with_execution_providers(registrations)?
+            .with_optimization_level(GraphOptimizationLevel::All)?;
+        if self.prepacking {
+            return Ok(builder);
+        }
+        Ok(builder.with_config_entry("session.disable_prepacking", "1")?)
     }
 }
 
@@ -114,6 +170,9 @@ fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
         return existing(vec![PathBuf::from(path)]);
     }
     let mut candidates = Vec::new();
+    if let Some(folder) = packaged() {
+        candidates.extend(libraries_in(&folder));
+    }
     if let Some(folder) = paths::cache_dir().map(|cache| cache.join("ort")) {
         candidates.extend(libraries_in(&folder));
         candidates.push(folder.join("libonnxruntime.so"));
@@ -124,6 +183,12 @@ fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
         candidates.push(Path::new(folder).join("libonnxruntime.so"));
     }
     existing(candidates)
+}
+
+/// Where a package has it: `lib/astra-edge` beside the `bin` of this program.
+fn packaged() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    Some(program.parent()?.parent()?.join("lib/astra-edge"))
 }
 
 /// Debian's folder for libraries of this architecture.

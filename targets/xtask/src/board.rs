@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::binaries::workspace;
 
+/// The execution provider that every program has.
+const CPU: &str = "cpu";
+
 /// What `targets/NAME.toml` says.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,6 +29,11 @@ pub(crate) struct Board {
     pub(crate) cpu: Option<String>,
     /// Memory of the smallest variant.
     pub(crate) memory_mib: u32,
+    /// Threads that compute; without a number, one a core.
+    pub(crate) threads: Option<u32>,
+    /// Execution providers in the order they are tried.
+    #[serde(default = "cpu_alone")]
+    pub(crate) execution_providers: Vec<String>,
     pub(crate) onnxruntime: OnnxRuntime,
 }
 
@@ -79,11 +87,28 @@ impl Board {
         cfg!(target_os = "linux") && self.triple == here
     }
 
+    /// A tool of the binutils that come with the linker.
+    pub(crate) fn tool(&self, name: &str) -> String {
+        let prefix = self.linker.strip_suffix("gcc").unwrap_or_default();
+        format!("{prefix}{name}")
+    }
+
+    /// Features of the device program that its execution providers need.
+    pub(crate) fn features(&self) -> Vec<&str> {
+        let providers = self.execution_providers.iter().map(String::as_str);
+        providers.filter(|provider| *provider != CPU).collect()
+    }
+
+    /// The processor architecture in the words of `std::env::consts::ARCH`.
+    pub(crate) fn architecture(&self) -> &str {
+        self.triple.split('-').next().unwrap_or_default()
+    }
+
     /// The processor architecture in the words of Debian.
     pub(crate) fn debian_architecture(&self) -> Option<&'static str> {
-        match self.triple.split('-').next() {
-            Some("x86_64") => Some("amd64"),
-            Some("aarch64") => Some("arm64"),
+        match self.architecture() {
+            "x86_64" => Some("amd64"),
+            "aarch64" => Some("arm64"),
             _ => None,
         }
     }
@@ -94,8 +119,13 @@ impl Display for Board {
         let cpu = self.cpu.as_deref().unwrap_or("any processor");
         write!(
             f,
-            "{:<22}{:<24}{}, {cpu}, from {} MiB, {}",
-            self.name, self.description, self.triple, self.memory_mib, self.onnxruntime
+            "{:<22}{:<24}{}, {cpu}, from {} MiB, {} on {}",
+            self.name,
+            self.description,
+            self.triple,
+            self.memory_mib,
+            self.onnxruntime,
+            self.execution_providers.join(", ")
         )
     }
 }
@@ -113,6 +143,10 @@ impl Display for OnnxRuntime {
             }
         }
     }
+}
+
+fn cpu_alone() -> Vec<String> {
+    vec![CPU.to_owned()]
 }
 
 fn folder() -> PathBuf {
@@ -158,7 +192,16 @@ mod tests {
         for board in &boards {
             assert!(board.debian_architecture().is_some(), "{}", board.name);
             assert!(board.memory_mib >= 512 && !board.description.is_empty());
+            assert!(board.execution_providers.iter().any(|name| name == CPU));
         }
+        let features = |name: &str| {
+            boards
+                .iter()
+                .find(|board| board.name == name)
+                .map(Board::features)
+        };
+        assert_eq!(features("jetson-orin"), Some(vec!["tensorrt", "cuda"]));
+        assert_eq!(features("raspberry-pi-4"), Some(Vec::new()));
     }
 
     #[test]

@@ -60,8 +60,21 @@ pub(crate) enum Command {
     #[command(name = REAP, hide = true)]
     NetlabReap,
 
-    /// Provision, then run every test of the workspace
+    /// Provision, then run every test of the workspace; or try a board's programs on this machine
+    ///
+    /// With --target, the tests of wire, codec and bundle run as programs of the board, then a cluster of two of its devices and
+    /// one of a device of this machine and one of the board. Programs of another architecture run by qemu, minutes in all. For a
+    /// board like this machine, deploy/install.sh and deploy/update.sh are tried on throw-away roots, too.
+    #[command(verbatim_doc_comment)]
     Test {
+        /// Board: a file of targets/ without its ending
+        #[arg(long, value_name = "BOARD", conflicts_with = "arguments")]
+        target: Option<String>,
+
+        /// Also build the board's package, and try it in a Debian system of its architecture (as root)
+        #[arg(long, requires = "target")]
+        package: bool,
+
         /// Passed on to `cargo test`, as in `cargo xtask test -- -p astra-wire`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -78,6 +91,39 @@ pub(crate) enum Command {
         /// Board: a file of targets/ without its ending
         #[arg(long, value_name = "BOARD")]
         target: String,
+    },
+
+    /// Build the device program for a board and pack it, as a Debian package and as a tarball
+    ///
+    /// Both have the program, ONNX Runtime where the board uses its wheel, the systemd unit, settings for the board, manual pages,
+    /// completions and licences.
+    #[command(verbatim_doc_comment)]
+    Package {
+        /// Board: a file of targets/ without its ending
+        #[arg(long, value_name = "BOARD")]
+        target: String,
+    },
+
+    /// Build device programs and compare their sizes with the saved ones
+    ///
+    /// The saved sizes are in targets/sizes.json. A program more than 3 % larger than its saved size fails.
+    #[command(verbatim_doc_comment)]
+    Size {
+        /// This board alone; a file of targets/ without its ending
+        #[arg(long, value_name = "BOARD")]
+        target: Option<String>,
+
+        /// Save the sizes found
+        #[arg(long)]
+        save: bool,
+
+        /// Show the parts of each program that take the most room
+        #[arg(long)]
+        parts: bool,
+
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Everything a change has to pass: format, lints, tests
@@ -183,7 +229,7 @@ mod tests {
     #[test]
     fn arguments_after_the_dashes_go_to_cargo() {
         let cli = Cli::parse_from(["xtask", "test", "--", "-p", "astra-wire"]);
-        let Command::Test { arguments } = cli.command else {
+        let Command::Test { arguments, .. } = cli.command else {
             panic!("not the tests")
         };
         assert_eq!(arguments, ["-p", "astra-wire"]);

@@ -15,8 +15,6 @@ use crate::board::Board;
 use crate::child;
 use crate::stop::Stop;
 
-/// Cargo's profile of device programs: slow to build, small.
-const PROFILE: &str = "dist";
 /// Where Debian's packages put their Rust.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
@@ -34,6 +32,8 @@ pub(crate) enum Toolchain {
 #[derive(Clone, Debug)]
 pub(crate) struct Built {
     pub(crate) edge: PathBuf,
+    /// The same with its symbols.
+    pub(crate) whole: PathBuf,
     pub(crate) toolchain: Toolchain,
 }
 
@@ -84,11 +84,81 @@ impl Toolchain {
     }
 }
 
-/// Builds `astra-edge` for `board`, stripped.
+/// How programs are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// For devices: slow to build, small.
+    Dist,
+    /// For tests: built quickly.
+    Test,
+}
+
+impl Profile {
+    /// What cargo calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dist => "dist",
+            Self::Test => "dev",
+        }
+    }
+
+    /// Its folder beside cargo's others.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dist => "dist",
+            Self::Test => "debug",
+        }
+    }
+}
+
+/// Builds `astra-edge` for `board`. For devices it is stripped: what is left out is only of use to debuggers, and stays beside it.
 ///
 /// # Errors
 /// No Rust or linker for the board is here (the error says what to install), or the build fails.
-pub(crate) fn build(board: &Board, stop: &Stop) -> Result<Built> {
+pub(crate) fn build(board: &Board, profile: Profile, stop: &Stop) -> Result<Built> {
+    let (toolchain, mut command) = ready(board, "build", profile, stop)?;
+    command.args(["--package", "astra-edge", "--bin", "astra-edge"]);
+    let features = board.features();
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
+    }
+    child::run_to_success(&mut command, stop)?;
+    let folder = target_dir(board).join(&board.triple).join(profile.folder());
+    let whole = folder.join("astra-edge");
+    whole
+        .metadata()
+        .with_context(|| format!("cargo built no {}", whole.display()))?;
+    let edge = match profile {
+        Profile::Dist => strip(board, &whole, stop)?,
+        Profile::Test => whole.clone(),
+    };
+    Ok(Built {
+        edge,
+        whole,
+        toolchain,
+    })
+}
+
+/// Runs the tests of `packages` as programs of `board`, each by `runner`.
+///
+/// # Errors
+/// As [`build`], or a test fails.
+pub(crate) fn test(board: &Board, packages: &[&str], runner: &Path, stop: &Stop) -> Result<()> {
+    let (_, mut command) = ready(board, "test", Profile::Test, stop)?;
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    command.env(variable(board, "RUNNER"), runner);
+    child::run_to_success(&mut command, stop)
+}
+
+/// A cargo command for `board`, once everything it needs is known to be here.
+fn ready(
+    board: &Board,
+    subcommand: &str,
+    profile: Profile,
+    stop: &Stop,
+) -> Result<(Toolchain, Command)> {
     let toolchain = Toolchain::find(board, stop)?;
     if !on_path(&board.linker) {
         bail!(
@@ -103,42 +173,47 @@ pub(crate) fn build(board: &Board, stop: &Stop) -> Result<Built> {
         board.description,
         toolchain.describe()
     );
-    let target = target_dir(board);
     let mut command = toolchain.cargo();
     command
-        .args(["build", "--locked", "--profile", PROFILE])
-        .args(["--package", "astra-edge", "--bin", "astra-edge"])
+        .args([subcommand, "--locked", "--profile", profile.name()])
         .args(["--target", &board.triple, "--target-dir"])
-        .arg(&target)
+        .arg(target_dir(board))
         .envs(variables(board));
+    Ok((toolchain, command))
+}
+
+/// Copies a program without what only debuggers read.
+fn strip(board: &Board, whole: &Path, stop: &Stop) -> Result<PathBuf> {
+    let stripped = target_dir(board).join("astra-edge");
+    let mut command = Command::new(board.tool("strip"));
+    command.arg("-o").arg(&stripped).arg(whole);
     child::run_to_success(&mut command, stop)?;
-    let edge = target.join(&board.triple).join(PROFILE).join("astra-edge");
-    edge.metadata()
-        .with_context(|| format!("cargo built no {}", edge.display()))?;
-    Ok(Built { edge, toolchain })
+    Ok(stripped)
 }
 
 /// One folder a board: their processors differ, and so does every object file.
-fn target_dir(board: &Board) -> PathBuf {
+pub(crate) fn target_dir(board: &Board) -> PathBuf {
     workspace().join("target/boards").join(&board.name)
 }
 
 /// What cargo and build scripts look at for the linker and the processor.
 fn variables(board: &Board) -> Vec<(String, OsString)> {
-    let upper = board.triple.to_uppercase().replace('-', "_");
     let lower = board.triple.replace('-', "_");
     let mut variables = vec![
-        (
-            format!("CARGO_TARGET_{upper}_LINKER"),
-            OsString::from(&board.linker),
-        ),
+        (variable(board, "LINKER"), OsString::from(&board.linker)),
         (format!("CC_{lower}"), OsString::from(&board.linker)),
     ];
     if let Some(cpu) = &board.cpu {
         let flags = format!("-Ctarget-cpu={cpu}");
-        variables.push((format!("CARGO_TARGET_{upper}_RUSTFLAGS"), flags.into()));
+        variables.push((variable(board, "RUSTFLAGS"), flags.into()));
     }
     variables
+}
+
+/// Name of the variable by which cargo takes a setting of the board's triple.
+fn variable(board: &Board, setting: &str) -> String {
+    let triple = board.triple.to_uppercase().replace('-', "_");
+    format!("CARGO_TARGET_{triple}_{setting}")
 }
 
 fn rustc() -> PathBuf {

@@ -3,7 +3,8 @@
 //! - `cli`: the command line
 //! - `checks`, `demo`, `netlab`, `bench_report`: what the commands do
 //! - `edge`: the command lines and answers of this project's own programs
-//! - `board`, `cross`: boards, and programs built for them
+//! - `board`, `cross`: boards, and programs built for them; `package`, `size`: what becomes of those
+//! - `trial`, `emulation`: a board's programs tried on this machine
 //! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
 //! - `openai`: the client that a test asks devices with
 //! - `devices`, `child`, `stop`: processes that end with this one
@@ -27,14 +28,19 @@ mod cross;
 mod demo;
 mod devices;
 mod edge;
+mod emulation;
 mod netlab;
 mod openai;
+mod package;
 mod progress;
 mod provision;
 mod report;
+mod size;
 mod stop;
+mod trial;
 
 use cli::{Cli, Command};
+use cross::Profile;
 use provision::Needs;
 use stop::{Interrupted, Stop};
 
@@ -66,7 +72,14 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Netlab(args) => return netlab::run(args, &stop).map(exit_code),
         Command::BenchReport(args) => bench_report::run(args)?,
         Command::NetlabReap => netlab::when_abandoned()?,
-        Command::Test { arguments } => return checks::test(arguments, &stop).map(exit_code),
+        Command::Test {
+            target: Some(target),
+            package,
+            ..
+        } => trial::run(&board::Board::load(target)?, *package, &stop)?,
+        Command::Test { arguments, .. } => {
+            return checks::test(arguments, &stop).map(exit_code);
+        }
         Command::Boards => {
             for board in board::Board::all()? {
                 println!("{board}");
@@ -74,18 +87,48 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Command::Build { target } => {
             let board = board::Board::load(target)?;
-            let built = cross::build(&board, &stop)?;
-            let size = std::fs::metadata(&built.edge)?.len() as f64 / 1e6;
+            let built = cross::build(&board, Profile::Dist, &stop)?;
             println!(
-                "{} ({size:.1} MB) for {}, built with {}",
-                built.edge.display(),
+                "{} for {}, built with {}",
+                sized(&built.edge)?,
                 board.description,
                 built.toolchain.describe()
             );
         }
+        Command::Package { target } => {
+            let board = board::Board::load(target)?;
+            let packed = package::run(&board, &stop)?;
+            for path in [&packed.deb, &packed.tarball] {
+                println!("{}", sized(path)?);
+            }
+            println!("for {}, built with {}", board.description, packed.toolchain);
+        }
+        Command::Size {
+            target,
+            save,
+            parts,
+            json,
+        } => {
+            let boards = match target {
+                Some(name) => vec![board::Board::load(name)?],
+                None => board::Board::all()?,
+            };
+            let options = size::Options {
+                save: *save,
+                parts: *parts,
+                json: *json,
+            };
+            size::run(&boards, options, &stop)?;
+        }
         Command::Ci => return checks::ci(&stop).map(exit_code),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A file and its size, for people.
+fn sized(path: &Path) -> Result<String> {
+    let megabytes = std::fs::metadata(path)?.len() as f64 / 1e6;
+    Ok(format!("{} ({megabytes:.1} MB)", path.display()))
 }
 
 /// A child's status as this program's own.

@@ -115,6 +115,30 @@ pub(crate) fn provision(needs: Needs, stop: &Stop) -> Result<Provisioned> {
     Ok(Provisioned { cache, runtime })
 }
 
+/// ONNX Runtime for boards of one architecture, with its licences.
+#[derive(Clone, Debug)]
+pub(crate) struct BoardRuntime {
+    pub(crate) library: PathBuf,
+    pub(crate) licence: PathBuf,
+    pub(crate) notices: PathBuf,
+}
+
+/// Brings a board's ONNX Runtime into the user's cache; `arch` is in the words of `std::env::consts::ARCH`.
+pub(crate) fn board_runtime(arch: &str, stop: &Stop) -> Result<BoardRuntime> {
+    let source = pins::board_runtime(arch).ok_or_else(|| {
+        anyhow!("no ONNX Runtime is pinned for {arch}, only for x86_64 and aarch64")
+    })?;
+    let cache = Cache::locate()?;
+    let _lock = cache.lock(stop)?;
+    fill(&cache, &[source], &Pip { stop }, stop)?;
+    let file = |name: &str| cache.path(&format!("boards/{arch}/{name}"));
+    Ok(BoardRuntime {
+        library: file(pins::BOARD_LIBRARY),
+        licence: file(pins::BOARD_LICENCE),
+        notices: file(pins::BOARD_NOTICES),
+    })
+}
+
 impl Needs {
     fn sources(self) -> Vec<Source> {
         let images = [pins::DEMO_MODEL, pins::DEMO_PHOTOS];

@@ -88,44 +88,112 @@ pub(crate) fn sentences_sha256() -> &'static str {
     SENTENCES_PIN.sha256
 }
 
-const ONNX_RUNTIME_X86_64: Source = Source {
-    wheel: Wheel {
-        name: "onnxruntime",
-        version: "1.32.0",
-        platform: "manylinux_2_28_x86_64",
-        expected: pin(
-            27_773_237,
-            "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
-        ),
-    },
-    assets: &[Asset {
-        member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        path: ONNX_RUNTIME,
+/// What the package of a board takes from the wheel of its architecture: the library and its licences, in a folder of the cache.
+pub(crate) fn board_runtime(arch: &str) -> Option<Source> {
+    match arch {
+        "x86_64" => Some(BOARD_X86_64),
+        "aarch64" => Some(BOARD_AARCH64),
+        _ => None,
+    }
+}
+
+/// Files of [`board_runtime`] in the folder of their architecture.
+pub(crate) const BOARD_LIBRARY: &str = "libonnxruntime.so.1.32.0";
+pub(crate) const BOARD_LICENCE: &str = "LICENSE";
+pub(crate) const BOARD_NOTICES: &str = "ThirdPartyNotices.txt";
+
+const LIBRARY: &str = "onnxruntime/capi/libonnxruntime.so.1.32.0";
+
+const WHEEL_X86_64: Wheel = Wheel {
+    name: "onnxruntime",
+    version: "1.32.0",
+    platform: "manylinux_2_28_x86_64",
+    expected: pin(
+        27_773_237,
+        "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
+    ),
+};
+
+const WHEEL_AARCH64: Wheel = Wheel {
+    name: "onnxruntime",
+    version: "1.32.0",
+    platform: "manylinux_2_28_aarch64",
+    expected: pin(
+        23_195_070,
+        "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c",
+    ),
+};
+
+const fn library_x86_64(path: &'static str) -> Asset {
+    Asset {
+        member: LIBRARY,
+        path,
         expected: pin(
             34_824_680,
             "6c1585d1bbf45b0712ea4a21b705c5fcb4ba04ff2e30f1fbf81a49faf658638f",
         ),
-    }],
-};
+    }
+}
 
-const ONNX_RUNTIME_AARCH64: Source = Source {
-    wheel: Wheel {
-        name: "onnxruntime",
-        version: "1.32.0",
-        platform: "manylinux_2_28_aarch64",
-        expected: pin(
-            23_195_070,
-            "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c",
-        ),
-    },
-    assets: &[Asset {
-        member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
-        path: ONNX_RUNTIME,
+const fn library_aarch64(path: &'static str) -> Asset {
+    Asset {
+        member: LIBRARY,
+        path,
         expected: pin(
             27_165_936,
             "49852228a93995158b2a813d4df487d47a1b76b0eaa894507ef49e91b6d7954a",
         ),
-    }],
+    }
+}
+
+const fn licence(path: &'static str) -> Asset {
+    Asset {
+        member: "onnxruntime/LICENSE",
+        path,
+        expected: pin(
+            1_073,
+            "2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c",
+        ),
+    }
+}
+
+const fn notices(path: &'static str) -> Asset {
+    Asset {
+        member: "onnxruntime/ThirdPartyNotices.txt",
+        path,
+        expected: pin(
+            334_795,
+            "d8696258afcf9df7827a5e01d6b6d55ee9b461b4e82020f5f48242deb9cc2270",
+        ),
+    }
+}
+
+const ONNX_RUNTIME_X86_64: Source = Source {
+    wheel: WHEEL_X86_64,
+    assets: &[library_x86_64(ONNX_RUNTIME)],
+};
+
+const ONNX_RUNTIME_AARCH64: Source = Source {
+    wheel: WHEEL_AARCH64,
+    assets: &[library_aarch64(ONNX_RUNTIME)],
+};
+
+const BOARD_X86_64: Source = Source {
+    wheel: WHEEL_X86_64,
+    assets: &[
+        library_x86_64("boards/x86_64/libonnxruntime.so.1.32.0"),
+        licence("boards/x86_64/LICENSE"),
+        notices("boards/x86_64/ThirdPartyNotices.txt"),
+    ],
+};
+
+const BOARD_AARCH64: Source = Source {
+    wheel: WHEEL_AARCH64,
+    assets: &[
+        library_aarch64("boards/aarch64/libonnxruntime.so.1.32.0"),
+        licence("boards/aarch64/LICENSE"),
+        notices("boards/aarch64/ThirdPartyNotices.txt"),
+    ],
 };
 
 /// DINOv2 ViT-S/14 with a saliency decoder (MIT).
@@ -380,6 +448,7 @@ mod tests {
             let mut places = HashSet::new();
             for source in [
                 onnx_runtime(arch).unwrap(),
+                board_runtime(arch).unwrap(),
                 DEMO_MODEL,
                 DEMO_PHOTOS,
                 LANGUAGE_MODEL,
@@ -402,6 +471,10 @@ mod tests {
             }
             for place in [ONNX_RUNTIME, MODEL, SAMPLE, LANGUAGE] {
                 assert!(places.contains(place), "nothing fills {place}");
+            }
+            for name in [BOARD_LIBRARY, BOARD_LICENCE, BOARD_NOTICES] {
+                let place = format!("boards/{arch}/{name}");
+                assert!(places.contains(place.as_str()), "nothing fills {place}");
             }
         }
     }

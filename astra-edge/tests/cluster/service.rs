@@ -1,0 +1,109 @@
+//! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::device::{Cluster, astra_edge, run};
+
+/// Far beyond what a loaded machine takes between two signs of life.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a device tells a service manager, message by message.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn of(cluster: &Cluster, command: &mut Command) -> Self {
+        let path = cluster.folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        command.env("NOTIFY_SOCKET", path);
+        Self(socket)
+    }
+
+    fn hears(&self) -> String {
+        let mut message = [0; 4096];
+        let length = self.0.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+}
+
+#[test]
+fn a_service_manager_hears_of_readiness_life_and_the_end() {
+    let mut cluster = Cluster::new();
+    let mut command = cluster.device_command("a");
+    command
+        .args(["--listen", "127.0.0.1", "--no-multicast"])
+        .env("WATCHDOG_USEC", "600000");
+    let manager = Manager::of(&cluster, &mut command);
+    cluster.spawn("a", command);
+    let ready = manager.hears();
+    assert!(ready.starts_with("READY=1\nSTATUS=a ("), "{ready}");
+    for _ in 0..3 {
+        assert_eq!(manager.hears(), "WATCHDOG=1\n");
+    }
+    let device = cluster.device("a");
+    device.signal("TERM");
+    assert!(device.wait().success());
+    let end = std::iter::repeat_with(|| manager.hears()).find(|said| said != "WATCHDOG=1\n");
+    assert_eq!(end.as_deref(), Some("STOPPING=1\n"));
+}
+
+#[test]
+fn without_a_service_manager_a_device_says_nothing() {
+    let cluster = Cluster::of(&["a"]);
+    assert!(!cluster.logs().contains("service manager"));
+}
+
+#[test]
+fn the_first_execution_provider_that_works_is_used_and_shown() {
+    let mut cluster = Cluster::new();
+    cluster.start("a", &["--execution-providers", "tensorrt,cuda,cpu"]);
+    let runtime = cluster.peers()[0]["runtime"].clone();
+    let runtime = runtime.as_str().unwrap();
+    assert!(runtime.ends_with(" cpu"), "{runtime}");
+    // Why the others are not is in the log.
+    let logs = cluster.logs();
+    assert!(logs.contains("tensorrt") && logs.contains("cuda"), "{logs}");
+
+    let mut command = cluster.device_command("b");
+    command.args(["--execution-providers", "cuda"]);
+    let said = run(command.arg("--bundle").arg(crate::device::bundle_dir()));
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    for part in ["no execution provider", "cuda (", "add cpu"] {
+        assert!(said.stderr.contains(part), "{part:?} not in {said:?}");
+    }
+}
+
+#[test]
+fn a_device_is_healthy_when_its_own_machine_sees_it() {
+    let mut cluster = Cluster::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    drop(port);
+    let settings = |name: &str| {
+        let file = cluster.folder.path().join(format!("{name}.toml"));
+        let text = format!(
+            "name = {name:?}\ncluster = {:?}\nlisten = [{address:?}]\nmulticast = false\nthreads = 1\n",
+            cluster.name
+        );
+        std::fs::write(&file, text).unwrap();
+        file
+    };
+    let (there, gone) = (settings("there"), settings("gone"));
+    let mut command = astra_edge();
+    command.args(["run", "--json", "--config"]).arg(&there);
+    cluster.spawn("there", command);
+
+    let health = |file: &std::path::Path, wait: &str| {
+        let mut peers = astra_edge();
+        peers.args(["peers", "--healthy", "--wait", wait, "--config"]);
+        run(peers.arg(file))
+    };
+    let said = health(&there, "60s");
+    assert!(said.status.success(), "{said:?}");
+    assert!(said.stdout.contains("there"), "{said:?}");
+    let said = health(&gone, "1s");
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    assert!(said.stderr.contains("\"gone\""), "{said:?}");
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Brings boards to the newest package, one after another, and each back to what it had if it does not serve.
+set -euo pipefail
+# shellcheck source=deploy/fleet.sh
+source "$(dirname "$0")/fleet.sh"
+
+usage() {
+  cat <<END
+usage: deploy/update.sh FLEET [--packages DIR] [--only HOST] [--keep-going] [--check]
+
+For every board of the file FLEET, in order: copies the package of its kind over ssh, checks its SHA-256 there, runs the program
+once, makes it the one in use, restarts the service, and waits until the device is ready and seen by its cluster. Where that does
+not happen the board goes back to the release before, and the boards after it are left as they are.
+
+  --packages DIR   where the tarballs are (default: where \`cargo xtask package\` puts them)
+  --only HOST      this board of the fleet alone
+  --keep-going     go on with the other boards after one that failed
+  --check          change nothing; say whether every device serves
+END
+}
+
+fleet='' packages='' only='' keep_going='' check=''
+while (($#)); do
+  case $1 in
+  --packages | --only)
+    (($# > 1)) || die "$1: expected a value"
+    printf -v "${1#--}" %s "$2"
+    shift
+    ;;
+  --keep-going) keep_going=yes ;;
+  --check) check=yes ;;
+  -h | --help) usage && exit ;;
+  -*) die "no option $1; see --help" ;;
+  *) [[ -z $fleet ]] || die "one fleet at a time: $fleet, $1"; fleet=$1 ;;
+  esac
+  shift
+done
+[[ -n $fleet ]] || { usage >&2; exit 2; }
+[[ -r $fleet ]] || die "cannot read $fleet"
+
+update_board() {
+  deliver "$1" "$2" || return
+  remote "$1" switch "$release"
+}
+
+check_board() {
+  remote "$1" health
+}
+
+if [[ -n $check ]]; then
+  keep_going=yes
+  for_each check_board
+else
+  for_each update_board
+fi

@@ -1,0 +1,293 @@
+//! Devices of one cluster on this machine, some of them perhaps emulated, and the questions they are asked.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::child;
+use crate::devices::Devices;
+use crate::emulation::Emulator;
+use crate::stop::Stop;
+
+/// An emulated device loads and measures its model for a minute or two.
+const READY_LIMIT: Duration = Duration::from_secs(900);
+const POLL: Duration = Duration::from_millis(200);
+/// Of one request; an emulated device computes for many seconds.
+const DEADLINE: &str = "300s";
+const INFER_LIMIT: Duration = Duration::from_secs(900);
+const PEERS_LIMIT: Duration = Duration::from_secs(60);
+
+/// A device program and what it needs to run here.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    pub(crate) emulator: Emulator,
+    pub(crate) edge: PathBuf,
+    /// The ONNX Runtime library.
+    pub(crate) library: PathBuf,
+}
+
+impl Program {
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.emulator.command(&self.edge);
+        command.env(crate::provision::RUNTIME_VARIABLE, &self.library);
+        command
+    }
+}
+
+/// What an answer says, in float32.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Answer {
+    pub(crate) cls: Vec<f32>,
+    #[serde(default)]
+    pub(crate) map: Vec<f32>,
+}
+
+impl Answer {
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let answer: Self = parse(&text)?;
+        if answer.cls.is_empty() {
+            bail!("{}: an answer without a class token", path.display());
+        }
+        Ok(answer)
+    }
+
+    /// Largest absolute difference in class token and map.
+    pub(crate) fn worst(&self, other: &Self) -> Result<f32> {
+        if (self.cls.len(), self.map.len()) != (other.cls.len(), other.map.len()) {
+            bail!(
+                "answers of {} and {} values",
+                self.cls.len() + self.map.len(),
+                other.cls.len() + other.map.len()
+            );
+        }
+        let values = self.cls.iter().chain(&self.map);
+        let others = other.cls.iter().chain(&other.map);
+        let apart = values.zip(others).map(|(a, b)| (a - b).abs());
+        // A difference that is no number is worse than any.
+        Ok(apart.fold(0.0, |worst, d| {
+            if d.is_nan() {
+                f32::INFINITY
+            } else {
+                worst.max(d)
+            }
+        }))
+    }
+}
+
+/// The part of a request's report that matters here.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Told {
+    pub(crate) members: Vec<ToldMember>,
+    pub(crate) masked_tokens: u32,
+    pub(crate) latency_ms: f64,
+    pub(crate) agreement: Option<Agreement>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ToldMember {
+    pub(crate) name: String,
+    pub(crate) tokens: u16,
+}
+
+/// With the one-device answer.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Agreement {
+    pub(crate) cls_cosine: Option<f64>,
+    pub(crate) patch_cosine: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    addresses: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Peers {
+    devices: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+struct Peer {
+    usable: bool,
+}
+
+/// One cluster; dropping it ends its devices.
+#[derive(Debug)]
+pub(crate) struct Cluster<'a> {
+    name: String,
+    folder: TempDir,
+    devices: Devices,
+    /// Asks it.
+    client: &'a Program,
+    photo: PathBuf,
+    /// Where the first device is reached.
+    address: Option<String>,
+    started: usize,
+    stop: &'a Stop,
+}
+
+impl<'a> Cluster<'a> {
+    pub(crate) fn new(client: &'a Program, photo: &Path, stop: &'a Stop) -> Result<Self> {
+        let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+        Ok(Self {
+            // Others may try boards on this machine, too.
+            name: format!("trial-{}", std::process::id()),
+            devices: Devices::new(folder.path()),
+            folder,
+            client,
+            photo: photo.to_owned(),
+            address: None,
+            started: 0,
+            stop,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Starts a device and waits until it is ready; how long that took.
+    pub(crate) fn start(
+        &mut self,
+        name: &str,
+        program: &Program,
+        bundle: &Path,
+    ) -> Result<Duration> {
+        let mut command = program.command();
+        command
+            .args(["run", "--json", "--threads", "1", "--listen", "127.0.0.1"])
+            .args(["--no-multicast", "--name", name, "--cluster", &self.name])
+            .arg("--bundle")
+            .arg(bundle);
+        self.start_by(name, &mut command)
+    }
+
+    /// The same by a command that runs a device of this cluster.
+    pub(crate) fn start_by(&mut self, name: &str, command: &mut Command) -> Result<Duration> {
+        if let Some(address) = &self.address {
+            command.args(["--connect", address]);
+        }
+        let begun = Instant::now();
+        self.devices.start(name.to_owned(), command)?;
+        self.started += 1;
+        let log = self.folder.path().join(format!("{name}.log"));
+        loop {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            let line = text
+                .lines()
+                .find(|line| line.contains(r#""event":"ready""#));
+            if let Some(line) = line.filter(|_| text.ends_with('\n')) {
+                let ready: Ready = parse(line)?;
+                let first = ready.addresses.into_iter().next();
+                self.address = self.address.take().or(first);
+                return Ok(begun.elapsed());
+            }
+            self.stop.check()?;
+            self.devices.check()?;
+            self.within(begun, READY_LIMIT, &format!("{name} is not ready"))?;
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Waits until every device can be used.
+    pub(crate) fn wait(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        loop {
+            let mut command = self.ask("peers")?;
+            command.args(["--json", "--wait", "3s"]);
+            let said = child::capture(&mut command, self.stop, Some(PEERS_LIMIT), true, || ())?;
+            let peers: Peers = parse(&said.stdout)?;
+            let usable = peers.devices.iter().filter(|peer| peer.usable).count();
+            if usable == self.started {
+                return Ok(());
+            }
+            self.devices.check()?;
+            let what = format!("{usable} of {} devices can be used", self.started);
+            self.within(begun, READY_LIMIT, &what)?;
+        }
+    }
+
+    /// One request at a rung, each of `ranges` tokens for one member, in the order of their names.
+    pub(crate) fn infer(
+        &mut self,
+        rung: &str,
+        ranges: &str,
+        more: &[&str],
+    ) -> Result<(Told, Answer)> {
+        let file = self.folder.path().join("answer.json");
+        let mut command = self.ask("infer")?;
+        command
+            .arg(&self.photo)
+            .args(["--json", "--rung", rung, "--ranges", ranges])
+            .args(["--deadline", DEADLINE, "--wait", "30s"])
+            .args(more)
+            .arg("--answer")
+            .arg(&file);
+        let said = child::capture(&mut command, self.stop, Some(INFER_LIMIT), false, || ())?;
+        if !said.status.success() {
+            let (why, logs) = (said.stderr.trim(), self.devices.tails());
+            bail!("astra-edge infer failed ({}): {why}\n{logs}", said.status);
+        }
+        let told: Told = parse(&said.stdout)?;
+        if told.masked_tokens > 0 {
+            bail!("{} tokens were lost: {told:?}", told.masked_tokens);
+        }
+        Ok((told, Answer::read(&file)?))
+    }
+
+    /// A command that asks this cluster.
+    fn ask(&self, what: &str) -> Result<Command> {
+        let address = self.address.as_deref().context("no device is ready")?;
+        let mut command = self.client.command();
+        command.args([what, "--cluster", &self.name]);
+        command.args(["--no-multicast", "--connect", address]);
+        Ok(command)
+    }
+
+    fn within(&self, begun: Instant, limit: Duration, what: &str) -> Result<()> {
+        if begun.elapsed() < limit {
+            return Ok(());
+        }
+        bail!(
+            "{what} after {} s\n{}",
+            limit.as_secs(),
+            self.devices.tails()
+        )
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| anyhow!("{error} in {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(cls: &[f32], map: &[f32]) -> Answer {
+        Answer {
+            cls: cls.to_vec(),
+            map: map.to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_worst_of_all_values_counts() {
+        let one = answer(&[1.0, 2.0], &[0.5]);
+        assert_eq!(one.worst(&answer(&[1.0, 2.25], &[0.0])).unwrap(), 0.5);
+        assert_eq!(
+            one.worst(&answer(&[1.0, f32::NAN], &[0.5])).unwrap(),
+            f32::INFINITY
+        );
+        assert!(one.worst(&answer(&[1.0, 2.0], &[])).is_err());
+    }
+}

@@ -1,0 +1,198 @@
+//! `cargo xtask test --target BOARD`: a board's programs, tried on this machine.
+//!
+//! - `cluster`: devices and the questions they are asked
+//! - `fleet`: install.sh and update.sh on throw-away roots
+//! - `root`: a Debian system of the board's architecture, and its package in it
+
+mod cluster;
+mod fleet;
+mod root;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::board::Board;
+use crate::bundle::Recipe;
+use crate::cross::{self, Profile};
+use crate::emulation::Emulator;
+use crate::provision::{self, Needs};
+use crate::stop::Stop;
+use crate::{binaries, bundle};
+
+use cluster::{Answer, Cluster, Program, Told};
+
+/// Packages whose tests run as programs of the board: they need neither ONNX Runtime nor a network.
+const PACKAGES: [&str; 3] = ["astra-wire", "astra-codec", "astra-bundle"];
+/// Side of the input of the bundle that devices run on, pixels.
+const SIZE: usize = 224;
+/// What exact mode may differ by: float32 rounding, in other orders.
+const EXACT: f32 = 1e-3;
+/// Agreement that the bundle's calibration gives at 320 bits, with room for other orders of rounding.
+const COSINES: (f64, f64) = (0.94, 0.97);
+
+/// What a trial is made with.
+struct Bench<'a> {
+    board: &'a Board,
+    /// The board's program.
+    there: Program,
+    /// This machine's.
+    here: Program,
+    bundle: &'a Path,
+    photo: &'a Path,
+    /// The one-device answer of this machine.
+    wanted: Answer,
+    stop: &'a Stop,
+}
+
+/// Runs the tests of wire, codec and bundle as programs of the board, then clusters of its devices and, for a board like this
+/// machine, the scripts that install and update; with `package`, also the package in a system of the board's architecture.
+///
+/// # Errors
+/// Something is missing here (the error says what to install), or a check fails.
+pub(crate) fn run(board: &Board, package: bool, stop: &Stop) -> Result<()> {
+    let emulator = Emulator::find(board, &cross::target_dir(board))?;
+    if let Some(runner) = emulator.runner() {
+        cross::test(board, &PACKAGES, runner, stop)?;
+    }
+    let provisioned = provision::provision(Needs::Images, stop)?;
+    let library = provision::board_runtime(board.architecture(), stop)?.library;
+    let programs = binaries::build(stop)?;
+    let recipe = Recipe::images(&provisioned, SIZE);
+    let bundle = bundle::ensure(&recipe, &provisioned, &programs, false, stop)?;
+    // What this machine runs is built for it already.
+    let edge = match emulator.runner() {
+        Some(_) => cross::build(board, Profile::Test, stop)?.edge,
+        None => programs.edge.clone(),
+    };
+    let here = Program {
+        emulator: Emulator::none(),
+        edge: programs.edge,
+        library: provisioned.runtime.clone(),
+    };
+    let photo = provisioned.sample();
+    let bench = Bench {
+        board,
+        wanted: alone(&here, &bundle, &photo, stop)?,
+        there: Program {
+            emulator,
+            edge,
+            library,
+        },
+        here,
+        bundle: &bundle,
+        photo: &photo,
+        stop,
+    };
+    bench.two_devices()?;
+    bench.mixed()?;
+    if board.is_native() {
+        bench.fleet()?;
+    }
+    if package {
+        root::run(&bench)?;
+    }
+    Ok(())
+}
+
+impl Bench<'_> {
+    /// Two devices of the board, in exact mode and with codes.
+    fn two_devices(&self) -> Result<()> {
+        let mut cluster = Cluster::new(&self.here, self.photo, self.stop)?;
+        for name in ["a", "b"] {
+            let took = cluster.start(name, &self.there, self.bundle)?;
+            self.say(&format!(
+                "device {name} ready after {:.1} s",
+                took.as_secs_f64()
+            ));
+        }
+        cluster.wait()?;
+        let (told, answer) = cluster.infer("exact", "128,128", &[])?;
+        self.exact("two devices", &told, &answer)?;
+        let (told, _) = cluster.infer("320", "150,106", &["--compare"])?;
+        members(&told, &[("a", 150), ("b", 106)])?;
+        let agreement = told.agreement.as_ref();
+        let cosines = agreement.and_then(|found| Some((found.cls_cosine?, found.patch_cosine?)));
+        let Some((cls, patch)) = cosines else {
+            bail!("an answer without agreement: {told:?}");
+        };
+        if cls < COSINES.0 || patch < COSINES.1 {
+            bail!(
+                "at 320 bits: class token cosine {cls:.4}, patch cosine {patch:.4}, expected at least {COSINES:?}"
+            );
+        }
+        self.say(&format!(
+            "two devices at 320 bits: class token cosine {cls:.4}, patch cosine {patch:.4}"
+        ));
+        Ok(())
+    }
+
+    /// A device of the board and one of this machine.
+    fn mixed(&self) -> Result<()> {
+        let mut cluster = Cluster::new(&self.here, self.photo, self.stop)?;
+        cluster.start("here", &self.here, self.bundle)?;
+        cluster.start("there", &self.there, self.bundle)?;
+        cluster.wait()?;
+        let (told, answer) = cluster.infer("exact", "156,100", &[])?;
+        members(&told, &[("here", 156), ("there", 100)])?;
+        self.exact("this machine and one device", &told, &answer)
+    }
+
+    /// The scripts of deploy/, where roots can be entered.
+    fn fleet(&self) -> Result<()> {
+        if !rustix::process::geteuid().is_root() {
+            self.say(
+                "install.sh and update.sh are not tried: only root may enter a throw-away root",
+            );
+            return Ok(());
+        }
+        fleet::run(self)
+    }
+
+    /// Refuses an answer of exact mode that is not this machine's own.
+    fn exact(&self, who: &str, told: &Told, answer: &Answer) -> Result<()> {
+        let worst = self.wanted.worst(answer)?;
+        if worst > EXACT || told.members.len() != 2 {
+            bail!("{who} in exact mode differ by {worst:e}, expected at most {EXACT:e}: {told:?}");
+        }
+        self.say(&format!(
+            "{who} in exact mode: largest difference {worst:.1e}, {:.1} s",
+            told.latency_ms / 1e3
+        ));
+        Ok(())
+    }
+
+    fn say(&self, what: &str) {
+        println!("{}: {what}", self.board.name);
+    }
+}
+
+/// Refuses other members than these.
+fn members(told: &Told, wanted: &[(&str, u16)]) -> Result<()> {
+    let found: Vec<(&str, u16)> = told
+        .members
+        .iter()
+        .map(|member| (member.name.as_str(), member.tokens))
+        .collect();
+    if found != wanted {
+        bail!("the members were {found:?}, expected {wanted:?}");
+    }
+    Ok(())
+}
+
+/// The one-device answer of this machine.
+fn alone(here: &Program, bundle: &Path, photo: &Path, stop: &Stop) -> Result<Answer> {
+    let file = tempfile::NamedTempFile::new()?;
+    let mut command = here.command();
+    command
+        .args(["infer", "--alone", "--json", "--bundle"])
+        .arg(bundle)
+        .arg(photo)
+        .arg("--answer")
+        .arg(file.path());
+    let said = crate::child::capture(&mut command, stop, None, true, || ())?;
+    if !said.status.success() {
+        bail!("astra-edge infer --alone failed ({})", said.status);
+    }
+    Answer::read(file.path())
+}
