@@ -142,6 +142,7 @@ use() {
 
 switch() {
     bundle=${2:-}
+    since=$(date '+%Y-%m-%d %H:%M:%S')
     before=$(pointed $home/current)
     bundle_before=$(pointed $state/bundle)
     if why=$(use "$1" "$bundle" 2>&1); then
@@ -151,6 +152,9 @@ switch() {
         return
     fi
     why=$(say "$why" | tail -n 3 | tr '\n' ' ')
+    # The device's own last words say more than the service manager's.
+    last=$(journalctl --unit astra-edge --since "$since" --lines 3 --no-pager --output cat 2>/dev/null | tr '\n' ' ' || true)
+    why="$why$last"
     if [ -z "$before" ] || [ "$before $bundle_before" = "$1 ${bundle:-$bundle_before}" ]; then
         systemctl stop astra-edge || true
         fail "does not serve with $1, and there is nothing before it to go back to: $why"

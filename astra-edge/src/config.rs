@@ -73,6 +73,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// What computes, in the order it is tried.
     pub execution_providers: Vec<Provider>,
+    /// Whether weights are kept a second time, in the order kernels read them.
+    pub prepacking: Option<bool>,
     /// Rung of questions that name none.
     pub rung: Option<Rung>,
     /// Time of questions that name none.
@@ -111,6 +113,8 @@ pub struct Settings {
     pub threads: usize,
     /// What computes, in the order it is tried.
     pub execution_providers: Vec<Provider>,
+    /// Whether weights are kept a second time, in the order kernels read them.
+    pub prepacking: bool,
     /// For questions that leave it open.
     pub defaults: Defaults,
     /// Where HTTP is served, if it is.
@@ -200,6 +204,7 @@ impl Config {
             onnxruntime: self.onnxruntime.or(other.onnxruntime),
             threads: self.threads.or(other.threads),
             execution_providers: list(self.execution_providers, other.execution_providers),
+            prepacking: self.prepacking.or(other.prepacking),
             rung: self.rung.or(other.rung),
             deadline: self.deadline.or(other.deadline),
             max_members: self.max_members.or(other.max_members),
@@ -257,6 +262,7 @@ impl Config {
                 [] => vec![Provider::Cpu],
                 given => given.to_vec(),
             },
+            prepacking: self.prepacking.unwrap_or(true),
             defaults: Defaults {
                 rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
                 deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),

@@ -40,6 +40,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
     assert_eq!(everything.cluster.as_deref(), Some(DEFAULT_CLUSTER));
     assert_eq!(everything.log.as_deref(), Some(DEFAULT_LOG));
     assert_eq!(everything.multicast, Some(true));
+    assert_eq!(everything.prepacking, Some(true));
     assert_eq!(everything.execution_providers, [Provider::Cpu]);
     for key in [
         "name",
@@ -54,6 +55,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         "onnxruntime",
         "threads",
         "execution_providers",
+        "prepacking",
         "rung",
         "deadline",
         "max_members",
@@ -66,7 +68,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         );
     }
     let http = all.iter().position(|line| *line == "[http]").unwrap();
-    assert_eq!(http, 16, "{all:?}");
+    assert_eq!(http, 17, "{all:?}");
     assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
     assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
     assert!(as_shipped.bundle.is_some());

@@ -96,10 +96,12 @@ impl Node {
             None => None,
         };
         let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
-        let (threads, providers) = (settings.threads, settings.execution_providers);
+        let (threads, prepacking) = (settings.threads, settings.prepacking);
+        let providers = settings.execution_providers;
         let loading = tokio::task::spawn_blocking(move || {
             let runtime = Runtime::load(library.as_deref(), threads)?;
-            load(&dir, runtime.with_providers(&providers)?)
+            let runtime = runtime.with_providers(&providers)?;
+            load(&dir, runtime.with_prepacking(prepacking))
         });
         let key = fingerprint(&settings.link.cluster, &settings.key);
         // Finding the others takes its time too: it need not wait for the model.
@@ -240,6 +242,8 @@ async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
             best = best.min(took);
         }
     }
+    // Most requests go to the cluster, and the graph that was measured holds memory that they do not need.
+    loaded.worker.close_whole();
     // 0 would mean not measured.
     Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
 }

@@ -90,6 +90,7 @@ enum Command {
     Remove {
         plan: u64,
     },
+    CloseWhole,
 }
 
 impl Worker {
@@ -194,6 +195,12 @@ impl Worker {
             reply,
         })
         .await
+    }
+
+    /// Closes the graph of the whole model; a request that needs it opens it again.
+    pub fn close_whole(&self) {
+        // A thread that has ended has closed it already.
+        let _ = self.orders.send(Command::CloseWhole);
     }
 
     /// Frees a plan's buffers.

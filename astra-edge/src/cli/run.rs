@@ -43,6 +43,9 @@ pub(super) struct Args {
     /// Execution providers in the order they are tried: tensorrt, cuda, xnnpack, cpu [default: cpu].
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     execution_providers: Vec<Provider>,
+    /// Do not keep the weights in memory a second time, in the order kernels read them: less memory, requests 5 to 10 % slower.
+    #[arg(long)]
+    no_prepacking: bool,
     /// Rung of questions that name none: bits per token per block, or exact.
     #[arg(long, value_name = "RUNG", help = format!("Rung of questions that name none: bits per token per block, or exact [default: {}]", DEFAULT_RUNG.0))]
     rung: Option<Rung>,
@@ -123,6 +126,7 @@ fn config(args: Args) -> Result<Config> {
         onnxruntime: args.onnxruntime,
         threads: args.threads,
         execution_providers: args.execution_providers,
+        prepacking: args.no_prepacking.then_some(false),
         rung: args.rung,
         deadline: args.deadline,
         max_members: args.max_members,

@@ -91,6 +91,7 @@ impl Bench {
                 patches,
                 reply,
             } => drop(reply.send(self.head(cls, patches))),
+            Command::CloseWhole => self.close_whole(),
             Command::Remove { plan } => self.paths.retain(|path| path.plan().id != plan),
         }
     }
@@ -149,6 +150,14 @@ impl Bench {
                 Ok((answer, start.elapsed()))
             }
             _ => Err(WorkerError::OtherTask),
+        }
+    }
+
+    fn close_whole(&mut self) {
+        match &mut self.ends {
+            Ends::Image { whole, .. } => *whole = None,
+            Ends::Generation { decoder, .. } => *decoder = None,
+            Ends::Features { encoder } => *encoder = None,
         }
     }
 

@@ -19,6 +19,7 @@ mod losses;
 mod openai;
 mod pictures;
 mod refusals;
+mod service;
 mod texts;
 mod two_coordinators;
 mod web;

@@ -34,6 +34,9 @@ pub(crate) struct Board {
     /// Execution providers in the order they are tried.
     #[serde(default = "cpu_alone")]
     pub(crate) execution_providers: Vec<String>,
+    /// Whether weights may be in memory twice, in a second order that is faster to compute with.
+    #[serde(default = "yes")]
+    pub(crate) prepacking: bool,
     pub(crate) onnxruntime: OnnxRuntime,
 }
 
@@ -147,6 +150,10 @@ impl Display for OnnxRuntime {
 
 fn cpu_alone() -> Vec<String> {
     vec![CPU.to_owned()]
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn folder() -> PathBuf {

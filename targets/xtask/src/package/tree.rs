@@ -182,6 +182,9 @@ fn settings_for(board: &Board, settings: &str) -> Result<String> {
         let list = format!("[{}]", providers.join(", "));
         settings = set(&settings, "execution_providers", &list)?;
     }
+    if !board.prepacking {
+        settings = set(&settings, "prepacking", "false")?;
+    }
     if let OnnxRuntime::BringYourOwn { search } = &board.onnxruntime {
         let place = search
             .first()
