@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// Execution providers in the order they are tried: tensorrt, cuda, xnnpack, cpu [default: cpu].
     #[arg(long, value_name = "NAME,NAME", value_delimiter = ',')]
     execution_providers: Vec<Provider>,
-    /// Do not keep the weights in memory a second time, in the order kernels read them: less memory, requests 5 to 10 % slower.
+    /// Do not keep the weights in memory a second time, in the order kernels read them: less memory, requests 5 to 20 % slower.
     #[arg(long)]
     no_prepacking: bool,
     /// Rung of questions that name none: bits per token per block, or exact.

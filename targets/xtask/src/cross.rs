@@ -148,7 +148,10 @@ pub(crate) fn test(board: &Board, packages: &[&str], runner: &Path, stop: &Stop)
     for package in packages {
         command.args(["--package", package]);
     }
-    command.env(variable(board, "RUNNER"), runner);
+    // Not their documentation: rustdoc may be of another Rust than the one that has the board's standard library.
+    command
+        .arg("--tests")
+        .env(variable(board, "RUNNER"), runner);
     child::run_to_success(&mut command, stop)
 }
 
