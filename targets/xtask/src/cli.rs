@@ -71,7 +71,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "BOARD", conflicts_with = "arguments")]
         target: Option<String>,
 
-        /// Also build the board's package, and try it in a Debian system of its architecture (as root)
+        /// Build the board's package instead, and try it in a Debian system of its architecture (as root)
         #[arg(long, requires = "target")]
         package: bool,
 

@@ -49,6 +49,11 @@ impl Devices {
         Ok(pid)
     }
 
+    /// Ends one.
+    pub(crate) fn stop(&mut self, name: &str) {
+        self.running.retain(|device| device.name != name);
+    }
+
     /// `Err` with the end of its log if a device is not running any more.
     pub(crate) fn check(&mut self) -> Result<()> {
         for device in &mut self.running {

@@ -1,9 +1,9 @@
 //! Devices of one cluster on this machine, some of them perhaps emulated, and the questions they are asked.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -18,7 +18,6 @@ use crate::stop::Stop;
 
 /// An emulated device loads and measures its model for a minute or two.
 const READY_LIMIT: Duration = Duration::from_secs(900);
-const POLL: Duration = Duration::from_millis(200);
 /// Of one request; an emulated device computes for many seconds.
 const DEADLINE: &str = "300s";
 const INFER_LIMIT: Duration = Duration::from_secs(900);
@@ -60,6 +59,23 @@ impl Answer {
         Ok(answer)
     }
 
+    /// Cosine of the angle between the class tokens.
+    pub(crate) fn cosine(&self, other: &Self) -> Result<f64> {
+        if self.cls.len() != other.cls.len() {
+            bail!(
+                "class tokens of {} and {} values",
+                self.cls.len(),
+                other.cls.len()
+            );
+        }
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+            products.sum()
+        };
+        let (a, b) = (&self.cls, &other.cls);
+        Ok(dot(a, b) / (dot(a, a) * dot(b, b)).sqrt())
+    }
+
     /// Largest absolute difference in class token and map.
     pub(crate) fn worst(&self, other: &Self) -> Result<f32> {
         if (self.cls.len(), self.map.len()) != (other.cls.len(), other.map.len()) {
@@ -89,25 +105,12 @@ pub(crate) struct Told {
     pub(crate) members: Vec<ToldMember>,
     pub(crate) masked_tokens: u32,
     pub(crate) latency_ms: f64,
-    pub(crate) agreement: Option<Agreement>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct ToldMember {
     pub(crate) name: String,
     pub(crate) tokens: u16,
-}
-
-/// With the one-device answer.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Agreement {
-    pub(crate) cls_cosine: Option<f64>,
-    pub(crate) patch_cosine: Option<f64>,
-}
-
-#[derive(Deserialize)]
-struct Ready {
-    addresses: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -130,8 +133,8 @@ pub(crate) struct Cluster<'a> {
     client: &'a Program,
     photo: PathBuf,
     /// Where the first device is reached.
-    address: Option<String>,
-    started: usize,
+    address: String,
+    running: usize,
     stop: &'a Stop,
 }
 
@@ -145,8 +148,8 @@ impl<'a> Cluster<'a> {
             folder,
             client,
             photo: photo.to_owned(),
-            address: None,
-            started: 0,
+            address: format!("127.0.0.1:{}", free_port()?),
+            running: 0,
             stop,
         })
     }
@@ -155,64 +158,58 @@ impl<'a> Cluster<'a> {
         &self.name
     }
 
-    /// Starts a device and waits until it is ready; how long that took.
-    pub(crate) fn start(
-        &mut self,
-        name: &str,
-        program: &Program,
-        bundle: &Path,
-    ) -> Result<Duration> {
+    /// Starts a device, without waiting for it: emulated ones take minutes, and need not take them one after another.
+    pub(crate) fn start(&mut self, name: &str, program: &Program, bundle: &Path) -> Result<()> {
         let mut command = program.command();
         command
-            .args(["run", "--json", "--threads", "1", "--listen", "127.0.0.1"])
-            .args(["--no-multicast", "--name", name, "--cluster", &self.name])
+            .args(["run", "--threads", "1", "--no-multicast"])
+            .args(["--name", name, "--cluster", &self.name])
             .arg("--bundle")
             .arg(bundle);
+        match self.running {
+            0 => command.args(["--listen", &self.address]),
+            _ => command.args(["--listen", "127.0.0.1"]),
+        };
         self.start_by(name, &mut command)
     }
 
     /// The same by a command that runs a device of this cluster.
-    pub(crate) fn start_by(&mut self, name: &str, command: &mut Command) -> Result<Duration> {
-        if let Some(address) = &self.address {
-            command.args(["--connect", address]);
+    pub(crate) fn start_by(&mut self, name: &str, command: &mut Command) -> Result<()> {
+        if self.running > 0 {
+            command.args(["--connect", &self.address]);
         }
-        let begun = Instant::now();
         self.devices.start(name.to_owned(), command)?;
-        self.started += 1;
-        let log = self.folder.path().join(format!("{name}.log"));
-        loop {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            let line = text
-                .lines()
-                .find(|line| line.contains(r#""event":"ready""#));
-            if let Some(line) = line.filter(|_| text.ends_with('\n')) {
-                let ready: Ready = parse(line)?;
-                let first = ready.addresses.into_iter().next();
-                self.address = self.address.take().or(first);
-                return Ok(begun.elapsed());
-            }
-            self.stop.check()?;
-            self.devices.check()?;
-            self.within(begun, READY_LIMIT, &format!("{name} is not ready"))?;
-            thread::sleep(POLL);
-        }
+        self.running += 1;
+        Ok(())
     }
 
-    /// Waits until every device can be used.
-    pub(crate) fn wait(&mut self) -> Result<()> {
+    /// Ends a device; not the first, by which the others are found.
+    pub(crate) fn stop(&mut self, name: &str) {
+        self.devices.stop(name);
+        self.running -= 1;
+    }
+
+    /// Waits until every device can be used; how long that took.
+    pub(crate) fn wait(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         loop {
-            let mut command = self.ask("peers")?;
+            let mut command = self.ask("peers");
             command.args(["--json", "--wait", "3s"]);
             let said = child::capture(&mut command, self.stop, Some(PEERS_LIMIT), true, || ())?;
             let peers: Peers = parse(&said.stdout)?;
             let usable = peers.devices.iter().filter(|peer| peer.usable).count();
-            if usable == self.started {
-                return Ok(());
+            if usable == self.running {
+                return Ok(begun.elapsed());
             }
             self.devices.check()?;
-            let what = format!("{usable} of {} devices can be used", self.started);
-            self.within(begun, READY_LIMIT, &what)?;
+            if begun.elapsed() > READY_LIMIT {
+                bail!(
+                    "{usable} of {} devices can be used after {} s\n{}",
+                    self.running,
+                    READY_LIMIT.as_secs(),
+                    self.devices.tails()
+                );
+            }
         }
     }
 
@@ -224,7 +221,7 @@ impl<'a> Cluster<'a> {
         more: &[&str],
     ) -> Result<(Told, Answer)> {
         let file = self.folder.path().join("answer.json");
-        let mut command = self.ask("infer")?;
+        let mut command = self.ask("infer");
         command
             .arg(&self.photo)
             .args(["--json", "--rung", rung, "--ranges", ranges])
@@ -245,24 +242,17 @@ impl<'a> Cluster<'a> {
     }
 
     /// A command that asks this cluster.
-    fn ask(&self, what: &str) -> Result<Command> {
-        let address = self.address.as_deref().context("no device is ready")?;
+    fn ask(&self, what: &str) -> Command {
         let mut command = self.client.command();
         command.args([what, "--cluster", &self.name]);
-        command.args(["--no-multicast", "--connect", address]);
-        Ok(command)
+        command.args(["--no-multicast", "--connect", &self.address]);
+        command
     }
+}
 
-    fn within(&self, begun: Instant, limit: Duration, what: &str) -> Result<()> {
-        if begun.elapsed() < limit {
-            return Ok(());
-        }
-        bail!(
-            "{what} after {} s\n{}",
-            limit.as_secs(),
-            self.devices.tails()
-        )
-    }
+/// A port that nobody listens at now.
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T> {
@@ -278,6 +268,14 @@ mod tests {
             cls: cls.to_vec(),
             map: map.to_vec(),
         }
+    }
+
+    #[test]
+    fn cosines_are_of_class_tokens() {
+        let one = answer(&[3.0, 4.0], &[9.0]);
+        assert!((one.cosine(&answer(&[6.0, 8.0], &[])).unwrap() - 1.0).abs() < 1e-12);
+        assert!(one.cosine(&answer(&[-4.0, 3.0], &[])).unwrap().abs() < 1e-12);
+        assert!(one.cosine(&answer(&[1.0], &[])).is_err());
     }
 
     #[test]

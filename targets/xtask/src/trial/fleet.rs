@@ -2,7 +2,6 @@
 //! stand-in for systemctl that starts the real device and waits for its `READY=1`.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::Bench;
-use super::cluster::Answer;
+use super::cluster::{Answer, free_port};
 use crate::binaries::workspace;
 use crate::child::{self, Captured};
 use crate::package::Unpacked;
@@ -265,11 +264,6 @@ fn program(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
         .with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// A port that nobody listens at now.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Refuses another end of a script, or words it did not say.
