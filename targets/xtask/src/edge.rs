@@ -20,7 +20,8 @@ use crate::report::Report;
 use crate::stop::Stop;
 
 pub(crate) use lab::{
-    Input, LabBaselines, LabBench, lab_baseline, lab_bench, lab_device, run_bench,
+    Case, Input, LabBaselines, LabBench, lab_baseline, lab_bench, lab_device, lab_profile,
+    plan_case, run_bench,
 };
 
 /// A listing of peers takes a second or two; a request with its one-device comparison, loading the

@@ -3,71 +3,98 @@
 use std::error::Error;
 use std::path::Path;
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::data::Row;
-use super::{SIZE, colour};
+use super::colour;
+use super::data::{Row, most_devices};
 
-const PARTS: [&str; 4] = ["compute", "encode", "wait", "rest"];
-/// Height of a bar and the space around it, and of what is above and below them, in pixels.
-const BAR: u32 = 30;
+const PARTS: [&str; 4] = [
+    "compute",
+    "encode",
+    "wait for codes",
+    "network: input out, features back; head",
+];
+const WIDTH: u32 = 860;
+/// Height of a bar and the space around it, of what is above and below them, and width of their names, in pixels.
+const BAR: u32 = 26;
 const FRAME: u32 = 130;
+const NAMES: i32 = 200;
+/// A bar that is longer than this many times one device's is cut.
+const LONGEST: f64 = 2.0;
 
-/// One bar for each row: compute, encode, wait and the rest of its latency.
+/// One bar for each row of one device and of as many as there are.
 pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
+    let devices = most_devices(rows);
+    let longest = rows.iter().map(|row| row.tokens).max();
+    let shown = |row: &&Row| {
+        (row.is_one_device() || row.devices == devices)
+            && (bench.starts_with("vit") || Some(row.tokens) == longest)
+    };
+    let rows: Vec<&Row> = rows.iter().filter(shown).collect();
     let count = u32::try_from(rows.len())?;
-    let root = SVGBackend::new(path, (SIZE.0, FRAME + count * BAR)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let (names, bars) = root.split_horizontally(270);
-    let longest = rows
+    let alone = rows
+        .iter()
+        .filter(|row| row.is_one_device())
+        .map(|row| row.latency_ms_median);
+    let cut = alone.fold(0.0, f64::max) * LONGEST;
+    let most = rows
         .iter()
         .map(|row| row.latency_ms_median)
         .fold(1.0, f64::max);
+    let end = if cut > 0.0 { most.min(cut) } else { most };
+
+    let root = SVGBackend::new(path, (WIDTH, FRAME + count * BAR)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let title = format!("{bench}: where the time goes, {devices} devices");
+    root.draw(&Text::new(title, (20, 12), ("sans-serif", 20)))?;
+    let mut x = 20;
+    for (part, name) in PARTS.iter().enumerate() {
+        let style = colour(part).filled();
+        root.draw(&Rectangle::new([(x, 44), (x + 12, 56)], style))?;
+        root.draw(&Text::new(*name, (x + 18, 43), ("sans-serif", 14)))?;
+        x += 40 + 8 * i32::try_from(name.len())?;
+    }
+    let (_, below) = root.split_vertically(64);
+    let (names, bars) = below.split_horizontally(NAMES);
     let mut chart = ChartBuilder::on(&bars)
-        .caption(
-            format!("{bench}: milliseconds of a request"),
-            ("sans-serif", 22),
-        )
-        .margin(12)
-        .x_label_area_size(30)
-        .build_cartesian_2d(0.0..longest * 1.05, f64::from(count)..0.0)?;
+        .margin_right(80)
+        .x_label_area_size(44)
+        .build_cartesian_2d(0.0..end, f64::from(count)..0.0)?;
     chart
         .configure_mesh()
         .disable_y_mesh()
         .disable_y_axis()
+        .x_desc("milliseconds")
+        .x_label_formatter(&|time| format!("{time:.0}"))
+        .label_style(("sans-serif", 14))
+        .axis_desc_style(("sans-serif", 15))
+        .light_line_style(WHITE)
         .draw()?;
-    for (part, name) in PARTS.iter().enumerate() {
-        let style = colour(part).filled();
+    for part in 0..PARTS.len() {
         let boxes = rows.iter().enumerate().map(|(place, row)| {
             let (from, to) = span(row, part);
             let top = place as f64;
-            Rectangle::new([(from, top + 0.2), (to, top + 0.8)], style)
+            let style = colour(part).filled();
+            Rectangle::new(
+                [(from.min(end), top + 0.18), (to.min(end), top + 0.82)],
+                style,
+            )
         });
-        let key = move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], style);
-        chart.draw_series(boxes)?.label(*name).legend(key);
+        chart.draw_series(boxes)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
     for (place, row) in rows.iter().enumerate() {
-        let (_, middle) = chart.backend_coord(&(0.0, place as f64 + 0.5));
-        label(&names, row, middle)?;
+        let latency = row.latency_ms_median;
+        let (x, y) = chart.backend_coord(&(latency.min(end), place as f64 + 0.5));
+        let more = if latency > end { "... " } else { "" };
+        let total = format!("{more}{latency:.0}");
+        // Positions on the whole picture, as the chart gives them.
+        root.draw(&Text::new(total, (x + 6, y - 6), ("sans-serif", 13)))?;
+        let name = format!("{}, {}", row.preset, row.method_and_rung());
+        let (_, left) = names.get_base_pixel();
+        names.draw(&Text::new(name, (20, y - left - 6), ("sans-serif", 13)))?;
     }
     root.present()?;
     Ok(())
-}
-
-fn label<B: DrawingBackend>(
-    names: &DrawingArea<B, Shift>,
-    row: &Row,
-    middle: i32,
-) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
-    let text = format!("{} {}", row.preset, row.series());
-    names.draw(&Text::new(text, (12, middle - 6), ("sans-serif", 14)))
 }
 
 /// From where to where the bar of a row is of one part. A rest below zero, where medians do not add up, has no length.
@@ -87,11 +114,11 @@ fn span(row: &Row, part: usize) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench_report::data::tests::ROWS;
+    use crate::bench_report::data::tests;
 
     #[test]
     fn parts_follow_one_another() {
-        let mut rows: Vec<Row> = serde_json::from_str(ROWS).unwrap();
+        let mut rows: Vec<Row> = serde_json::from_value(tests::rows()).unwrap();
         let spans: Vec<_> = (0..PARTS.len()).map(|part| span(&rows[1], part)).collect();
         assert_eq!(
             spans,

@@ -1,4 +1,4 @@
-//! Rows as the benches write them, as far as plots need them.
+//! Rows as the benches write them, as far as plots and the table need them.
 
 use std::path::Path;
 
@@ -13,13 +13,30 @@ pub(super) struct Row {
     pub(super) mbps: f64,
     pub(super) method: String,
     pub(super) devices: usize,
+    pub(super) tokens: usize,
     pub(super) rung_bits: Option<u32>,
     pub(super) latency_ms_median: f64,
     pub(super) speedup_over_one_device: Option<f64>,
+    pub(super) agreement: Option<Agreement>,
+    pub(super) bytes_counted: u64,
+    pub(super) bytes_kernel: Option<u64>,
     pub(super) compute_ms: f64,
     pub(super) encode_ms: f64,
     pub(super) wait_ms: f64,
     pub(super) rest_ms: f64,
+    #[serde(default)]
+    pub(super) own_share: Option<f64>,
+    #[serde(default)]
+    pub(super) alone: Option<String>,
+    /// What `astra-edge plan` expects.
+    #[serde(default)]
+    pub(super) predicted_ms: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct Agreement {
+    pub(super) cls_cosine: Option<f64>,
+    pub(super) top1: Option<f64>,
 }
 
 impl Row {
@@ -27,13 +44,25 @@ impl Row {
         self.method == "one-device"
     }
 
-    /// `astra, 160 bits, 4 devices`.
-    pub(super) fn series(&self) -> String {
+    /// `astra, 160 bits`.
+    pub(super) fn method_and_rung(&self) -> String {
         match self.rung_bits {
-            None => self.method.clone(),
-            Some(0) => format!("{}, {} devices", self.method, self.devices),
-            Some(bits) => format!("{}, {bits} bits, {} devices", self.method, self.devices),
+            Some(bits) if self.method == "astra" => format!("astra, {bits} bits"),
+            _ => self.method.clone(),
         }
+    }
+
+    /// What models are told apart by: the bench without its size.
+    pub(super) fn model(&self) -> &str {
+        self.bench
+            .rsplit_once('-')
+            .map_or(&self.bench, |(model, _)| model)
+    }
+
+    /// How far the prediction is off, as a share of what was measured.
+    pub(super) fn error(&self) -> Option<f64> {
+        let predicted = self.predicted_ms?;
+        Some((predicted - self.latency_ms_median) / self.latency_ms_median)
     }
 }
 
@@ -43,38 +72,53 @@ pub(super) fn read(file: &Path) -> Result<Vec<Row>> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
+/// Most devices of any row: what plots that are not about devices show.
+pub(super) fn most_devices(rows: &[Row]) -> usize {
+    rows.iter().map(|row| row.devices).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
 
-    pub(in crate::bench_report) const ROWS: &str = r#"[
-        {"bench":"vit-518","preset":"wifi-10","mbps":10.0,"method":"one-device","devices":1,"rung_bits":null,
-         "latency_ms_median":2000.0,"speedup_over_one_device":1.0,
-         "compute_ms":2000.0,"encode_ms":0.0,"wait_ms":0.0,"rest_ms":0.0,"members":[]},
-        {"bench":"vit-518","preset":"wifi-10","mbps":10.0,"method":"astra","devices":4,"rung_bits":160,
-         "latency_ms_median":800.0,"speedup_over_one_device":2.5,
-         "compute_ms":600.0,"encode_ms":20.0,"wait_ms":80.0,"rest_ms":100.0,"members":[]},
-        {"bench":"vit-518","preset":"wifi-100","mbps":100.0,"method":"astra","devices":4,"rung_bits":160,
-         "latency_ms_median":700.0,"speedup_over_one_device":2.86,
-         "compute_ms":600.0,"encode_ms":20.0,"wait_ms":40.0,"rest_ms":40.0,"members":[]},
-        {"bench":"vit-518","preset":"wifi-10","mbps":10.0,"method":"sp-f32","devices":4,"rung_bits":0,
-         "latency_ms_median":15000.0,"speedup_over_one_device":0.13,
-         "compute_ms":600.0,"encode_ms":20.0,"wait_ms":14000.0,"rest_ms":380.0,"members":[]}
-    ]"#;
+    /// Rows of one device and of four, on two links.
+    pub(in crate::bench_report) fn rows() -> serde_json::Value {
+        let row = |preset: &str, mbps, method: &str, devices, bits, latency: f64| {
+            let alone = method == "one-device";
+            serde_json::json!({
+                "bench": "vit-518", "preset": preset, "mbps": mbps, "method": method, "devices": devices, "tokens": 1369,
+                "rung_bits": bits, "latency_ms_median": latency, "speedup_over_one_device": 2000.0 / latency,
+                "agreement": { "cls_cosine": 0.97 }, "bytes_counted": 1000, "bytes_kernel": 1200,
+                "compute_ms": if alone { latency } else { 600.0 }, "encode_ms": if alone { 0.0 } else { 20.0 },
+                "wait_ms": if alone { 0.0 } else { latency - 720.0 }, "rest_ms": if alone { 0.0 } else { 100.0 },
+                "predicted_ms": latency * 1.05,
+            })
+        };
+        serde_json::json!([
+            row("wifi-10", 10.0, "one-device", 1, None::<u32>, 2000.0),
+            row("wifi-10", 10.0, "astra", 4, Some(160), 800.0),
+            row("wifi-10", 10.0, "astra", 2, Some(160), 1200.0),
+            row("wifi-100", 100.0, "astra", 4, Some(160), 725.0),
+            row("wifi-10", 10.0, "sp-f32", 4, Some(0), 16000.0),
+        ])
+    }
 
     #[test]
     fn rows_are_named_by_what_tells_them_apart() {
-        let rows: Vec<Row> = serde_json::from_str(ROWS).unwrap();
-        let names: Vec<String> = rows.iter().map(Row::series).collect();
+        let rows: Vec<Row> = serde_json::from_value(rows()).unwrap();
+        let names: Vec<String> = rows.iter().map(Row::method_and_rung).collect();
         assert_eq!(
             names,
             [
                 "one-device",
-                "astra, 160 bits, 4 devices",
-                "astra, 160 bits, 4 devices",
-                "sp-f32, 4 devices"
+                "astra, 160 bits",
+                "astra, 160 bits",
+                "astra, 160 bits",
+                "sp-f32"
             ]
         );
+        assert_eq!((rows[0].model(), most_devices(&rows)), ("vit", 4));
+        assert!((rows[1].error().unwrap() - 0.05).abs() < 1e-9);
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! Plots of what the benches measured.
+//! Plots and a table of what the benches measured.
 //!
 //! - `data`: rows of the benches' JSON files
-//! - `speedup`: against the rate of the link; `breakdown`: where the time of a request went
+//! - `lines`: how lines are drawn; `speedup`: which lines there are; `breakdown`: where the time of a request went
+//! - `table`: every row, with what was predicted
 
 mod breakdown;
 mod data;
+mod lines;
 mod speedup;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,9 +19,8 @@ use clap::Args;
 use plotters::style::RGBColor;
 
 use data::Row;
+use lines::{Labels, Series};
 
-/// Width and height of a plot.
-const SIZE: (u32, u32) = (900, 540);
 /// What lines and bars are told apart by; distinct to the colour-blind (Okabe and Ito).
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
@@ -41,39 +43,101 @@ pub(crate) struct BenchReportArgs {
     out: PathBuf,
 }
 
-/// Draws every bench in the files into SVG files; their paths go to standard output.
 pub(crate) fn run(args: &BenchReportArgs) -> Result<()> {
-    let mut benches: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    for file in &args.files {
-        for row in data::read(file)? {
-            benches.entry(row.bench.clone()).or_default().push(row);
-        }
+    draw_all(&args.files, &args.out)
+}
+
+/// Draws every bench in the files into SVG files, and writes a table of all; their paths go to standard output.
+pub(crate) fn draw_all(files: &[PathBuf], out: &Path) -> Result<()> {
+    let mut rows = Vec::new();
+    for file in files {
+        rows.extend(data::read(file)?);
     }
-    if benches.is_empty() {
+    if rows.is_empty() {
         bail!("the files hold no rows");
     }
-    fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot create {}", args.out.display()))?;
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let (mut benches, mut models) = (BTreeMap::new(), BTreeMap::new());
+    for row in &rows {
+        let of_bench: &mut Vec<Row> = benches.entry(row.bench.clone()).or_default();
+        of_bench.push(row.clone());
+        let of_model: &mut Vec<Row> = models.entry(row.model().to_owned()).or_default();
+        of_model.push(row.clone());
+    }
     for (bench, rows) in &benches {
-        for path in draw(bench, rows, &args.out)? {
-            println!("{}", path.display());
-        }
+        draw_bench(bench, rows, out)?;
+    }
+    for (model, rows) in &models {
+        let labels = Labels {
+            title: &format!(
+                "{model}: speedup by length of the input, {} devices",
+                data::most_devices(rows)
+            ),
+            x: "tokens of the input",
+            place: &|tokens| tokens.to_string(),
+        };
+        draw_lines(
+            &labels,
+            &speedup::against_tokens(rows),
+            &out.join(format!("{model}-tokens.svg")),
+        )?;
+    }
+    let path = out.join("rows.md");
+    fs::write(&path, table::markdown(&rows)).with_context(|| path.display().to_string())?;
+    println!("{}", path.display());
+    if let Some((median, worst)) = table::errors(&rows) {
+        let percent = |share: f64| share * 100.0;
+        eprintln!(
+            "predictions are off by {:.1} % in the median, {:.1} % at worst",
+            percent(median),
+            percent(worst)
+        );
     }
     Ok(())
 }
 
-fn draw(bench: &str, rows: &[Row], folder: &Path) -> Result<[PathBuf; 2]> {
-    let paths = [
-        folder.join(format!("{bench}-speedup.svg")),
-        folder.join(format!("{bench}-breakdown.svg")),
-    ];
-    let [speedup, breakdown] = &paths;
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
-        anyhow!("cannot draw {}: {error}", path.display())
+fn draw_bench(bench: &str, rows: &[Row], folder: &Path) -> Result<()> {
+    let labels = Labels {
+        title: &format!(
+            "{bench}: speedup by link, {} devices",
+            data::most_devices(rows)
+        ),
+        x: "rate of each device's link, megabits a second",
+        place: &|mbps| mbps.to_string(),
     };
-    speedup::draw(bench, rows, speedup).map_err(|error| failed(speedup, &error))?;
-    breakdown::draw(bench, rows, breakdown).map_err(|error| failed(breakdown, &error))?;
-    Ok(paths)
+    draw_lines(
+        &labels,
+        &speedup::against_rate(rows),
+        &folder.join(format!("{bench}-link.svg")),
+    )?;
+    let labels = Labels {
+        title: &format!("{bench}: speedup by devices"),
+        x: "devices",
+        place: &|devices| devices.to_string(),
+    };
+    draw_lines(
+        &labels,
+        &speedup::against_devices(rows),
+        &folder.join(format!("{bench}-devices.svg")),
+    )?;
+    let path = folder.join(format!("{bench}-breakdown.svg"));
+    breakdown::draw(bench, rows, &path).map_err(|error| failed(&path, &*error))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+/// Lines, where there are any.
+fn draw_lines(labels: &Labels<'_>, series: &Series, path: &Path) -> Result<()> {
+    if series.is_empty() {
+        return Ok(());
+    }
+    lines::draw(labels, series, path).map_err(|error| failed(path, &*error))?;
+    println!("{}", path.display());
+    Ok(())
+}
+
+fn failed(path: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
+    anyhow!("cannot draw {}: {error}", path.display())
 }
 
 fn colour(index: usize) -> RGBColor {
@@ -93,28 +157,40 @@ mod tests {
     fn plots_show_every_row() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("rows.json");
-        fs::write(&file, data::tests::ROWS).unwrap();
+        fs::write(&file, data::tests::rows().to_string()).unwrap();
         let out = folder.path().join("plots");
         run(&BenchReportArgs {
             files: vec![file],
             out: out.clone(),
         })
         .unwrap();
-        let speedup = fs::read_to_string(out.join("vit-518-speedup.svg")).unwrap();
-        assert!(speedup.starts_with("<svg") && speedup.trim_end().ends_with("</svg>"));
+        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        let link = read("vit-518-link.svg");
+        assert!(link.starts_with("<svg") && link.trim_end().ends_with("</svg>"));
         for label in [
-            "astra, 160 bits, 4 devices",
-            "sp-f32, 4 devices",
+            "astra, 160 bits",
+            "sp-f32",
             "one device",
+            "100",
+            "megabits a second",
         ] {
-            assert!(speedup.contains(label), "{label} is not in {speedup}");
+            assert!(link.contains(label), "{label} is not in {link}");
         }
-        // One mark for each row that is not of one device.
-        assert_eq!(speedup.matches("<circle").count(), 3);
-        let breakdown = fs::read_to_string(out.join("vit-518-breakdown.svg")).unwrap();
-        for label in ["compute", "encode", "wait", "rest", "wifi-10", "one-device"] {
+        // One mark for each row of four devices, and on the other plot for each of its places.
+        assert_eq!(link.matches("<circle").count(), 3);
+        assert_eq!(read("vit-518-devices.svg").matches("<circle").count(), 3);
+        let breakdown = read("vit-518-breakdown.svg");
+        for label in [
+            "compute",
+            "encode",
+            "wait for codes",
+            "wifi-10, one-device",
+            "... 16000",
+        ] {
             assert!(breakdown.contains(label), "{label} is not in {breakdown}");
         }
+        assert!(!out.join("vit-tokens.svg").exists());
+        assert!(read("rows.md").contains("| vit-518 | wifi-100 | astra, 160 bits | 4 |"));
     }
 
     #[test]

@@ -1,106 +1,94 @@
-//! Speedup over one device, against the rate of the link.
+//! Speedup over one device: against the rate of the link, the number of devices, and the length of the input.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::path::Path;
 
-use plotters::prelude::*;
+use super::data::{Row, most_devices};
+use super::lines::Series;
 
-use super::data::Row;
-use super::{SIZE, colour};
-
-type Points = Vec<(f64, f64)>;
-
-/// One line for each method, rung and number of devices; above 1 it is faster than one device.
-pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
-    let lines = lines(rows);
-    let points = || lines.values().flatten();
-    let least = points()
-        .map(|(mbps, _)| *mbps)
-        .fold(f64::INFINITY, f64::min);
-    let most = points().map(|(mbps, _)| *mbps).fold(0.0, f64::max);
-    let top = points().map(|(_, speedup)| *speedup).fold(1.0, f64::max) * 1.15;
-    // One link alone, or none, still makes an axis.
-    let (from, to) = match least <= most {
-        true => (least / 1.3, most * 1.3),
-        false => (1.0, 1000.0),
+/// Against megabits a second, of as many devices as there are.
+pub(super) fn against_rate(rows: &[Row]) -> Series {
+    let devices = most_devices(rows);
+    let longest = rows.iter().map(|row| row.tokens).max();
+    let shown = |row: &Row| {
+        row.devices == devices && (Some(row.tokens) == longest || same_length(row, rows))
     };
+    series(
+        rows.iter().filter(|row| shown(row)),
+        Row::method_and_rung,
+        |row| row.mbps.round() as u64,
+    )
+}
 
-    let root = SVGBackend::new(path, SIZE).into_drawing_area();
-    root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(
-            format!("{bench}: speedup over one device"),
-            ("sans-serif", 22),
-        )
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(56)
-        .build_cartesian_2d((from..to).log_scale(), 0.0..top)?;
-    chart
-        .configure_mesh()
-        .x_desc("rate of each device's link, megabits a second")
-        .y_desc("times as fast as one device")
-        .x_label_formatter(&|mbps| format!("{mbps:.0}"))
-        .y_label_formatter(&|speedup| format!("{speedup:.1}"))
-        .draw()?;
-    let one_device = PathElement::new(vec![(from, 1.0), (to, 1.0)], BLACK.stroke_width(1));
-    chart
-        .draw_series([one_device])?
-        .label("one device")
-        .legend(key(BLACK));
-    for (index, (name, points)) in lines.iter().enumerate() {
-        let colour = colour(index);
-        let line = PathElement::new(points.clone(), colour.stroke_width(2));
-        chart.draw_series([line])?.label(name).legend(key(colour));
-        chart.draw_series(
-            points
-                .iter()
-                .map(|point| Circle::new(*point, 4, colour.filled())),
-        )?;
+/// Whether the longest rows of its method are as long as this one.
+fn same_length(row: &Row, rows: &[Row]) -> bool {
+    let of_method = rows.iter().filter(|other| other.method == row.method);
+    of_method.map(|other| other.tokens).max() == Some(row.tokens)
+}
+
+/// Against devices, on each link.
+pub(super) fn against_devices(rows: &[Row]) -> Series {
+    let name = |row: &Row| format!("{}, {}", row.preset, row.method_and_rung());
+    let astra = rows
+        .iter()
+        .filter(|row| row.method == "astra" && same_length(row, rows));
+    let mut series = series(astra, name, |row| row.devices as u64);
+    series.retain(|_, points| points.len() > 1);
+    for points in series.values_mut() {
+        points.insert(0, (1, 1.0));
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.3))
-        .draw()?;
-    root.present()?;
-    Ok(())
+    series
 }
 
-fn key(colour: RGBColor) -> impl Fn((i32, i32)) -> PathElement<(i32, i32)> {
-    move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], colour.stroke_width(2))
+/// Against tokens of the input, on each link, of all benches of a model.
+pub(super) fn against_tokens(rows: &[Row]) -> Series {
+    let devices = most_devices(rows);
+    let name = |row: &Row| format!("{}, {}", row.preset, row.method_and_rung());
+    let astra = rows
+        .iter()
+        .filter(|row| row.method == "astra" && row.devices == devices);
+    let mut series = series(astra, name, |row| row.tokens as u64);
+    series.retain(|_, points| points.len() > 1);
+    series
 }
 
-fn lines(rows: &[Row]) -> BTreeMap<String, Points> {
-    let mut lines: BTreeMap<String, Points> = BTreeMap::new();
-    for row in rows.iter().filter(|row| !row.is_one_device()) {
+fn series<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    name: impl Fn(&Row) -> String,
+    place: impl Fn(&Row) -> u64,
+) -> Series {
+    let mut series: BTreeMap<String, Vec<(u64, f64)>> = BTreeMap::new();
+    for row in rows.filter(|row| !row.is_one_device()) {
         if let Some(speedup) = row.speedup_over_one_device {
-            let line = lines.entry(row.series()).or_default();
-            line.push((row.mbps, speedup));
+            series
+                .entry(name(row))
+                .or_default()
+                .push((place(row), speedup));
         }
     }
-    for line in lines.values_mut() {
-        line.sort_by(|a, b| a.0.total_cmp(&b.0));
+    for points in series.values_mut() {
+        points.sort_by_key(|point| point.0);
     }
-    lines
+    series
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench_report::data::tests::ROWS;
+    use crate::bench_report::data::tests;
 
     #[test]
-    fn lines_go_by_rate() {
-        let rows: Vec<Row> = serde_json::from_str(ROWS).unwrap();
-        let reversed: Vec<Row> = rows.into_iter().rev().collect();
-        let lines = lines(&reversed);
-        assert_eq!(lines.len(), 2);
+    fn lines_go_by_rate_and_by_devices() {
+        let mut rows: Vec<Row> = serde_json::from_value(tests::rows()).unwrap();
+        rows.reverse();
+        let rate = against_rate(&rows);
+        assert_eq!(rate.len(), 2);
+        assert_eq!(rate["astra, 160 bits"], [(10, 2.5), (100, 2000.0 / 725.0)]);
+        let devices = against_devices(&rows);
+        assert_eq!(devices.len(), 1);
         assert_eq!(
-            lines["astra, 160 bits, 4 devices"],
-            [(10.0, 2.5), (100.0, 2.86)]
+            devices["wifi-10, astra, 160 bits"],
+            [(1, 1.0), (2, 2000.0 / 1200.0), (4, 2.5)]
         );
+        assert!(against_tokens(&rows).is_empty());
     }
 }

@@ -116,6 +116,60 @@ pub(crate) fn lab_baseline(
     command
 }
 
+/// The command that measures what the steps of a request take.
+pub(crate) fn lab_profile(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    bundle: &Path,
+    rungs: &[String],
+    photo: Option<&Path>,
+    profile: &Path,
+) -> Command {
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .args(["plan", "--bundle"])
+        .arg(bundle)
+        .args(["--rungs", &rungs.join(","), "--save"])
+        .arg(profile);
+    if let Some(photo) = photo {
+        command.arg("--image").arg(photo);
+    }
+    command
+}
+
+/// A request to predict.
+#[derive(Debug)]
+pub(crate) struct Case<'a> {
+    pub(crate) profile: &'a Path,
+    pub(crate) devices: u64,
+    pub(crate) tokens: u64,
+    pub(crate) rung: &'a str,
+    pub(crate) mbps: f64,
+    pub(crate) cores: f64,
+    pub(crate) shared_medium: bool,
+}
+
+/// The command that predicts one.
+pub(crate) fn plan_case(
+    binaries: &Binaries,
+    provisioned: &Provisioned,
+    case: &Case<'_>,
+) -> Command {
+    let mut command = program(&binaries.edge, provisioned);
+    command
+        .args(["plan", "--json", "--profile"])
+        .arg(case.profile)
+        .args(["--devices", &case.devices.to_string()])
+        .args(["--tokens", &case.tokens.to_string()])
+        .args(["--rungs", case.rung])
+        .args(["--mbps", &case.mbps.to_string()])
+        .args(["--cores", &case.cores.to_string()]);
+    if case.shared_medium {
+        command.arg("--shared-medium");
+    }
+    command
+}
+
 /// The command that measures.
 pub(crate) fn lab_bench(
     binaries: &Binaries,

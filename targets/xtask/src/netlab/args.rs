@@ -86,6 +86,10 @@ pub(crate) struct NetlabArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
+    /// Draw the rows into SVG files in a folder, as bench-report does
+    #[arg(long, value_name = "DIR", requires = "out")]
+    pub(crate) plots: Option<PathBuf>,
+
     /// Keep the devices' logs, and say where they are
     #[arg(long)]
     pub(crate) keep: bool,

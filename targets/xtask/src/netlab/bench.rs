@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::bench_report;
 use crate::binaries::{self, Binaries};
 use crate::devices::Devices;
 use crate::edge::{self, Input, LabBaselines, LabBench};
@@ -17,6 +18,7 @@ use crate::{bundle, progress};
 use super::args::{Bench, NetlabArgs};
 use super::lab::{Lab, Shape};
 use super::link::Link;
+use super::predict::{self, Predictor};
 use super::rows::{self, Conditions, Row};
 use super::wiring;
 
@@ -62,6 +64,9 @@ pub(crate) fn run(args: &NetlabArgs, links: &[Link], stop: &Stop) -> Result<()> 
     let text = serde_json::to_string(&rows)?;
     if let Some(path) = &args.out {
         std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    if let (Some(file), Some(folder)) = (&args.out, &args.plots) {
+        bench_report::draw_all(std::slice::from_ref(file), folder)?;
     }
     if args.json {
         println!("{text}");
@@ -114,10 +119,13 @@ impl Session<'_> {
             processes.push(pid);
         }
         self.wait_for_cluster(&lab, &mut devices)?;
+        let predictor = self.predictor(&lab, logs)?;
         let mut rows = Vec::new();
         for link in self.links {
             lab.set_link(link)?;
-            rows.extend(self.measure(&lab, link, &processes, logs, &mut devices)?);
+            let mut of_link = self.measure(&lab, link, &processes, logs, &mut devices)?;
+            predictor.enter(&mut of_link, link.rate.0)?;
+            rows.extend(of_link);
         }
         Ok(rows)
     }
@@ -146,6 +154,32 @@ impl Session<'_> {
             }
             thread::sleep(CLUSTER_POLL);
         }
+    }
+
+    /// Measures the steps beside the first device, with a core of its own.
+    fn predictor(&self, lab: &Lab, logs: &Path) -> Result<Predictor<'_>> {
+        let profile = logs.join("profile.json");
+        let sample = self.provisioned.sample();
+        let photo = self.args.photo.as_deref().unwrap_or(&sample);
+        let command = edge::lab_profile(
+            self.binaries,
+            self.provisioned,
+            self.bundle,
+            &self.args.rungs,
+            self.bench.tokens().is_none().then_some(photo),
+            &profile,
+        );
+        let spinner = progress::spinner("measuring the steps of a request");
+        predict::measure(&mut lab.beside_device(1, &command), &profile, self.stop)?;
+        spinner.finish_and_clear();
+        Ok(Predictor {
+            binaries: self.binaries,
+            provisioned: self.provisioned,
+            profile,
+            cores: self.args.cpu,
+            shared_medium: self.args.shared_medium,
+            stop: self.stop,
+        })
     }
 
     fn measure(

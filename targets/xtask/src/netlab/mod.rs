@@ -3,12 +3,13 @@
 //! - `args`: the command line; `link`: what a link is like
 //! - `wiring`: the command lines that make the network; `quota`: shares of the processor
 //! - `lab`: both put up; `reap`: both taken down
-//! - `bench`: devices and requests in it; `rows`: what was measured
+//! - `bench`: devices and requests in it; `rows`: what was measured, and `predict`: what was to be expected
 
 mod args;
 mod bench;
 mod lab;
 mod link;
+mod predict;
 mod quota;
 mod reap;
 mod rows;

@@ -27,6 +27,25 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Devices, tokens and rung of a row that can be predicted.
+    pub(crate) fn case(&self) -> Option<(u64, u64, String)> {
+        let number = |name: &str| self.measured.get(name).and_then(Value::as_u64);
+        let rung = match self.measured.get("method").and_then(Value::as_str)? {
+            "astra" => number("rung_bits")?.to_string(),
+            // The rung is of no account.
+            "one-device" => return Some((1, number("tokens")?, "160".to_owned())),
+            _ => return None,
+        };
+        // Where a device stayed alone, that is what it took.
+        Some((number("devices")?, number("tokens")?, rung))
+    }
+
+    /// Enters what was predicted.
+    pub(crate) fn predict(&mut self, latency_ms: f64) {
+        self.measured
+            .insert("predicted_ms".to_owned(), latency_ms.into());
+    }
+
     /// Tokens and milliseconds of a row of one device.
     pub(crate) fn one_device(&self) -> Option<(u64, f64)> {
         let field = |name: &str| self.measured.get(name);
@@ -79,6 +98,7 @@ mod tests {
             }])
         );
         assert_eq!(rows[0].one_device(), Some((256, 12.5)));
+        assert_eq!(rows[0].case(), Some((1, 256, "160".to_owned())));
         assert!(parse("{}", &conditions).is_err());
     }
 }
