@@ -107,18 +107,17 @@ impl<'a> Lead<'a> {
     ) -> Result<Vec<Sample>> {
         let begun = Instant::now();
         for _ in 0..self.args.warm_up {
-            self.request(mesh, device, kind, method)?;
+            let sample = self.request(mesh, device, kind, method)?;
             if begun.elapsed() > self.args.at_most {
-                break;
+                // What takes so long has no need of being warm.
+                mesh.end()?;
+                return Ok(vec![sample]);
             }
         }
         let begun = Instant::now();
         let mut samples = Vec::new();
-        for _ in 0..self.args.repeat.max(1) {
+        while samples.len() < self.args.repeat.max(1) && begun.elapsed() < self.args.at_most {
             samples.push(self.request(mesh, device, kind, method)?);
-            if begun.elapsed() > self.args.at_most {
-                break;
-            }
         }
         mesh.end()?;
         Ok(samples)

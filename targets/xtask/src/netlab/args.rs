@@ -49,7 +49,7 @@ pub(crate) struct NetlabArgs {
     )]
     pub(crate) rungs: Vec<String>,
 
-    /// What to measure beside: other ways to divide the work, on the same devices
+    /// Other ways to divide the work, to measure beside it on as many of the devices as members are asked for at most
     #[arg(long, value_name = "NAME,...", value_delimiter = ',',
           value_parser = ["sp-f32", "sp-f16", "tp", "bp-1", "bp-4"])]
     pub(crate) baseline: Vec<String>,

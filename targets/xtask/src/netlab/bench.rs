@@ -156,26 +156,33 @@ impl Session<'_> {
         }
     }
 
-    /// Measures the steps beside the first device, with a core of its own.
+    /// Measures the steps on all devices at a time, as they work in a request: they share this machine's caches and memory.
     fn predictor(&self, lab: &Lab, logs: &Path) -> Result<Predictor<'_>> {
-        let profile = logs.join("profile.json");
         let sample = self.provisioned.sample();
         let photo = self.args.photo.as_deref().unwrap_or(&sample);
-        let command = edge::lab_profile(
-            self.binaries,
-            self.provisioned,
-            self.bundle,
-            &self.args.rungs,
-            self.bench.tokens().is_none().then_some(photo),
-            &profile,
-        );
+        let profile = |number: u8| logs.join(format!("profile-{number}.json"));
+        let command = |number: u8| {
+            let command = edge::lab_profile(
+                self.binaries,
+                self.provisioned,
+                self.bundle,
+                &self.args.rungs,
+                self.bench.tokens().is_none().then_some(photo),
+                &profile(number),
+            );
+            lab.on_device(number, &command)
+        };
         let spinner = progress::spinner("measuring the steps of a request");
-        predict::measure(&mut lab.beside_device(1, &command), &profile, self.stop)?;
+        let mut others = Devices::new(logs);
+        for number in 2..=self.args.devices {
+            others.start(format!("profile-{number}"), &mut command(number))?;
+        }
+        predict::measure(&mut command(1), &profile(1), self.stop)?;
         spinner.finish_and_clear();
         Ok(Predictor {
             binaries: self.binaries,
             provisioned: self.provisioned,
-            profile,
+            profile: profile(1),
             cores: self.args.cpu,
             shared_medium: self.args.shared_medium,
             stop: self.stop,
@@ -226,10 +233,14 @@ impl Session<'_> {
         ran.with_context(|| format!("the devices' logs end:\n{}", devices.tails()))?;
         let mut rows = rows::read(&file, &self.conditions(link))?;
         let alone: Vec<_> = rows.iter().filter_map(Row::one_device).collect();
+        // Of as many devices as there are: they are what takes longest.
+        let devices = self
+            .members()
+            .into_iter()
+            .max()
+            .unwrap_or(self.args.devices);
         for one_device in alone {
-            for devices in self.members() {
-                rows.extend(self.beside(lab, link, &counters, logs, devices, one_device)?);
-            }
+            rows.extend(self.beside(lab, link, &counters, logs, devices, one_device)?);
         }
         Ok(rows)
     }

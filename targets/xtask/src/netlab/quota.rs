@@ -25,9 +25,26 @@ impl Hierarchy {
     pub(crate) fn find() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts").context("/proc/mounts")?;
         match Self::among(&mounts) {
-            Some(found) => Ok(found),
+            Some(found) => found.checked(),
             None => bail!("no control groups for processor time are mounted: --cpu has no effect"),
         }
+    }
+
+    /// A hierarchy of version 2 may be there without the controller: for what version 1 does not have, or in a container.
+    fn checked(self) -> Result<Self> {
+        let Self::V2(root) = &self else {
+            return Ok(self);
+        };
+        let path = root.join("cgroup.controllers");
+        let found = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        if found.split_whitespace().any(|name| name == "cpu") {
+            return Ok(self);
+        }
+        bail!(
+            "{}: found {:?}, expected the controller cpu: --cpu has no effect here",
+            path.display(),
+            found.trim()
+        )
     }
 
     fn among(mounts: &str) -> Option<Self> {
@@ -124,6 +141,20 @@ cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0
             Some(Hierarchy::V2("/sys/fs/cgroup".into()))
         );
         assert_eq!(Hierarchy::among("proc /proc proc rw 0 0\n"), None);
+    }
+
+    #[test]
+    fn version_2_needs_its_controller() {
+        let root = tempfile::tempdir().unwrap();
+        let found = Hierarchy::V2(root.path().to_owned());
+        fs::write(root.path().join("cgroup.controllers"), "cpuset cpu io\n").unwrap();
+        assert_eq!(found.clone().checked().unwrap(), found);
+        fs::write(root.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
+        let error = found.checked().unwrap_err().to_string();
+        assert!(
+            error.contains("found \"hugetlb\", expected the controller cpu"),
+            "{error}"
+        );
     }
 
     #[test]

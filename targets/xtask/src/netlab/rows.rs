@@ -27,17 +27,14 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Devices, tokens and rung of a row that can be predicted.
+    /// Devices, tokens and rung of a row that can be predicted: one of divided tokens.
     pub(crate) fn case(&self) -> Option<(u64, u64, String)> {
-        let number = |name: &str| self.measured.get(name).and_then(Value::as_u64);
-        let rung = match self.measured.get("method").and_then(Value::as_str)? {
-            "astra" => number("rung_bits")?.to_string(),
-            // The rung is of no account.
-            "one-device" => return Some((1, number("tokens")?, "160".to_owned())),
-            _ => return None,
-        };
-        // Where a device stayed alone, that is what it took.
-        Some((number("devices")?, number("tokens")?, rung))
+        let field = |name: &str| self.measured.get(name);
+        let number = |name: &str| field(name).and_then(Value::as_u64);
+        let method = field("method").and_then(Value::as_str);
+        let divided = method == Some("astra") && number("devices")? > 1;
+        let rung = number("rung_bits").filter(|_| divided)?;
+        Some((number("devices")?, number("tokens")?, rung.to_string()))
     }
 
     /// Enters what was predicted.
@@ -98,7 +95,7 @@ mod tests {
             }])
         );
         assert_eq!(rows[0].one_device(), Some((256, 12.5)));
-        assert_eq!(rows[0].case(), Some((1, 256, "160".to_owned())));
+        assert_eq!(rows[0].case(), None);
         assert!(parse("{}", &conditions).is_err());
     }
 }
