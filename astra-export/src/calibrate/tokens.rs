@@ -77,18 +77,18 @@ impl<'a> Sampler<'a> {
                 q: member.q(),
                 k: member.k(),
                 causal,
+                everywhere: class_tokens,
             };
-            let importance = reading.importance(&readers);
-            let mut q = pick(member.q(), queries, &rows);
+            let attended = reading.by(&readers, &mut self.rng);
+            let mut q = pick(member.q(), queries, &readers);
             if !self.frequencies.is_empty() {
-                let rng = &mut self.rng;
-                turn_back(&mut q, &rows, class_tokens, self.frequencies, rng);
+                turn_back(&mut q, readers.len(), &attended.read, self.frequencies);
             }
+            samples.push_queries(&q, &attended.queries)?;
             samples.push_weighted(
                 &pick(member.n(), self.shape.hidden, &rows),
-                &q,
                 &pick(member.v(), self.shape.kv_width(), &rows),
-                &pick(&importance, 1, &rows),
+                &pick(&attended.tokens, 1, &rows),
             )?;
             member.attend(&mut self.model, &self.codec, block, 0)?;
         }

@@ -4,12 +4,13 @@
 //! attention the token gets; what differs between directions of e is the quadratic form e M eᵀ with
 //!
 //! ```text
-//! M = sum over heads h of  s_h Wk_h E[q qᵀ]/d Wk_hᵀ  +  Wv_h Wo_h Wo_hᵀ Wv_hᵀ
+//! M = sum over heads h of  s_h Wk_h E[r_h q qᵀ]/d Wk_hᵀ  +  E[r_h] Wv_h Wo_h Wo_hᵀ Wv_hᵀ
 //! s_h = E |(v_h - E v_h) Wo_h|²
 //! ```
 //!
 //! The first term is the change of the scores, worth what swapping one value for another is worth; the second the change of
-//! the value itself. Query head h reads K/V head `h / (heads / kv_heads)`.
+//! the value itself. Both count by r, the squared attention that the query pays to tokens of others: a head that looks at one token
+//! passes its whole error on, one that looks at all averages errors away. Query head h reads K/V head `h / (heads / kv_heads)`.
 
 use nalgebra::DMatrix;
 
@@ -25,7 +26,7 @@ pub(crate) fn attention_metric(samples: &BlockSamples, weights: &BlockWeights<'_
     let covariances = samples.value_covariances();
     let per_kv_head = shape.heads / shape.kv_heads;
     let mut metric = DMatrix::zeros(width, width);
-    for (head, queries) in samples.query_moments().enumerate() {
+    for (head, (queries, reads)) in samples.query_moments().enumerate() {
         let kv_head = head / per_kv_head;
         let wk = wk.columns(kv_head * d, d);
         let wv = wv.columns(kv_head * d, d);
@@ -34,7 +35,7 @@ pub(crate) fn attention_metric(samples: &BlockSamples, weights: &BlockWeights<'_
         let spread = covariances.get(kv_head);
         let spread = spread.map_or(0.0, |spread| spread.dot(&outputs));
         metric += wk * (queries * (spread / d as f64)) * wk.transpose();
-        metric += wv * outputs * wv.transpose();
+        metric += wv * (outputs * reads) * wv.transpose();
     }
     (&metric + metric.transpose()) * 0.5
 }

@@ -43,8 +43,10 @@ pub struct BlockSamples {
     inputs: Vec<f32>,
     /// How much an error in each token matters beside one in the others, a value a row.
     importance: Vec<f32>,
-    /// Sum of q qᵀ over the tokens, a matrix a query head.
-    queries: Vec<DMatrix<f64>>,
+    /// Queries seen.
+    readers: usize,
+    /// Sum of r q qᵀ over them, and sum of r, a pair a query head.
+    queries: Vec<(DMatrix<f64>, f64)>,
     /// Sum of v vᵀ, a matrix a K/V head, and sum of v.
     values: Vec<(DMatrix<f64>, DMatrix<f64>)>,
 }
@@ -70,7 +72,8 @@ impl BlockSamples {
             shape,
             inputs: Vec::new(),
             importance: Vec::new(),
-            queries: vec![square.clone(); shape.heads],
+            readers: 0,
+            queries: vec![(square.clone(), 0.0); shape.heads],
             values: vec![(square, DMatrix::zeros(1, d)); shape.kv_heads],
         }
     }
@@ -81,36 +84,56 @@ impl BlockSamples {
     /// The three do not hold the same number of whole rows; what was sampled is then untouched.
     pub fn push(&mut self, n: &[f32], q: &[f32], v: &[f32]) -> Result<(), RowsError> {
         let rows = n.len() / self.shape.hidden.max(1);
-        self.push_weighted(n, q, v, &vec![1.0; rows])
+        matrix_of("q", q, rows, self.shape.query_width())?;
+        self.push_weighted(n, v, &vec![1.0; rows])?;
+        self.push_queries(q, &vec![1.0; rows * self.shape.heads])
     }
 
-    /// Adds tokens with the importance of each: `[rows]`, not negative, on one scale for all tokens of the block.
+    /// Adds tokens with the importance of each: `n` `[rows, D]`, `v` `[rows, kv_heads * d]`, and `importance` `[rows]`, not negative, on
+    /// one scale for all tokens of the block.
     ///
     /// # Errors
-    /// As [`push`](Self::push), or the importances are of another number than the rows.
+    /// They do not hold the same number of whole rows; what was sampled is then untouched.
     pub fn push_weighted(
         &mut self,
         n: &[f32],
-        q: &[f32],
         v: &[f32],
         importance: &[f32],
     ) -> Result<(), RowsError> {
         let rows = n.len() / self.shape.hidden.max(1);
         matrix_of("n", n, rows, self.shape.hidden)?;
-        let q = matrix_of("q", q, rows, self.shape.query_width())?;
         let v = matrix_of("v", v, rows, self.shape.kv_width())?;
         matrix_of("importance", importance, rows, 1)?;
         let d = self.shape.head_dim;
-        for (head, sum) in self.queries.iter_mut().enumerate() {
-            *sum += second_moment(q, head * d, d);
-        }
         for (head, (squares, sum)) in self.values.iter_mut().enumerate() {
-            *squares += second_moment(v, head * d, d);
-            let columns = columns(v, head * d, d);
-            *sum += DMatrix::from_row_iterator(1, d, columns.row_sum().iter().copied());
+            let part = columns(v, head * d, d);
+            *squares += part.tr_mul(&part);
+            *sum += DMatrix::from_row_iterator(1, d, part.row_sum().iter().copied());
         }
         self.inputs.extend_from_slice(n);
         self.importance.extend_from_slice(importance);
+        Ok(())
+    }
+
+    /// Adds queries, `[readers, heads * d]`, and how much each of them reads of errors, `[heads, readers]`, not negative.
+    ///
+    /// # Errors
+    /// The two do not hold the same number of whole rows; what was sampled is then untouched.
+    pub fn push_queries(&mut self, q: &[f32], reads: &[f32]) -> Result<(), RowsError> {
+        let readers = q.len() / self.shape.query_width().max(1);
+        let q = matrix_of("q", q, readers, self.shape.query_width())?;
+        matrix_of("reads", reads, self.shape.heads, readers)?;
+        let d = self.shape.head_dim;
+        let heads = self.queries.iter_mut().zip(reads.chunks(readers.max(1)));
+        for (head, ((moment, sum), reads)) in heads.enumerate() {
+            let mut part = columns(q, head * d, d);
+            for (mut row, &read) in part.row_iter_mut().zip(reads) {
+                row *= f64::from(read).sqrt();
+                *sum += f64::from(read);
+            }
+            *moment += part.tr_mul(&part);
+        }
+        self.readers += readers;
         Ok(())
     }
 
@@ -134,10 +157,11 @@ impl BlockSamples {
         &self.importance
     }
 
-    /// E[q qᵀ] of each query head, `[d, d]`.
-    pub(crate) fn query_moments(&self) -> impl Iterator<Item = DMatrix<f64>> {
-        let rows = self.rows() as f64;
-        self.queries.iter().map(move |sum| sum / rows)
+    /// E[r q qᵀ] of each query head, `[d, d]`, and E[r].
+    pub(crate) fn query_moments(&self) -> impl Iterator<Item = (DMatrix<f64>, f64)> {
+        let readers = self.readers as f64;
+        let heads = self.queries.iter();
+        heads.map(move |(moment, sum)| (moment / readers, sum / readers))
     }
 
     /// Covariance of the values of each K/V head, `[d, d]`.
@@ -190,11 +214,6 @@ fn columns(rows: ArrayView2<'_, f32>, first: usize, width: usize) -> DMatrix<f64
     DMatrix::from_row_iterator(part.nrows(), width, part.iter().map(|&x| f64::from(x)))
 }
 
-fn second_moment(rows: ArrayView2<'_, f32>, first: usize, width: usize) -> DMatrix<f64> {
-    let part = columns(rows, first, width);
-    part.tr_mul(&part)
-}
-
 /// Checks that samples and weights of a block fit each other.
 pub(crate) fn check(
     block: usize,
@@ -229,7 +248,7 @@ pub(crate) fn check(
     size("wv", weights.wv.len(), d * w)?;
     size("bv", weights.bv.len(), w)?;
     size("wo", weights.wo.len(), q * d)?;
-    if samples.rows() == 0 {
+    if samples.rows() == 0 || samples.readers == 0 {
         return Err(FitError::NoTokens { block });
     }
     if samples.inputs.iter().all(|x| x.is_finite()) {

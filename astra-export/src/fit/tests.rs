@@ -102,7 +102,7 @@ fn samples(shape: AttentionShape, inputs: &[f32], seed: u64) -> BlockSamples {
 }
 
 /// The metric's formula, loop by loop.
-fn slow_metric(weights: &Weights, queries: &[f32], values: &[f32]) -> Vec<f64> {
+fn slow_metric(weights: &Weights, queries: &[f32], reads: &[f32], values: &[f32]) -> Vec<f64> {
     let AttentionShape {
         hidden,
         heads,
@@ -119,6 +119,8 @@ fn slow_metric(weights: &Weights, queries: &[f32], values: &[f32]) -> Vec<f64> {
         let mean: Vec<f64> = (0..d)
             .map(|i| (0..rows).map(|row| value(row, i)).sum::<f64>() / rows as f64)
             .collect();
+        let read = |row: usize| f64::from(reads[head * rows + row]);
+        let all_read = (0..rows).map(read).sum::<f64>() / rows as f64;
         let mut worth = 0.0;
         for row in 0..rows {
             for c in 0..hidden {
@@ -135,12 +137,12 @@ fn slow_metric(weights: &Weights, queries: &[f32], values: &[f32]) -> Vec<f64> {
                         let query =
                             |row: usize, i: usize| f64::from(queries[row * qw + head * d + i]);
                         let both = (0..rows)
-                            .map(|row| query(row, i) * query(row, j))
+                            .map(|row| read(row) * query(row, i) * query(row, j))
                             .sum::<f64>();
                         let both = both / rows as f64 / d as f64;
                         let outputs: f64 = (0..hidden).map(|c| wo(i, c) * wo(j, c)).sum();
-                        metric[a * hidden + b] +=
-                            worth * wk(a, i) * both * wk(b, j) + wv(a, i) * outputs * wv(b, j);
+                        metric[a * hidden + b] += worth * wk(a, i) * both * wk(b, j)
+                            + all_read * wv(a, i) * outputs * wv(b, j);
                     }
                 }
             }
@@ -175,11 +177,20 @@ fn metric_is_its_formula() {
         let (n1, n2) = split(&inputs, shape.hidden);
         let (q1, q2) = split(&queries, shape.query_width());
         let (v1, v2) = split(&values, shape.kv_width());
-        samples.push(&n1, &q1, &v1).unwrap();
-        samples.push(&n2, &q2, &v2).unwrap();
+        samples.push_weighted(&n1, &v1, &[1.0; 2]).unwrap();
+        samples.push_weighted(&n2, &v2, &[1.0; 4]).unwrap();
+        let reads: Vec<f32> = (0..shape.heads * rows).map(|i| 0.1 + i as f32).collect();
+        let of = |from: usize, to: usize| {
+            let heads = reads.chunks(rows);
+            heads
+                .flat_map(|head| head[from..to].to_vec())
+                .collect::<Vec<_>>()
+        };
+        samples.push_queries(&q1, &of(0, 2)).unwrap();
+        samples.push_queries(&q2, &of(2, rows)).unwrap();
 
         let fast = attention_metric(&samples, &weights.borrow());
-        let slow = slow_metric(&weights, &queries, &values);
+        let slow = slow_metric(&weights, &queries, &reads, &values);
         let largest = slow.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
         for (fast, slow) in fast.iter().zip(&slow) {
             assert!(
