@@ -280,7 +280,10 @@ fn mean(report: &Report, get: fn(&MemberReport) -> f64) -> f64 {
 
 /// Bytes of one request between devices.
 fn counted(report: &Report) -> u64 {
-    let codes: u64 = report.members.iter().map(|member| member.bytes_sent).sum();
+    let members = report.members.iter();
+    let codes: u64 = members
+        .map(|member| member.bytes_sent + member.halo_bytes)
+        .sum();
     codes + report.input_bytes + report.result_bytes
 }
 

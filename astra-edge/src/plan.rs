@@ -3,10 +3,12 @@
 mod costs;
 pub mod latency;
 pub mod profile;
+mod rows;
 
 use astra_wire::MAX_MEMBERS;
 
 pub use costs::{Costs, split_causal};
+pub use rows::Rows;
 
 /// Contiguous tokens a member owns, counted without those that every member computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

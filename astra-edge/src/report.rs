@@ -96,6 +96,9 @@ pub struct MemberReport {
     pub masked_tokens: u32,
     /// Frames it could not use.
     pub refused_frames: u32,
+    /// Bytes of features it sent to members whose rows of the map border on its own.
+    #[serde(default)]
+    pub halo_bytes: u64,
     /// Bytes of input it was sent.
     pub input_bytes: u64,
     /// Bytes of its share.

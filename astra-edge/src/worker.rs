@@ -87,6 +87,15 @@ enum Command {
         patches: Vec<f32>,
         reply: Reply<Answer>,
     },
+    Scores {
+        patches: Vec<f32>,
+        halos: [bool; 2],
+        reply: Reply<Vec<f32>>,
+    },
+    Finish {
+        scores: Vec<f32>,
+        reply: Reply<Answer>,
+    },
     Remove {
         plan: u64,
     },
@@ -201,6 +210,31 @@ impl Worker {
     pub fn close_whole(&self) {
         // A thread that has ended has closed it already.
         let _ = self.orders.send(Command::CloseWhole);
+    }
+
+    /// Scores of rows of patches, of a head that members share: see [`SharedHead::scores`](crate::engine::SharedHead::scores).
+    ///
+    /// # Errors
+    /// The head is not one of those, the rows are none, or ONNX Runtime fails.
+    pub async fn scores(
+        &self,
+        patches: Vec<f32>,
+        halos: [bool; 2],
+    ) -> Result<Vec<f32>, WorkerError> {
+        self.ask(|reply| Command::Scores {
+            patches,
+            halos,
+            reply,
+        })
+        .await
+    }
+
+    /// The answer of the scores of all rows: see [`SharedHead::finish`](crate::engine::SharedHead::finish).
+    ///
+    /// # Errors
+    /// As for [`scores`](Self::scores).
+    pub async fn finish(&self, scores: Vec<f32>) -> Result<Answer, WorkerError> {
+        self.ask(|reply| Command::Finish { scores, reply }).await
     }
 
     /// Frees a plan's buffers.

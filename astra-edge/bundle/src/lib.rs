@@ -43,6 +43,7 @@ pub use error::{BundleError, Invalid};
 pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
 pub use manifest::{
     Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry, Filter,
-    Fit, ImageInput, Manifest, Rung, Shape, Source, Task, TensorRef, TextInput, TextPooling,
+    Fit, HeadRows, ImageInput, Manifest, Rung, Shape, Source, Task, TensorRef, TextInput,
+    TextPooling,
 };
 pub use writer::BundleWriter;

@@ -151,6 +151,18 @@ pub struct ImageInput {
     /// Height and width of the head's map, where the head answers one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_size: Option<[usize; 2]>,
+    /// How members compute the map in parts, where its head is one that can be divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_rows: Option<HeadRows>,
+}
+
+/// A head that answers for rows of patches: `head_rows` makes scores of some rows, `head_finish` the map of all scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeadRows {
+    /// Rows of patches that `head_rows` looks at above those it answers for, and below.
+    pub halo: usize,
+    /// Rows of scores a row of patches, and columns of scores a column.
+    pub scale: usize,
 }
 
 /// How a text becomes the input of `embed`.

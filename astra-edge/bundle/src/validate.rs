@@ -204,6 +204,14 @@ impl ImageInput {
         for side in self.map_size.iter().flatten() {
             in_range("image.map_size", *side, 1..=MAX_IMAGE_SIDE)?;
         }
+        if let Some(rows) = self.head_rows {
+            in_range("image.head_rows.halo", rows.halo, 0..=side)?;
+            in_range(
+                "image.head_rows.scale",
+                rows.scale,
+                1..=MAX_IMAGE_SIDE / side,
+            )?;
+        }
         Ok(())
     }
 }

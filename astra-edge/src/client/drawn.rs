@@ -49,6 +49,7 @@ impl Answered {
             fit: Fit::Pad,
             filter: Filter::default(),
             map_size: None,
+            head_rows: None,
         })?;
         let missing = self.report.missing.iter().map(|range| (*range).into());
         let missing: Vec<_> = missing.collect();

@@ -8,8 +8,10 @@ use crate::simulate::mean;
 pub struct Share {
     /// Its copy of the class token after the final norm, [D]; of a text its share of the vector.
     pub cls: Vec<f32>,
-    /// Its tokens after the final norm: [t, D].
+    /// Its tokens after the final norm: [t, D]; empty where there are scores.
     pub features: Vec<f32>,
+    /// Scores of its rows of a map, where members make those: [rows * scale, columns * scale].
+    pub scores: Option<Vec<f32>>,
 }
 
 /// The features of the whole input.
@@ -56,6 +58,53 @@ pub fn assemble(
     Some(Assembled {
         cls: mean(&copies),
         patches,
+        missing,
+    })
+}
+
+/// Scores of a whole map, and the mean of the class tokens there are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Mean of the class tokens there are: [D].
+    pub cls: Vec<f32>,
+    /// Row by row.
+    pub scores: Vec<f32>,
+    /// Tokens of the members whose scores did not come; theirs are the mean of those that did.
+    pub missing: Vec<TokenRange>,
+}
+
+/// Puts scores together by member, where `counts` are how many each makes. Shares that did not come are `None`. Returns `None` if
+/// none came, or one has not its count.
+pub fn assemble_scores(
+    ranges: &[TokenRange],
+    counts: &[usize],
+    shares: &[Option<Share>],
+) -> Option<Scores> {
+    let there = shares.iter().flatten();
+    let copies: Vec<&[f32]> = there.clone().map(|share| share.cls.as_slice()).collect();
+    let known = || {
+        there
+            .clone()
+            .filter_map(|share| share.scores.as_ref())
+            .flatten()
+    };
+    let mean_score = known().sum::<f32>() / known().count().max(1) as f32;
+    let (mut scores, mut missing) = (Vec::new(), Vec::new());
+    for (place, (range, &count)) in ranges.iter().zip(counts).enumerate() {
+        match shares.get(place).and_then(Option::as_ref) {
+            Some(share) => {
+                let own = share.scores.as_ref().filter(|own| own.len() == count)?;
+                scores.extend_from_slice(own);
+            }
+            None => {
+                missing.push(*range);
+                scores.resize(scores.len() + count, mean_score);
+            }
+        }
+    }
+    (!copies.is_empty()).then(|| Scores {
+        cls: mean(&copies),
+        scores,
         missing,
     })
 }
@@ -109,7 +158,27 @@ mod tests {
         Some(Share {
             cls: cls.to_vec(),
             features: features.to_vec(),
+            scores: None,
         })
+    }
+
+    #[test]
+    fn scores_follow_one_another_and_holes_get_their_mean() {
+        let share = |cls: f32, scores: &[f32]| {
+            Some(Share {
+                cls: vec![cls],
+                scores: Some(scores.to_vec()),
+                ..Share::default()
+            })
+        };
+        let shares = [share(1.0, &[1.0, 2.0]), share(3.0, &[3.0])];
+        let whole = assemble_scores(&RANGES, &[2, 1], &shares).unwrap();
+        assert_eq!((whole.cls, whole.scores), (vec![2.0], vec![1.0, 2.0, 3.0]));
+        let whole = assemble_scores(&RANGES, &[2, 1], &[shares[0].clone(), None]).unwrap();
+        assert_eq!((whole.cls, whole.scores), (vec![1.0], vec![1.0, 2.0, 1.5]));
+        assert_eq!(whole.missing, [RANGES[1]]);
+        assert_eq!(assemble_scores(&RANGES, &[1, 1], &shares), None);
+        assert_eq!(assemble_scores(&RANGES, &[2, 1], &[None, None]), None);
     }
 
     #[test]

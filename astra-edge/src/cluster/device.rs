@@ -9,11 +9,12 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::choose_text::TextModel;
 use super::generations::Generations;
+use super::halo::Halos;
 use super::hello::{Standard, Why};
 use super::roster::{Candidate, Roster, speed_of};
 use super::seat::Seats;
 use crate::link::Link;
-use crate::plan::Costs;
+use crate::plan::{Costs, Rows, TokenRange};
 use crate::worker::Worker;
 
 /// Length of a text that is typical enough to compare devices by.
@@ -33,6 +34,8 @@ pub struct Device {
     /// Generations of other devices' requests that run here.
     pub(super) generations: Generations,
     pub(super) seats: Seats,
+    /// Features that came for this device's rows of maps.
+    pub(super) halos: Halos,
     /// Held while the device works on a request, as member or coordinator.
     pub(super) engaged: Arc<AsyncMutex<()>>,
     roster: Mutex<Roster>,
@@ -72,6 +75,7 @@ impl Device {
             input: parts.input,
             generations: Generations::default(),
             seats: Seats::default(),
+            halos: Halos::default(),
             engaged: Arc::default(),
             roster: Mutex::new(Roster::new(standard)),
             standard,
@@ -107,6 +111,15 @@ impl Device {
     pub(super) fn tokens(&self) -> u16 {
         // A manifest with more is refused.
         u16::try_from(self.shape().tokens).unwrap_or(u16::MAX)
+    }
+
+    /// Rows of the map by member, and scores a member's row makes, where the head is one that members share.
+    pub(super) fn rows(&self, ranges: &[TokenRange]) -> Option<(Rows, usize)> {
+        let image = self.bundle().manifest().image?;
+        let head = image.head_rows?;
+        let side = image.size.checked_div(image.patch)?;
+        let scores = side * head.scale * head.scale;
+        Some((Rows::new(ranges, side, head.halo), scores))
     }
 
     /// What is known of the model to divide texts by, at a rung.

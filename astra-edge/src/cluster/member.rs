@@ -1,7 +1,7 @@
 //! This device's part in somebody else's request.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_wire::{
     Control, Encoding, Generate, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
@@ -11,7 +11,7 @@ use super::device::{Device, encode};
 use super::part::share_of;
 use super::seat::Seat;
 use super::service::failed;
-use super::share::{Packed, stats_of};
+use super::share::PackedShare;
 use super::speaker::{Said, Speaker, TOKEN_TIMEOUT, Task, sampling};
 use crate::engine::OwnedInput;
 use crate::generate::Prefill;
@@ -45,7 +45,7 @@ pub(super) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> 
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: OwnedInput::Pixels(pixels),
     };
-    run(device, &seat, range, order).await
+    run(device, &seat, order).await
 }
 
 /// The part of a text, which may be to generate what comes behind it.
@@ -88,7 +88,7 @@ async fn text_part(
         input: own,
     };
     let Some(generate) = start.generate else {
-        return Some(run(device, &seat, range, order).await);
+        return Some(run(device, &seat, order).await);
     };
     let registered = device.generations.begin(start.plan, start.request);
     let prefill = Prefill::Plan {
@@ -184,15 +184,18 @@ fn seat_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<Seat>, TokenRa
 }
 
 /// Runs an order, and says what came of it.
-async fn run(device: &Arc<Device>, seat: &Seat, range: TokenRange, order: Order) -> Vec<u8> {
+async fn run(device: &Arc<Device>, seat: &Seat, order: Order) -> Vec<u8> {
     let (plan, request) = (seat.plan.id, order.request);
+    let until = Instant::now() + order.deadline;
     let outcome = match device.worker.run(plan, order).await {
         Ok(outcome) => outcome,
         Err(WorkerError::UnknownPlan { .. }) => return refuse(plan, Reason::UnknownPlan),
         Err(error) => return failed(&error.to_string()),
     };
-    let stats = stats_of(&outcome.stats, seat.receivers());
-    let share = share_of(device, range, outcome);
+    let (share, stats) = match share_of(device, seat, (request, until), outcome).await {
+        Ok(share) => share,
+        Err(text) => return failed(&text),
+    };
     let member = seat.me as u8;
     let encoded = if device.bundle().manifest().family.is_text() {
         let mut cls = Vec::new();
@@ -208,7 +211,7 @@ async fn run(device: &Arc<Device>, seat: &Seat, range: TokenRange, order: Order)
             scales: &[],
         }))
     } else {
-        match Packed::new(&share, device.shape().hidden, seat.plan.rung == 0) {
+        match PackedShare::new(&share, device.shape().hidden, seat.plan.rung == 0) {
             Ok(packed) => encode(&Control::Result(
                 packed.message(plan, request, member, stats),
             )),

@@ -6,7 +6,7 @@
 //! - [`roster`]: the devices there are, and why any is not used
 //! - [`choose`]: members and token ranges of a request, and [`choose_text`]: those of a text
 //! - [`assemble`]: the members' shares put together
-//! - [`share`]: a member's share on its way back
+//! - [`share`]: a member's share on its way back, and [`dense`]: its features or scores as bytes
 //!
 //! With one:
 //! - [`device`]: what all of the following share
@@ -14,6 +14,7 @@
 //! - [`seat`]: this device's place in a plan
 //! - [`setup`]: a plan that every member accepted and in which everybody hears everybody
 //! - [`request`]: one request on such a plan, of `part`s that its members do
+//! - `halo`: features that members whose rows of a map border on each other send each other
 //! - `speaker` and `listen`: tokens from the device that generates to whoever asked for them
 //! - [`coordinator`]: what every question goes through; [`picture`]: one about a picture, [`text`]: one in token ids (`prompt`, `follow_up`
 //!   and `vector`), [`words`]: one in words
@@ -30,6 +31,7 @@ pub mod assemble;
 pub mod choose;
 pub mod choose_text;
 pub mod coordinator;
+pub mod dense;
 pub mod device;
 pub mod discovery;
 pub mod generations;
@@ -48,6 +50,7 @@ pub mod words;
 mod asked;
 mod error;
 mod follow_up;
+mod halo;
 mod listen;
 mod member;
 mod part;

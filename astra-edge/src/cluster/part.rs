@@ -1,17 +1,19 @@
 //! One member's part of a request: what it is sent, and what it makes of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_bundle::Task;
-use astra_wire::{Control, Encoding, Generate, MemberResult, Start, StartText, pack_ids};
+use astra_wire::{Control, Encoding, Generate, MemberResult, Start, StartText, Stats, pack_ids};
 
 use super::assemble::Share;
 use super::device::{Device, encode};
-use super::share::{pooled, unpack};
+use super::halo;
+use super::seat::Seat;
+use super::share::{Dense, microseconds, pooled, stats_of, unpack};
 use crate::engine::{Input, OwnedInput};
 use crate::job::Outcome;
-use crate::plan::{Plan, TokenRange};
+use crate::plan::{Plan, Rows, TokenRange};
 use crate::tasks::strip;
 
 /// A part that a member is to do.
@@ -105,21 +107,71 @@ fn milliseconds(time: Duration) -> u32 {
     u32::try_from(time.as_millis()).unwrap_or(u32::MAX)
 }
 
-/// What a member's outcome is to the answer: all of an image's features, a text's part of its vector, and nothing of a prompt
-/// that another member goes on from.
-pub(super) fn share_of(device: &Device, range: TokenRange, outcome: Outcome) -> Share {
+/// What a member's outcome is to the answer, and what it cost: an image's features, or the scores of its rows where members share the
+/// head, a text's part of its vector, and nothing of a prompt that another member goes on from.
+///
+/// # Errors
+/// In words: rows of a map could not be scored.
+pub(super) async fn share_of(
+    device: &Arc<Device>,
+    seat: &Seat,
+    (request, until): (u32, Instant),
+    outcome: Outcome,
+) -> Result<(Share, Stats), String> {
     let manifest = device.bundle().manifest();
-    match manifest.task {
+    let mut stats = stats_of(&outcome.stats, seat.receivers());
+    let range = seat.range().ok_or("no place in the plan")?;
+    let share = match manifest.task {
         Task::Embedding { pooling, .. } => Share {
             cls: pooled(pooling, range, &outcome.features, manifest.shape.hidden),
-            features: Vec::new(),
+            ..Share::default()
         },
         _ if manifest.family.is_text() => Share::default(),
-        _ => Share {
-            cls: outcome.cls,
-            features: outcome.features,
+        _ => match device.rows(&seat.plan.ranges) {
+            Some((rows, _)) => {
+                let of = (request, until);
+                let scores = score(device, seat, &rows, of, &outcome.features, &mut stats);
+                Share {
+                    scores: Some(scores.await?),
+                    cls: outcome.cls,
+                    ..Share::default()
+                }
+            }
+            None => Share {
+                cls: outcome.cls,
+                features: outcome.features,
+                scores: None,
+            },
         },
+    };
+    Ok((share, stats))
+}
+
+/// Scores of the own rows, for which neighbours' features are waited for.
+async fn score(
+    device: &Arc<Device>,
+    seat: &Seat,
+    rows: &Rows,
+    (request, until): (u32, Instant),
+    own: &[f32],
+    stats: &mut Stats,
+) -> Result<Vec<f32>, String> {
+    let begun = Instant::now();
+    // The rest of the time is for scoring, and for the way back.
+    let patience = until.saturating_duration_since(begun) / 4 * 3;
+    let around = halo::exchange(device, seat, rows, request, own, begun + patience).await?;
+    let waited = begun.elapsed();
+    stats.wait_us = stats.wait_us.saturating_add(microseconds(waited));
+    stats.halo_bytes = around.sent;
+    stats.masked_tokens += u32::try_from(around.missing).unwrap_or(u32::MAX);
+    if around.features.is_empty() {
+        return Ok(Vec::new());
     }
+    let halos = rows.halos(seat.me);
+    let scores = device.worker.scores(around.features, halos).await;
+    let computed = begun.elapsed() - waited;
+    stats.compute_us = stats.compute_us.saturating_add(microseconds(computed));
+    scores.map_err(|error| error.to_string())
 }
 
 /// The share in a member's result.
@@ -128,13 +180,19 @@ pub(super) fn share_of(device: &Device, range: TokenRange, outcome: Outcome) -> 
 /// In words: it is of another length than its range makes.
 pub(super) fn read_share(
     device: &Device,
-    range: TokenRange,
+    ranges: &[TokenRange],
     result: &MemberResult<'_>,
 ) -> Result<Share, String> {
     let shape = device.shape();
+    let member = usize::from(result.member);
+    let range = ranges.get(member).ok_or("no such member")?;
     let class = shape.hidden * shape.class_tokens;
     if !device.bundle().manifest().family.is_text() {
-        return unpack(result, range, shape.hidden, class).map_err(|error| error.to_string());
+        let dense = match device.rows(ranges) {
+            Some((rows, scores)) => Dense::Scores(rows.of(member).len() * scores),
+            None => Dense::Features(usize::from(range.tokens)),
+        };
+        return unpack(result, dense, shape.hidden, class).map_err(|error| error.to_string());
     }
     let floats = result.cls.chunks_exact(4);
     let cls: Vec<f32> = floats
@@ -146,6 +204,6 @@ pub(super) fn read_share(
     }
     Ok(Share {
         cls,
-        features: Vec::new(),
+        ..Share::default()
     })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::AskOptions;
 
-use super::assemble::assemble;
+use super::assemble::{Share, assemble, assemble_scores};
 use super::choose::{Choice, ChooseError, Wish, choose};
 use super::coordinator::{Asked, Coordinator, Ran, RequestError, Work};
 use super::device::Device;
@@ -171,11 +171,7 @@ impl Picture {
         harvest: &Harvest,
         begun: Instant,
     ) -> Result<Reply, RequestError> {
-        let hidden = device.shape().hidden;
-        let whole = assemble(&plan.choice.ranges, &harvest.shares, hidden);
-        let whole = whole.ok_or(RequestError::Nothing)?;
-        let missing: Vec<TokenRange> = whole.missing;
-        let answer = device.worker.head(whole.cls, whole.patches).await?;
+        let (answer, missing) = answer_of(device, &plan.choice.ranges, &harvest.shares).await?;
         let mut report = self.report(device, begun, begun.elapsed(), &answer);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
         report.missing = missing.into_iter().map(Into::into).collect();
@@ -198,4 +194,25 @@ impl Picture {
             ..summary::report(device, &self.asked, self.prepare, begun, latency)
         }
     }
+}
+
+/// The answer that the members' shares make, and the tokens it was made without.
+async fn answer_of(
+    device: &Device,
+    ranges: &[TokenRange],
+    shares: &[Option<Share>],
+) -> Result<(Answer, Vec<TokenRange>), RequestError> {
+    let Some((rows, scores)) = device.rows(ranges) else {
+        let whole = assemble(ranges, shares, device.shape().hidden);
+        let whole = whole.ok_or(RequestError::Nothing)?;
+        let answer = device.worker.head(whole.cls, whole.patches).await?;
+        return Ok((answer, whole.missing));
+    };
+    let counts: Vec<usize> = (0..ranges.len())
+        .map(|member| rows.of(member).len() * scores)
+        .collect();
+    let whole = assemble_scores(ranges, &counts, shares).ok_or(RequestError::Nothing)?;
+    let mut answer = device.worker.finish(whole.scores).await?;
+    answer.cls = whole.cls;
+    Ok((answer, whole.missing))
 }

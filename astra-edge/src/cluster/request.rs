@@ -12,7 +12,6 @@ use super::hello::Why;
 use super::part::{Part, read_share, share_of};
 use super::seat::Seat;
 use super::setup::{ActivePlan, others};
-use super::share::stats_of;
 use crate::engine::OwnedInput;
 use crate::job::Order;
 use crate::plan::TokenRange;
@@ -224,11 +223,11 @@ async fn own_part(
     until: Instant,
 ) -> (usize, u64, End) {
     let end = match own_order(&device, &seat, &input, request, until) {
-        Some((range, order)) => match device.worker.run(seat.plan.id, order).await {
-            Ok(outcome) => {
-                let stats = stats_of(&outcome.stats, seat.receivers());
-                End::Share(share_of(&device, range, outcome), stats, 0)
-            }
+        Some((_, order)) => match device.worker.run(seat.plan.id, order).await {
+            Ok(outcome) => match share_of(&device, &seat, (request, until), outcome).await {
+                Ok((share, stats)) => End::Share(share, stats, 0),
+                Err(text) => End::Failed(text),
+            },
             Err(WorkerError::UnknownPlan { .. }) => End::Refused(Reason::UnknownPlan),
             Err(error) => End::Failed(error.to_string()),
         },
@@ -291,20 +290,20 @@ async fn remote_part(remote: Remote) -> (usize, u64, End) {
     let sent = bytes.len() as u64;
     let link = &remote.device.link;
     let end = match link.ask_control(remote.other, "", bytes, left).await {
-        Ok(answer) => read(&remote, range, &answer),
+        Ok(answer) => read(&remote, &answer),
         Err(error) => End::Silent(error.to_string()),
     };
     (number, sent, end)
 }
 
-fn read(remote: &Remote, range: TokenRange, answer: &[u8]) -> End {
+fn read(remote: &Remote, answer: &[u8]) -> End {
     match Control::parse(answer) {
         Ok(Control::Result(result))
             if result.plan == remote.seat.plan.id
                 && result.request == remote.request
                 && usize::from(result.member) == remote.number =>
         {
-            match read_share(&remote.device, range, &result) {
+            match read_share(&remote.device, &remote.seat.plan.ranges, &result) {
                 Ok(share) => End::Share(share, result.stats, answer.len() as u64),
                 Err(text) => End::Failed(text),
             }

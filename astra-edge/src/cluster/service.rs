@@ -69,6 +69,14 @@ async fn answer(
             device.generations.cancel(plan, request);
             encode(&Control::Heard { plan, members: 0 })
         }
+        Ok(Control::Halo(halo)) => {
+            let hidden = device.shape().hidden;
+            if let Err(error) = device.halos.keep(&halo, hidden) {
+                return Some(failed(&error.to_string()));
+            }
+            let (plan, members) = (halo.plan, 0);
+            encode(&Control::Heard { plan, members })
+        }
         Ok(Control::Leave { device: other }) => {
             discovery::gone(device, other);
             return None;

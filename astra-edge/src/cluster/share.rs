@@ -3,32 +3,37 @@
 use std::time::Duration;
 
 use astra_bundle::TextPooling;
-use astra_wire::{Encoding, MemberResult, Stats};
+use astra_wire::{MemberResult, Stats};
 
 use super::assemble::Share;
+use super::dense::{Coded, DenseError, Packed};
 use crate::job::JobStats;
 use crate::plan::TokenRange;
-use crate::tasks::features::{self, FeatureError};
+use crate::tasks::features::{read_exact, write_exact};
 
-/// Bytes of a token's smallest value and step.
-const SCALE: usize = 8;
-
-/// A share as bytes: features at 8 bits a channel, or as they are in exact mode.
+/// A share as bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Packed {
-    encoding: Encoding,
+pub struct PackedShare {
     cls: Vec<u8>,
-    features: Vec<u8>,
-    scales: Vec<u8>,
+    dense: Packed,
+}
+
+/// What a share holds besides class tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dense {
+    /// Features of so many tokens.
+    Features(usize),
+    /// So many scores of a map.
+    Scores(usize),
 }
 
 /// Why a share cannot be packed or read.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum ShareError {
-    /// The features cannot be packed or read.
+    /// Features or scores cannot be packed or read.
     #[error(transparent)]
-    Features(#[from] FeatureError),
+    Dense(#[from] DenseError),
     /// The class token has another length.
     #[error("class token of {found} bytes: expected {expected}")]
     Class {
@@ -37,38 +42,21 @@ pub enum ShareError {
         /// Bytes of the model's class token.
         expected: usize,
     },
-    /// An encoding this version does not know.
-    #[error("features in an encoding that this version does not know")]
-    Encoding,
 }
 
-impl Packed {
-    /// Packs a share of tokens `hidden` wide.
+impl PackedShare {
+    /// Packs a share of tokens `hidden` wide; scores, if there are any, go in place of the features.
     ///
     /// # Errors
-    /// A feature is not finite, or the features are no whole number of tokens.
+    /// A value is not finite, or the features are no whole number of tokens.
     pub fn new(share: &Share, hidden: usize, exact: bool) -> Result<Self, ShareError> {
         let mut cls = Vec::new();
-        features::write_exact(&share.cls, &mut cls);
-        let mut packed = Self {
-            encoding: Encoding::Float32,
-            cls,
-            features: Vec::new(),
-            scales: Vec::new(),
+        write_exact(&share.cls, &mut cls);
+        let dense = match &share.scores {
+            Some(scores) => Packed::scores(scores, exact)?,
+            None => Packed::features(&share.features, hidden, exact)?,
         };
-        if exact {
-            features::write_exact(&share.features, &mut packed.features);
-            return Ok(packed);
-        }
-        packed.encoding = Encoding::Scaled8;
-        let mut tokens = Vec::new();
-        features::quantize(&share.features, hidden, &mut tokens)?;
-        for token in tokens.chunks_exact(SCALE + hidden) {
-            let (scale, codes) = token.split_at_checked(SCALE).unwrap_or_default();
-            packed.scales.extend_from_slice(scale);
-            packed.features.extend_from_slice(codes);
-        }
-        Ok(packed)
+        Ok(Self { cls, dense })
     }
 
     /// As a message.
@@ -78,21 +66,21 @@ impl Packed {
             request,
             member,
             stats,
-            encoding: self.encoding,
+            encoding: self.dense.encoding,
             cls: &self.cls,
-            features: &self.features,
-            scales: &self.scales,
+            features: &self.dense.values,
+            scales: &self.dense.scales,
         }
     }
 }
 
-/// Reads the share of a member that owns `range`; its tokens are `hidden` wide and it has `class` values of class tokens.
+/// Reads a member's share of tokens `hidden` wide that has `class` values of class tokens.
 ///
 /// # Errors
-/// Lengths are not those of the range.
+/// Lengths are other than these.
 pub fn unpack(
     result: &MemberResult<'_>,
-    range: TokenRange,
+    dense: Dense,
     hidden: usize,
     class: usize,
 ) -> Result<Share, ShareError> {
@@ -104,33 +92,19 @@ pub fn unpack(
     }
     let mut share = Share {
         cls: vec![0.0; class],
-        features: vec![0.0; usize::from(range.tokens) * hidden],
+        ..Share::default()
     };
-    features::read_exact(result.cls, class.max(1), &mut share.cls)?;
-    match result.encoding {
-        Encoding::Float32 => {
-            features::read_exact(result.features, hidden, &mut share.features)?;
-        }
-        Encoding::Scaled8 => {
-            let tokens = join(result.scales, result.features, hidden);
-            features::dequantize(&tokens, hidden, &mut share.features)?;
-        }
-        _ => return Err(ShareError::Encoding),
+    read_exact(result.cls, class.max(1), &mut share.cls).map_err(DenseError::from)?;
+    let coded = Coded {
+        encoding: result.encoding,
+        values: result.features,
+        scales: result.scales,
+    };
+    match dense {
+        Dense::Features(tokens) => share.features = coded.features(tokens, hidden)?,
+        Dense::Scores(count) => share.scores = Some(coded.scores(count)?),
     }
     Ok(share)
-}
-
-/// Scales and codes back to what `features` reads: each token's scale before its codes. What has no partner stays out, and
-/// the length then says so.
-fn join(scales: &[u8], codes: &[u8], hidden: usize) -> Vec<u8> {
-    let scales = scales.chunks_exact(SCALE);
-    let codes = codes.chunks_exact(hidden.max(1));
-    let mut tokens = Vec::with_capacity(scales.len() * (SCALE + hidden));
-    for (scale, codes) in scales.zip(codes) {
-        tokens.extend_from_slice(scale);
-        tokens.extend_from_slice(codes);
-    }
-    tokens
 }
 
 /// A member's share of a text's vector: the sum of its tokens' features, [D], or those of the first token where it owns it,
@@ -197,6 +171,7 @@ pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
         wait_us: microseconds(stats.wait),
         bytes_sent: stats.bytes_sent * copies,
         bytes_received: stats.received.bytes,
+        halo_bytes: 0,
         frames_sent: count(stats.frames_sent * copies),
         frames_received: count(stats.received.frames),
         masked_tokens: count(stats.masked_tokens),
@@ -205,7 +180,7 @@ pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
     }
 }
 
-fn microseconds(time: Duration) -> u32 {
+pub(super) fn microseconds(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
@@ -217,59 +192,41 @@ fn count(number: u64) -> u32 {
 mod tests {
     use super::*;
 
-    const RANGE: TokenRange = TokenRange {
-        first: 4,
-        tokens: 3,
-    };
-
     fn share() -> Share {
         Share {
             cls: vec![1.5, -2.0],
             features: vec![0.0, 1.0, -3.0, 5.0, 7.0, 7.0],
+            scores: None,
         }
     }
 
     #[test]
-    fn exact_shares_come_back_bit_for_bit() {
-        let packed = Packed::new(&share(), 2, true).unwrap();
+    fn shares_come_back() {
+        let packed = PackedShare::new(&share(), 2, true).unwrap();
         let message = packed.message(1, 2, 3, Stats::default());
         astra_wire::Control::Result(message).check().unwrap();
-        assert_eq!(unpack(&message, RANGE, 2, 2), Ok(share()));
+        assert_eq!(unpack(&message, Dense::Features(3), 2, 2), Ok(share()));
+
+        let scores = Share {
+            features: Vec::new(),
+            scores: Some(vec![0.5, -1.0]),
+            ..share()
+        };
+        let packed = PackedShare::new(&scores, 2, true).unwrap();
+        let message = packed.message(1, 2, 3, Stats::default());
+        assert_eq!(unpack(&message, Dense::Scores(2), 2, 2), Ok(scores));
     }
 
     #[test]
-    fn packed_shares_come_back_within_half_a_step() {
-        let packed = Packed::new(&share(), 2, false).unwrap();
-        let message = packed.message(1, 2, 3, Stats::default());
-        astra_wire::Control::Result(message).check().unwrap();
-        assert_eq!(message.features.len(), 6);
-        let back = unpack(&message, RANGE, 2, 2).unwrap();
-        assert_eq!(back.cls, share().cls);
-        for (found, sent) in back.features.iter().zip(share().features) {
-            assert!(
-                (found - sent).abs() <= 8.0 / 255.0 / 2.0 + 1e-5,
-                "{found} for {sent}"
-            );
-        }
-    }
-
-    #[test]
-    fn shares_of_another_range_are_refused() {
+    fn shares_of_another_length_are_refused() {
         for exact in [false, true] {
-            let packed = Packed::new(&share(), 2, exact).unwrap();
+            let packed = PackedShare::new(&share(), 2, exact).unwrap();
             let message = packed.message(1, 2, 3, Stats::default());
-            let other = TokenRange {
-                first: 4,
-                tokens: 2,
-            };
-            assert!(matches!(
-                unpack(&message, other, 2, 2),
-                Err(ShareError::Features(_))
-            ));
-            assert!(matches!(
-                unpack(&message, RANGE, 2, 3),
-                Err(ShareError::Class { .. })
-            ));
+            astra_wire::Control::Result(message).check().unwrap();
+            let other = unpack(&message, Dense::Features(2), 2, 2);
+            assert!(matches!(other, Err(ShareError::Dense(_))));
+            let other = unpack(&message, Dense::Features(3), 2, 3);
+            assert!(matches!(other, Err(ShareError::Class { .. })));
         }
     }
 

@@ -139,7 +139,7 @@ fn head_output(task: &Task) -> Option<&'static str> {
     }
 }
 
-fn head_answer(outputs: &SessionOutputs<'_>) -> Result<Answer, EngineError> {
+pub(super) fn head_answer(outputs: &SessionOutputs<'_>) -> Result<Answer, EngineError> {
     let mut answer = Answer::default();
     if let Some(map) = outputs.get("map") {
         let (shape, found) = map

@@ -136,6 +136,16 @@ impl Gather {
         }
     }
 
+    /// Whether a member left the cluster.
+    pub fn has_left(&self, member: usize) -> bool {
+        member < MAX_MEMBERS && self.left.load(Ordering::Acquire) & (1 << member) != 0
+    }
+
+    /// Whether a request was given up.
+    pub fn is_cancelled(&self, request: u32) -> bool {
+        self.cancelled.load(Ordering::Acquire) == u64::from(request) + 1
+    }
+
     /// Gives a request up: the data path stops at its next wait.
     pub fn cancel(&self, request: u32) {
         self.cancelled

@@ -4,6 +4,7 @@
 //! - [`image`]: a photograph in a file to the pixels of every token
 //! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
 //! - [`features`]: features of one member's tokens, compressed for the way back
+//! - [`scores`]: scores of a map, compressed for the way back
 //! - [`picture`]: a map drawn over the photograph it belongs to
 //! - [`text`]: what surrounds a language model
 //!
@@ -14,6 +15,7 @@ pub mod grid;
 mod heat;
 pub mod image;
 pub mod picture;
+pub mod scores;
 pub mod strip;
 pub mod text;
 

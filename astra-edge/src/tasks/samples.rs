@@ -11,6 +11,7 @@ pub(crate) fn spec(size: usize, patch: usize) -> ImageInput {
         fit: Fit::Pad,
         filter: Filter::Triangle,
         map_size: None,
+        head_rows: None,
     }
 }
 

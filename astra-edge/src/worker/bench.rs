@@ -8,7 +8,7 @@ use astra_bundle::{Bundle, Task};
 use super::{Command, WorkerError};
 use crate::engine::{
     Answer, Codec, Decoder, Encoder, EngineError, Form, Head, LanguageHead, Model, OwnedInput,
-    Runtime, Whole,
+    Runtime, SharedHead, Whole,
 };
 use crate::gather::Gather;
 use crate::generate::{Ended, Generation, Prefill, Writer};
@@ -35,6 +35,7 @@ pub(super) struct Bench {
 enum Ends {
     Image {
         head: Head,
+        shared: Option<SharedHead>,
         whole: Option<Whole>,
     },
     Generation {
@@ -54,6 +55,7 @@ impl Bench {
         let ends = match (form, &manifest.task) {
             (Form::Image { .. }, _) => Ends::Image {
                 head: Head::open(&runtime, dir, manifest)?,
+                shared: SharedHead::open(&runtime, dir, manifest)?,
                 whole: None,
             },
             (Form::Text { .. }, Task::Generation) => Ends::Generation {
@@ -92,6 +94,17 @@ impl Bench {
                 reply,
             } => drop(reply.send(self.head(cls, patches))),
             Command::CloseWhole => self.close_whole(),
+            Command::Scores {
+                patches,
+                halos,
+                reply,
+            } => {
+                let scores = self.shared().and_then(|h| Ok(h.scores(&patches, halos)?));
+                drop(reply.send(scores));
+            }
+            Command::Finish { scores, reply } => {
+                drop(reply.send(self.shared().and_then(|h| Ok(h.finish(&scores)?))));
+            }
             Command::Remove { plan } => self.paths.retain(|path| path.plan().id != plan),
         }
     }
@@ -165,6 +178,16 @@ impl Bench {
         match &mut self.ends {
             Ends::Image { head, .. } => Ok(head.run(cls, patches)?),
             Ends::Features { .. } | Ends::Generation { .. } => Err(WorkerError::OtherTask),
+        }
+    }
+
+    fn shared(&mut self) -> Result<&mut SharedHead, WorkerError> {
+        match &mut self.ends {
+            Ends::Image {
+                shared: Some(shared),
+                ..
+            } => Ok(shared),
+            _ => Err(WorkerError::OtherTask),
         }
     }
 

@@ -63,7 +63,7 @@ pub mod version;
 pub use bits::{Code, PackError, Unpack, UnpackError, pack, packed_len, unpack, unpack_into};
 pub use control::{
     Answer, Ask, AskOptions, AskText, AskVector, Choice, Control, ControlError, DeviceId, Encoding,
-    Ending, Generate, Greeting, Hello, MAX_ID, MAX_STOPS, Member, MemberResult, Offer, Probe,
+    Ending, Generate, Greeting, Halo, Hello, MAX_ID, MAX_STOPS, Member, MemberResult, Offer, Probe,
     Reason, Resume, Start, StartText, Stats, TextAnswer, Words, Written, greeting, pack_ids,
     unpack_ids,
 };

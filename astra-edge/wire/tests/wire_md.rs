@@ -155,6 +155,7 @@ fn pinned_kind(message: &Control) -> u8 {
         Control::AskVector(_) => 19,
         Control::Piece { .. } => 20,
         Control::TextAnswer(_) => 21,
+        Control::Halo(_) => 22,
         other => panic!("a kind without a number: {other:?}"),
     }
 }
@@ -185,19 +186,19 @@ fn reasons_keep_their_numbers() {
 
 #[test]
 fn encodings_keep_their_numbers() {
-    let encodings = [Encoding::Float32, Encoding::Scaled8];
+    let encodings = [Encoding::Float32, Encoding::Scaled8, Encoding::Sigmoid8];
     assert_eq!(encodings.len(), Encoding::COUNT);
     let mut bytes = vec![1, 9, 0, 0, 0];
-    bytes.extend([0; 11]); // stats
+    bytes.extend([0; 12]); // stats
     bytes.extend([0; 4]); // encoding, cls, features, scales
     for (number, encoding) in (0_u8..).zip(encodings) {
-        bytes[16] = number;
+        bytes[17] = number;
         match Control::parse(&bytes) {
             Ok(Control::Result(result)) => assert_eq!(result.encoding, encoding),
             other => panic!("{other:?}"),
         }
     }
-    bytes[16] = Encoding::COUNT as u8;
+    bytes[17] = Encoding::COUNT as u8;
     assert!(Control::parse(&bytes).is_err());
 }
 

@@ -136,6 +136,7 @@ mod tests {
         fit: Fit::Stretch,
         filter: Filter::Triangle,
         map_size: None,
+        head_rows: None,
     };
 
     fn folder(photographs: usize) -> tempfile::TempDir {

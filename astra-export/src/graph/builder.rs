@@ -301,6 +301,6 @@ fn value_info(name: &str, element: Element, dims: &[Dim]) -> ValueInfoProto {
 }
 
 /// No dimension of a tensor in memory is beyond `i64`.
-pub(super) fn as_i64(size: usize) -> i64 {
+pub(crate) fn as_i64(size: usize) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
 }

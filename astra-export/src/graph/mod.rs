@@ -8,5 +8,6 @@ mod builder;
 mod ops;
 pub mod proto;
 
+pub(crate) use builder::as_i64;
 pub use builder::{Attribute, Dim, Element, GraphBuilder, Value};
 pub use ops::{Grouped, Lengths, StoredLinear, StoredNorm};

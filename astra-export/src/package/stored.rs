@@ -41,6 +41,7 @@ impl Stored {
                 fit: vit.fit,
                 filter: vit.filter,
                 map_size: (task == Task::Saliency).then_some([size, size]),
+                head_rows: stored.head_rows(),
             }),
             text: None,
             task,

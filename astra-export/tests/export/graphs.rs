@@ -14,16 +14,16 @@ use crate::runtime::{Array, Graph, max_difference};
 const TOLERANCE: f32 = 1e-4;
 
 /// A model's graphs in a directory of their own.
-struct Exported {
+pub(crate) struct Exported {
     writer: BundleWriter,
-    vit: StoredVit,
+    pub(crate) vit: StoredVit,
     /// What exact mode decodes with, by block: `[D, 2 W]` and `[2 W]`.
     exact: Vec<(Vec<f32>, Vec<f32>)>,
     _folder: tempfile::TempDir,
 }
 
 impl Exported {
-    fn new(model: &VitModel, side: usize) -> Self {
+    pub(crate) fn new(model: &VitModel, side: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = BundleWriter::create(&folder.path().join("bundle")).unwrap();
         let vit = StoredVit::store(&mut writer, model, &SCALE, side).unwrap();
@@ -52,11 +52,11 @@ impl Exported {
         }
     }
 
-    fn graph(&self, name: &str) -> Graph {
+    pub(crate) fn graph(&self, name: &str) -> Graph {
         Graph::open(&self.path(name))
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.writer.dir().join(format!("{name}.onnx"))
     }
 
@@ -72,7 +72,7 @@ fn bytes(pixels: &[u8]) -> Array {
     Array::U8(vec![pixels.len() / PIXELS, PIXELS], pixels.to_vec())
 }
 
-fn matrix(columns: usize, values: &[f32]) -> Array {
+pub(crate) fn matrix(columns: usize, values: &[f32]) -> Array {
     Array::F32(vec![values.len() / columns, columns], values.to_vec())
 }
 
@@ -88,7 +88,11 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
 }
 
 /// A random model and input of `side` patches a side, and what the reference says of it.
-fn case(seed: u64, side: usize, head: impl Fn(&mut Random) -> Head) -> (VitModel, Vec<u8>, Answer) {
+pub(crate) fn case(
+    seed: u64,
+    side: usize,
+    head: impl Fn(&mut Random) -> Head,
+) -> (VitModel, Vec<u8>, Answer) {
     let mut random = Random::new(seed);
     let head = head(&mut random);
     let model = random.model(head);

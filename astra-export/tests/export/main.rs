@@ -17,6 +17,7 @@ mod corrupted;
 mod exporter;
 mod gguf_file;
 mod graphs;
+mod head_rows;
 mod hugging_face;
 mod models;
 mod position;

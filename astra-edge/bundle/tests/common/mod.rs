@@ -155,6 +155,7 @@ pub fn empty_manifest() -> Manifest {
             fit: Fit::Pad,
             filter: Filter::Triangle,
             map_size: Some([8, 8]),
+            head_rows: None,
         }),
         text: None,
         bases: vec![],

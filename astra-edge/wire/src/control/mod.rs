@@ -14,7 +14,8 @@
 //! 7. For a text the coordinator sends [`StartText`] in place of [`Start`], and members answer [`MemberResult`]. The member that
 //!    generates answers with each [`Control::Token`] as it comes and [`Written`] at the end. For a text that goes on from the one
 //!    before, [`Resume`] asks that member alone.
-//! 8. A client sends [`AskText`] and gets any number of [`Control::Piece`] and a [`TextAnswer`] or [`Control::Failed`]; to
+//! 8. Where members make a map together, each sends [`Halo`] to those whose rows border on its own, and gets [`Control::Heard`].
+//! 9. A client sends [`AskText`] and gets any number of [`Control::Piece`] and a [`TextAnswer`] or [`Control::Failed`]; to
 //!    [`AskVector`] it gets [`Answer`], with the vector in place of the class token.
 //!
 //! Messages without bulk data fit one frame ([`MAX_BODY`](crate::MAX_BODY)); the others are as long as
@@ -36,7 +37,7 @@ pub use self::ask::{Answer, Ask, AskOptions};
 pub use self::hello::{DeviceId, Greeting, Hello, greeting};
 pub use self::ids::{MAX_ID, pack_ids, unpack_ids};
 pub use self::offer::{Member, Offer, Reason};
-pub use self::request::{Encoding, MemberResult, Start, Stats};
+pub use self::request::{Encoding, Halo, MemberResult, Start, Stats};
 pub use self::text::{
     AskText, AskVector, Choice, Ending, Generate, MAX_STOPS, Resume, StartText, TextAnswer, Words,
     Written,
@@ -137,6 +138,8 @@ pub enum Control<'a> {
     },
     /// The end of the answer to [`AskText`].
     TextAnswer(#[serde(borrow)] TextAnswer<'a>),
+    /// Features that another member's part of a map needs.
+    Halo(#[serde(borrow)] Halo<'a>),
 }
 
 /// A sign that the sender's frames arrive.
@@ -240,7 +243,7 @@ pub enum ControlError {
 
 impl<'a> Control<'a> {
     /// Kinds of message there are: the second byte of a message is below this.
-    pub const KINDS: u8 = 22;
+    pub const KINDS: u8 = 23;
 
     /// Reads one message, which takes all of `bytes`.
     ///
@@ -316,6 +319,7 @@ impl<'a> Control<'a> {
             Self::Written(written) => written.check(),
             Self::AskText(ask) => ask.check(),
             Self::AskVector(ask) => ask.check(),
+            Self::Halo(halo) => halo.check(),
             Self::Refuse { .. }
             | Self::Plan { .. }
             | Self::Heard { .. }

@@ -59,6 +59,8 @@ pub struct Stats {
     pub late_frames: u32,
     /// Frames that could not be used: malformed, of another plan or rung, twice.
     pub refused_frames: u32,
+    /// Bytes of [`Halo`] sent.
+    pub halo_bytes: u64,
 }
 
 /// How dense features travel. The order is the number on the wire: new ones go last.
@@ -69,11 +71,14 @@ pub enum Encoding {
     Float32,
     /// One signed byte a channel, to be multiplied by the token's scale.
     Scaled8,
+    /// One byte a score, [`MemberResult::features`] being scores of the member's part of a map: its sigmoid in steps of 1/256, taken at
+    /// the middle of a step. There are no scales.
+    Sigmoid8,
 }
 
 impl Encoding {
     /// Encodings there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 }
 
 /// A member's share of the answer.
@@ -100,23 +105,57 @@ pub struct MemberResult<'a> {
     pub scales: &'a [u8],
 }
 
+/// Features of tokens that another member's rows of a map border on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Halo<'a> {
+    /// The plan.
+    pub plan: u64,
+    /// The request.
+    pub request: u32,
+    /// The member whose tokens they are.
+    pub member: u8,
+    /// The first of them.
+    pub first_token: u16,
+    /// How `features` are to be read.
+    pub encoding: Encoding,
+    /// Features, token by token.
+    #[serde(borrow, with = "octets")]
+    pub features: &'a [u8],
+    /// One `f32` a token in [`Encoding::Scaled8`], else empty.
+    #[serde(borrow, with = "octets")]
+    pub scales: &'a [u8],
+}
+
 impl MemberResult<'_> {
     pub(super) fn check(&self) -> Result<(), ControlError> {
         check_member(self.member)?;
         check_floats("cls", self.cls)?;
-        check_floats("scales", self.scales)?;
-        let (features, scales) = (self.features.len(), self.scales.len() / 4);
-        let fit = match self.encoding {
-            Encoding::Float32 => {
-                check_floats("features", self.features)?;
-                scales == 0
-            }
-            // No scales go with no features; each scale with at least one channel.
-            Encoding::Scaled8 => features.is_multiple_of(scales) && (features > 0 || scales == 0),
-        };
-        if fit {
-            return Ok(());
-        }
-        Err(ControlError::Features { features, scales })
+        check_features(self.encoding, self.features, self.scales)
     }
+}
+
+impl Halo<'_> {
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        check_member(self.member)?;
+        check_features(self.encoding, self.features, self.scales)
+    }
+}
+
+fn check_features(encoding: Encoding, features: &[u8], scales: &[u8]) -> Result<(), ControlError> {
+    check_floats("scales", scales)?;
+    let (bytes, scales) = (features.len(), scales.len() / 4);
+    let fit = match encoding {
+        Encoding::Float32 => {
+            check_floats("features", features)?;
+            scales == 0
+        }
+        // No scales go with no features; each scale with at least one channel.
+        Encoding::Scaled8 => bytes.is_multiple_of(scales) && (bytes > 0 || scales == 0),
+        Encoding::Sigmoid8 => scales == 0,
+    };
+    if fit {
+        return Ok(());
+    }
+    let features = bytes;
+    Err(ControlError::Features { features, scales })
 }

@@ -119,6 +119,7 @@ pub(crate) fn stats() -> Stats {
         masked_tokens: 2,
         late_frames: 1,
         refused_frames: 0,
+        halo_bytes: 300,
     }
 }
 
@@ -334,6 +335,18 @@ fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 prompt_tokens: 300,
                 tokens: 2,
                 ending: Ending::Stop,
+            }),
+        ),
+        (
+            "halo",
+            Control::Halo(Halo {
+                plan: 300,
+                request: 1000,
+                member: 1,
+                first_token: 300,
+                encoding: Encoding::Scaled8,
+                features: &[1, 2, 3],
+                scales: &[0, 0, 0, 0x3f],
             }),
         ),
     ]

@@ -1,7 +1,7 @@
 //! The graphs of a bundle. Inputs, outputs and what lies between are those of DESIGN's list: embed, then for each block local
 //! and attend, then the head; and `whole`, which is all of it for one device alone.
 
-use astra_bundle::Task;
+use astra_bundle::{HeadRows, Task};
 
 use super::stored::{StoredBlock, StoredVit};
 use crate::family::parts::{
@@ -17,6 +17,10 @@ pub fn graphs(vit: &StoredVit) -> Vec<NamedGraph> {
     ];
     if vit.task() != Task::Features {
         graphs.push(("head".to_owned(), head(vit)));
+    }
+    if vit.head_rows().is_some() {
+        graphs.push(("head_rows".to_owned(), head_rows(vit)));
+        graphs.push(("head_finish".to_owned(), head_finish(vit)));
     }
     let following = vit
         .blocks
@@ -36,6 +40,11 @@ impl StoredVit {
     /// What the head answers.
     pub fn task(&self) -> Task {
         self.head.task()
+    }
+
+    /// How the head can be divided, if it can.
+    pub fn head_rows(&self) -> Option<HeadRows> {
+        self.head.rows()
     }
 
     fn rows(&self, rows: &'static str) -> [Dim; 2] {
@@ -152,6 +161,19 @@ fn head(vit: &StoredVit) -> Vec<u8> {
     let cls = graph.input("cls", Element::F32, &vit.fixed(1));
     let patches = graph.input("patches", Element::F32, &vit.fixed(vit.shape.tokens));
     vit.head.add(&mut graph, &cls, &patches, vit.side);
+    graph.finish()
+}
+
+fn head_rows(vit: &StoredVit) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("head_rows");
+    let patches = graph.input("patches", Element::F32, &vit.rows("r"));
+    vit.head.add_rows(&mut graph, &patches, vit.side);
+    graph.finish()
+}
+
+fn head_finish(vit: &StoredVit) -> Vec<u8> {
+    let mut graph = GraphBuilder::new("head_finish");
+    vit.head.add_finish(&mut graph, vit.side);
     graph.finish()
 }
 

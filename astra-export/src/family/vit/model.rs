@@ -125,6 +125,25 @@ impl ImageScale {
 }
 
 impl UpConvolution {
+    /// Rows needed before and behind those of the input whose results are wanted with `needed` more rows on either side, and how
+    /// many rows of the result are then to be cut off there. `None` unless n rows become n times `stride`.
+    ///
+    /// Row y of the result is made of rows ⌈(y + p - k + 1) / s⌉ to ⌊(y + p) / s⌋ of the input, which with k = s + 2 p is
+    /// ⌈(p + needed) / s⌉ rows more on either side.
+    pub fn halo(&self, needed: usize) -> Option<(usize, usize)> {
+        let Self {
+            kernel: k,
+            stride: s,
+            padding: p,
+            ..
+        } = *self;
+        if s == 0 || k != s + 2 * p {
+            return None;
+        }
+        let before = (needed + p).div_ceil(s);
+        Some((before, before * s - needed))
+    }
+
     /// Folds in what a batch normalization after it does at inference: output channel o times `scale[o]`, plus `shift[o]`.
     pub fn then_affine(&mut self, scale: &[f32], shift: &[f32]) {
         let area = (self.kernel * self.kernel).max(1);
