@@ -64,7 +64,8 @@ pub struct JobStats {
     pub frames_lost: u64,
     /// Frames and bytes from other members.
     pub received: Received,
-    /// Tokens left out of attention because they did not come in time, summed over the blocks.
+    /// Tokens that did not come in time, summed over the blocks: left out of attention, or taken for what was expected of them where
+    /// the codec predicts.
     pub masked_tokens: u64,
 }
 
@@ -135,6 +136,7 @@ impl DataPath {
             me,
             model.shape().blocks,
             layout,
+            codec.predicts(),
             std::thread::current(),
         );
         Ok(Self {
@@ -204,8 +206,10 @@ impl DataPath {
             self.member.embed(model, order.input.borrow())
         })?;
         for block in 0..model.shape().blocks {
+            clock.time(&mut stats.compute, || self.member.residual(model, block))?;
             self.encode_and_send(order.request, block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
+            clock.time(&mut stats.compute, || self.member.expect(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
             if cache.is_some() && stats.masked_tokens > 0 {
                 return Ok(self.outcome(stats, &clock, false));
@@ -258,7 +262,11 @@ impl DataPath {
             tokens: range.tokens,
             part: 0,
             rung: self.layout.rung(),
-            flags: Flags::NONE,
+            flags: if self.codec.predicts() && block > 0 {
+                Flags::PREDICTED
+            } else {
+                Flags::NONE
+            },
         };
         let out = &mut Out {
             sink: self.sink.as_mut(),
@@ -269,6 +277,7 @@ impl DataPath {
             Some(book) => {
                 book.encode(self.member.y(), &mut self.codes)
                     .map_err(EngineError::from)?;
+                self.member.coded(&book, &self.codes)?;
                 out.send(Framer::new(header, self.layout, &self.codes)?)?;
             }
             None => out.send(Framer::new(header, self.layout, self.member.n_patches())?)?,
@@ -295,7 +304,7 @@ impl DataPath {
         stats.wait += collected.waited;
         stats.decode += collected.decoded;
         stats.masked_tokens += collected.missing as u64;
-        Ok(collected.arrived)
+        Ok(self.member.complete(collected.arrived))
     }
 
     /// Bytes the codes of so many tokens pack to, padding of each frame's last byte aside.

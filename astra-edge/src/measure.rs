@@ -105,6 +105,7 @@ pub fn measure(
         embed: Curve::default(),
         local: Curve::default(),
         head,
+        head_rows: manifest.image.and_then(|image| image.head_rows),
         strip: bench.strip(bundle)?,
         share: bench.share()?,
         frame,

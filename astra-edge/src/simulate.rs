@@ -62,9 +62,13 @@ impl Simulation {
             member.embed(model, own.borrow())?;
         }
         for block in 0..model.shape().blocks {
+            for member in &mut self.members {
+                member.residual(model, block)?;
+                member.expect(model, block)?;
+            }
             self.exchange(codec, block)?;
             for member in &mut self.members {
-                let remote = member.remote_tokens();
+                let remote = member.complete(member.remote_tokens());
                 member.local(model, block)?;
                 member.attend(model, codec, block, remote)?;
             }
@@ -80,7 +84,7 @@ impl Simulation {
         let rank = codec.rank();
         let book = codec.codebook(block)?;
         let mut decoded = self.decoded.as_mut_slice();
-        for member in &self.members {
+        for member in &mut self.members {
             let (place, rest) = std::mem::take(&mut decoded)
                 .split_at_mut_checked(member.tokens() * rank)
                 .unwrap_or_default();
@@ -91,6 +95,7 @@ impl Simulation {
                     let codes = codes.unwrap_or_default();
                     book.encode(member.y(), codes)?;
                     book.decode(codes, place)?;
+                    member.coded(book, codes)?;
                 }
                 None => {
                     let values = member.n_patches();

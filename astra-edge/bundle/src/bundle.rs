@@ -51,6 +51,15 @@ pub struct ExactView<'a> {
     pub dec_b: &'a [f32],
 }
 
+/// How a rung predicts one block from the block before; see [`PredictionBlock`](crate::PredictionBlock).
+#[derive(Debug, Clone, Copy)]
+pub struct PredictionView<'a> {
+    /// `[rank, rank]`
+    pub w: &'a [f32],
+    /// `[rank]`
+    pub b: &'a [f32],
+}
+
 impl Bundle {
     /// Opens the bundle in `dir` and checks all of it: version, shapes, size and SHA-256 of every file, the place of every
     /// tensor, the content of every codebook. Files that the manifest does not name are ignored.
@@ -96,6 +105,7 @@ impl Bundle {
             }
             for rung in &self.manifest.rungs {
                 self.codebook(rung, block)?;
+                self.prediction(rung, block)?;
             }
         }
         Ok(())
@@ -245,6 +255,36 @@ impl Bundle {
             .and_then(|()| view.check_padding(&at, bytes.unwrap_or_default()))
             .map_err(|invalid| invalid.at(&path))?;
         Ok(view)
+    }
+
+    /// How a rung predicts one block from the block before; `None` for the first block, and for rungs that do not predict.
+    ///
+    /// # Errors
+    /// [`BundleError::NoBlock`], or another for a rung that is not of this bundle.
+    pub fn prediction(
+        &self,
+        rung: &Rung,
+        block: usize,
+    ) -> Result<Option<PredictionView<'_>>, BundleError> {
+        if block >= self.manifest.shape.blocks {
+            return Err(self.no_block(block));
+        }
+        let Some(before) = block.checked_sub(1) else {
+            return Ok(None);
+        };
+        if rung.prediction.is_empty() {
+            return Ok(None);
+        }
+        let tensors = rung.prediction.get(before).ok_or_else(|| {
+            let field = format!("rung {} prediction", rung.bits);
+            let found = format!("{} blocks", rung.prediction.len());
+            Invalid::new(field, found, "one for every block but the first")
+                .at(&self.dir.join(MANIFEST_FILE))
+        })?;
+        Ok(Some(PredictionView {
+            w: self.tensor(&tensors.w)?,
+            b: self.tensor(&tensors.b)?,
+        }))
     }
 
     /// Replaces the manifest at one stroke, for figures that are measured on the finished bundle; the hash changes with it.

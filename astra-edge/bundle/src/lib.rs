@@ -36,14 +36,14 @@ mod manifest;
 mod validate;
 mod writer;
 
-pub use bundle::{BasisView, Bundle, ExactView};
+pub use bundle::{BasisView, Bundle, ExactView, PredictionView};
 pub use codebook::CodebookView;
 pub use digest::Sha256Digest;
 pub use error::{BundleError, Invalid};
 pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
 pub use manifest::{
     Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry, Filter,
-    Fit, HeadRows, ImageInput, Manifest, Rung, Shape, Source, Task, TensorRef, TextInput,
-    TextPooling,
+    Fit, HeadRows, ImageInput, Manifest, PredictionBlock, Rung, Shape, Source, Task, TensorRef,
+    TextInput, TextPooling,
 };
 pub use writer::BundleWriter;

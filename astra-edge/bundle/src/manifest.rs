@@ -285,12 +285,26 @@ pub struct Rung {
     pub code_bits: u32,
     /// Where its codebooks lie.
     pub codebooks: CodebooksRef,
+    /// Where its codes are of differences to a prediction from the block before: one for each block but the first. Its basis
+    /// then has exactly the axes it codes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prediction: Vec<PredictionBlock>,
     /// Measured agreement with the one-device answer, by number of devices.
     #[serde(default)]
     pub agreement: Vec<Agreement>,
     /// What to know about its calibration, where it differs from that of the bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration_note: Option<String>,
+}
+
+/// Prediction of one block from the decoded state z^ of the block before: `y = z^ w + b` is expected, and what was decoded is
+/// added to that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PredictionBlock {
+    /// `[rank, rank]`; rows in the coded order of the block before, columns in that of this block.
+    pub w: TensorRef,
+    /// `[rank]`, in the coded order of this block.
+    pub b: TensorRef,
 }
 
 /// Where the codebooks of a rung lie in `codebooks.bin`: those of block b at `offset + b * stride`.

@@ -133,7 +133,7 @@ impl Manifest {
     fn validate_rungs(&self) -> Result<(), Invalid> {
         let mut below = 0;
         for (i, rung) in self.rungs.iter().enumerate() {
-            rung.validate(&format!("rungs[{i}]"), &self.bases)?;
+            rung.validate(&format!("rungs[{i}]"), &self.bases, &self.shape)?;
             require(
                 rung.bits > below,
                 format!("rungs[{i}].bits"),
@@ -295,7 +295,7 @@ impl Rung {
         }
     }
 
-    fn validate(&self, field: &str, bases: &[Basis]) -> Result<(), Invalid> {
+    fn validate(&self, field: &str, bases: &[Basis], shape: &Shape) -> Result<(), Invalid> {
         let at = |name| format!("{field}.{name}");
         let Some(basis) = bases.iter().find(|basis| basis.name == self.basis) else {
             let names: Vec<_> = bases.iter().map(|basis| &basis.name).collect();
@@ -340,8 +340,41 @@ impl Rung {
             self.codebooks.stride,
             format!("{stride}, the bytes of a block"),
         )?;
+        if !self.prediction.is_empty() {
+            self.validate_prediction(field, basis, shape)?;
+        }
         for (i, agreement) in self.agreement.iter().enumerate() {
             agreement.validate(&format!("{field}.agreement[{i}]"))?;
+        }
+        Ok(())
+    }
+
+    fn validate_prediction(
+        &self,
+        field: &str,
+        basis: &Basis,
+        shape: &Shape,
+    ) -> Result<(), Invalid> {
+        let (rank, blocks) = (self.rank, self.prediction.len());
+        require(
+            rank == basis.rank,
+            format!("{field}.rank"),
+            rank,
+            format!(
+                "{}, all axes of the basis of a rung that predicts",
+                basis.rank
+            ),
+        )?;
+        require(
+            blocks + 1 == shape.blocks,
+            format!("{field}.prediction"),
+            format!("{blocks} blocks"),
+            format!("{}, every block but the first", shape.blocks - 1),
+        )?;
+        for (b, block) in self.prediction.iter().enumerate() {
+            let at = |name| format!("{field}.prediction[{b}].{name}");
+            block.w.validate(&at("w"), &[rank, rank])?;
+            block.b.validate(&at("b"), &[rank])?;
         }
         Ok(())
     }

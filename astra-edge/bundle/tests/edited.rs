@@ -30,12 +30,17 @@ fn edited(pointer: &str, value: Value) -> String {
 
 /// The same for a language model.
 fn edited_text(pointer: &str, value: Value) -> String {
+    edited_of(common::write_text, pointer, value)
+}
+
+/// The same for the bundle that `write` makes.
+fn edited_of(write: impl FnOnce(&Path) -> Bundle, pointer: &str, value: Value) -> String {
     let damage = |dir: &Path| {
         edit(dir, |manifest| {
             *manifest.pointer_mut(pointer).expect("pointer") = value
         });
     };
-    let text = common::refusal_of(common::write_text, damage);
+    let text = common::refusal_of(write, damage);
     text.strip_prefix("DIR/manifest.json: ")
         .expect("names the manifest")
         .to_owned()
@@ -320,6 +325,82 @@ fn edited_rungs() {
     assert_eq!(
         swapped,
         "DIR/manifest.json: rungs[1].bits is 2, expected more than 4, rungs ascending by bits"
+    );
+}
+
+#[test]
+fn edited_predictions() {
+    let edited = |pointer, value| edited_of(common::write_predicting, pointer, value);
+    for (pointer, value, refusal) in [
+        (
+            "/rungs/2/prediction/0/w/shape",
+            json!([3, 2]),
+            "rungs[2].prediction[0].w.shape is [3, 2], expected [3, 3]",
+        ),
+        (
+            "/rungs/2/prediction/0/b/shape",
+            json!([9]),
+            "rungs[2].prediction[0].b.shape is [9], expected [3]",
+        ),
+        (
+            "/rungs/2/basis",
+            json!("plain"),
+            "rungs[2].rank is 3, expected 4, all axes of the basis of a rung that predicts",
+        ),
+    ] {
+        assert_eq!(edited(pointer, value), refusal);
+    }
+    let counted = |change: fn(&mut Vec<Value>)| {
+        common::refusal_of(common::write_predicting, |dir| {
+            edit(dir, |manifest| {
+                change(manifest["rungs"][2]["prediction"].as_array_mut().unwrap())
+            })
+        })
+    };
+    assert_eq!(
+        counted(|blocks| blocks.extend(blocks.clone())),
+        "DIR/manifest.json: rungs[2].prediction is 2 blocks, expected 1, every block but the first"
+    );
+    assert!(
+        edited(
+            "/rungs/2/prediction/0",
+            json!({ "w": { "offset": 0, "shape": [3, 3] } })
+        )
+        .starts_with("missing field `b`")
+    );
+    let outside = |tensor: &str| {
+        let tensor = tensor.to_owned();
+        common::refusal_of(common::write_predicting, move |dir| {
+            edit(dir, |manifest| {
+                manifest["rungs"][2]["prediction"][0][&tensor]["offset"] = json!(1 << 20)
+            })
+        })
+    };
+    for (tensor, shape) in [("w", "[3, 3]"), ("b", "[3]")] {
+        let text = outside(tensor);
+        let expected = format!("DIR/weights.bin: tensor {shape} at byte 1048576 does not fit");
+        assert!(text.starts_with(&expected), "{text}");
+    }
+}
+
+/// A block is missing: a third one makes the list too short.
+#[test]
+fn predictions_of_fewer_blocks() {
+    let third = |manifest: &mut Value| {
+        manifest["shape"]["blocks"] = json!(3);
+        let bases = manifest["bases"].as_array_mut().unwrap();
+        let lists = bases.iter_mut().map(|basis| &mut basis["blocks"]);
+        for blocks in lists {
+            let blocks = blocks.as_array_mut().unwrap();
+            blocks.push(blocks[0].clone());
+        }
+        let exact = manifest["exact"].as_array_mut().unwrap();
+        exact.push(exact[0].clone());
+    };
+    let text = common::refusal_of(common::write_predicting, |dir| edit(dir, third));
+    assert_eq!(
+        text,
+        "DIR/manifest.json: rungs[2].prediction is 1 blocks, expected 2, every block but the first"
     );
 }
 

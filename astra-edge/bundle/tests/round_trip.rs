@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use astra_bundle::*;
-use common::{GRAPHS, Place, SHAPE, values};
+use common::{GRAPHS, Place, SHAPE, TENSORS, values};
 
 /// Run with `UPDATE_GOLDEN=1` after a change of the format, and read the difference.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
@@ -14,9 +14,11 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
 fn manifest_is_golden() {
     let place = Place::new();
     let language = common::write_text(&place.root().join("language"));
+    let predicting = common::write_predicting(&place.root().join("predicting"));
     for (bundle, golden) in [
         (common::write(&place.bundle()), "manifest.json"),
         (language, "language.json"),
+        (predicting, "predicting.json"),
     ] {
         let golden = format!("{GOLDEN}/{golden}");
         let written = fs::read_to_string(bundle.dir().join(MANIFEST_FILE)).unwrap();
@@ -92,6 +94,26 @@ fn a_language_model_reads_as_it_was_written() {
 }
 
 #[test]
+fn predictions_read_as_they_were_written() {
+    let place = Place::new();
+    let written = common::write_predicting(&place.bundle());
+    let read = Bundle::open(&place.bundle()).unwrap();
+    assert_eq!(read.manifest(), written.manifest());
+    let rung = read.rung(6).unwrap();
+    assert_eq!(read.basis(&rung.basis, 0).unwrap().rank, rung.rank);
+    assert!(read.prediction(rung, 0).unwrap().is_none());
+    let prediction = read.prediction(rung, 1).unwrap().unwrap();
+    // After the four tensors of its basis in each block.
+    let tag = TENSORS + 4 * SHAPE.blocks + 1;
+    assert_eq!(prediction.w, values(tag, 9));
+    assert_eq!(prediction.b, values(tag + 1, 3));
+    for bits in [2, 4] {
+        let rung = read.rung(bits).unwrap();
+        assert!(read.prediction(rung, 1).unwrap().is_none());
+    }
+}
+
+#[test]
 fn binary_files_lie_as_specified() {
     let place = Place::new();
     let bundle = common::write(&place.bundle());
@@ -158,6 +180,10 @@ fn what_is_not_there_is_refused_with_what_is() {
     assert_eq!(text(bundle.exact(2).unwrap_err()), no_block);
     assert_eq!(
         text(bundle.codebook(bundle.rung(2).unwrap(), 2).unwrap_err()),
+        no_block
+    );
+    assert_eq!(
+        text(bundle.prediction(bundle.rung(2).unwrap(), 2).unwrap_err()),
         no_block
     );
 }
@@ -236,6 +262,24 @@ fn references_of_another_bundle_are_refused() {
         };
         assert!(bundle.codebook(&foreign, 0).is_err());
     }
+
+    let inside = TensorRef {
+        offset: 0,
+        shape: vec![1],
+    };
+    let outside = TensorRef {
+        offset: size,
+        shape: vec![1],
+    };
+    let foreign = Rung {
+        prediction: vec![PredictionBlock {
+            w: inside,
+            b: outside,
+        }],
+        ..rung.clone()
+    };
+    let error = bundle.prediction(&foreign, 1).unwrap_err();
+    assert!(matches!(error, BundleError::TensorBounds { .. }), "{error}");
 }
 
 #[test]

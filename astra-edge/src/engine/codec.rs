@@ -20,6 +20,8 @@ pub struct Codec {
 
 struct Block {
     matrices: Matrices,
+    /// What is expected of the block before, where the rung predicts.
+    prediction: Option<Linear>,
     codebook: Option<Tables>,
 }
 
@@ -30,6 +32,12 @@ pub(super) struct Matrices {
     pub(super) enc_b: Tensor<f32>,
     pub(super) dec_w: Tensor<f32>,
     pub(super) dec_b: Tensor<f32>,
+}
+
+/// `w` [R, R] and `b` [R]: what is expected of a token is its state times `w`, plus `b`.
+pub(super) struct Linear {
+    pub(super) w: Tensor<f32>,
+    pub(super) b: Tensor<f32>,
 }
 
 struct Tables {
@@ -64,6 +72,15 @@ impl Codec {
                         dec_w: tensor(&rows(basis.dec_w, kv, perm), [perm.len(), kv])?,
                         dec_b: tensor(basis.dec_b, [kv])?,
                     },
+                    prediction: bundle
+                        .prediction(rung, block)?
+                        .map(|view| {
+                            Ok::<_, EngineError>(Linear {
+                                w: tensor(view.w, [perm.len(), perm.len()])?,
+                                b: tensor(view.b, [perm.len()])?,
+                            })
+                        })
+                        .transpose()?,
                     codebook: Some(
                         Tables::new(codebook.dims, rung.words, codebook.words)
                             .map_err(|source| EngineError::Codebook { block, source })?,
@@ -93,6 +110,7 @@ impl Codec {
                         dec_w: tensor(view.dec_w, [hidden, view.dec_b.len()])?,
                         dec_b: tensor(view.dec_b, [view.dec_b.len()])?,
                     },
+                    prediction: None,
                     codebook: None,
                 })
             })
@@ -121,6 +139,7 @@ impl Codec {
                         dec_w: tensor(&[], [0, kv])?,
                         dec_b: tensor(&vec![0.0; kv], [kv])?,
                     },
+                    prediction: None,
                     codebook: None,
                 })
             })
@@ -132,6 +151,20 @@ impl Codec {
             code_bits: 32,
             blocks,
         })
+    }
+
+    /// Whether codes are those of residuals, of what is expected from the block before.
+    pub fn predicts(&self) -> bool {
+        self.blocks.iter().any(|block| block.prediction.is_some())
+    }
+
+    pub(super) fn prediction(&self, block: usize) -> Option<&Linear> {
+        self.blocks.get(block)?.prediction.as_ref()
+    }
+
+    /// Blocks of the model.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
     }
 
     /// Bits per token per block; 0 in exact mode.

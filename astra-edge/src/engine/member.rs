@@ -1,22 +1,27 @@
 //! One member's share of the model: its buffers bound to the sessions, and the steps that compute.
 
+use astra_codec::Codebook;
 use ort::session::IoBinding;
 use ort::session::Session;
 use ort::value::TensorRef;
 
 use super::bind;
 use super::buffers::{Buffers, Sizes};
+use super::predict::{Prediction, spread};
 use super::{Codec, EngineError, Input, Model};
 use crate::plan::TokenRange;
 
 /// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
-/// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local) and [`attend`](Self::attend).
+/// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local) and [`attend`](Self::attend). Where the
+/// codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and behind finding codes,
+/// [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
 pub struct Member {
     sizes: Sizes,
     buffers: Buffers,
     embed: IoBinding,
     local: Vec<IoBinding>,
     attend: Vec<IoBinding>,
+    prediction: Option<Prediction>,
     /// Divided token of each row of `remote`, where not all are there.
     arrived: Vec<usize>,
 }
@@ -84,6 +89,7 @@ impl Member {
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            prediction: Prediction::new(model.predict.as_ref(), codec, &sizes, &buffers)?,
             arrived: vec![0; remote],
             sizes,
             buffers,
@@ -100,6 +106,58 @@ impl Member {
     pub fn embed(&mut self, model: &mut Model, input: Input<'_>) -> Result<(), EngineError> {
         self.buffers.source.fill(input)?;
         run(&mut model.embed, &self.embed, "embed")
+    }
+
+    /// Makes y what the encoder codes in a block: where the codec predicts, the residual of what receivers expect.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn residual(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
+        match (&mut self.prediction, &mut model.predict) {
+            (Some(prediction), Some(session)) => {
+                prediction.residual(session, block, self.buffers.y.extract_tensor_mut().1)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes the codes of the own tokens, [t, G]: receivers know the tokens by these. Nothing where the codec does not predict.
+    ///
+    /// # Errors
+    /// The codes are of another number of tokens.
+    pub fn coded(&mut self, book: &Codebook<'_>, codes: &[u16]) -> Result<(), EngineError> {
+        if let Some(prediction) = &mut self.prediction {
+            book.decode(codes, prediction.own_mut())?;
+            prediction.confirm();
+        }
+        Ok(())
+    }
+
+    /// Works out what is expected of remote tokens, before their codes are decoded over their state.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn expect(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
+        match (&mut self.prediction, &mut model.predict) {
+            (Some(prediction), Some(session)) => prediction.expect(session, block),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes decoded residuals the tokens they are of. Where the codec predicts, what did not arrive is what was expected. Returns
+    /// the rows there then are, of the `arrived` that were decoded.
+    pub fn complete(&mut self, arrived: usize) -> usize {
+        let Some(prediction) = &self.prediction else {
+            return arrived;
+        };
+        let sizes = &self.sizes;
+        let (_, remote) = self.buffers.remote.extract_tensor_mut();
+        if arrived < sizes.remote {
+            let there = self.arrived.get(..arrived).unwrap_or_default();
+            spread(remote, sizes.rank, there, |row| sizes.remote_token(row));
+        }
+        prediction.complete(remote);
+        sizes.remote
     }
 
     /// Queries, keys and values of the own rows, from n.

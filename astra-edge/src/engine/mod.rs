@@ -3,7 +3,7 @@
 //! [`Runtime`] is the loaded library and the [`Provider`]s that compute, [`Model`] the per-block sessions of a bundle, [`Form`] what it takes in, [`Member`] the
 //! buffers of one token range at one rung bound to those sessions, and [`Codec`] what a rung needs at run time. For a device
 //! on its own the model is one fused graph: [`Whole`] for images, [`Encoder`] for texts that become vectors, [`Decoder`] for
-//! texts that go on.
+//! texts that go on. [`Head`] makes an answer of all features, [`SharedHead`] one that members make together.
 //!
 //! Shapes are written with D hidden width, H heads of width d, W width of keys (and of values), c class tokens (of a causal
 //! model: its first tokens, which every member computes), t own tokens of those that are divided, m = c + t own rows, r remote
@@ -19,6 +19,7 @@ mod form;
 mod head_rows;
 mod member;
 mod model;
+mod predict;
 mod provider;
 mod runtime;
 mod text;

@@ -13,6 +13,8 @@ pub struct Model {
     pub(super) embed: Session,
     pub(super) local: Vec<Session>,
     pub(super) attend: Vec<Session>,
+    /// Of bundles with rungs that predict.
+    pub(super) predict: Option<Session>,
     shape: Shape,
     form: Form,
 }
@@ -38,7 +40,13 @@ impl Model {
             let (inputs, outputs) = (attend_inputs(form, last), attend_outputs(form, last));
             attend.push(open(runtime, &path, &inputs, &outputs)?);
         }
+        let predict = dir.join("predict.onnx");
+        let predict = predict
+            .exists()
+            .then(|| open(runtime, &predict, &["state", "w", "b"], &["predicted"]))
+            .transpose()?;
         Ok(Self {
+            predict,
             embed: open(
                 runtime,
                 &dir.join("embed.onnx"),

@@ -32,6 +32,7 @@ pub struct Gather {
     me: usize,
     blocks: u64,
     layout: Layout,
+    predicts: bool,
     slots: Slots,
     counters: Counters,
     /// Where the data path is: see [`Position`].
@@ -45,8 +46,15 @@ pub struct Gather {
 
 impl Gather {
     /// Slots for the members of `plan` other than `me`, whose codes are laid out as `layout`. `thread` is woken when a
-    /// member's codes of a block are complete.
-    pub fn new(plan: Arc<Plan>, me: usize, blocks: usize, layout: Layout, thread: Thread) -> Self {
+    /// member's codes of a block are complete. `predicts` says whether codes behind the first block are of residuals.
+    pub fn new(
+        plan: Arc<Plan>,
+        me: usize,
+        blocks: usize,
+        layout: Layout,
+        predicts: bool,
+        thread: Thread,
+    ) -> Self {
         let (depth, tokens) = if plan.causal {
             (blocks, plan.remote_tokens(me))
         } else {
@@ -63,6 +71,7 @@ impl Gather {
             me,
             blocks: blocks as u64,
             layout,
+            predicts,
             slots,
             counters: Counters::default(),
             position: AtomicU64::new(Position::IDLE_AT_START),
@@ -117,7 +126,7 @@ impl Gather {
         let ours = header.epoch == self.plan.epoch
             && u64::from(header.block) < self.blocks
             && self.plan.senders(self.me) & (1 << sender) != 0
-            && !header.flags.is_predicted()
+            && header.flags.is_predicted() == (self.predicts && header.block > 0)
             && header.first_token >= range.first
             && end <= range.end();
         ours.then_some(range)

@@ -23,7 +23,14 @@ fn gather_of(layout: Layout, me: usize, causal: bool) -> Arc<Gather> {
         ranges: vec![range(0, 3), range(3, 4), range(7, 3)],
     };
     let thread = std::thread::current();
-    Arc::new(Gather::new(Arc::new(plan), me, BLOCKS, layout, thread))
+    Arc::new(Gather::new(
+        Arc::new(plan),
+        me,
+        BLOCKS,
+        layout,
+        false,
+        thread,
+    ))
 }
 
 fn coded() -> Layout {
@@ -452,7 +459,8 @@ fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
         causal: true,
         ranges: vec![range(0, 3), range(3, 4)],
     };
-    let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), std::thread::current());
+    let thread = std::thread::current();
+    let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), false, thread);
     for request in 0..2 {
         // The first member is done before this one begins.
         (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
@@ -475,4 +483,36 @@ fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
         gather.end(request);
     }
     assert_eq!(gather.take_received().refused, 0);
+}
+
+#[test]
+fn only_blocks_behind_the_first_are_predicted() {
+    let range = |first, tokens| TokenRange { first, tokens };
+    let plan = Plan {
+        id: 7,
+        epoch: 5,
+        rung: coded().rung(),
+        causal: false,
+        ranges: vec![range(0, 3), range(3, 4), range(7, 3)],
+    };
+    let thread = std::thread::current();
+    let gather = Gather::new(Arc::new(plan), 1, BLOCKS, coded(), true, thread);
+    gather.begin(1);
+    for (block, flags, used) in [
+        (0, Flags::NONE, true),
+        (0, Flags::PREDICTED, false),
+        (1, Flags::NONE, false),
+        (1, Flags::PREDICTED, true),
+    ] {
+        let header = CodeHeader {
+            flags,
+            ..header(coded(), 1, block, 0)
+        };
+        let codes = codes(1, block, 0);
+        for frame in frames(Framer::new(header, coded(), &codes).unwrap()) {
+            gather.receive(&frame);
+        }
+        let refused = gather.take_received().refused;
+        assert_eq!(refused == 0, used, "block {block}, {flags:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What the steps of a request take on one device, as functions of how many tokens they are about.
 
-use astra_bundle::Shape;
+use astra_bundle::{HeadRows, Shape};
 use serde::{Deserialize, Serialize};
 
 /// What one device takes for each step. All times are milliseconds of one core.
@@ -20,6 +20,9 @@ pub struct Profile {
     pub local: Curve,
     /// From all features to the answer, of a text to the scores of the next token.
     pub head: f64,
+    /// How members share the head, where they do: each then takes its rows' part of it.
+    #[serde(default)]
+    pub head_rows: Option<HeadRows>,
     /// The pixels of a member on their way; absent for texts.
     pub strip: Option<Strip>,
     /// Features on their way back, by tokens: packing and unpacking.

@@ -35,7 +35,7 @@ pub(super) struct Bench {
 enum Ends {
     Image {
         head: Head,
-        shared: Option<SharedHead>,
+        shared: Option<Box<SharedHead>>,
         whole: Option<Whole>,
     },
     Generation {
@@ -55,7 +55,7 @@ impl Bench {
         let ends = match (form, &manifest.task) {
             (Form::Image { .. }, _) => Ends::Image {
                 head: Head::open(&runtime, dir, manifest)?,
-                shared: SharedHead::open(&runtime, dir, manifest)?,
+                shared: SharedHead::open(&runtime, dir, manifest)?.map(Box::new),
                 whole: None,
             },
             (Form::Text { .. }, Task::Generation) => Ends::Generation {

@@ -20,6 +20,18 @@ pub enum FitError {
         /// The block.
         block: usize,
     },
+    /// Prediction needs the same tokens of every block.
+    #[error(
+        "block {block}: {found} tokens to predict, expected the {expected} of the block before"
+    )]
+    OtherTokens {
+        /// The block.
+        block: usize,
+        /// Its tokens.
+        found: usize,
+        /// Those of the block before.
+        expected: usize,
+    },
     /// A matrix or bias does not have its size.
     #[error("block {block}: {what} has {found} values, expected {expected}")]
     Size {

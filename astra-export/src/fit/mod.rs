@@ -5,6 +5,7 @@
 //! - `transform`: the axes to code, and the way from those to keys and values
 //! - `groups`: axes dealt to groups
 //! - `kmeans`: the words of one group
+//! - `predicted`: what is left to code where the block before predicts a block
 //! - `rungs`: the settings that a bundle carries
 //!
 //! A fit depends on samples, weights, rungs and seed alone, not on how many threads do it: every group draws from a generator of
@@ -14,6 +15,7 @@ mod error;
 mod groups;
 mod kmeans;
 mod metric;
+mod predicted;
 mod rungs;
 mod samples;
 mod transform;
@@ -26,6 +28,7 @@ use rand::rngs::StdRng;
 use rayon::prelude::*;
 
 pub use error::FitError;
+pub use predicted::FittedPrediction;
 pub use rungs::{BasisKind, RungSpec};
 pub use samples::{AttentionShape, BlockSamples, BlockWeights, RowsError};
 pub use transform::FittedTransform;
@@ -33,6 +36,7 @@ pub use transform::FittedTransform;
 use crate::progress::{Meter, Progress};
 use groups::{Deal, deal};
 use kmeans::Clustering;
+use predicted::Chain;
 use transform::{Spread, fit_transform};
 
 /// Rounds of k-means at most: more no longer show in the answer.
@@ -41,7 +45,7 @@ const ROUNDS: usize = 8;
 /// Everything the codec needs, for all blocks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// Bases that rungs refer to by kind.
+    /// Bases that rungs refer to by name.
     pub bases: Vec<FittedBasis>,
     /// Rungs in the order asked for.
     pub rungs: Vec<FittedRung>,
@@ -50,8 +54,8 @@ pub struct Fitted {
 /// A basis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedBasis {
-    /// What its axes keep.
-    pub kind: BasisKind,
+    /// What rungs call it.
+    pub name: String,
     /// Axes: as many as the largest rung that uses it.
     pub rank: usize,
     /// A transform a block.
@@ -61,10 +65,12 @@ pub struct FittedBasis {
 /// A rung.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedRung {
-    /// What was asked for.
+    /// What was asked for, but that the rungs of a model of one block do not predict.
     pub spec: RungSpec,
     /// Codebooks of each block.
     pub blocks: Vec<FittedCodebooks>,
+    /// Predictions of each block but the first; none of a rung that does not predict.
+    pub prediction: Vec<FittedPrediction>,
 }
 
 /// Codebooks of one rung in one block.
@@ -78,7 +84,7 @@ pub struct FittedCodebooks {
     pub words: Vec<f32>,
 }
 
-/// Each basis's transform in one block, with the codebooks of the rungs that use it and their places in the list of rungs.
+/// Each space's transform in one block, with the codebooks of the rungs that share its axes and their places in the list of rungs.
 type FittedBlock = Vec<(FittedTransform, Vec<(usize, FittedCodebooks)>)>;
 
 /// Fits every rung in every block. `samples` and `weights` hold one entry a block.
@@ -104,69 +110,99 @@ pub fn fit(
             .iter()
             .try_for_each(|rung| rung.check(weights.shape.hidden))?;
     }
+    let predicts = |rung: &RungSpec| rung.predicted && samples.len() > 1;
+    let rungs = rungs.iter().map(|rung| RungSpec {
+        predicted: predicts(rung),
+        ..*rung
+    });
+    let rungs: Vec<RungSpec> = rungs.collect();
     let work: u64 = rungs.iter().map(|r| work(r.rank, r.words())).sum();
-    let meter = Meter::new(samples.len() as u64 * work, progress);
-    let bases = bases_of(rungs);
     let plan = Plan {
-        rungs,
-        bases: &bases,
+        rungs: &rungs,
+        spaces: &spaces_of(&rungs),
         seed,
-        meter,
+        meter: Meter::new(samples.len() as u64 * work, progress),
     };
     let blocks: Vec<_> = (samples, weights)
         .into_par_iter()
         .enumerate()
         .map(|(block, (samples, weights))| plan.fit_block(block, samples, weights))
         .collect::<Result<_, _>>()?;
-    Ok(by_basis_and_rung(&bases, rungs, blocks))
+    let chains = plan.fit_chains(samples, &blocks)?;
+    Ok(by_basis_and_rung(&plan, &blocks, chains))
 }
 
-/// Bases in use, each with the axes of the largest rung that uses it.
-fn bases_of(rungs: &[RungSpec]) -> Vec<(BasisKind, usize)> {
-    let mut ranks = std::collections::BTreeMap::new();
+/// What a kind of basis can be made of.
+struct Space {
+    kind: BasisKind,
+    /// Axes fitted: as many as the largest rung of the kind codes.
+    rank: usize,
+    /// Axes of the largest rung that codes along these very axes; those that predict turn them.
+    shared: Option<usize>,
+}
+
+/// Spaces in use.
+fn spaces_of(rungs: &[RungSpec]) -> Vec<Space> {
+    let mut spaces = std::collections::BTreeMap::new();
     for rung in rungs {
-        let rank = ranks.entry(rung.basis).or_default();
+        let (rank, shared): &mut (usize, Option<usize>) = spaces.entry(rung.basis).or_default();
         *rank = rung.rank.max(*rank);
+        if !rung.predicted {
+            *shared = Some(rung.rank).max(*shared);
+        }
     }
-    ranks.into_iter().collect()
+    let space = |(kind, (rank, shared))| Space { kind, rank, shared };
+    spaces.into_iter().map(space).collect()
 }
 
 /// Blocks of bases and rungs become bases and rungs of blocks.
-fn by_basis_and_rung(
-    bases: &[(BasisKind, usize)],
-    rungs: &[RungSpec],
-    blocks: Vec<FittedBlock>,
-) -> Fitted {
-    let basis = |&(kind, rank): &_| FittedBasis {
-        kind,
-        rank,
-        blocks: Vec::new(),
-    };
+fn by_basis_and_rung(plan: &Plan<'_>, blocks: &[FittedBlock], chains: Vec<Chain>) -> Fitted {
     let rung = |&spec: &_| FittedRung {
         spec,
         blocks: Vec::new(),
+        prediction: Vec::new(),
     };
     let mut fitted = Fitted {
-        bases: bases.iter().map(basis).collect(),
-        rungs: rungs.iter().map(rung).collect(),
+        bases: Vec::new(),
+        rungs: plan.rungs.iter().map(rung).collect(),
     };
-    for block in blocks {
-        for (basis, (transform, codebooks)) in fitted.bases.iter_mut().zip(block) {
-            basis.blocks.push(transform);
-            for (place, codebooks) in codebooks {
-                if let Some(rung) = fitted.rungs.get_mut(place) {
-                    rung.blocks.push(codebooks);
-                }
-            }
+    for (place, space) in plan.spaces.iter().enumerate() {
+        let Some(rank) = space.shared else { continue };
+        let transforms = transforms_of(blocks, place);
+        fitted.bases.push(FittedBasis {
+            name: space.kind.name().to_owned(),
+            rank,
+            blocks: transforms.map(|t| t.leading(rank)).collect(),
+        });
+    }
+    for (place, codebooks) in blocks.iter().flatten().flat_map(|(_, books)| books) {
+        if let Some(rung) = fitted.rungs.get_mut(*place) {
+            rung.blocks.push(codebooks.clone());
         }
     }
+    let predicting = fitted.rungs.iter_mut().filter(|rung| rung.spec.predicted);
+    for (rung, chain) in predicting.zip(chains) {
+        fitted.bases.push(FittedBasis {
+            name: rung.spec.basis_name(),
+            rank: rung.spec.rank,
+            blocks: chain.transforms,
+        });
+        rung.blocks = chain.codebooks;
+        rung.prediction = chain.prediction;
+    }
     fitted
+}
+
+/// The transforms of one space, block by block.
+fn transforms_of(blocks: &[FittedBlock], space: usize) -> impl Iterator<Item = &FittedTransform> {
+    let of_space = blocks.iter().filter_map(move |block| block.get(space));
+    of_space.map(|(transform, _)| transform)
 }
 
 /// What all blocks have in common.
 struct Plan<'a> {
     rungs: &'a [RungSpec],
-    bases: &'a [(BasisKind, usize)],
+    spaces: &'a [Space],
     seed: u64,
     meter: Meter<'a>,
 }
@@ -180,52 +216,73 @@ impl Plan<'_> {
     ) -> Result<FittedBlock, FitError> {
         let spread = Spread::of(samples.inputs(), samples.importance(), weights.shape.hidden);
         let metric = metric::attention_metric(samples, weights);
-        let seed = mix(self.seed, block as u64);
-        let bases = self.bases.par_iter().map(|&(kind, rank)| {
-            let metric = match kind {
+        let spaces = self.spaces.par_iter().map(|space| {
+            let metric = match space.kind {
                 BasisKind::Plain => None,
                 BasisKind::Attention => Some(&metric),
             };
-            let transform = fit_transform(&spread, metric, weights, rank);
+            let transform = fit_transform(&spread, metric, weights, space.rank);
             let y = transform.encode(samples.inputs());
             let rungs = self.rungs.par_iter().enumerate();
-            let rungs = rungs.filter(|(_, rung)| rung.basis == kind);
+            let rungs = rungs.filter(|(_, rung)| rung.basis == space.kind && !rung.predicted);
             let codebooks = rungs.map(|(place, rung)| {
-                let seed = mix(seed, place as u64);
-                let codebooks =
-                    self.fit_codebooks(rung, &transform, &y, samples.importance(), seed)?;
+                let variances = transform.variances.get(..rung.rank).unwrap_or_default();
+                let deal = deal(variances, rung.groups);
+                let coded = pick(&y, space.rank, &deal.perm);
+                let seed = self.seed_of(block, place);
+                let codebooks = self.fit_words(rung, deal, &coded, samples.importance(), seed)?;
                 Ok((place, codebooks))
             });
             let codebooks = codebooks.collect::<Result<_, FitError>>()?;
             Ok((transform, codebooks))
         });
-        bases.collect()
+        spaces.collect()
     }
 
-    fn fit_codebooks(
+    /// The rungs that predict, in their order.
+    fn fit_chains(
+        &self,
+        samples: &[BlockSamples],
+        blocks: &[FittedBlock],
+    ) -> Result<Vec<Chain>, FitError> {
+        let rungs = self.rungs.par_iter().enumerate();
+        let predicting = rungs.filter(|(_, rung)| rung.predicted);
+        let chains = predicting.map(|(place, rung)| {
+            let space = self.spaces.iter().position(|s| s.kind == rung.basis);
+            let transforms = transforms_of(blocks, space.unwrap_or_default());
+            let transforms: Vec<_> = transforms.map(|t| t.leading(rung.rank)).collect();
+            self.fit_chain(place, rung, samples, &transforms)
+        });
+        chains.collect()
+    }
+
+    /// Seed of one rung in one block.
+    fn seed_of(&self, block: usize, rung: usize) -> u64 {
+        mix(mix(self.seed, block as u64), rung as u64)
+    }
+
+    /// The words of every group. `coded` holds what they stand for, `[rows, R]` in the order of the deal.
+    fn fit_words(
         &self,
         rung: &RungSpec,
-        transform: &FittedTransform,
-        y: &[f32],
+        Deal { perm, dims }: Deal,
+        coded: &[f32],
         importance: &[f32],
         seed: u64,
     ) -> Result<FittedCodebooks, FitError> {
-        let variances = transform.variances.get(..rung.rank).unwrap_or_default();
-        let Deal { perm, dims } = deal(variances, rung.groups);
-        let mut axes = perm.as_slice();
-        let hands = dims.iter().filter_map(|&dim| {
-            let (hand, rest) = axes.split_at_checked(usize::from(dim))?;
-            axes = rest;
-            Some(hand)
+        let hands = dims.iter().scan(0, |next, &dim| {
+            let first = *next;
+            *next += dim;
+            Some((first..*next).collect::<Vec<u16>>())
         });
-        let hands: Vec<&[u16]> = hands.collect();
+        let hands: Vec<_> = hands.collect();
         let words = hands.par_iter().enumerate().map(|(group, hand)| {
             let clustering = Clustering {
                 dim: hand.len(),
                 words: rung.words(),
                 rounds: ROUNDS,
             };
-            let points = pick(y, transform.enc_b.len(), hand);
+            let points = pick(coded, perm.len(), hand);
             let mut rng = StdRng::seed_from_u64(mix(seed, group as u64));
             let words = clustering.fit(&points, importance, &mut rng)?;
             self.meter.add(work(hand.len(), rung.words()));

@@ -20,8 +20,10 @@ pub struct RungSpec {
     pub groups: usize,
     /// Bits of a code, log2 K.
     pub code_bits: u32,
-    /// Basis the axes belong to.
+    /// What its axes keep.
     pub basis: BasisKind,
+    /// Whether it codes differences to a prediction from the block before. It then has a basis of its own.
+    pub predicted: bool,
 }
 
 impl BasisKind {
@@ -38,21 +40,23 @@ impl RungSpec {
     /// The rungs of a model whose tokens are `hidden` wide, by ascending bits.
     ///
     /// Fewer axes make the receivers' work per remote token smaller; each rung has as few as its bits can serve. With ten bits
-    /// for a whole token no direction can be told from another well enough for the metric to help.
+    /// for a whole token no direction can be told from another well enough for the metric to help. Prediction makes the most of few
+    /// bits; with very many there is little left for it to save.
     pub fn table(hidden: usize) -> Vec<Self> {
-        let rung = |groups: usize, code_bits, share: usize, basis| Self {
+        let rung = |groups: usize, code_bits, share: usize, basis, predicted| Self {
             rank: (hidden / share).max(groups),
             groups,
             code_bits,
             basis,
+            predicted,
         };
         let rungs = [
-            rung(1, 10, 4, BasisKind::Plain),
-            rung(4, 10, 4, BasisKind::Attention),
-            rung(10, 8, 4, BasisKind::Attention),
-            rung(20, 8, 4, BasisKind::Attention),
-            rung(40, 8, 2, BasisKind::Attention),
-            rung(80, 8, 1, BasisKind::Attention),
+            rung(1, 10, 4, BasisKind::Plain, false),
+            rung(4, 10, 4, BasisKind::Attention, true),
+            rung(10, 8, 4, BasisKind::Attention, true),
+            rung(20, 8, 4, BasisKind::Attention, true),
+            rung(40, 8, 2, BasisKind::Attention, true),
+            rung(80, 8, 1, BasisKind::Attention, false),
         ];
         // A narrow model has no use for more groups than it has axes.
         rungs.into_iter().filter(|r| r.rank <= hidden).collect()
@@ -61,6 +65,15 @@ impl RungSpec {
     /// Bits a token a block: the rung's name.
     pub fn bits(&self) -> u32 {
         self.groups as u32 * self.code_bits
+    }
+
+    /// Name of its basis in a bundle.
+    pub fn basis_name(&self) -> String {
+        if self.predicted {
+            format!("predicted-{}", self.bits())
+        } else {
+            self.basis.name().to_owned()
+        }
     }
 
     /// Words a codebook, K.
@@ -110,6 +123,20 @@ mod tests {
             (640, 576),
         ];
         assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn rungs_in_the_middle_predict() {
+        let table = RungSpec::table(384);
+        let predicted = table.iter().filter(|rung| rung.predicted);
+        let names: Vec<_> = predicted.map(RungSpec::basis_name).collect();
+        let expected = [
+            "predicted-40",
+            "predicted-80",
+            "predicted-160",
+            "predicted-320",
+        ];
+        assert_eq!(names, expected);
     }
 
     #[test]

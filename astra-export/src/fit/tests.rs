@@ -7,6 +7,8 @@ use super::metric::attention_metric;
 use super::transform::{Spread, fit_transform};
 use super::*;
 
+mod predicted;
+
 const SHAPE: AttentionShape = AttentionShape {
     hidden: 16,
     heads: 4,
@@ -254,6 +256,7 @@ fn rung(rank: usize, groups: usize, code_bits: u32) -> RungSpec {
         groups,
         code_bits,
         basis: BasisKind::Attention,
+        predicted: false,
     }
 }
 
@@ -401,8 +404,8 @@ fn what_is_fitted_has_the_shapes_of_a_bundle() {
     let progress = |now, all| done.lock().unwrap().push((now, all));
     let fitted = fit(&[samples], &[weights.borrow()], &rungs, 1, &progress).unwrap();
 
-    let bases: Vec<_> = fitted.bases.iter().map(|b| (b.kind, b.rank)).collect();
-    assert_eq!(bases, [(BasisKind::Plain, 4), (BasisKind::Attention, 12)]);
+    let bases = fitted.bases.iter().map(|b| (b.name.as_str(), b.rank));
+    assert_eq!(bases.collect::<Vec<_>>(), [("plain", 4), ("attention", 12)]);
     let basis = &fitted.bases[1].blocks[0];
     let lengths = [&basis.enc_w, &basis.enc_b, &basis.dec_w, &basis.dec_b].map(Vec::len);
     assert_eq!(lengths, [12 * 16, 12, 12 * 16, 16]);

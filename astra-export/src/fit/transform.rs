@@ -30,7 +30,7 @@ pub struct FittedTransform {
     pub dec_w: Vec<f32>,
     /// `[2 W]`.
     pub dec_b: Vec<f32>,
-    /// Variance along each axis, descending, `[rank]`.
+    /// Variance along each axis of what is coded, descending, `[rank]`.
     pub variances: Vec<f64>,
 }
 
@@ -46,6 +46,35 @@ impl FittedTransform {
         let bias = DVectorView::from_slice(&self.enc_b, rank);
         y.column_iter_mut().for_each(|mut y| y += bias);
         y.data.into()
+    }
+
+    /// The leading `rank` axes alone.
+    pub(crate) fn leading(&self, rank: usize) -> Self {
+        let rows = |matrix: &[f32]| {
+            let width = matrix.len().checked_div(self.enc_b.len());
+            let width = width.unwrap_or_default();
+            matrix.get(..rank * width).unwrap_or(matrix).to_vec()
+        };
+        Self {
+            enc_w: rows(&self.enc_w),
+            enc_b: rows(&self.enc_b),
+            dec_w: rows(&self.dec_w),
+            dec_b: self.dec_b.clone(),
+            variances: self.variances.iter().take(rank).copied().collect(),
+        }
+    }
+
+    /// The same space with other axes: column i of `axes`, `[rank, rank]` and orthonormal, becomes axis i, with the variance i.
+    pub(crate) fn turned(&self, axes: &DMatrix<f64>, variances: Vec<f64>) -> Self {
+        let rank = self.enc_b.len();
+        let turn = |values: &[f32]| row_major(&axes.tr_mul(&matrix(values, rank)));
+        Self {
+            enc_w: turn(&self.enc_w),
+            enc_b: turn(&self.enc_b),
+            dec_w: turn(&self.dec_w),
+            dec_b: self.dec_b.clone(),
+            variances,
+        }
     }
 }
 
@@ -151,7 +180,7 @@ fn roots(metric: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
 
 /// Eigenvalues, descending, and eigenvectors as columns, each with its largest entry positive so that the same samples give
 /// the same axes.
-fn principal_axes(covariance: &DMatrix<f64>) -> (Vec<f64>, DMatrix<f64>) {
+pub(crate) fn principal_axes(covariance: &DMatrix<f64>) -> (Vec<f64>, DMatrix<f64>) {
     let symmetric = (covariance + covariance.transpose()) * 0.5;
     let eigen = SymmetricEigen::new(symmetric);
     let mut order: Vec<_> = eigen
@@ -175,7 +204,7 @@ fn principal_axes(covariance: &DMatrix<f64>) -> (Vec<f64>, DMatrix<f64>) {
     (variances, DMatrix::from_columns(&columns))
 }
 
-fn row_major(matrix: &DMatrix<f64>) -> Vec<f32> {
+pub(crate) fn row_major(matrix: &DMatrix<f64>) -> Vec<f32> {
     // nalgebra stores columns: the transpose's columns are the rows.
     matrix.transpose().iter().map(|&x| x as f32).collect()
 }

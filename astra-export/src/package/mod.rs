@@ -10,9 +10,10 @@ use std::path::Path;
 
 use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
-    FORMAT, Manifest, Rung, Source,
+    FORMAT, Manifest, PredictionBlock, Rung, Source,
 };
 
+use crate::family::predict_graph;
 use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransform};
 use crate::source::{Content, Imported};
 use stored::Stored;
@@ -122,7 +123,7 @@ impl Draft {
         &self.manifest
     }
 
-    /// Adds the bases and codebooks of every rung, and what they were fitted on.
+    /// Adds the bases, codebooks and predictions of every rung, and what they were fitted on.
     ///
     /// # Errors
     /// [`PackageError::Bundle`]
@@ -139,6 +140,10 @@ impl Draft {
             let rung = self.add_rung(rung)?;
             self.manifest.rungs.push(rung);
         }
+        if fitted.rungs.iter().any(|rung| !rung.prediction.is_empty()) {
+            let (name, bytes) = predict_graph();
+            self.writer.graph(&name, &bytes)?;
+        }
         self.manifest.rungs.sort_by_key(|rung| rung.bits);
         self.manifest.calibration = calibration;
         self.writer.flush()?;
@@ -149,7 +154,7 @@ impl Draft {
         let blocks = basis.blocks.iter();
         let blocks = blocks.map(|block| self.add_transform(block, basis.rank));
         Ok(Basis {
-            name: basis.kind.name().to_owned(),
+            name: basis.name.clone(),
             rank: basis.rank,
             blocks: blocks.collect::<Result<_, _>>()?,
         })
@@ -172,14 +177,23 @@ impl Draft {
 
     fn add_rung(&mut self, rung: &FittedRung) -> Result<Rung, BundleError> {
         let views: Vec<_> = rung.blocks.iter().map(codebook_view).collect();
+        let rank = rung.spec.rank;
+        let prediction = rung.prediction.iter().map(|block| {
+            Ok::<_, BundleError>(PredictionBlock {
+                w: self.writer.weights(&block.w, &[rank, rank])?,
+                b: self.writer.weights(&block.b, &[rank])?,
+            })
+        });
+        let prediction = prediction.collect::<Result<_, _>>()?;
         Ok(Rung {
             bits: rung.spec.bits(),
-            basis: rung.spec.basis.name().to_owned(),
-            rank: rung.spec.rank,
+            basis: rung.spec.basis_name(),
+            rank,
             groups: rung.spec.groups,
             words: rung.spec.words(),
             code_bits: rung.spec.code_bits,
             codebooks: self.writer.codebooks(&views)?,
+            prediction,
             agreement: Vec::new(),
             calibration_note: None,
         })

@@ -21,6 +21,7 @@ mod head_rows;
 mod hugging_face;
 mod models;
 mod position;
+mod predicted;
 mod real_model;
 mod reference;
 mod runtime;

@@ -117,6 +117,7 @@ pub fn rungs(writer: &mut BundleWriter) -> Vec<Rung> {
             words: 4,
             code_bits: 2,
             codebooks: writer.codebooks(&blocks).unwrap(),
+            prediction: vec![],
             agreement,
             calibration_note: None,
         }
@@ -225,6 +226,42 @@ pub fn write_text(dir: &Path) -> Bundle {
         perplexity_exact: Some(30.02),
         ..Agreement::default()
     }];
+    writer.finish(manifest).unwrap()
+}
+
+/// Tensors that `write` writes.
+pub const TENSORS: usize = 20;
+
+/// What `write` writes, and after it a rung of six bits that predicts its second block.
+pub fn write_predicting(dir: &Path) -> Bundle {
+    let mut writer = BundleWriter::create(dir).unwrap();
+    let mut manifest = write_parts(&mut writer);
+    let mut tag = TENSORS;
+    let basis = basis(&mut writer, &mut tag, "predicted-6", 3);
+    let words: Vec<_> = (0..SHAPE.blocks).map(|b| values(60 + b, 3 * 4)).collect();
+    let blocks = words.iter().map(|words| CodebookView {
+        perm: &[1, 2, 0],
+        dims: &[1, 1, 1],
+        words,
+    });
+    let codebooks = writer.codebooks(&blocks.collect::<Vec<_>>()).unwrap();
+    let prediction = (1..SHAPE.blocks).map(|_| PredictionBlock {
+        w: tensor(&mut writer, &mut tag, &[3, 3]),
+        b: tensor(&mut writer, &mut tag, &[3]),
+    });
+    manifest.rungs.push(Rung {
+        bits: 6,
+        basis: basis.name.clone(),
+        rank: 3,
+        groups: 3,
+        words: 4,
+        code_bits: 2,
+        codebooks,
+        prediction: prediction.collect(),
+        agreement: vec![],
+        calibration_note: None,
+    });
+    manifest.bases.push(basis);
     writer.finish(manifest).unwrap()
 }
 

@@ -1,0 +1,438 @@
+//! Prediction across blocks against slow models of devices, which know a bundle's tensors and codes alone.
+
+use super::super::predicted::Regression;
+use super::*;
+
+const BLOCKS: usize = 3;
+
+fn predicted(rank: usize, groups: usize, code_bits: u32) -> RungSpec {
+    RungSpec {
+        predicted: true,
+        ..rung(rank, groups, code_bits)
+    }
+}
+
+/// Inputs of blocks, each a mixture of the block before with noise: what a residual stream does to them.
+fn linked(rows: usize, noise_level: f32, seed: u64) -> Vec<Vec<f32>> {
+    let d = SHAPE.hidden;
+    let mut blocks = vec![correlated(SHAPE, rows, seed)];
+    let mut rng = StdRng::seed_from_u64(seed ^ 0xabcd);
+    for block in 1..BLOCKS {
+        let mixing = noise(&mut StdRng::seed_from_u64(block as u64), d * d);
+        let before = &blocks[block - 1];
+        let row = |n: &[f32]| {
+            let rest = noise(&mut rng, d);
+            let mixed = |c: usize| -> f32 { (0..d).map(|i| n[i] * mixing[i * d + c]).sum() };
+            (0..d)
+                .map(|c| n[c] + 0.3 * mixed(c) + noise_level * rest[c])
+                .collect::<Vec<_>>()
+        };
+        let next = before.chunks(d).flat_map(row).collect();
+        blocks.push(next);
+    }
+    blocks
+}
+
+/// Samples of blocks whose tokens matter more or less, otherwise in each block.
+fn weighted(blocks: &[Vec<f32>]) -> Vec<BlockSamples> {
+    let of = |(block, inputs): (usize, &Vec<f32>)| {
+        let rows = inputs.len() / SHAPE.hidden;
+        let mut rng = StdRng::seed_from_u64(block as u64);
+        let importance: Vec<f32> = (0..rows).map(|_| rng.random_range(0.1..2.0)).collect();
+        let values = noise(&mut rng, rows * SHAPE.kv_width());
+        let queries = noise(&mut rng, rows * SHAPE.query_width());
+        let mut samples = BlockSamples::new(SHAPE);
+        samples.push_weighted(inputs, &values, &importance).unwrap();
+        let reads = vec![1.0; rows * SHAPE.heads];
+        samples.push_queries(&queries, &reads).unwrap();
+        samples
+    };
+    blocks.iter().enumerate().map(of).collect()
+}
+
+fn weights() -> Vec<Weights> {
+    (0..BLOCKS)
+        .map(|block| Weights::new(SHAPE, 20 + block as u64))
+        .collect()
+}
+
+fn fit_on(samples: &[BlockSamples], rungs: &[RungSpec], seed: u64) -> Fitted {
+    let weights = weights();
+    let weights: Vec<_> = weights.iter().map(Weights::borrow).collect();
+    let weights = &weights[..samples.len()];
+    fit(samples, weights, rungs, seed, &|_, _| ()).unwrap()
+}
+
+/// One token on its way through a rung.
+struct Device<'a> {
+    rung: &'a FittedRung,
+    basis: &'a FittedBasis,
+}
+
+impl<'a> Device<'a> {
+    fn new(fitted: &'a Fitted, place: usize) -> Self {
+        let rung = &fitted.rungs[place];
+        let name = rung.spec.basis_name();
+        let basis = fitted.bases.iter().find(|basis| basis.name == name);
+        Self {
+            rung,
+            basis: basis.unwrap(),
+        }
+    }
+
+    /// y in the coded order.
+    fn y(&self, block: usize, n: &[f32]) -> Vec<f64> {
+        let transform = &self.basis.blocks[block];
+        let axis = |&axis: &u16| {
+            let row = transform.enc_w.chunks(n.len()).nth(usize::from(axis));
+            let products = row.unwrap().iter().zip(n);
+            let sum: f64 = products.map(|(w, n)| f64::from(*w) * f64::from(*n)).sum();
+            sum + f64::from(transform.enc_b[usize::from(axis)])
+        };
+        self.rung.blocks[block].perm.iter().map(axis).collect()
+    }
+
+    /// What is expected in a block of a token with these states in the blocks before.
+    fn expected(&self, states: &[Vec<f64>]) -> Vec<f64> {
+        let rank = self.rung.spec.rank;
+        let (Some(state), false) = (states.last(), self.rung.prediction.is_empty()) else {
+            return vec![0.0; rank];
+        };
+        let FittedPrediction { w, b } = &self.rung.prediction[states.len() - 1];
+        let column = |c: usize| {
+            let rows = state.iter().enumerate();
+            let sum: f64 = rows.map(|(r, z)| z * f64::from(w[r * rank + c])).sum();
+            sum + f64::from(b[c])
+        };
+        (0..rank).map(column).collect()
+    }
+
+    /// Each group's words, a list of coordinates.
+    fn words(&self, block: usize) -> Vec<Vec<Vec<f64>>> {
+        let books = &self.rung.blocks[block];
+        let count = self.rung.spec.words();
+        let mut rest = books.words.as_slice();
+        let group = |&dim: &u16| {
+            let (table, others) = rest.split_at(usize::from(dim) * count);
+            rest = others;
+            let word = |word: usize| table.iter().skip(word).step_by(count);
+            let word = |w: usize| word(w).map(|&x| f64::from(x)).collect::<Vec<_>>();
+            (0..count).map(word).collect()
+        };
+        books.dims.iter().map(group).collect()
+    }
+
+    /// What follows from a token's codes alone: its states, block by block.
+    fn receive(&self, codes: &[Vec<usize>]) -> Vec<Vec<f64>> {
+        let mut states: Vec<Vec<f64>> = Vec::new();
+        for (block, codes) in codes.iter().enumerate() {
+            let words = self.words(block);
+            let decoded = words.iter().zip(codes).flat_map(|(group, &c)| &group[c]);
+            let expected = self.expected(&states);
+            states.push(decoded.zip(expected).map(|(x, e)| x + e).collect());
+        }
+        states
+    }
+
+    /// The codes of a token with these inputs to the blocks.
+    fn send(&self, inputs: &[&[f32]]) -> Vec<Vec<usize>> {
+        let mut codes = Vec::new();
+        for (block, n) in inputs.iter().enumerate() {
+            let expected = self.expected(&self.receive(&codes));
+            let left: Vec<f64> = self
+                .y(block, n)
+                .iter()
+                .zip(expected)
+                .map(|(y, e)| y - e)
+                .collect();
+            let mut left = left.as_slice();
+            let nearest = |group: &Vec<Vec<f64>>| {
+                let (point, others) = left.split_at(group[0].len());
+                left = others;
+                let distance = |word: &[f64]| -> f64 {
+                    word.iter().zip(point).map(|(a, b)| (a - b).powi(2)).sum()
+                };
+                (0..group.len())
+                    .min_by(|&a, &b| distance(&group[a]).total_cmp(&distance(&group[b])))
+                    .unwrap()
+            };
+            codes.push(self.words(block).iter().map(nearest).collect());
+        }
+        codes
+    }
+
+    /// All tokens' states in each block, `[rows, R]`.
+    fn states(&self, blocks: &[Vec<f32>]) -> Vec<Vec<f64>> {
+        let rows = blocks[0].len() / SHAPE.hidden;
+        let mut all = vec![Vec::new(); blocks.len()];
+        for row in 0..rows {
+            let of = |block: &'_ Vec<f32>| block[row * SHAPE.hidden..][..SHAPE.hidden].to_vec();
+            let inputs: Vec<Vec<f32>> = blocks.iter().map(of).collect();
+            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+            let states = self.receive(&self.send(&inputs));
+            all.iter_mut()
+                .zip(states)
+                .for_each(|(all, state)| all.extend(state));
+        }
+        all
+    }
+
+    fn keys_and_values(&self, block: usize, states: &[f64]) -> Vec<f64> {
+        let transform = &self.basis.blocks[block];
+        let width = transform.dec_b.len();
+        let token = |state: &[f64]| {
+            let mut kv: Vec<f64> = transform.dec_b.iter().map(|&b| f64::from(b)).collect();
+            for (z, &axis) in state.iter().zip(&self.rung.blocks[block].perm) {
+                let row = &transform.dec_w[usize::from(axis) * width..][..width];
+                kv.iter_mut()
+                    .zip(row)
+                    .for_each(|(kv, &w)| *kv += z * f64::from(w));
+            }
+            kv
+        };
+        states.chunks(self.rung.spec.rank).flat_map(token).collect()
+    }
+}
+
+fn singles(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&x| x as f32).collect()
+}
+
+fn largest(values: impl IntoIterator<Item = f64>) -> f64 {
+    values.into_iter().map(f64::abs).fold(0.0, f64::max)
+}
+
+#[test]
+fn a_regression_is_its_formula() {
+    const RANK: usize = 3;
+    let mut rng = StdRng::seed_from_u64(1);
+    let rows = 9;
+    let (states, y) = (noise(&mut rng, rows * RANK), noise(&mut rng, rows * RANK));
+    let importance: Vec<f32> = (0..rows).map(|i| 0.5 + i as f32).collect();
+    let total: f64 = importance.iter().map(|&w| f64::from(w)).sum();
+    let mean = |f: &dyn Fn(usize) -> f64| {
+        (0..rows)
+            .map(|row| f64::from(importance[row]) * f(row))
+            .sum::<f64>()
+            / total
+    };
+    let z = |row: usize, i: usize| f64::from(states[row * RANK + i]);
+    let y_of = |row: usize, i: usize| f64::from(y[row * RANK + i]);
+    let z_mean = |i: usize| mean(&|row| z(row, i));
+    let y_mean = |i: usize| mean(&|row| y_of(row, i));
+    let covariance =
+        |i: usize, j: usize| mean(&|row| (z(row, i) - z_mean(i)) * (z(row, j) - z_mean(j)));
+    let ridge = 1e-3 * (0..RANK).map(|i| covariance(i, i)).sum::<f64>() / RANK as f64;
+
+    let found = Regression::of(&states, &y, &importance, RANK);
+    let left = |row: usize, c: usize| {
+        let sum: f64 = (0..RANK).map(|i| z(row, i) * found.w[(i, c)]).sum();
+        y_of(row, c) - sum - found.b[c]
+    };
+    for a in 0..RANK {
+        for c in 0..RANK {
+            // The normal equations: (Z + ridge) w = E z y.
+            let cross = mean(&|row| (z(row, a) - z_mean(a)) * (y_of(row, c) - y_mean(c)));
+            let lifted: f64 = (0..RANK).map(|i| covariance(a, i) * found.w[(i, c)]).sum();
+            let sides = (lifted + ridge * found.w[(a, c)], cross);
+            assert!((sides.0 - sides.1).abs() < 1e-12, "{sides:?}");
+            let both = mean(&|row| left(row, a) * left(row, c));
+            let found = found.residual[(a, c)];
+            assert!((found - both).abs() < 1e-12, "{found} {both}");
+        }
+        assert!(mean(&|row| left(row, a)).abs() < 1e-12);
+    }
+    assert!(found.w.amax() > 0.1, "{}", found.w);
+}
+
+#[test]
+fn states_that_are_all_the_same_predict_the_mean() {
+    let y: Vec<f32> = noise(&mut StdRng::seed_from_u64(1), 8);
+    let found = Regression::of(&[0.0; 8], &y, &[1.0; 4], 2);
+    assert_eq!(found.w.amax(), 0.0);
+    let mean = y.iter().step_by(2).map(|&y| f64::from(y)).sum::<f64>() / 4.0;
+    assert!((found.b[0] - mean).abs() < 1e-12);
+}
+
+/// A block is predicted from what receivers have of the block before, and its axes are those of what is left.
+#[test]
+fn predictions_are_from_states_that_a_decoder_comes_to() {
+    let blocks = linked(300, 0.2, 7);
+    let samples = weighted(&blocks);
+    let fitted = fit_on(&samples, &[predicted(6, 3, 4)], 1);
+    let device = Device::new(&fitted, 0);
+    let rank = device.rung.spec.rank;
+    let states = device.states(&blocks);
+    assert_eq!(device.rung.prediction.len(), BLOCKS - 1);
+    for block in 1..BLOCKS {
+        let y_of = |block: usize| {
+            let tokens = blocks[block].chunks(SHAPE.hidden);
+            tokens.flat_map(|n| device.y(block, n)).collect::<Vec<_>>()
+        };
+        let y = singles(&y_of(block));
+        let importance = samples[block].importance();
+        let found = &device.rung.prediction[block - 1];
+        let off = |regression: &Regression| {
+            let rows = (0..rank * rank)
+                .map(|i| f64::from(found.w[i]) - regression.w[(i / rank, i % rank)]);
+            largest(rows) / regression.w.amax()
+        };
+        let from_states = Regression::of(&singles(&states[block - 1]), &y, importance, rank);
+        assert!(
+            off(&from_states) < 1e-4,
+            "block {block}: {}",
+            off(&from_states)
+        );
+        let offsets = (0..rank).map(|i| f64::from(found.b[i]) - from_states.b[i]);
+        assert!(largest(offsets) < 1e-4 * from_states.b.amax().max(1.0));
+        // From the tokens as they are, which receivers do not have, it would be another.
+        let exact = Regression::of(&singles(&y_of(block - 1)), &y, importance, rank);
+        assert!(off(&exact) > 1e-2, "block {block}: {}", off(&exact));
+
+        let variances = &device.basis.blocks[block].variances;
+        assert!(variances.is_sorted_by(|a, b| a >= b));
+        for (a, &axis) in device.rung.blocks[block].perm.iter().enumerate() {
+            for c in 0..rank {
+                let expected = if a == c {
+                    variances[usize::from(axis)]
+                } else {
+                    0.0
+                };
+                let error = (from_states.residual[(a, c)] - expected).abs();
+                assert!(
+                    error < 1e-4 * variances[0],
+                    "block {block}: {a} {c} {error}"
+                );
+            }
+        }
+    }
+}
+
+/// Axes that are turned decode to the same keys and values.
+#[test]
+fn all_axes_that_predict_give_keys_and_values_back() {
+    let blocks = linked(200, 0.2, 7);
+    let rank = SHAPE.hidden;
+    let fitted = fit_on(&weighted(&blocks), &[predicted(rank, 4, 3)], 1);
+    let device = Device::new(&fitted, 0);
+    for (block, weights) in weights().iter().enumerate() {
+        for n in blocks[block].chunks(SHAPE.hidden).take(20) {
+            let expected = weights.keys_and_values(n);
+            let found = device.keys_and_values(block, &device.y(block, n));
+            let length = expected.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let off = largest(found.iter().zip(&expected).map(|(a, b)| a - b));
+            assert!(off < 1e-3 * length, "block {block}: {off} of {length}");
+        }
+    }
+}
+
+#[test]
+fn blocks_that_follow_from_one_another_are_coded_better() {
+    let (fit_tokens, scored) = (linked(2000, 0.1, 7), linked(300, 0.1, 8));
+    let rungs = [rung(6, 3, 4), predicted(6, 3, 4)];
+    let fitted = fit_on(&weighted(&fit_tokens), &rungs, 1);
+    let errors = [0, 1].map(|place| {
+        let device = Device::new(&fitted, place);
+        let states = device.states(&scored);
+        let weights = weights();
+        let blocks = (0..BLOCKS).map(|block| {
+            let decoded = device.keys_and_values(block, &states[block]);
+            error(&weights[block], &scored[block], &decoded)
+        });
+        blocks.collect::<Vec<_>>()
+    });
+    let [alone, predicted] = errors;
+    let first = predicted[0] / alone[0];
+    assert!(
+        (0.9..1.1).contains(&first),
+        "{predicted:?} against {alone:?}"
+    );
+    for block in 1..BLOCKS {
+        let better = predicted[block] < 0.7 * alone[block];
+        assert!(better, "block {block}: {predicted:?} against {alone:?}");
+    }
+}
+
+#[test]
+fn a_seed_decides_predictions_however_many_threads_fit_them() {
+    let samples = weighted(&linked(300, 0.2, 7));
+    let rungs = [predicted(8, 2, 4), rung(16, 8, 3), predicted(6, 3, 3)];
+    let with = |threads, seed| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.unwrap().install(|| fit_on(&samples, &rungs, seed))
+    };
+    assert_eq!(with(1, 5), with(4, 5));
+    assert_ne!(with(1, 5), with(1, 6));
+}
+
+#[test]
+fn rungs_that_predict_have_bases_of_their_own() {
+    let samples = weighted(&linked(300, 0.2, 7));
+    let plain = RungSpec {
+        basis: BasisKind::Plain,
+        ..predicted(4, 1, 4)
+    };
+    let rungs = [plain, predicted(12, 2, 3), rung(5, 2, 4)];
+    let names = |fitted: &Fitted| {
+        let bases = fitted.bases.iter();
+        bases.map(|b| (b.name.clone(), b.rank)).collect::<Vec<_>>()
+    };
+    let fitted = fit_on(&samples, &rungs, 1);
+    let expected = [("attention", 5), ("predicted-4", 4), ("predicted-6", 12)];
+    assert_eq!(
+        names(&fitted),
+        expected.map(|(name, rank)| (name.to_owned(), rank))
+    );
+    for (rung, predictions) in fitted.rungs.iter().zip([BLOCKS - 1, BLOCKS - 1, 0]) {
+        let rank = rung.spec.rank;
+        assert_eq!(
+            (rung.blocks.len(), rung.prediction.len()),
+            (BLOCKS, predictions)
+        );
+        for prediction in &rung.prediction {
+            assert_eq!(
+                (prediction.w.len(), prediction.b.len()),
+                (rank * rank, rank)
+            );
+        }
+    }
+    for basis in &fitted.bases {
+        assert_eq!(basis.blocks.len(), BLOCKS);
+        for block in &basis.blocks {
+            let sizes = [&block.enc_w, &block.enc_b, &block.dec_w, &block.dec_b].map(Vec::len);
+            assert_eq!(sizes, [basis.rank * 16, basis.rank, basis.rank * 16, 16]);
+            assert_eq!(block.variances.len(), basis.rank);
+        }
+    }
+
+    // The rung without prediction is what it is alone.
+    let alone = fit_on(&samples, &[plain, predicted(7, 2, 3), rung(5, 2, 4)], 1);
+    assert_eq!(alone.rungs[2], fitted.rungs[2]);
+
+    let one = fit_on(&samples[..1], &rungs, 1);
+    assert!(
+        one.rungs
+            .iter()
+            .all(|rung| !rung.spec.predicted && rung.prediction.is_empty())
+    );
+    let expected = [("plain", 4), ("attention", 12)];
+    assert_eq!(
+        names(&one),
+        expected.map(|(name, rank)| (name.to_owned(), rank))
+    );
+}
+
+#[test]
+fn prediction_needs_the_same_tokens_of_every_block() {
+    let mut blocks = linked(30, 0.2, 7);
+    blocks[1].truncate(20 * SHAPE.hidden);
+    let samples = weighted(&blocks);
+    let weights = weights();
+    let weights: Vec<_> = weights.iter().map(Weights::borrow).collect();
+    let fails = |rung| fit(&samples, &weights, &[rung], 1, &|_, _| ()).map(|_| ());
+    assert!(fails(rung(8, 2, 4)).is_ok());
+    assert_eq!(
+        fails(predicted(8, 2, 4)).unwrap_err().to_string(),
+        "block 1: 20 tokens to predict, expected the 30 of the block before"
+    );
+}
