@@ -1,9 +1,11 @@
 //! Texts to calibrate on where nobody brings one.
 //!
 //! A causal model writes them itself: what it writes is like what it was trained on, so its blocks see about what they see of
-//! people's texts (Liu et al., "LLM-QAT", 2023). An encoder cannot write; for it there are a few sentences here,
-//! which cost: all-MiniLM-L6-v2 over four devices comes to a cosine of 0.955 at 320 bits and 0.981 at 640, against 0.983 and
-//! 0.996 when calibrated on half of the WikiText-2 validation text, both scored on the other half.
+//! people's texts (Liu et al., "LLM-QAT", 2023). About: six such texts cost SmolLM2-135M over four devices 17.5 % of perplexity at
+//! 160 bits and 5.0 % at 320, where 48 windows of the WikiText-2 validation text cost 1.4 % and nothing, scored on its other half.
+//!
+//! An encoder cannot write; for it there are a few sentences here, which cost too: without prediction, all-MiniLM-L6-v2 over four
+//! devices comes to a cosine of 0.955 at 320 bits with them, and to 0.983 with such a text.
 
 use std::path::Path;
 

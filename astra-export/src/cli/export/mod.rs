@@ -45,7 +45,7 @@ pub(in crate::cli) struct Export {
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     /// What to calibrate on: a folder of photographs, by default those of the demo; or a text file, by default text that a
-    /// language model writes itself (slow, and not quite as good), or a few sentences for an encoder
+    /// language model writes itself (slow, and worse: bring a text like those it will read), or a few sentences for an encoder
     #[arg(long, value_name = "PATH", conflicts_with = "no_codec")]
     calib: Option<PathBuf>,
     /// Texts to calibrate on at most: windows of 512 tokens of a language model, passages of an encoder; by default 48 of a
