@@ -206,8 +206,10 @@ impl DataPath {
             self.member.embed(model, order.input.borrow())
         })?;
         for block in 0..model.shape().blocks {
-            clock.time(&mut stats.compute, || self.member.residual(model, block))?;
-            self.encode_and_send(order.request, block, &mut stats)?;
+            if self.plan.receivers(self.me) > 0 {
+                clock.time(&mut stats.compute, || self.member.residual(model, block))?;
+                self.encode_and_send(order.request, block, &mut stats)?;
+            }
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
             clock.time(&mut stats.compute, || self.member.expect(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
@@ -240,15 +242,14 @@ impl DataPath {
         }
     }
 
-    /// Codes of the own tokens, out to the members that attend to them, if there are any.
+    /// Codes of the own tokens, out to the members that attend to them.
     fn encode_and_send(
         &mut self,
         request: u32,
         block: usize,
         stats: &mut JobStats,
     ) -> Result<(), JobError> {
-        let (Some(range), 1..) = (self.plan.ranges.get(self.me), self.plan.receivers(self.me))
-        else {
+        let Some(range) = self.plan.ranges.get(self.me) else {
             return Ok(());
         };
         let start = Instant::now();

@@ -10,6 +10,7 @@ use super::dense::{Coded, DenseError, Packed};
 use super::device::{Device, encode};
 use super::seat::Seat;
 use crate::plan::{Rows, TokenRange};
+use crate::simulate::mean;
 
 /// Halos kept for a request that has not come to them: from all other members of as many plans as a device can be in.
 const KEPT: usize = 128;
@@ -207,15 +208,9 @@ async fn wait(
 
 /// The mean of the own features says the least about what is not there.
 fn fill(place: &mut [f32], own: &[f32], hidden: usize) {
-    let width = hidden.max(1);
-    let count = (own.len() / width).max(1) as f32;
-    let mut mean = vec![0.0; width];
-    for row in own.chunks_exact(width) {
-        for (sum, value) in mean.iter_mut().zip(row) {
-            *sum += value / count;
-        }
-    }
-    for row in place.chunks_exact_mut(width) {
+    let rows: Vec<&[f32]> = own.chunks_exact(hidden.max(1)).collect();
+    let mean = mean(&rows);
+    for row in place.chunks_exact_mut(mean.len().max(1)) {
         row.copy_from_slice(&mean);
     }
 }

@@ -79,7 +79,7 @@ impl Gather {
             if pending & !gone == 0 {
                 break;
             }
-            if self.cancelled.load(Ordering::Acquire) == u64::from(request) + 1 {
+            if self.is_cancelled(request) {
                 return Err(GatherError::Cancelled { request });
             }
             let now = Instant::now();

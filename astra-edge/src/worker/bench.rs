@@ -34,8 +34,7 @@ pub(super) struct Bench {
 /// cluster, and they hold the weights a second time.
 enum Ends {
     Image {
-        head: Head,
-        shared: Option<Box<SharedHead>>,
+        head: ImageHead,
         whole: Option<Whole>,
     },
     Generation {
@@ -47,6 +46,12 @@ enum Ends {
     },
 }
 
+/// The head in one piece, or the one that members share.
+enum ImageHead {
+    Alone(Head),
+    Shared(SharedHead),
+}
+
 impl Bench {
     pub(super) fn open(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
         let manifest = bundle.manifest();
@@ -54,8 +59,10 @@ impl Bench {
         let form = Form::of(manifest);
         let ends = match (form, &manifest.task) {
             (Form::Image { .. }, _) => Ends::Image {
-                head: Head::open(&runtime, dir, manifest)?,
-                shared: SharedHead::open(&runtime, dir, manifest)?.map(Box::new),
+                head: match SharedHead::open(&runtime, dir, manifest)? {
+                    Some(shared) => ImageHead::Shared(shared),
+                    None => ImageHead::Alone(Head::open(&runtime, dir, manifest)?),
+                },
                 whole: None,
             },
             (Form::Text { .. }, Task::Generation) => Ends::Generation {
@@ -176,15 +183,18 @@ impl Bench {
 
     fn head(&mut self, cls: Vec<f32>, patches: Vec<f32>) -> Result<Answer, WorkerError> {
         match &mut self.ends {
-            Ends::Image { head, .. } => Ok(head.run(cls, patches)?),
-            Ends::Features { .. } | Ends::Generation { .. } => Err(WorkerError::OtherTask),
+            Ends::Image {
+                head: ImageHead::Alone(head),
+                ..
+            } => Ok(head.run(cls, patches)?),
+            _ => Err(WorkerError::OtherTask),
         }
     }
 
     fn shared(&mut self) -> Result<&mut SharedHead, WorkerError> {
         match &mut self.ends {
             Ends::Image {
-                shared: Some(shared),
+                head: ImageHead::Shared(shared),
                 ..
             } => Ok(shared),
             _ => Err(WorkerError::OtherTask),
