@@ -131,9 +131,14 @@ fn results_that_contradict_themselves() {
         encoding: Encoding::Scaled8,
         cls: &[],
         features: &[0; 6],
-        scales: &[0; 8],
+        scales: &[0; 16],
+    };
+    let four_bits = MemberResult {
+        encoding: Encoding::Scaled4,
+        ..good
     };
     assert_eq!(Control::Result(good).check(), Ok(()));
+    assert_eq!(Control::Result(four_bits).check(), Ok(()));
     let refused = |result| refused(&Control::Result(result));
     let features = |features, scales| ControlError::Features { features, scales };
     let floats = |field, found| ControlError::Floats { field, found };
@@ -156,27 +161,37 @@ fn results_that_contradict_themselves() {
         }),
         floats("scales", 7)
     );
-    assert_eq!(
-        refused(MemberResult {
-            features: &[0; 5],
-            ..good
-        }),
-        features(5, 2)
-    );
-    assert_eq!(
-        refused(MemberResult {
-            features: &[],
-            ..good
-        }),
-        features(0, 2)
-    );
-    assert_eq!(
-        refused(MemberResult {
-            scales: &[],
-            ..good
-        }),
-        features(6, 0)
-    );
+    for good in [good, four_bits] {
+        assert_eq!(
+            refused(MemberResult {
+                features: &[0; 5],
+                ..good
+            }),
+            features(5, 4)
+        );
+        assert_eq!(
+            refused(MemberResult {
+                features: &[],
+                ..good
+            }),
+            features(0, 4)
+        );
+        assert_eq!(
+            refused(MemberResult {
+                scales: &[],
+                ..good
+            }),
+            features(6, 0)
+        );
+        // A smallest value without a step.
+        assert_eq!(
+            refused(MemberResult {
+                scales: &[0; 12],
+                ..good
+            }),
+            features(6, 3)
+        );
+    }
 
     let exact = MemberResult {
         encoding: Encoding::Float32,
@@ -199,7 +214,29 @@ fn results_that_contradict_themselves() {
         }),
         features(8, 2)
     );
-    for encoding in [Encoding::Float32, Encoding::Scaled8] {
+    for encoding in [Encoding::Sigmoid8, Encoding::Sigmoid8Deflated] {
+        let scores = MemberResult {
+            encoding,
+            scales: &[],
+            ..good
+        };
+        assert_eq!(Control::Result(scores).check(), Ok(()));
+        let scaled = MemberResult { encoding, ..good };
+        assert_eq!(refused(scaled), features(6, 4));
+    }
+    let compressed = MemberResult {
+        encoding: Encoding::Sigmoid8Deflated,
+        features: &[],
+        scales: &[],
+        ..good
+    };
+    assert_eq!(refused(compressed), features(0, 0));
+    for encoding in [
+        Encoding::Float32,
+        Encoding::Scaled8,
+        Encoding::Sigmoid8,
+        Encoding::Scaled4,
+    ] {
         let none = MemberResult {
             encoding,
             features: &[],

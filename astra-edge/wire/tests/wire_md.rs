@@ -186,13 +186,22 @@ fn reasons_keep_their_numbers() {
 
 #[test]
 fn encodings_keep_their_numbers() {
-    let encodings = [Encoding::Float32, Encoding::Scaled8, Encoding::Sigmoid8];
+    let encodings = [
+        Encoding::Float32,
+        Encoding::Scaled8,
+        Encoding::Sigmoid8,
+        Encoding::Scaled4,
+        Encoding::Sigmoid8Deflated,
+    ];
     assert_eq!(encodings.len(), Encoding::COUNT);
     let mut bytes = vec![1, 9, 0, 0, 0];
     bytes.extend([0; 12]); // stats
     bytes.extend([0; 4]); // encoding, cls, features, scales
     for (number, encoding) in (0_u8..).zip(encodings) {
         bytes[17] = number;
+        if encoding == Encoding::Sigmoid8Deflated {
+            bytes.splice(19..20, [1, 0]); // never empty
+        }
         match Control::parse(&bytes) {
             Ok(Control::Result(result)) => assert_eq!(result.encoding, encoding),
             other => panic!("{other:?}"),

@@ -211,7 +211,7 @@ pub enum ControlError {
         /// Its length.
         found: usize,
     },
-    /// Features in bytes come with a scale for each token, and others with none.
+    /// Scaled features come with two scales a token, and others with none.
     #[error("{features} bytes of features and {scales} scales do not go together")]
     Features {
         /// Bytes of features.

@@ -69,16 +69,20 @@ pub struct Stats {
 pub enum Encoding {
     /// Exact `f32` values; there are no scales.
     Float32,
-    /// One signed byte a channel, to be multiplied by the token's scale.
+    /// One byte a channel: how many of the token's steps it is above its smallest value. Both are scales.
     Scaled8,
     /// One byte a score, [`MemberResult::features`] being scores of the member's part of a map: its sigmoid in steps of 1/256, taken at
     /// the middle of a step. There are no scales.
     Sigmoid8,
+    /// Four bits a channel, else as [`Self::Scaled8`]: packed as codes are, each token in whole bytes.
+    Scaled4,
+    /// The same as [`Self::Sigmoid8`], compressed without loss as WIRE.md says. There are no scales.
+    Sigmoid8Deflated,
 }
 
 impl Encoding {
     /// Encodings there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 5;
 }
 
 /// A member's share of the answer.
@@ -100,7 +104,7 @@ pub struct MemberResult<'a> {
     /// Dense features of the member's tokens, token by token; empty where none are wanted.
     #[serde(borrow, with = "octets")]
     pub features: &'a [u8],
-    /// One `f32` a token in [`Encoding::Scaled8`], else empty.
+    /// Two `f32` a token in [`Encoding::Scaled8`] and [`Encoding::Scaled4`], its smallest value and its step; else empty.
     #[serde(borrow, with = "octets")]
     pub scales: &'a [u8],
 }
@@ -121,7 +125,7 @@ pub struct Halo<'a> {
     /// Features, token by token.
     #[serde(borrow, with = "octets")]
     pub features: &'a [u8],
-    /// One `f32` a token in [`Encoding::Scaled8`], else empty.
+    /// Two `f32` a token in [`Encoding::Scaled8`] and [`Encoding::Scaled4`], its smallest value and its step; else empty.
     #[serde(borrow, with = "octets")]
     pub scales: &'a [u8],
 }
@@ -149,9 +153,14 @@ fn check_features(encoding: Encoding, features: &[u8], scales: &[u8]) -> Result<
             check_floats("features", features)?;
             scales == 0
         }
-        // No scales go with no features; each scale with at least one channel.
-        Encoding::Scaled8 => bytes.is_multiple_of(scales) && (bytes > 0 || scales == 0),
+        // No scales go with no features; those of a token with at least one byte.
+        Encoding::Scaled8 | Encoding::Scaled4 => {
+            scales.is_multiple_of(2)
+                && bytes.is_multiple_of(scales / 2)
+                && (bytes > 0 || scales == 0)
+        }
         Encoding::Sigmoid8 => scales == 0,
+        Encoding::Sigmoid8Deflated => scales == 0 && bytes > 0,
     };
     if fit {
         return Ok(());

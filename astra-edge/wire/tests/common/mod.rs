@@ -143,7 +143,9 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
         encoding: Encoding::Scaled8,
         cls: &[0, 0, 0x80, 0x3f],
         features: &[1, 2, 3, 0xff, 0xfe, 0xfd],
-        scales: &[0, 0, 0, 0x3f, 0, 0, 0x80, 0x3e],
+        scales: &[
+            0, 0, 0x80, 0xbf, 0, 0, 0, 0x3f, 0, 0, 0x80, 0x3f, 0, 0, 0x80, 0x3e,
+        ],
     };
     vec![
         ("hello", Control::Hello(hello())),
@@ -208,6 +210,17 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 encoding: Encoding::Float32,
                 cls: &[],
                 features: &[0, 0, 0x80, 0x3f],
+                scales: &[],
+                stats: Stats::default(),
+                ..result
+            }),
+        ),
+        (
+            "result, compressed scores",
+            Control::Result(MemberResult {
+                encoding: Encoding::Sigmoid8Deflated,
+                cls: &[],
+                features: &[1, 4, 0, 0xfb, 0xff, 2, 0, 1, 0xfb],
                 scales: &[],
                 stats: Stats::default(),
                 ..result
@@ -344,9 +357,9 @@ fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 request: 1000,
                 member: 1,
                 first_token: 300,
-                encoding: Encoding::Scaled8,
-                features: &[1, 2, 3],
-                scales: &[0, 0, 0, 0x3f],
+                encoding: Encoding::Scaled4,
+                features: &[0x10, 0x32, 0x54],
+                scales: &[0, 0, 0x80, 0xbf, 0, 0, 0, 0x3f],
             }),
         ),
     ]
