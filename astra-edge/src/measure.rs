@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::link::{Link, LinkError, LinkSettings};
 use crate::plan::profile::{Curve, Profile, Rows, RungProfile, Strip, Surface};
 use crate::plan::{TokenRange, split};
-use crate::tasks::features::{self, FeatureError};
+use crate::tasks::features::{self, Depth, FeatureError};
 use crate::tasks::strip::{self, StripError};
 
 /// Members that a text or picture is divided among to measure a part of it.
@@ -230,7 +230,7 @@ impl Bench<'_> {
             let features = vec![0.5; usize::from(range.tokens) * hidden];
             let time = self.clock.fastest(|| {
                 out.clear();
-                features::quantize(&features, hidden, &mut out)
+                features::quantize(&features, hidden, Depth::Eight, &mut out)
             })?;
             points.push((usize::from(range.tokens), 2.0 * time));
         }

@@ -15,6 +15,7 @@ use super::roster::{Candidate, Roster, speed_of};
 use super::seat::Seats;
 use crate::link::Link;
 use crate::plan::{Costs, Rows, TokenRange};
+use crate::tasks::lossless::Lines;
 use crate::worker::Worker;
 
 /// Length of a text that is typical enough to compare devices by.
@@ -113,13 +114,16 @@ impl Device {
         u16::try_from(self.shape().tokens).unwrap_or(u16::MAX)
     }
 
-    /// Rows of the map by member, and scores a member's row makes, where the head is one that members share.
-    pub(super) fn rows(&self, ranges: &[TokenRange]) -> Option<(Rows, usize)> {
+    /// Rows of the map by member, and how its scores lie, where the head is one that members share.
+    pub(super) fn rows(&self, ranges: &[TokenRange]) -> Option<(Rows, Lines)> {
         let image = self.bundle().manifest().image?;
         let head = image.head_rows?;
         let side = image.size.checked_div(image.patch)?;
-        let scores = side * head.scale * head.scale;
-        Some((Rows::new(ranges, side, head.halo), scores))
+        let lines = Lines {
+            columns: side * head.scale,
+            patch: head.scale,
+        };
+        Some((Rows::new(ranges, side, head.halo), lines))
     }
 
     /// What is known of the model to divide texts by, at a rung.

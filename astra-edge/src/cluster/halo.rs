@@ -157,7 +157,7 @@ fn send(
         }
         let first = usize::from(range.first);
         let part = own.get((tokens.start - first) * hidden..(tokens.end - first) * hidden);
-        let packed = Packed::features(part.unwrap_or_default(), hidden, exact)?;
+        let packed = Packed::halo(part.unwrap_or_default(), hidden, exact)?;
         let message = encode(&Control::Halo(Halo {
             plan: seat.plan.id,
             request,

@@ -211,7 +211,10 @@ async fn run(device: &Arc<Device>, seat: &Seat, order: Order) -> Vec<u8> {
             scales: &[],
         }))
     } else {
-        match PackedShare::new(&share, device.shape().hidden, seat.plan.rung == 0) {
+        let (hidden, exact) = (device.shape().hidden, seat.plan.rung == 0);
+        let rows = device.rows(&seat.plan.ranges);
+        let lines = rows.map(|(_, lines)| lines).unwrap_or_default();
+        match PackedShare::new(&share, hidden, lines, exact) {
             Ok(packed) => encode(&Control::Result(
                 packed.message(plan, request, member, stats),
             )),

@@ -189,7 +189,7 @@ pub(super) fn read_share(
     let class = shape.hidden * shape.class_tokens;
     if !device.bundle().manifest().family.is_text() {
         let dense = match device.rows(ranges) {
-            Some((rows, scores)) => Dense::Scores(rows.of(member).len() * scores),
+            Some((rows, lines)) => Dense::Scores(rows.of(member).len() * lines.row(), lines),
             None => Dense::Features(usize::from(range.tokens)),
         };
         return unpack(result, dense, shape.hidden, class).map_err(|error| error.to_string());

@@ -202,14 +202,14 @@ async fn answer_of(
     ranges: &[TokenRange],
     shares: &[Option<Share>],
 ) -> Result<(Answer, Vec<TokenRange>), RequestError> {
-    let Some((rows, scores)) = device.rows(ranges) else {
+    let Some((rows, lines)) = device.rows(ranges) else {
         let whole = assemble(ranges, shares, device.shape().hidden);
         let whole = whole.ok_or(RequestError::Nothing)?;
         let answer = device.worker.head(whole.cls, whole.patches).await?;
         return Ok((answer, whole.missing));
     };
     let counts: Vec<usize> = (0..ranges.len())
-        .map(|member| rows.of(member).len() * scores)
+        .map(|member| rows.of(member).len() * lines.row())
         .collect();
     let whole = assemble_scores(ranges, &counts, shares).ok_or(RequestError::Nothing)?;
     let mut answer = device.worker.finish(whole.scores).await?;

@@ -10,6 +10,7 @@ use super::dense::{Coded, DenseError, Packed};
 use crate::job::JobStats;
 use crate::plan::TokenRange;
 use crate::tasks::features::{read_exact, write_exact};
+use crate::tasks::lossless::Lines;
 
 /// A share as bytes.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +24,8 @@ pub struct PackedShare {
 pub enum Dense {
     /// Features of so many tokens.
     Features(usize),
-    /// So many scores of a map.
-    Scores(usize),
+    /// So many scores of a map that lies so.
+    Scores(usize, Lines),
 }
 
 /// Why a share cannot be packed or read.
@@ -45,15 +46,20 @@ pub enum ShareError {
 }
 
 impl PackedShare {
-    /// Packs a share of tokens `hidden` wide; scores, if there are any, go in place of the features.
+    /// Packs a share of tokens `hidden` wide; scores, if there are any, lie as `lines` say and go in place of the features.
     ///
     /// # Errors
     /// A value is not finite, or the features are no whole number of tokens.
-    pub fn new(share: &Share, hidden: usize, exact: bool) -> Result<Self, ShareError> {
+    pub fn new(
+        share: &Share,
+        hidden: usize,
+        lines: Lines,
+        exact: bool,
+    ) -> Result<Self, ShareError> {
         let mut cls = Vec::new();
         write_exact(&share.cls, &mut cls);
         let dense = match &share.scores {
-            Some(scores) => Packed::scores(scores, exact)?,
+            Some(scores) => Packed::scores(scores, lines, exact)?,
             None => Packed::features(&share.features, hidden, exact)?,
         };
         Ok(Self { cls, dense })
@@ -102,7 +108,7 @@ pub fn unpack(
     };
     match dense {
         Dense::Features(tokens) => share.features = coded.features(tokens, hidden)?,
-        Dense::Scores(count) => share.scores = Some(coded.scores(count)?),
+        Dense::Scores(count, lines) => share.scores = Some(coded.scores(count, lines)?),
     }
     Ok(share)
 }
@@ -192,6 +198,11 @@ fn count(number: u64) -> u32 {
 mod tests {
     use super::*;
 
+    const LINES: Lines = Lines {
+        columns: 2,
+        patch: 1,
+    };
+
     fn share() -> Share {
         Share {
             cls: vec![1.5, -2.0],
@@ -202,7 +213,7 @@ mod tests {
 
     #[test]
     fn shares_come_back() {
-        let packed = PackedShare::new(&share(), 2, true).unwrap();
+        let packed = PackedShare::new(&share(), 2, LINES, true).unwrap();
         let message = packed.message(1, 2, 3, Stats::default());
         astra_wire::Control::Result(message).check().unwrap();
         assert_eq!(unpack(&message, Dense::Features(3), 2, 2), Ok(share()));
@@ -212,15 +223,15 @@ mod tests {
             scores: Some(vec![0.5, -1.0]),
             ..share()
         };
-        let packed = PackedShare::new(&scores, 2, true).unwrap();
+        let packed = PackedShare::new(&scores, 2, LINES, true).unwrap();
         let message = packed.message(1, 2, 3, Stats::default());
-        assert_eq!(unpack(&message, Dense::Scores(2), 2, 2), Ok(scores));
+        assert_eq!(unpack(&message, Dense::Scores(2, LINES), 2, 2), Ok(scores));
     }
 
     #[test]
     fn shares_of_another_length_are_refused() {
         for exact in [false, true] {
-            let packed = PackedShare::new(&share(), 2, exact).unwrap();
+            let packed = PackedShare::new(&share(), 2, LINES, exact).unwrap();
             let message = packed.message(1, 2, 3, Stats::default());
             astra_wire::Control::Result(message).check().unwrap();
             let other = unpack(&message, Dense::Features(2), 2, 2);

@@ -16,6 +16,11 @@ const FRAME: f64 = 24.0 + 16.0 + 92.0;
 const PERIOD: f64 = 10.0;
 /// Bytes on the wire of a long message's byte.
 const BULK: f64 = 1.05;
+/// Bits of a channel of features on their way to the head, and of those that are a halo.
+const FEATURE_BITS: f64 = 8.0;
+const HALO_BITS: f64 = 4.0;
+/// Bytes of a map's score on its way back, compressed: measured at 518 pixels as `tasks::lossless` says.
+const SCORE: f64 = 0.43;
 
 /// What devices are connected by.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -277,7 +282,7 @@ impl Request<'_> {
         if let Some(form) = self.profile.head_rows {
             return self.end_together(form, members, ways);
         }
-        let bytes = self.feature_bytes();
+        let bytes = self.feature_bytes(FEATURE_BITS);
         let mut ready = members.first().map_or(0.0, |first| first.clock);
         let mut order: Vec<usize> = (1..members.len()).collect();
         let clock = |number: &usize| members.get(*number).map_or(0.0, |member| member.clock);
@@ -298,7 +303,7 @@ impl Request<'_> {
     fn end_together(&self, form: HeadRows, members: &mut [Member], ways: &mut Ways) -> f64 {
         let side = self.profile.shape.tokens.isqrt().max(1);
         let rows = RowsOfMap::new(self.ranges, side, form.halo);
-        let bytes = self.feature_bytes() * BULK;
+        let bytes = self.feature_bytes(HALO_BITS) * BULK;
         let mut arrivals = vec![0.0_f64; members.len()];
         for (sender, range) in self.ranges.iter().enumerate() {
             let ready = members.get(sender).map_or(0.0, |member| member.clock);
@@ -316,7 +321,7 @@ impl Request<'_> {
             let scored = rows.tokens(number).len() as f64 / (side * side) as f64;
             member.compute(self.on_device(self.profile.head * scored));
             let values = rows.of(number).len() * side * form.scale * form.scale;
-            let value = if self.case.rung == 0 { 4.0 } else { 1.0 };
+            let value = if self.case.rung == 0 { 4.0 } else { SCORE };
             let size = values as f64 * value * BULK + FRAME;
             last = last.max(match number {
                 0 => member.clock,
@@ -326,13 +331,13 @@ impl Request<'_> {
         last
     }
 
-    /// Bytes of a token's features.
-    fn feature_bytes(&self) -> f64 {
+    /// Bytes of a token's features, at so many bits a channel unless they travel as they are.
+    fn feature_bytes(&self, bits: f64) -> f64 {
         let width = self.profile.shape.hidden as f64;
         if self.case.rung == 0 {
             4.0 * width
         } else {
-            width + 8.0
+            width * bits / 8.0 + 8.0
         }
     }
 

@@ -1,16 +1,25 @@
-//! Features of one member's tokens, compressed for the way back.
+//! Features of one member's tokens, compressed for the way to others.
 //!
-//! At 8 bits a channel a token takes D + 8 bytes: the smallest value and the step (float32, little-endian), then one code a
-//! channel; `value = smallest + code * step`. A range from the smallest to the largest value is finer than one that is
-//! symmetric about zero, at 4 bytes more a token: by 0.5 to 0.9 dB on the features of DINOv2 ViT-S/14 (43 dB), by 4 dB where
-//! one channel lies 10 deviations out.
+//! At b bits a channel a token takes ⌈b D / 8⌉ + 8 bytes: the smallest value and the step (float32, little-endian), then one code
+//! a channel, packed as the wire packs codes; `value = smallest + code * step`. A range from the smallest to the largest value is
+//! finer than one that is symmetric about zero, at 4 bytes more a token: by 0.5 to 0.9 dB on the features of DINOv2 ViT-S/14 at
+//! 8 bits (43 dB), by 4 dB where one channel lies 10 deviations out.
 //!
 //! In exact mode a token takes 4 D bytes: float32, little-endian, bit for bit.
 
+use astra_wire::{PackError, UnpackError, pack, packed_len, unpack_into};
+
 /// Bytes of a token's smallest value and step.
-const HEADER: usize = 8;
-/// Largest code.
-const LEVELS: f64 = 255.0;
+pub const HEADER: usize = 8;
+
+/// Bits that a channel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// For a map that they are only the halo of.
+    Four = 4,
+    /// For an answer.
+    Eight = 8,
+}
 
 /// Features cannot be compressed or read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -57,27 +66,53 @@ pub enum FeatureError {
         /// Step found.
         step: f32,
     },
+    /// Codes cannot be packed.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// Codes that [`quantize`] never writes.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
 }
 
-/// Bytes of `tokens` tokens at 8 bits a channel, or `None` if there is no such number.
-pub fn quantized_bytes(tokens: usize, width: usize) -> Option<usize> {
-    width.checked_add(HEADER)?.checked_mul(tokens)
+impl Depth {
+    const fn bits(self) -> u8 {
+        self as u8
+    }
+
+    fn largest_code(self) -> f64 {
+        f64::from((1_u32 << self.bits()) - 1)
+    }
 }
 
-/// Compresses features `[t, width]` to 8 bits a channel, appended to `out`; nothing is appended on error.
+/// Bytes of `tokens` tokens, or `None` if there is no such number.
+pub fn quantized_bytes(tokens: usize, width: usize, depth: Depth) -> Option<usize> {
+    packed_len(width, depth.bits())
+        .checked_add(HEADER)?
+        .checked_mul(tokens)
+}
+
+/// Compresses features `[t, width]`, appended to `out`; nothing is appended on error.
 ///
-/// With `step` = (largest - smallest) / 255 of a token, rounded up, each of its values comes back within `step / 2` and half
-/// a unit in the last place of float32.
-pub fn quantize(features: &[f32], width: usize, out: &mut Vec<u8>) -> Result<(), FeatureError> {
+/// With `step` = (largest - smallest) / largest code of a token, rounded up, each of its values comes back within `step / 2` and
+/// half a unit in the last place of float32.
+pub fn quantize(
+    features: &[f32],
+    width: usize,
+    depth: Depth,
+    out: &mut Vec<u8>,
+) -> Result<(), FeatureError> {
     let tokens = count(features.len(), width)?;
+    if tokens == 0 {
+        return Ok(());
+    }
     for (token, values) in features.chunks_exact(width).enumerate() {
         check_finite(token, values)?;
     }
-    out.reserve(quantized_bytes(tokens, width).unwrap_or(0));
+    out.reserve(quantized_bytes(tokens, width, depth).unwrap_or(0));
+    let mut codes = Vec::with_capacity(width);
+    let mut packed = vec![0; packed_len(width, depth.bits())];
     for values in features.chunks_exact(width) {
-        let (smallest, step) = line(values);
-        out.extend(smallest.to_le_bytes());
-        out.extend(step.to_le_bytes());
+        let (smallest, step) = line(values, depth);
         // In float64 the largest difference of two float32 does not overflow, and no rounding reaches half a step.
         let origin = f64::from(smallest);
         let per_step = if step > 0.0 {
@@ -85,23 +120,39 @@ pub fn quantize(features: &[f32], width: usize, out: &mut Vec<u8>) -> Result<(),
         } else {
             0.0
         };
+        codes.clear();
         // `as` saturates.
-        out.extend(
+        codes.extend(
             values
                 .iter()
                 .map(|value| ((f64::from(*value) - origin) * per_step).round() as u8),
         );
+        pack(&codes, depth.bits(), &mut packed)?;
+        out.extend(smallest.to_le_bytes());
+        out.extend(step.to_le_bytes());
+        out.extend_from_slice(&packed);
     }
     Ok(())
 }
 
-/// Features `[t, width]` from what [`quantize`] made; `out` says how many. `out` is undefined on error.
-pub fn dequantize(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), FeatureError> {
-    let tokens = count(out.len(), width)?;
-    check_length(bytes, quantized_bytes(tokens, width), tokens, width)?;
-    let parts = bytes.chunks_exact(HEADER.saturating_add(width));
-    for (token, (part, values)) in parts.zip(out.chunks_exact_mut(width)).enumerate() {
-        let (smallest, step, codes) = split(part);
+/// Features `[tokens, width]` from what [`quantize`] made. Nothing is allocated for bytes that are not there.
+pub fn dequantize(
+    bytes: &[u8],
+    tokens: usize,
+    width: usize,
+    depth: Depth,
+) -> Result<Vec<f32>, FeatureError> {
+    let expected = quantized_bytes(tokens, width, depth);
+    check_length(bytes, expected, tokens, width)?;
+    if tokens == 0 {
+        return Ok(Vec::new());
+    }
+    let token_bytes = packed_len(width, depth.bits()).saturating_add(HEADER);
+    let mut codes = vec![0_u8; width];
+    // As many as there are bytes of.
+    let mut features = Vec::with_capacity(tokens.saturating_mul(width));
+    for (token, part) in bytes.chunks_exact(token_bytes).enumerate() {
+        let (smallest, step, packed) = split(part);
         if !smallest.is_finite() || !step.is_finite() || step.is_sign_negative() {
             return Err(FeatureError::Header {
                 token,
@@ -109,12 +160,13 @@ pub fn dequantize(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), Fea
                 step,
             });
         }
-        for (value, code) in values.iter_mut().zip(codes) {
+        unpack_into(packed, depth.bits(), &mut codes)?;
+        features.extend(codes.iter().map(|code| {
             let exact = f64::from(smallest) + f64::from(*code) * f64::from(step);
-            *value = exact.min(f64::from(f32::MAX)) as f32;
-        }
+            exact.min(f64::from(f32::MAX)) as f32
+        }));
     }
-    Ok(())
+    Ok(features)
 }
 
 /// Features as float32, little-endian, appended to `out`. Every bit comes back, those of NaN too.
@@ -133,7 +185,7 @@ pub fn read_exact(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), Fea
     Ok(())
 }
 
-/// Smallest value, step and codes of a token.
+/// Smallest value, step and packed codes of a token.
 fn split(part: &[u8]) -> (f32, f32, &[u8]) {
     let (header, codes) = part.split_at_checked(HEADER).unwrap_or_default();
     match header.as_chunks().0 {
@@ -187,12 +239,13 @@ fn check_finite(token: usize, values: &[f32]) -> Result<(), FeatureError> {
 
 /// Smallest of finite values, and the step from code to code. The step is rounded up, so that the largest value is not out of
 /// reach of the last code.
-fn line(values: &[f32]) -> (f32, f32) {
+fn line(values: &[f32], depth: Depth) -> (f32, f32) {
     let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
     let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let range = f64::from(largest) - f64::from(smallest);
-    let step = (range / LEVELS) as f32;
-    if f64::from(step) * LEVELS < range {
+    let largest_code = depth.largest_code();
+    let step = (range / largest_code) as f32;
+    if f64::from(step) * largest_code < range {
         (smallest, step.next_up())
     } else {
         (smallest, step)

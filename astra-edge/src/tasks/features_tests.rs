@@ -2,18 +2,19 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn round_trip(features: &[f32], width: usize) -> Vec<f32> {
+const DEPTHS: [Depth; 2] = [Depth::Four, Depth::Eight];
+
+fn round_trip(features: &[f32], width: usize, depth: Depth) -> Vec<f32> {
     let mut bytes = Vec::new();
-    quantize(features, width, &mut bytes).unwrap();
-    let mut seen = vec![f32::NAN; features.len()];
-    dequantize(&bytes, width, &mut seen).unwrap();
-    seen
+    quantize(features, width, depth, &mut bytes).unwrap();
+    dequantize(&bytes, features.len() / width, width, depth).unwrap()
 }
 
 #[test]
 fn golden_bytes() {
+    let features = [-1.0, 0.0, 254.0, 7.0, 7.0, 7.0];
     let mut bytes = vec![0xa5];
-    quantize(&[-1.0, 0.0, 254.0, 7.0, 7.0, 7.0], 3, &mut bytes).unwrap();
+    quantize(&features, 3, Depth::Eight, &mut bytes).unwrap();
     #[rustfmt::skip]
     let golden = [
         0xa5,                   // what was there before
@@ -25,24 +26,45 @@ fn golden_bytes() {
         0, 0, 0,
     ];
     assert_eq!(bytes, golden);
-    let mut seen = [0.0; 6];
-    dequantize(&golden[1..], 3, &mut seen).unwrap();
-    assert_eq!(seen, [-1.0, 0.0, 254.0, 7.0, 7.0, 7.0]);
+    let seen = dequantize(&golden[1..], 2, 3, Depth::Eight);
+    assert_eq!(seen.as_deref(), Ok(&features[..]));
+
+    let features = [-1.0, -0.5, 6.5, 0.0, 0.5, 1.0, 1.5, 2.0, -1.0];
+    let mut bytes = Vec::new();
+    quantize(&features, 9, Depth::Four, &mut bytes).unwrap();
+    #[rustfmt::skip]
+    let golden = [
+        0x00, 0x00, 0x80, 0xbf, // smallest: -1
+        0x00, 0x00, 0x00, 0x3f, // step: 0.5
+        0x10, 0x2f, 0x43, 0x65, // codes 0, 1, 15, 2, 3, 4, 5, 6, the lower half of a byte first
+        0x00,                   // code 0 and padding
+    ];
+    assert_eq!(bytes, golden);
+    let seen = dequantize(&golden, 1, 9, Depth::Four);
+    assert_eq!(seen.as_deref(), Ok(&features[..]));
+    let padded = [&golden[..12], &[0x10]].concat();
+    let error = dequantize(&padded, 1, 9, Depth::Four).unwrap_err();
+    assert!(matches!(error, FeatureError::Unpack(_)), "{error}");
 }
 
 #[test]
 fn extremes_stay_finite() {
-    let huge = [f32::MAX, f32::MIN, 0.0, 1.0];
-    let seen = round_trip(&huge, 4);
-    assert!(seen.iter().all(|value| value.is_finite()));
-    assert!((seen[0] / f32::MAX - 1.0).abs() < 1e-6 && (seen[1] / f32::MIN - 1.0).abs() < 1e-6);
-    let tiny = [f32::from_bits(1), f32::from_bits(3), 0.0, -0.0];
-    assert_eq!(round_trip(&tiny, 4), tiny);
+    for depth in DEPTHS {
+        let huge = [f32::MAX, f32::MIN, 0.0, 1.0];
+        let seen = round_trip(&huge, 4, depth);
+        assert!(seen.iter().all(|value| value.is_finite()));
+        assert!((seen[0] / f32::MAX - 1.0).abs() < 1e-6 && (seen[1] / f32::MIN - 1.0).abs() < 1e-6);
+        let tiny = [f32::from_bits(1), f32::from_bits(3), 0.0, -0.0];
+        assert_eq!(round_trip(&tiny, 4, depth), tiny);
+    }
 }
 
 #[test]
 fn no_tokens_take_no_bytes() {
-    assert!(round_trip(&[], 384).is_empty());
+    for depth in DEPTHS {
+        assert!(round_trip(&[], 384, depth).is_empty());
+        assert!(round_trip(&[], usize::MAX / 16, depth).is_empty());
+    }
     assert!(read_exact(&[], 384, &mut []).is_ok());
 }
 
@@ -50,7 +72,7 @@ fn no_tokens_take_no_bytes() {
 fn what_is_not_finite_is_named() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut bytes = vec![1];
-        let error = quantize(&[0.0, 1.0, 2.0, value], 2, &mut bytes).unwrap_err();
+        let error = quantize(&[0.0, 1.0, 2.0, value], 2, Depth::Four, &mut bytes).unwrap_err();
         assert!(
             matches!(
                 error,
@@ -75,19 +97,26 @@ fn wrong_lengths_are_refused() {
             found: values,
             width,
         };
-        assert_eq!(quantize(&features, width, &mut bytes), Err(error));
+        assert_eq!(
+            quantize(&features, width, Depth::Eight, &mut bytes),
+            Err(error)
+        );
+    }
+    for (depth, width, expected) in [(Depth::Eight, 2, 20), (Depth::Four, 9, 26)] {
+        for found in (0..40).filter(|length| *length != expected) {
+            let error = dequantize(&vec![0; found], 2, width, depth).unwrap_err();
+            let expected = FeatureError::Length {
+                found,
+                expected,
+                tokens: 2,
+                width,
+            };
+            assert_eq!(error, expected);
+        }
+        // Far more than there is memory for.
+        assert!(dequantize(&[0; 20], usize::MAX / 16, width, depth).is_err());
     }
     let mut out = [0.0; 4];
-    for length in (0..40).filter(|length| *length != 20) {
-        let error = dequantize(&vec![0; length], 2, &mut out).unwrap_err();
-        let expected = FeatureError::Length {
-            found: length,
-            expected: 20,
-            tokens: 2,
-            width: 2,
-        };
-        assert_eq!(error, expected);
-    }
     for length in (0..40).filter(|length| *length != 16) {
         assert!(read_exact(&vec![0; length], 2, &mut out).is_err());
     }
@@ -95,7 +124,6 @@ fn wrong_lengths_are_refused() {
 
 #[test]
 fn impossible_headers_are_refused() {
-    let mut out = [0.0; 2];
     for (smallest, step) in [
         (f32::NAN, 1.0),
         (0.0, f32::INFINITY),
@@ -106,15 +134,15 @@ fn impossible_headers_are_refused() {
         write_exact(&[smallest, step], &mut bytes);
         bytes.extend([0, 1]);
         assert!(matches!(
-            dequantize(&bytes, 2, &mut out),
+            dequantize(&bytes, 1, 2, Depth::Eight),
             Err(FeatureError::Header { token: 0, .. })
         ));
     }
     let mut bytes = Vec::new();
     write_exact(&[f32::MAX, f32::MAX], &mut bytes);
     bytes.extend([0, 255]);
-    dequantize(&bytes, 2, &mut out).unwrap();
-    assert_eq!(out, [f32::MAX; 2]);
+    let seen = dequantize(&bytes, 1, 2, Depth::Eight);
+    assert_eq!(seen, Ok(vec![f32::MAX; 2]));
 }
 
 #[test]
@@ -154,27 +182,31 @@ proptest! {
 
     #[test]
     fn any_bytes_are_an_error_or_finite(bytes in prop::collection::vec(any::<u8>(), 24)) {
-        let mut out = [0.0; 8];
-        if dequantize(&bytes, 4, &mut out).is_ok() {
-            prop_assert!(out.iter().all(|value| value.is_finite()));
+        for (depth, width) in [(Depth::Eight, 4), (Depth::Four, 7)] {
+            if let Ok(seen) = dequantize(&bytes, 2, width, depth) {
+                prop_assert_eq!(seen.len(), 2 * width);
+                prop_assert!(seen.iter().all(|value| value.is_finite()));
+            }
         }
     }
 }
 
 fn bounded(values: &[f32]) -> Result<(), TestCaseError> {
-    let seen = round_trip(values, values.len());
-    let (_, step) = line(values);
-    for (value, seen) in values.iter().zip(&seen) {
-        let error = (f64::from(*value) - f64::from(*seen)).abs();
-        let ulp = f64::from(seen.abs().next_up()) - f64::from(seen.abs());
-        let bound = f64::from(step) / 2.0 + ulp.min(f64::from(f32::MAX)) / 2.0;
-        prop_assert!(
-            error <= bound,
-            "{} came back as {}, step {}",
-            value,
-            seen,
-            step
-        );
+    for depth in DEPTHS {
+        let seen = round_trip(values, values.len(), depth);
+        let (_, step) = line(values, depth);
+        for (value, seen) in values.iter().zip(&seen) {
+            let error = (f64::from(*value) - f64::from(*seen)).abs();
+            let ulp = f64::from(seen.abs().next_up()) - f64::from(seen.abs());
+            let bound = f64::from(step) / 2.0 + ulp.min(f64::from(f32::MAX)) / 2.0;
+            prop_assert!(
+                error <= bound,
+                "{} came back as {}, step {}",
+                value,
+                seen,
+                step
+            );
+        }
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! - [`grid`]: where a token's patch lies in the square input, and pixels from one order to the other
 //! - [`image`]: a photograph in a file to the pixels of every token
 //! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
-//! - [`features`]: features of one member's tokens, compressed for the way back
-//! - [`scores`]: scores of a map, compressed for the way back
+//! - [`features`]: features of one member's tokens, compressed for the way to others
+//! - [`scores`]: scores of a map as bytes, and [`lossless`]: those bytes, compressed for the way back
 //! - [`picture`]: a map drawn over the photograph it belongs to
 //! - [`text`]: what surrounds a language model
 //!
@@ -14,6 +14,7 @@ pub mod features;
 pub mod grid;
 mod heat;
 pub mod image;
+pub mod lossless;
 pub mod picture;
 pub mod scores;
 pub mod strip;

