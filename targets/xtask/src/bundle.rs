@@ -2,10 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use astra_bundle::Bundle;
+use astra_bundle::{Bundle, Manifest, Task};
 
 use crate::binaries::Binaries;
 use crate::edge;
@@ -14,6 +15,8 @@ use crate::stop::Stop;
 
 /// Rungs of the bundles of models that read: others are for those who calibrate on texts of their own.
 const TEXT_RUNGS: &str = "160,320,640";
+/// Rungs whose codes are of differences to a prediction, as the exporter makes them now.
+const PREDICTED: RangeInclusive<u32> = 40..=320;
 
 /// How a bundle is made, and what shows that it was made so.
 #[derive(Debug)]
@@ -141,13 +144,29 @@ fn check(path: &Path, recipe: &Recipe) -> Result<(), String> {
         return Err("it is for exact mode alone".to_owned());
     }
     match (manifest.image.map(|image| image.size), recipe.size) {
-        (found, expected) if found == expected => Ok(()),
+        (found, expected) if found == expected => made_as_now(manifest),
         (Some(found), Some(expected)) => Err(format!(
             "it takes images of {found} pixels, expected {expected}"
         )),
         (None, _) => Err("it takes no images".to_owned()),
         (Some(_), None) => Err("it takes images".to_owned()),
     }
+}
+
+/// Refuses what an exporter before this one has made: it runs, and is not what is tested and measured.
+fn made_as_now(manifest: &Manifest) -> Result<(), String> {
+    for rung in &manifest.rungs {
+        let found = !rung.prediction.is_empty();
+        if found != PREDICTED.contains(&rung.bits) {
+            let which = if found { "a" } else { "no" };
+            return Err(format!("its rung {} has {which} prediction", rung.bits));
+        }
+    }
+    let shared = manifest.image.is_none_or(|image| image.head_rows.is_some());
+    if matches!(manifest.task, Task::Saliency) && !shared {
+        return Err("its members cannot share the map".to_owned());
+    }
+    Ok(())
 }
 
 /// Removes the bundle and what interrupted exports left beside it, under hidden names.
@@ -178,6 +197,8 @@ fn clear(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use std::cell::Cell;
+
+    use serde_json::{Value, json};
 
     fn content(path: &Path) -> Result<(), String> {
         match fs::read_to_string(path.join("manifest.json")).as_deref() {
@@ -227,6 +248,55 @@ mod tests {
             error.starts_with("the new bundle is not usable: "),
             "{error}"
         );
+    }
+
+    fn manifest(bits: u32, prediction: &[Value], head_rows: &Value) -> Manifest {
+        serde_json::from_value(json!({
+            "format": 1,
+            "model": "m",
+            "family": "vit",
+            "task": {"kind": "saliency"},
+            "source": {"file": "m.onnx", "sha256": "0".repeat(64)},
+            "seed": 0,
+            "software": "",
+            "shape": {
+                "hidden": 8, "heads": 2, "kv_heads": 2, "head_dim": 4, "blocks": 2, "tokens": 4, "class_tokens": 1
+            },
+            "image": {"size": 28, "patch": 14, "fit": "stretch", "map_size": [28, 28], "head_rows": head_rows},
+            "bases": [],
+            "exact": [],
+            "rungs": [{
+                "bits": bits,
+                "basis": "attention",
+                "rank": 4,
+                "groups": 1,
+                "words": 2,
+                "code_bits": 1,
+                "codebooks": {"offset": 0, "stride": 0},
+                "prediction": prediction,
+            }],
+            "calibration": {"source": "", "images": 0, "tokens": 0},
+            "files": {},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_bundle_of_an_earlier_exporter_is_told_apart() {
+        let block = json!({"w": {"offset": 0, "shape": [4, 4]}, "b": {"offset": 0, "shape": [4]}});
+        let (with, without) = ([block], []);
+        let rows = json!({"halo": 1, "scale": 2});
+        assert_eq!(made_as_now(&manifest(320, &with, &rows)), Ok(()));
+        assert_eq!(made_as_now(&manifest(640, &without, &rows)), Ok(()));
+        let refused = [
+            (manifest(160, &without, &rows), "rung 160 has no"),
+            (manifest(640, &with, &rows), "rung 640 has a"),
+            (manifest(320, &with, &Value::Null), "share the map"),
+        ];
+        for (manifest, word) in refused {
+            let reason = made_as_now(&manifest).unwrap_err();
+            assert!(reason.contains(word), "{reason}");
+        }
     }
 
     #[test]
