@@ -75,6 +75,8 @@ pub struct Config {
     pub execution_providers: Vec<Provider>,
     /// Whether weights are kept a second time, in the order kernels read them.
     pub prepacking: Option<bool>,
+    /// Folder in which weights are kept in that order, to be mapped; empty for none.
+    pub weights_cache: Option<PathBuf>,
     /// Rung of questions that name none.
     pub rung: Option<Rung>,
     /// Time of questions that name none.
@@ -115,6 +117,8 @@ pub struct Settings {
     pub execution_providers: Vec<Provider>,
     /// Whether weights are kept a second time, in the order kernels read them.
     pub prepacking: bool,
+    /// Folder in which weights are kept in that order, to be mapped.
+    pub weights_cache: Option<PathBuf>,
     /// For questions that leave it open.
     pub defaults: Defaults,
     /// Where HTTP is served, if it is.
@@ -205,6 +209,7 @@ impl Config {
             threads: self.threads.or(other.threads),
             execution_providers: list(self.execution_providers, other.execution_providers),
             prepacking: self.prepacking.or(other.prepacking),
+            weights_cache: self.weights_cache.or(other.weights_cache),
             rung: self.rung.or(other.rung),
             deadline: self.deadline.or(other.deadline),
             max_members: self.max_members.or(other.max_members),
@@ -263,6 +268,10 @@ impl Config {
                 given => given.to_vec(),
             },
             prepacking: self.prepacking.unwrap_or(true),
+            weights_cache: self
+                .weights_cache
+                .or_else(paths::service_cache_dir)
+                .filter(|folder| !folder.as_os_str().is_empty()),
             defaults: Defaults {
                 rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
                 deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),

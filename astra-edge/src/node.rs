@@ -97,11 +97,11 @@ impl Node {
         };
         let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
         let (threads, prepacking) = (settings.threads, settings.prepacking);
-        let providers = settings.execution_providers;
+        let (providers, cache) = (settings.execution_providers, settings.weights_cache);
         let loading = tokio::task::spawn_blocking(move || {
             let runtime = Runtime::load(library.as_deref(), threads)?;
             let runtime = runtime.with_providers(&providers)?;
-            load(&dir, runtime.with_prepacking(prepacking))
+            load(&dir, runtime.with_prepacking(prepacking), cache.as_deref())
         });
         let key = fingerprint(&settings.link.cluster, &settings.key);
         // Finding the others takes its time too: it need not wait for the model.
@@ -206,12 +206,16 @@ impl Node {
     }
 }
 
-/// Opens a bundle and starts the computing thread. Takes a while and blocks.
+/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Takes a while and blocks.
 ///
 /// # Errors
 /// The bundle is refused.
-pub fn load(bundle: &Path, runtime: Runtime) -> Result<Loaded, NodeError> {
+pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loaded, NodeError> {
     let bundle = Arc::new(Bundle::open(bundle)?);
+    let runtime = match cache {
+        Some(cache) => runtime.with_packed_weights(&bundle, cache),
+        None => runtime,
+    };
     let input = bundle.manifest().image;
     let text = Text::open(bundle.dir(), bundle.manifest())?;
     Ok(Loaded {

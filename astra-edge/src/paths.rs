@@ -2,6 +2,12 @@
 
 use std::path::PathBuf;
 
+/// The folder that the service manager gives a service for what can be made again.
+pub fn service_cache_dir() -> Option<PathBuf> {
+    let folders = std::env::var_os("CACHE_DIRECTORY")?;
+    std::env::split_paths(&folders).next()
+}
+
 /// The folder of what was downloaded or made and can be had again: `$ASTRA_EDGE_CACHE`, else
 /// `$XDG_CACHE_HOME/astra-edge`, else `~/.cache/astra-edge`. `None` where there is no home folder either.
 pub fn cache_dir() -> Option<PathBuf> {

@@ -53,7 +53,7 @@ pub async fn answer(
     image: &[u8],
 ) -> Result<Reply, AloneError> {
     let runtime = Runtime::load(library, threads).map_err(NodeError::from)?;
-    let loaded = load(bundle, runtime)?;
+    let loaded = load(bundle, runtime, None)?;
     let begun = Instant::now();
     let spec = loaded.input.ok_or_else(|| NodeError::NoImage {
         bundle: bundle.display().to_string(),

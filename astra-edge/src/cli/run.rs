@@ -1,5 +1,6 @@
 //! `astra-edge run`.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,6 +47,10 @@ pub(super) struct Args {
     /// Do not keep the weights in memory a second time, in the order kernels read them: less memory, requests 5 to 20 % slower.
     #[arg(long)]
     no_prepacking: bool,
+    /// Folder in which the weights are kept in that order, made at the first start and mapped from then on; "" for none, in memory
+    /// then [default: the service manager's cache folder].
+    #[arg(long, value_name = "DIR")]
+    weights_cache: Option<OsString>,
     /// Rung of questions that name none: bits per token per block, or exact.
     #[arg(long, value_name = "RUNG", help = format!("Rung of questions that name none: bits per token per block, or exact [default: {}]", DEFAULT_RUNG.0))]
     rung: Option<Rung>,
@@ -127,6 +132,7 @@ fn config(args: Args) -> Result<Config> {
         threads: args.threads,
         execution_providers: args.execution_providers,
         prepacking: args.no_prepacking.then_some(false),
+        weights_cache: args.weights_cache.map(PathBuf::from),
         rung: args.rung,
         deadline: args.deadline,
         max_members: args.max_members,

@@ -1,6 +1,6 @@
 //! What can go wrong between a bundle and ONNX Runtime.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use astra_bundle::BundleError;
 
@@ -112,6 +112,14 @@ impl EngineError {
     /// For `map_err` at a step.
     pub(super) fn run(step: &'static str) -> impl Fn(ort::Error) -> Self {
         move |source| Self::Run { step, source }
+    }
+
+    /// For `map_err` of a graph that is opened.
+    pub(super) fn graph(path: &Path) -> impl Fn(ort::Error) -> Self {
+        move |source| Self::Graph {
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn length(

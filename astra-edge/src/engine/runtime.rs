@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use astra_bundle::Bundle;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::packed::PackedWeights;
 use super::provider::usable;
 use super::{EngineError, Provider};
 use crate::paths;
@@ -20,6 +22,7 @@ pub struct Runtime {
     /// In the order they are asked; never empty.
     providers: Arc<[Provider]>,
     prepacking: bool,
+    packed: Option<Arc<PackedWeights>>,
 }
 
 impl Runtime {
@@ -60,6 +63,7 @@ impl Runtime {
             threads,
             providers: [Provider::Cpu].into(),
             prepacking: true,
+            packed: None,
         })
     }
 
@@ -84,6 +88,27 @@ impl Runtime {
     #[must_use]
     pub fn with_prepacking(mut self, prepacking: bool) -> Self {
         self.prepacking = prepacking;
+        self
+    }
+
+    /// The same with sessions of `bundle` that map their weights, in the order in which their kernels read them, from files in
+    /// `cache`. They are written the first time a graph is opened, and again when they are damaged, or the bundle, the processor or
+    /// ONNX Runtime is another; they take up to four times the room of the weights. Where that cannot be, sessions pack their weights
+    /// in memory, and a warning says so once.
+    ///
+    /// Without prepacking, and with execution providers beyond the CPU, which have an order of their own, nothing changes.
+    #[must_use]
+    pub fn with_packed_weights(mut self, bundle: &Bundle, cache: &Path) -> Self {
+        if !self.prepacking || *self.providers != [Provider::Cpu] {
+            return self;
+        }
+        match PackedWeights::of(bundle, cache) {
+            Ok(packed) => self.packed = Some(Arc::new(packed)),
+            Err(error) => {
+                let cache = cache.display();
+                tracing::warn!(%cache, %error, "weights are packed in memory, not mapped");
+            }
+        }
         self
     }
 
@@ -117,12 +142,13 @@ impl Runtime {
     /// # Errors
     /// ONNX Runtime refuses the graph.
     pub fn session(&self, path: &Path) -> Result<Session, EngineError> {
-        let refuse = |source: ort::Error| EngineError::Graph {
-            path: path.to_owned(),
-            source,
-        };
-        let mut builder = self.builder().map_err(refuse)?;
-        builder.commit_from_file(path).map_err(refuse)
+        let packed = self.packed.as_ref();
+        if let Some(session) = packed.and_then(|packed| packed.session(self, path)) {
+            return Ok(session);
+        }
+        let refuse = EngineError::graph(path);
+        let mut builder = self.builder().map_err(&refuse)?;
+        builder.commit_from_file(path).map_err(&refuse)
     }
 
     /// A session of a graph in memory whose weights lie in `dir`.
@@ -130,12 +156,9 @@ impl Runtime {
     /// # Errors
     /// ONNX Runtime refuses the graph.
     pub fn session_of(&self, graph: &[u8], dir: &Path) -> Result<Session, EngineError> {
-        let refuse = |source: ort::Error| EngineError::Graph {
-            path: dir.to_owned(),
-            source,
-        };
+        let refuse = EngineError::graph(dir);
         let folder = dir.to_string_lossy();
-        let builder = self.builder().map_err(refuse)?;
+        let builder = self.builder().map_err(&refuse)?;
         builder
             .with_config_entry(
                 "session.model_external_initializers_file_folder_path",
@@ -143,10 +166,10 @@ impl Runtime {
             )
             .map_err(|error| refuse(error.into()))?
             .commit_from_memory(graph)
-            .map_err(refuse)
+            .map_err(&refuse)
     }
 
-    fn builder(&self) -> Result<SessionBuilder, ort::Error> {
+    pub(super) fn builder(&self) -> Result<SessionBuilder, ort::Error> {
         let registrations: Vec<_> = self
             .providers
             .iter()
@@ -160,6 +183,16 @@ impl Runtime {
         }
         Ok(builder.with_config_entry("session.disable_prepacking", "1")?)
     }
+}
+
+/// Keeps ONNX Runtime from reporting its use to its makers. Since 1.32 it does on Linux, unless this was called before it is loaded;
+/// switching it off later does not keep it from starting. For the first line of a program that uses [`Runtime`].
+///
+/// # Safety
+/// No other thread may read or write the environment meanwhile.
+pub unsafe fn disable_telemetry() {
+    // SAFETY: the caller's promise.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
 }
 
 fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {

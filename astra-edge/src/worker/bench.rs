@@ -179,6 +179,7 @@ impl Bench {
             Ends::Generation { decoder, .. } => *decoder = None,
             Ends::Features { encoder } => *encoder = None,
         }
+        give_back();
     }
 
     fn head(&mut self, cls: Vec<f32>, patches: Vec<f32>) -> Result<Answer, WorkerError> {
@@ -325,4 +326,13 @@ fn opened<T>(
         Some(there) => Ok(there),
         None => Ok(place.insert(open()?)),
     }
+}
+
+/// Gives the system what the allocator holds and nobody uses: after a model is loaded, a third of what the process takes.
+fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes no pointer, and the allocator guards its state itself.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }

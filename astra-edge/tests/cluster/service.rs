@@ -76,6 +76,38 @@ fn the_first_execution_provider_that_works_is_used_and_shown() {
 }
 
 #[test]
+fn a_service_maps_packed_weights_from_its_cache_folder() {
+    let mut cluster = Cluster::new();
+    let cache = cluster.folder.path().join("cache");
+    for name in ["a", "b"] {
+        let mut command = cluster.device_command(name);
+        command
+            .args(["--listen", "127.0.0.1", "--no-multicast"])
+            .env("CACHE_DIRECTORY", &cache);
+        if let Some(first) = cluster.devices.first() {
+            command.args(["--connect", &first.address]);
+        }
+        cluster.spawn(name, command);
+    }
+    cluster.wait_for_usable(2);
+    let report = cluster.report(&["--rung", "exact"]);
+    assert_eq!(report.members.len(), 2);
+    let sets: Vec<_> = std::fs::read_dir(cache.join("packed")).unwrap().collect();
+    let [Ok(set)] = sets.as_slice() else {
+        panic!("{sets:?}");
+    };
+    for graph in ["embed", "local_00", "attend_11", "whole"] {
+        assert!(set.path().join(graph).join("weights.bin").exists());
+    }
+    // Neither a warning of ours nor one of ONNX Runtime's.
+    let logs = cluster.logs();
+    assert!(
+        !logs.contains("WARN") && !logs.contains("packed again"),
+        "{logs}"
+    );
+}
+
+#[test]
 fn a_device_is_healthy_when_its_own_machine_sees_it() {
     let mut cluster = Cluster::new();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

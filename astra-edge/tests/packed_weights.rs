@@ -1,0 +1,147 @@
+//! Packed weights in files: what is answered with them, and what becomes of files that are damaged.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics fails, which is what it is for"
+)]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use astra_bundle::Bundle;
+use astra_edge::engine::{Encoder, Runtime, Whole};
+use common::Bed;
+
+/// The one set in a cache.
+fn set(cache: &Path) -> PathBuf {
+    let mut sets = fs::read_dir(cache.join("packed")).unwrap();
+    let set = sets.next().unwrap().unwrap().path();
+    assert!(sets.next().is_none());
+    set
+}
+
+fn packed(bed: &Bed, cache: &Path) -> Runtime {
+    bed.runtime.clone().with_packed_weights(&bed.bundle, cache)
+}
+
+/// Whether this process has a file in its memory.
+fn is_mapped(path: &Path) -> bool {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    maps.contains(path.to_str().unwrap())
+}
+
+#[test]
+fn a_picture_is_answered_the_same_to_the_bit() {
+    let bed = Bed::open();
+    let cache = tempfile::tempdir().unwrap();
+    let pixels = bed.pixels();
+    // The first opens what it packs, the second what is there.
+    for _ in 0..2 {
+        let runtime = packed(&bed, cache.path());
+        let mut whole = Whole::open(&runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
+        assert!(is_mapped(&set(cache.path()).join("whole/weights.bin")));
+        assert_eq!(whole.run(&pixels).unwrap(), bed.whole());
+    }
+}
+
+#[test]
+fn a_text_is_answered_the_same_to_the_bit() {
+    let bed = Bed::of("all-minilm-l6-v2");
+    let cache = tempfile::tempdir().unwrap();
+    let ids: Vec<u32> = (1000..1064).collect();
+    let open = |runtime: &Runtime| Encoder::open(runtime, bed.bundle.dir()).unwrap();
+    let plain = open(&bed.runtime).run(&ids).unwrap();
+    let mapped = open(&packed(&bed, cache.path())).run(&ids).unwrap();
+    assert!(set(cache.path()).join("whole/weights.bin").exists());
+    assert_eq!(plain, mapped);
+}
+
+#[test]
+fn what_is_sound_is_kept_and_what_is_damaged_is_packed_again() {
+    let bed = Bed::open();
+    let cache = tempfile::tempdir().unwrap();
+    let graph = bed.bundle.dir().join("local_00.onnx");
+    let open = || drop(packed(&bed, cache.path()).session(&graph).unwrap());
+    open();
+    let folder = set(cache.path()).join("local_00");
+    let names = ["graph.onnx", "weights.bin", "checksums.json"];
+    let read = || names.map(|name| fs::read(folder.join(name)).unwrap());
+    let made = || fs::metadata(&folder).unwrap().created().unwrap();
+    let (before, first) = (read(), made());
+    open();
+    assert_eq!(made(), first);
+
+    for name in names {
+        let path = folder.join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut flipped = whole.clone();
+        // Behind the weights that are packed lie those that are not, which ONNX Runtime compares with nothing.
+        *flipped.last_mut().unwrap() ^= 1;
+        let mut longer = whole.clone();
+        longer.push(0);
+        let cases: [&[u8]; 4] = [&flipped, &longer, &whole[..whole.len() / 2], &[]];
+        for damaged in cases {
+            fs::write(&path, damaged).unwrap();
+            open();
+            assert!(read() == before, "{name} of {} bytes", damaged.len());
+        }
+        fs::remove_file(&path).unwrap();
+        open();
+        assert!(read() == before, "without {name}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_done_without() {
+    let bed = Bed::open();
+    let folder = tempfile::tempdir().unwrap();
+    let graph = bed.bundle.dir().join("local_00.onnx");
+    let file = folder.path().join("file");
+    fs::write(&file, "no folder").unwrap();
+    assert!(packed(&bed, &file).session(&graph).is_ok());
+    assert_eq!(fs::read(&file).unwrap(), b"no folder");
+
+    // Not even root opens a folder for writing.
+    let cache = folder.path().join("cache");
+    let runtime = packed(&bed, &cache);
+    fs::create_dir(set(&cache).join("lock")).unwrap();
+    assert!(runtime.session(&graph).is_ok());
+    assert!(!set(&cache).join("local_00").exists());
+}
+
+#[test]
+fn another_bundle_in_the_same_place_takes_the_place_of_the_first() {
+    let bed = Bed::open();
+    let folder = tempfile::tempdir().unwrap();
+    let (place, cache) = (folder.path().join("bundle"), folder.path().join("cache"));
+    copy(bed.bundle.dir(), &place);
+    let first = Bundle::open(&place).unwrap();
+    let graph = place.join("local_00.onnx");
+    let runtime = bed.runtime.clone().with_packed_weights(&first, &cache);
+    drop(runtime.session(&graph).unwrap());
+    let former = set(&cache);
+    assert!(former.join("local_00/weights.bin").exists());
+
+    fs::remove_dir_all(&place).unwrap();
+    copy(Bed::of("all-minilm-l6-v2").bundle.dir(), &place);
+    let second = Bundle::open(&place).unwrap();
+    let runtime = bed.runtime.clone().with_packed_weights(&second, &cache);
+    drop(runtime.session(&graph).unwrap());
+    assert_ne!(set(&cache), former);
+    // Of a bundle elsewhere, neither is touched.
+    drop(packed(&bed, &cache).session(&graph).unwrap());
+    assert_eq!(fs::read_dir(cache.join("packed")).unwrap().count(), 2);
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, to.join(path.file_name().unwrap())).unwrap();
+    }
+}
