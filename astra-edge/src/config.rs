@@ -84,6 +84,8 @@ pub struct Config {
     pub deadline: Option<Duration>,
     /// Most members of a request.
     pub max_members: Option<usize>,
+    /// Whether all take part even where requests have shown fewer, or this device alone, to be faster.
+    pub all_members: Option<bool>,
     /// What is logged.
     pub log: Option<String>,
     /// How HTTP is served.
@@ -213,6 +215,7 @@ impl Config {
             rung: self.rung.or(other.rung),
             deadline: self.deadline.or(other.deadline),
             max_members: self.max_members.or(other.max_members),
+            all_members: self.all_members.or(other.all_members),
             log: self.log.or(other.log),
             http: HttpConfig {
                 listen: self.http.listen.or(other.http.listen),
@@ -276,6 +279,7 @@ impl Config {
                 rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
                 deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),
                 max_members: self.max_members.unwrap_or(0),
+                all_members: self.all_members.unwrap_or(false),
             },
             http: self.http.listen.as_deref().map(http_address).transpose()?,
         })

@@ -60,6 +60,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         "rung",
         "deadline",
         "max_members",
+        "all_members",
         "log",
     ] {
         assert!(

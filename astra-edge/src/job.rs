@@ -1,5 +1,8 @@
 //! One member's part in one request: the way of the data, step by step.
 
+mod overlap;
+
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,6 +11,7 @@ use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, MAX_
 use crate::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput};
 use crate::gather::{Gather, GatherError, Patience, Received};
 use crate::plan::Plan;
+use overlap::Overlap;
 
 /// Where frames go: every other member of the plan that can use them gets each of them.
 pub trait FrameSink: Send {
@@ -46,7 +50,7 @@ pub enum JobError {
 pub struct JobStats {
     /// From the start of the request on this member to its end.
     pub total: Duration,
-    /// In `embed`, `local` and `attend`.
+    /// In `embed`, `local`, `attend` and `mlp`.
     pub compute: Duration,
     /// Finding codes, packing them and handing frames to the link.
     pub encode: Duration,
@@ -101,6 +105,7 @@ pub struct DataPath {
     gather: Arc<Gather>,
     sink: Box<dyn FrameSink>,
     codes: Vec<u16>,
+    overlap: Overlap,
     frame: Box<[u8; MAX_FRAME]>,
 }
 
@@ -147,6 +152,7 @@ impl DataPath {
             gather: Arc::new(gather),
             sink,
             frame: Box::new([0; MAX_FRAME]),
+            overlap: Overlap::default(),
             codec,
             plan,
         })
@@ -201,15 +207,15 @@ impl DataPath {
     ) -> Result<Outcome, JobError> {
         let mut clock = Clock::start(order.deadline, model.shape().blocks);
         let mut stats = JobStats::default();
+        self.member.divide(self.overlap.is_divided());
 
         clock.time(&mut stats.compute, || {
             self.member.embed(model, order.input.borrow())
         })?;
+        let tokens = 0..self.member.tokens();
+        self.encode_and_send((order.request, 0), tokens, &mut stats)?;
         for block in 0..model.shape().blocks {
-            if self.plan.receivers(self.me) > 0 {
-                clock.time(&mut stats.compute, || self.member.residual(model, block))?;
-                self.encode_and_send(order.request, block, &mut stats)?;
-            }
+            self.note_codes(block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
             clock.time(&mut stats.compute, || self.member.expect(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
@@ -223,7 +229,15 @@ impl DataPath {
                 let (keys, values) = self.member.seen();
                 clock.time(&mut stats.compute, || cache.fill(block, keys, values))?;
             }
+            for piece in 0..self.member.pieces() {
+                let mlp = || self.member.mlp(model, block, piece);
+                let tokens = clock.time(&mut stats.compute, mlp)?;
+                if block + 1 < model.shape().blocks {
+                    self.encode_and_send((order.request, block + 1), tokens, &mut stats)?;
+                }
+            }
         }
+        self.overlap.note(stats.wait, clock.start.elapsed());
         Ok(self.outcome(stats, &clock, true))
     }
 
@@ -242,16 +256,20 @@ impl DataPath {
         }
     }
 
-    /// Codes of the own tokens, out to the members that attend to them.
+    /// Codes of some own tokens, out to the members that attend to them.
     fn encode_and_send(
         &mut self,
-        request: u32,
-        block: usize,
+        (request, block): (u32, usize),
+        tokens: Range<usize>,
         stats: &mut JobStats,
     ) -> Result<(), JobError> {
-        let Some(range) = self.plan.ranges.get(self.me) else {
+        let range = self.plan.ranges.get(self.me);
+        let Some(range) = range.filter(|_| self.plan.receivers(self.me) > 0) else {
             return Ok(());
         };
+        if tokens.is_empty() {
+            return Ok(());
+        }
         let start = Instant::now();
         let header = CodeHeader {
             request,
@@ -259,8 +277,9 @@ impl DataPath {
             // The manifest is refused with more than 255 blocks, the plan with more than 16 members.
             block: block as u8,
             sender: self.me as u8,
-            first_token: range.first,
-            tokens: range.tokens,
+            // Tokens are numbered in 16 bits.
+            first_token: range.first + tokens.start as u16,
+            tokens: tokens.len() as u16,
             part: 0,
             rung: self.layout.rung(),
             flags: if self.codec.predicts() && block > 0 {
@@ -276,14 +295,32 @@ impl DataPath {
         };
         match self.codec.codebook(block)? {
             Some(book) => {
-                book.encode(self.member.y(), &mut self.codes)
-                    .map_err(EngineError::from)?;
-                self.member.coded(&book, &self.codes)?;
-                out.send(Framer::new(header, self.layout, &self.codes)?)?;
+                self.member.residual(tokens.clone());
+                let y = rows(self.member.y(), &tokens, self.codec.rank());
+                let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
+                let codes = self.codes.get_mut(from..to).unwrap_or_default();
+                book.encode(y, codes).map_err(EngineError::from)?;
+                out.send(Framer::new(header, self.layout, codes)?)?;
             }
-            None => out.send(Framer::new(header, self.layout, self.member.n_patches())?)?,
+            None => {
+                let values = rows(self.member.n_patches(), &tokens, self.codec.codes());
+                out.send(Framer::new(header, self.layout, values)?)?;
+            }
         }
-        stats.code_bytes_sent += self.code_bytes(range.tokens);
+        stats.code_bytes_sent += self.code_bytes(header.tokens);
+        stats.encode += start.elapsed();
+        Ok(())
+    }
+
+    /// Has the member note what receivers now know of its tokens, for what they expect of the next block.
+    fn note_codes(&mut self, block: usize, stats: &mut JobStats) -> Result<(), JobError> {
+        if self.plan.receivers(self.me) == 0 {
+            return Ok(());
+        }
+        let start = Instant::now();
+        if let Some(book) = self.codec.codebook(block)? {
+            self.member.coded(&book, &self.codes)?;
+        }
         stats.encode += start.elapsed();
         Ok(())
     }
@@ -313,6 +350,12 @@ impl DataPath {
         let bits = u64::from(self.layout.codes_per_token()) * u64::from(self.layout.bits());
         (u64::from(tokens) * bits).div_ceil(8)
     }
+}
+
+/// The named rows of a matrix whose rows are `width` long.
+fn rows<'a>(matrix: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
+    let values = rows.start * width..rows.end * width;
+    matrix.get(values).unwrap_or_default()
 }
 
 /// How a rung's codes lie in frames.

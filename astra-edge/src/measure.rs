@@ -104,6 +104,7 @@ pub fn measure(
         whole,
         embed: Curve::default(),
         local: Curve::default(),
+        mlp: Curve::default(),
         head,
         head_rows: manifest.image.and_then(|image| image.head_rows),
         strip: bench.strip(bundle)?,
@@ -114,8 +115,9 @@ pub fn measure(
     };
     for &bits in rungs {
         let steps = bench.rung(bundle, bits)?;
-        (profile.embed, profile.local) =
-            (Curve::fit_line(&steps.embed), Curve::fit_line(&steps.local));
+        profile.embed = Curve::fit_line(&steps.embed);
+        profile.local = Curve::fit_line(&steps.local);
+        profile.mlp = Curve::fit_line(&steps.mlp);
         profile.rungs.push(steps.profile);
         done();
     }
@@ -133,6 +135,7 @@ struct Bench<'a> {
 struct Steps {
     embed: Vec<(usize, f64)>,
     local: Vec<(usize, f64)>,
+    mlp: Vec<(usize, f64)>,
     profile: RungProfile,
 }
 
@@ -240,7 +243,8 @@ impl Bench<'_> {
     /// The steps of the data path at one rung.
     fn rung(&mut self, bundle: &Bundle, bits: u16) -> Result<Steps, MeasureError> {
         let codec = Codec::load(bundle, bits)?;
-        let (mut embed, mut local, mut attend) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut embed, mut local, mut mlp) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut attend, mut expect) = (Vec::new(), Vec::new());
         let (mut encode, mut decode) = (Vec::new(), Vec::new());
         for length in self.lengths.clone() {
             let class = self.model.shape().class_tokens;
@@ -253,10 +257,12 @@ impl Bench<'_> {
                 let mut member = Member::new(&self.model, &codec, range, remote)?;
                 let tokens = usize::from(range.tokens);
                 embed.push((tokens, self.embed(&mut member, range)?));
-                let (one_local, one_attend) = self.block(&codec, &mut member, remote)?;
-                local.push((tokens, one_local));
+                let block = self.block(&codec, &mut member, remote)?;
+                local.push((tokens, block.local));
+                mlp.push((tokens, block.mlp));
+                expect.push((tokens + remote, block.expect));
                 let rows = Rows::of(class, tokens, remote, self.form.is_causal());
-                attend.push((rows, one_attend));
+                attend.push((rows, block.attend));
                 let Some(book) = codec.codebook(1)? else {
                     continue;
                 };
@@ -275,6 +281,7 @@ impl Bench<'_> {
         Ok(Steps {
             embed,
             local,
+            mlp,
             profile: RungProfile {
                 bits,
                 rank: codec.rank(),
@@ -282,6 +289,7 @@ impl Bench<'_> {
                 code_bits: codec.code_bits(),
                 encode: Curve::fit_line(&encode),
                 decode: Curve::fit_line(&decode),
+                expect: Curve::fit_line(&expect),
                 attend: Surface::fit(&attend),
             },
         })
@@ -301,27 +309,48 @@ impl Bench<'_> {
         clock.fastest(|| member.embed(&mut self.model, input))
     }
 
-    /// `local` and `attend`, means over some blocks.
+    /// The steps of a block, means over some blocks.
     fn block(
         &mut self,
         codec: &Codec,
         member: &mut Member,
         remote: usize,
-    ) -> Result<(f64, f64), EngineError> {
+    ) -> Result<Block, EngineError> {
         let blocks = self.model.shape().blocks.min(BLOCKS);
-        let mut best = (f64::INFINITY, f64::INFINITY);
+        let clock = self.clock;
+        let mut best = Block {
+            local: f64::INFINITY,
+            expect: f64::INFINITY,
+            attend: f64::INFINITY,
+            mlp: f64::INFINITY,
+        };
         for _ in 0..RUNS {
-            let (mut local, mut attend) = (0.0, 0.0);
+            let mut sum = Block::default();
             for block in 0..blocks {
-                local += self.clock.timed(|| member.local(&mut self.model, block))?;
-                attend += self
-                    .clock
-                    .timed(|| member.attend(&mut self.model, codec, block, remote))?;
+                let model = &mut self.model;
+                sum.local += clock.timed(|| member.local(model, block))?;
+                sum.expect += clock.timed(|| member.expect(model, block))?;
+                sum.attend += clock.timed(|| member.attend(model, codec, block, remote))?;
+                for piece in 0..member.pieces() {
+                    sum.mlp += clock.timed(|| member.mlp(model, block, piece).map(drop))?;
+                }
             }
-            best = (best.0.min(local), best.1.min(attend));
+            best.local = best.local.min(sum.local / blocks as f64);
+            best.expect = best.expect.min(sum.expect / blocks as f64);
+            best.attend = best.attend.min(sum.attend / blocks as f64);
+            best.mlp = best.mlp.min(sum.mlp / blocks as f64);
         }
-        Ok((best.0 / blocks as f64, best.1 / blocks as f64))
+        Ok(best)
     }
+}
+
+/// What the steps of a block take.
+#[derive(Clone, Copy, Default)]
+struct Block {
+    local: f64,
+    expect: f64,
+    attend: f64,
+    mlp: f64,
 }
 
 /// Ranges of clusters of these sizes: one from the middle of each, and the last.

@@ -2,12 +2,14 @@
 
 mod costs;
 pub mod latency;
+mod pieces;
 pub mod profile;
 mod rows;
 
 use astra_wire::MAX_MEMBERS;
 
 pub use costs::{Costs, split_causal};
+pub use pieces::Pieces;
 pub use rows::Rows;
 
 /// Contiguous tokens a member owns, counted without those that every member computes.

@@ -62,22 +62,22 @@ impl Simulation {
             member.embed(model, own.borrow())?;
         }
         for block in 0..model.shape().blocks {
+            self.encode(codec, block)?;
             for member in &mut self.members {
-                member.residual(model, block)?;
                 member.expect(model, block)?;
             }
-            self.exchange(codec, block)?;
+            self.deal(codec.rank());
             for member in &mut self.members {
                 let remote = member.complete(member.remote_tokens());
                 member.local(model, block)?;
-                member.attend(model, codec, block, remote)?;
+                member.advance(model, codec, block, remote)?;
             }
         }
         Ok(self.features())
     }
 
-    /// What each member sends, decoded once and dealt to the others.
-    fn exchange(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
+    /// What each member sends, decoded once.
+    fn encode(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
         if self.members.len() < 2 {
             return Ok(());
         }
@@ -93,6 +93,7 @@ impl Simulation {
                 Some(book) => {
                     let codes = self.codes.get_mut(..member.tokens() * codec.codes());
                     let codes = codes.unwrap_or_default();
+                    member.residual(0..member.tokens());
                     book.encode(member.y(), codes)?;
                     book.decode(codes, place)?;
                     member.coded(book, codes)?;
@@ -103,6 +104,14 @@ impl Simulation {
                     place.copy_from_slice(values);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// What was decoded, to all members but those it is of.
+    fn deal(&mut self, rank: usize) {
+        if self.members.len() < 2 {
+            return;
         }
         for (member, range) in self.members.iter_mut().zip(&self.ranges) {
             let (before, from) = self
@@ -122,7 +131,6 @@ impl Simulation {
                 right.copy_from_slice(after);
             }
         }
-        Ok(())
     }
 
     fn features(&self) -> Features {

@@ -69,10 +69,9 @@ fn calls_of_steps(model: &mut Model, codec: &Codec, plan: &Plan, pixels: &[u8]) 
     let mut steps = || {
         member.embed(model, Input::Pixels(pixels)).unwrap();
         for block in 0..model.shape().blocks {
-            member.residual(model, block).unwrap();
             member.local(model, block).unwrap();
             member.expect(model, block).unwrap();
-            member.attend(model, codec, block, remote).unwrap();
+            member.advance(model, codec, block, remote).unwrap();
         }
     };
     steps();

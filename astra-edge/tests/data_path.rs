@@ -162,7 +162,7 @@ fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
         for block in 0..model.shape().blocks {
             member.local(&mut model, block).unwrap();
             member.remote_mut()[..rows.len()].copy_from_slice(&rows);
-            member.attend(&mut model, &codec, block, 10).unwrap();
+            member.advance(&mut model, &codec, block, 10).unwrap();
         }
         features.push(member.n().to_vec());
     }

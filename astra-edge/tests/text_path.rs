@@ -280,7 +280,7 @@ fn leaving_tokens_out_keeps_the_positions_of_the_others() {
             }
             let codec = &codec;
             member
-                .attend(&mut model, codec, block, order.len())
+                .advance(&mut model, codec, block, order.len())
                 .unwrap();
         }
         member.n().to_vec()

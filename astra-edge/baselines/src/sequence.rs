@@ -249,7 +249,7 @@ impl Parallel for Sequence {
             let remote = self.member.remote_tokens();
             timed(&mut times.compute, || {
                 self.member
-                    .attend(&mut self.model, &self.codec, block, remote)
+                    .advance(&mut self.model, &self.codec, block, remote)
             })?;
         }
         self.finish(mesh, times)

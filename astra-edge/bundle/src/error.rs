@@ -95,7 +95,7 @@ pub enum BundleError {
         expected: u32,
     },
     /// Not JSON, or a field is missing or of the wrong type.
-    #[error("{}: {error}, expected a manifest of format 1", path.display())]
+    #[error("{}: {error}, expected a manifest of format 2", path.display())]
     Json {
         /// The manifest.
         path: PathBuf,

@@ -168,7 +168,7 @@ impl Manifest {
 }
 
 impl Shape {
-    /// Checks the ranges of format 1: all dimensions above zero except `class_tokens`; at most 65,535 tokens of either
+    /// Checks the ranges of format 2: all dimensions above zero except `class_tokens`; at most 65,535 tokens of either
     /// kind, 255 blocks and 8,192 channels, per token and over all heads; `heads` a multiple of `kv_heads`.
     ///
     /// # Errors

@@ -69,20 +69,20 @@ fn manifests_that_are_not_json() {
     for (text, found) in [
         ("", "EOF while parsing a value at line 1 column 0"),
         (
-            "{\"format\": 1",
+            "{\"format\": 2",
             "EOF while parsing an object at line 1 column 12",
         ),
         ("\u{7f}ELF", "expected value at line 1 column 1"),
     ] {
         assert_eq!(
             refusal(manifest_of(text)),
-            format!("DIR/manifest.json: {found}, expected a manifest of format 1")
+            format!("DIR/manifest.json: {found}, expected a manifest of format 2")
         );
     }
-    let hollow = refusal(manifest_of("{\"format\": 1}"));
+    let hollow = refusal(manifest_of("{\"format\": 2}"));
     assert_eq!(
         hollow,
-        "DIR/manifest.json: missing field `model` at line 1 column 13, expected a manifest of format 1"
+        "DIR/manifest.json: missing field `model` at line 1 column 13, expected a manifest of format 2"
     );
 }
 

@@ -55,14 +55,14 @@ fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
 
 #[test]
 fn another_format_is_refused_before_anything_else() {
-    let other = "format 2, expected format 1; export the model again";
-    assert_eq!(edited("/format", json!(2)), other);
-    // Nothing else in it is a manifest of format 1.
+    let other = "format 1, expected format 2; export the model again";
+    assert_eq!(edited("/format", json!(1)), other);
+    // Nothing else in it is a manifest of format 2.
     assert_eq!(
-        refusal(manifest_of(r#"{"format": 2, "shape": "new", "files": []}"#)),
+        refusal(manifest_of(r#"{"format": 1, "shape": "new", "files": []}"#)),
         format!("DIR/manifest.json: {other}")
     );
-    assert!(edited("/format", json!(0)).starts_with("format 0, expected format 1"));
+    assert!(edited("/format", json!(0)).starts_with("format 0, expected format 2"));
     assert!(
         edited("/format", json!(u64::MAX)).starts_with("format 18446744073709551615, expected")
     );

@@ -60,6 +60,9 @@ pub(super) struct Args {
     /// Most members of a request; 0 for as many as there are [default: 0].
     #[arg(long, value_name = "N")]
     max_members: Option<usize>,
+    /// Let all members take part even where requests have shown fewer, or this device alone, to be faster.
+    #[arg(long)]
+    all_members: bool,
     /// Serve HTTP for other programs at this address, or at this port of 127.0.0.1 [default: off].
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<String>,
@@ -136,6 +139,7 @@ fn config(args: Args) -> Result<Config> {
         rung: args.rung,
         deadline: args.deadline,
         max_members: args.max_members,
+        all_members: args.all_members.then_some(true),
         log: args.log,
         http: HttpConfig { listen: args.http },
     };

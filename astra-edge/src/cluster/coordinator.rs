@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use super::choose::{Choice, ChooseError};
 use super::device::Device;
 pub use super::error::RequestError;
+use super::experience::Experience;
 use super::hello::Why;
 use super::request::GivenUp;
 use super::roster::Candidate;
@@ -33,6 +34,8 @@ pub struct Defaults {
     pub deadline: Duration,
     /// Most members; 0 for as many as there are.
     pub max_members: usize,
+    /// Whether all take part even where requests have shown fewer, or this device alone, to be faster.
+    pub all_members: bool,
 }
 
 /// Takes questions in, one at a time.
@@ -48,6 +51,7 @@ pub(super) struct Desk {
     /// Least recently used first.
     plans: Vec<ActivePlan>,
     epoch: u16,
+    experience: Experience,
     /// The last text that was generated, and where.
     pub(super) spoke: Option<Spoke>,
 }
@@ -59,6 +63,8 @@ pub(super) struct Asked {
     pub(super) deadline: Instant,
     pub(super) rung: u16,
     pub(super) max_members: usize,
+    /// Whether the number of members is not this device's to choose.
+    pub(super) insists: bool,
 }
 
 /// A question on its way, of whichever kind.
@@ -68,8 +74,16 @@ pub(super) trait Work: Sync {
     /// When it came.
     fn asked(&self) -> &Asked;
 
-    /// Members, and what each owns.
-    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError>;
+    /// At most so many members, or 0 for as many as there are, and what each owns.
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        most: usize,
+    ) -> Result<Choice, ChooseError>;
+
+    /// What this device takes alone, where that is known and members are for the coordinator to choose.
+    fn takes_alone(&self, device: &Device) -> Option<Duration>;
 
     /// Why it is a question for one device, where others could take part.
     fn alone_by_choice(&self) -> &'static str;
@@ -95,6 +109,8 @@ pub(super) enum Ran<R> {
         reply: R,
         /// Whether nothing was lost: the plan can be used again.
         sound: bool,
+        /// From when the plan stood until the members had answered.
+        took: Duration,
     },
     GivenUp(GivenUp),
 }
@@ -165,6 +181,7 @@ impl Coordinator {
             deadline: asked + time,
             rung,
             max_members,
+            insists: options.max_members > 0 || self.defaults.all_members,
         })
     }
 
@@ -238,23 +255,42 @@ impl Coordinator {
         work: &W,
     ) -> Result<Attempt<W::Reply>, RequestError> {
         let usable = self.device.roster().usable();
-        let choice = work.choose(&self.device, &usable)?;
+        let Asked {
+            rung, max_members, ..
+        } = *work.asked();
+        let mut choice = work.choose(&self.device, &usable, max_members)?;
         if choice.is_alone() {
-            let why = match work.asked().max_members {
+            let why = match max_members {
                 1 => "one member was asked for",
                 _ if usable.is_empty() => "no other device of the cluster can be used",
                 _ => work.alone_by_choice(),
             };
             return Ok(Attempt::Alone(why.to_owned()));
         }
-        let mut plan = match self.plan_for(desk, choice, work.asked().rung).await? {
+        let takes_alone = work.takes_alone(&self.device);
+        if takes_alone.is_some() {
+            let all = choice.members.len();
+            let worth = desk.experience.members(rung, all, Instant::now());
+            if worth < all {
+                choice = work.choose(&self.device, &usable, worth)?;
+            }
+            if choice.is_alone() {
+                return Ok(Attempt::Alone("the link is too slow for more".to_owned()));
+            }
+        }
+        let mut plan = match self.plan_for(desk, choice, rung).await? {
             Ok(plan) => plan,
             Err(None) => return Ok(Attempt::Busy),
             Err(Some(Changed)) => return Ok(Attempt::Changed),
         };
         tracing::debug!(members = plan.choice.members.len(), "request begins");
         match work.run(&self.device, &mut plan).await? {
-            Ran::Done { reply, sound } => {
+            Ran::Done { reply, sound, took } => {
+                if let Some(alone) = takes_alone {
+                    let part = took.as_secs_f64() / alone.as_secs_f64();
+                    let members = plan.choice.members.len();
+                    desk.experience.note(rung, members, part, Instant::now());
+                }
                 // Where something got lost, the next request makes sure of its members first.
                 self.keep(desk, plan, sound);
                 Ok(Attempt::Done(reply))

@@ -85,7 +85,7 @@ impl Prompt {
             return Ok(false);
         }
         let model = device.text_model(self.asked.rung);
-        let choice = self.choose(device, &usable)?;
+        let choice = self.choose(device, &usable, self.asked.max_members)?;
         let anew = if choice.is_alone() {
             model.seconds_behind(0, prompt.len(), device.speed)
         } else {

@@ -49,6 +49,7 @@ pub mod words;
 
 mod asked;
 mod error;
+mod experience;
 mod follow_up;
 mod halo;
 mod listen;

@@ -124,8 +124,22 @@ impl Work for Picture {
         &self.asked
     }
 
-    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError> {
-        choose(&device.candidate(), usable, &self.wish)
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        most: usize,
+    ) -> Result<Choice, ChooseError> {
+        let wish = Wish {
+            max_members: most,
+            ..self.wish.clone()
+        };
+        choose(&device.candidate(), usable, &wish)
+    }
+
+    fn takes_alone(&self, device: &Device) -> Option<Duration> {
+        let chosen = self.asked.insists || self.wish.shares.is_some();
+        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(1.0 / device.speed))
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -148,7 +162,8 @@ impl Work for Picture {
         if !sound {
             request::set_aside(device, plan, &harvest);
         }
-        Ok(Ran::Done { reply, sound })
+        let took = begun.elapsed();
+        Ok(Ran::Done { reply, sound, took })
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {

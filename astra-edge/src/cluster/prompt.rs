@@ -47,13 +47,13 @@ impl Prompt {
         }
     }
 
-    fn wish(&self, device: &Device) -> Wish {
+    fn wish(&self, device: &Device, most: usize) -> Wish {
         let divided = self.question.prompt.len();
         let divided = divided.saturating_sub(device.shape().class_tokens);
         Wish {
             // A text is no longer than 16 bits count.
             tokens: u16::try_from(divided).unwrap_or(u16::MAX),
-            max_members: self.asked.max_members,
+            max_members: most,
             shares: self.question.shares.clone(),
         }
     }
@@ -189,12 +189,24 @@ impl Work for Prompt {
         &self.asked
     }
 
-    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError> {
-        let (own, wish) = (device.candidate(), self.wish(device));
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        most: usize,
+    ) -> Result<Choice, ChooseError> {
+        let (own, wish) = (device.candidate(), self.wish(device, most));
         if wish.tokens == 0 && wish.shares.is_none() {
             return Ok(Choice::alone(own));
         }
         choose_for_text(&own, usable, &wish, &device.text_model(self.asked.rung))
+    }
+
+    fn takes_alone(&self, device: &Device) -> Option<Duration> {
+        let chosen = self.asked.insists || self.question.shares.is_some();
+        let model = device.text_model(self.asked.rung);
+        let seconds = model.seconds_behind(0, self.question.prompt.len(), device.speed);
+        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(seconds))
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -261,8 +273,9 @@ impl Work for Prompt {
         if !sound {
             request::set_aside(device, plan, &harvest);
         }
+        let took = heard.first.unwrap_or_else(Instant::now) - begun;
         let reply = self.reply(heard, begun, report, member.clone(), self.asked.rung);
-        Ok(Ran::Done { reply, sound })
+        Ok(Ran::Done { reply, sound, took })
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {

@@ -67,9 +67,27 @@ impl Work for Text {
         &self.asked
     }
 
-    fn choose(&self, device: &Device, usable: &[Candidate]) -> Result<Choice, ChooseError> {
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        most: usize,
+    ) -> Result<Choice, ChooseError> {
         let model = device.text_model(self.asked.rung);
-        choose_for_text(&device.candidate(), usable, &self.wish, &model)
+        let wish = Wish {
+            max_members: most,
+            ..self.wish.clone()
+        };
+        choose_for_text(&device.candidate(), usable, &wish, &model)
+    }
+
+    fn takes_alone(&self, device: &Device) -> Option<Duration> {
+        let chosen = self.asked.insists || self.wish.shares.is_some();
+        let seconds =
+            device
+                .text_model(self.asked.rung)
+                .seconds_behind(0, self.tokens, device.speed);
+        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(seconds))
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -105,7 +123,8 @@ impl Work for Text {
             request::set_aside(device, plan, &harvest);
         }
         let reply = Embedded { report, embedding };
-        Ok(Ran::Done { reply, sound })
+        let took = begun.elapsed();
+        Ok(Ran::Done { reply, sound, took })
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {

@@ -5,7 +5,8 @@ use ort::value::{PrimitiveTensorElementType, Tensor};
 
 use super::buffers::{Buffers, Source};
 use super::codec::Matrices;
-use super::{Codec, EngineError, Form};
+use super::pieces::MlpRows;
+use super::{EngineError, Form};
 
 /// A binding under construction.
 pub(super) struct Bind {
@@ -69,7 +70,7 @@ pub(super) fn embed(
     Ok(bind
         .input("enc_w", &first_block.enc_w)?
         .input("enc_b", &first_block.enc_b)?
-        .output("x", &mut buffers.x[0])?
+        .output("x", &mut buffers.x)?
         .output("n", &mut buffers.n)?
         .output("y", &mut buffers.y)?
         .done())
@@ -95,28 +96,18 @@ pub(super) fn local(
 pub(super) fn attend(
     session: &Session,
     form: Form,
-    codec: &Codec,
-    block: usize,
-    last: bool,
+    own: &Matrices,
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
-    let own = codec.matrices(block)?;
-    let [even, odd] = &mut buffers.x;
-    let (from, to) = if block.is_multiple_of(2) {
-        (even, odd)
-    } else {
-        (odd, even)
-    };
     let mut bind = Bind::new(session, "bind attend")?
-        .input("x", from)?
+        .input("x", &buffers.x)?
         .input("q", &buffers.q)?
         .input("k", &buffers.k)?
         .input("v", &buffers.v)?
         .input("remote", &buffers.remote)?
         .input("dec_w", &own.dec_w)?
         .input("dec_b", &own.dec_b)?
-        .output("x_out", to)?
-        .output("n_out", &mut buffers.n)?;
+        .output("x_out", &mut buffers.attended)?;
     if let Source::Text {
         remote_positions, ..
     } = &buffers.source
@@ -129,13 +120,25 @@ pub(super) fn attend(
             .output("keys", &mut seen.keys)?
             .output("values", &mut seen.values)?;
     }
-    if last {
+    Ok(bind.done())
+}
+
+/// `next` is of the block behind, where there is one.
+pub(super) fn mlp(
+    session: &Session,
+    next: Option<&Matrices>,
+    rows: &mut MlpRows,
+) -> Result<IoBinding, EngineError> {
+    let bind = Bind::new(session, "bind mlp")?
+        .input("x", &rows.attended)?
+        .output("x_out", &mut rows.x)?
+        .output("n_out", &mut rows.n)?;
+    let Some(next) = next else {
         return Ok(bind.done());
-    }
-    let next = codec.matrices(block + 1)?;
+    };
     Ok(bind
         .input("enc_w", &next.enc_w)?
         .input("enc_b", &next.enc_b)?
-        .output("y_out", &mut buffers.y)?
+        .output("y_out", &mut rows.y)?
         .done())
 }

@@ -5,10 +5,12 @@ use ort::value::{PrimitiveTensorElementType, Tensor};
 
 use super::{EngineError, Form, Input};
 
-/// Everything a member computes in. `x` has two places, for a block reads one and writes the other.
+/// Everything a member computes in.
 pub(super) struct Buffers {
     pub(super) source: Source,
-    pub(super) x: [Tensor<f32>; 2],
+    pub(super) x: Tensor<f32>,
+    /// x with attention's result on it.
+    pub(super) attended: Tensor<f32>,
     pub(super) n: Tensor<f32>,
     pub(super) y: Tensor<f32>,
     pub(super) q: Tensor<f32>,
@@ -93,9 +95,10 @@ impl Buffers {
         };
         Ok(Self {
             source: Source::new(form, sizes)?,
-            x: [zeros([rows, sizes.hidden])?, zeros([rows, sizes.hidden])?],
+            x: zeros([rows, sizes.hidden])?,
+            attended: zeros([rows, sizes.hidden])?,
             n: zeros([rows, sizes.hidden])?,
-            y: zeros([sizes.tokens, sizes.coded])?,
+            y: zeros([rows, sizes.coded])?,
             q: zeros([rows, sizes.queries])?,
             k: zeros([rows, sizes.kv])?,
             v: zeros([rows, sizes.kv])?,

@@ -2,6 +2,7 @@
 
 use astra_bundle::{Bundle, Shape};
 use astra_codec::Codebook;
+use astra_wire::Layout;
 use ort::memory::Allocator;
 use ort::value::Tensor;
 
@@ -190,6 +191,13 @@ impl Codec {
     /// Bits a code.
     pub fn code_bits(&self) -> u8 {
         self.code_bits
+    }
+
+    /// Tokens whose codes fill a frame, at least one.
+    pub(crate) fn frame_tokens(&self) -> usize {
+        // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
+        let layout = Layout::new(self.codes as u16, self.code_bits);
+        layout.map_or(1, |layout| layout.tokens_per_frame().max(1).into())
     }
 
     /// The codebook of a block; `None` in exact mode or for a block there is not.

@@ -1,5 +1,7 @@
 //! One member's share of the model: its buffers bound to the sessions, and the steps that compute.
 
+use core::ops::Range;
+
 use astra_codec::Codebook;
 use ort::session::IoBinding;
 use ort::session::Session;
@@ -7,20 +9,22 @@ use ort::value::TensorRef;
 
 use super::bind;
 use super::buffers::{Buffers, Sizes};
+use super::pieces::MemberPieces;
 use super::predict::{Prediction, spread};
 use super::{Codec, EngineError, Input, Model};
 use crate::plan::TokenRange;
 
 /// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
-/// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local) and [`attend`](Self::attend). Where the
-/// codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and behind finding codes,
-/// [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
+/// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
+/// [`mlp`](Self::mlp) piece by piece. Where the codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and
+/// behind finding codes, [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
 pub struct Member {
     sizes: Sizes,
     buffers: Buffers,
     embed: IoBinding,
     local: Vec<IoBinding>,
     attend: Vec<IoBinding>,
+    pieces: MemberPieces,
     prediction: Option<Prediction>,
     /// Divided token of each row of `remote`, where not all are there.
     arrived: Vec<usize>,
@@ -84,12 +88,12 @@ impl Member {
             .iter()
             .enumerate()
             .map(|(block, session)| {
-                let last = block + 1 == shape.blocks;
-                bind::attend(session, form, codec, block, last, &mut buffers)
+                bind::attend(session, form, codec.matrices(block)?, &mut buffers)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             prediction: Prediction::new(model.predict.as_ref(), codec, &sizes, &buffers)?,
+            pieces: MemberPieces::new(model, codec, &sizes)?,
             arrived: vec![0; remote],
             sizes,
             buffers,
@@ -105,19 +109,19 @@ impl Member {
     /// The input is of another kind or length, or ONNX Runtime fails.
     pub fn embed(&mut self, model: &mut Model, input: Input<'_>) -> Result<(), EngineError> {
         self.buffers.source.fill(input)?;
+        if let Some(prediction) = &mut self.prediction {
+            prediction.begin();
+        }
         run(&mut model.embed, &self.embed, "embed")
     }
 
-    /// Makes y what the encoder codes in a block: where the codec predicts, the residual of what receivers expect.
-    ///
-    /// # Errors
-    /// ONNX Runtime fails.
-    pub fn residual(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
-        match (&mut self.prediction, &mut model.predict) {
-            (Some(prediction), Some(session)) => {
-                prediction.residual(session, block, self.buffers.y.extract_tensor_mut().1)
-            }
-            _ => Ok(()),
+    /// Makes y of some own tokens what the encoder codes: where the codec predicts, the residual of what receivers expect.
+    pub fn residual(&mut self, tokens: Range<usize>) {
+        let class = self.sizes.class_tokens;
+        if let Some(prediction) = &self.prediction {
+            let (_, y) = self.buffers.y.extract_tensor_mut();
+            let y = y.get_mut(class * self.sizes.coded..).unwrap_or_default();
+            prediction.residual(y, tokens);
         }
     }
 
@@ -133,7 +137,8 @@ impl Member {
         Ok(())
     }
 
-    /// Works out what is expected of remote tokens, before their codes are decoded over their state.
+    /// Works out what is expected of remote tokens, before their codes are decoded over their state, and of the own tokens in the
+    /// block behind.
     ///
     /// # Errors
     /// ONNX Runtime fails.
@@ -172,9 +177,8 @@ impl Member {
         }
     }
 
-    /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut), the block's MLP, and
-    /// the projection for the next block: replaces x, n and y. After the last block n holds the features. What was
-    /// [`seen`](Self::seen) is kept only where all rows arrived.
+    /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut). What was [`seen`](Self::seen) is
+    /// kept only where all rows arrived.
     ///
     /// # Errors
     /// There is no such block, more rows arrived than there is room for, or ONNX Runtime fails.
@@ -196,7 +200,53 @@ impl Member {
         }
     }
 
-    /// The same with a shorter `remote`: leaving a token out of the set attended to is masking it.
+    /// Whether [`mlp`](Self::mlp) goes by several pieces; by one to begin with.
+    pub fn divide(&mut self, divided: bool) {
+        self.pieces.divide(divided);
+    }
+
+    /// Pieces that [`mlp`](Self::mlp) goes by.
+    pub fn pieces(&self) -> usize {
+        self.pieces.pieces().count()
+    }
+
+    /// The rest of a block behind [`attend`](Self::attend), of one piece of the rows: the MLP, and the projection for the next block.
+    /// Replaces these rows of x, n and y; after the last block n holds the features. Returns the own tokens, from 0, that they are.
+    ///
+    /// # Errors
+    /// There is no such block or piece, or ONNX Runtime fails.
+    pub fn mlp(
+        &mut self,
+        model: &mut Model,
+        block: usize,
+        piece: usize,
+    ) -> Result<Range<usize>, EngineError> {
+        let missing = no_such(block, &model.mlp);
+        let session = model.mlp.get_mut(block).ok_or(missing)?;
+        self.pieces
+            .run(session, (block, piece), &mut self.buffers)?;
+        Ok(self.pieces.pieces().tokens(piece))
+    }
+
+    /// [`attend`](Self::attend) and [`mlp`](Self::mlp) of all pieces.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn advance(
+        &mut self,
+        model: &mut Model,
+        codec: &Codec,
+        block: usize,
+        arrived: usize,
+    ) -> Result<(), EngineError> {
+        self.attend(model, codec, block, arrived)?;
+        for piece in 0..self.pieces() {
+            self.mlp(model, block, piece)?;
+        }
+        Ok(())
+    }
+
+    /// Attention with a shorter `remote`: leaving a token out of the set attended to is masking it.
     fn attend_some(
         &mut self,
         model: &mut Model,
@@ -205,15 +255,12 @@ impl Member {
         arrived: usize,
     ) -> Result<(), EngineError> {
         let missing = no_such(block, &model.attend);
-        let last = block + 1 == model.attend.len();
         let form = model.form();
         let session = model.attend.get_mut(block).ok_or(missing)?;
         let matrices = codec.matrices(block)?;
-        let next = codec.matrices(if last { block } else { block + 1 })?;
         let Buffers {
             x,
-            n,
-            y,
+            attended,
             q,
             k,
             v,
@@ -225,14 +272,8 @@ impl Member {
         let failed = EngineError::run("attend");
         let remote =
             TensorRef::from_array_view(([arrived, self.sizes.rank], rows)).map_err(&failed)?;
-        let [even, odd] = x;
-        let (from, to) = if block.is_multiple_of(2) {
-            (even, odd)
-        } else {
-            (odd, even)
-        };
         let mut inputs = ort::inputs![
-            "x" => &*from, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
+            "x" => &*x, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
             "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,
         ];
         // A row that is not there shifts those behind it, but not their positions.
@@ -245,23 +286,14 @@ impl Member {
                 TensorRef::from_array_view(([arrived], positions.as_slice())).map_err(&failed)?;
             inputs.extend(ort::inputs!["remote_positions" => positions]);
         }
-        if !last {
-            inputs.extend(ort::inputs!["enc_w" => &next.enc_w, "enc_b" => &next.enc_b]);
-        }
         let outputs = session.run(inputs).map_err(&failed)?;
-        for (name, place) in [
-            ("x_out", Some(to)),
-            ("n_out", Some(n)),
-            ("y_out", (!last).then_some(y)),
-        ] {
-            let (Some(place), Some(value)) = (place, outputs.get(name)) else {
-                continue;
-            };
-            let (_, values) = value.try_extract_tensor::<f32>().map_err(&failed)?;
-            let (_, place) = place.extract_tensor_mut();
-            EngineError::length(name, values.len(), place.len())?;
-            place.copy_from_slice(values);
-        }
+        let Some(value) = outputs.get("x_out") else {
+            return Ok(());
+        };
+        let (_, values) = value.try_extract_tensor::<f32>().map_err(&failed)?;
+        let (_, place) = attended.extract_tensor_mut();
+        EngineError::length("x_out", values.len(), place.len())?;
+        place.copy_from_slice(values);
         Ok(())
     }
 
@@ -296,7 +328,9 @@ impl Member {
 
     /// What the encoder codes: [t, R]; empty in exact mode.
     pub fn y(&self) -> &[f32] {
-        self.buffers.y.extract_tensor().1
+        let (_, y) = self.buffers.y.extract_tensor();
+        y.get(self.sizes.class_tokens * self.sizes.coded..)
+            .unwrap_or_default()
     }
 
     /// Queries of the own rows after [`local`](Self::local): [m, H * d].

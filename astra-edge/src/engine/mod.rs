@@ -20,6 +20,7 @@ mod head_rows;
 mod member;
 mod model;
 mod packed;
+mod pieces;
 mod predict;
 mod provider;
 mod runtime;

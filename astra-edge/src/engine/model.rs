@@ -7,12 +7,13 @@ use ort::session::Session;
 
 use super::{EngineError, Form, Runtime};
 
-/// Sessions of `embed`, and of `local` and `attend` of every block. One set serves every rung and token range, for the
+/// Sessions of `embed`, and of `local`, `attend` and `mlp` of every block. One set serves every rung and token range, for the
 /// codec's matrices are inputs.
 pub struct Model {
     pub(super) embed: Session,
     pub(super) local: Vec<Session>,
     pub(super) attend: Vec<Session>,
+    pub(super) mlp: Vec<Session>,
     /// Of bundles with rungs that predict.
     pub(super) predict: Option<Session>,
     shape: Shape,
@@ -32,13 +33,16 @@ impl Model {
     ) -> Result<Self, EngineError> {
         let mut local = Vec::with_capacity(shape.blocks);
         let mut attend = Vec::with_capacity(shape.blocks);
+        let mut mlp = Vec::with_capacity(shape.blocks);
         for block in 0..shape.blocks {
             let path = dir.join(format!("local_{block:02}.onnx"));
             local.push(open(runtime, &path, &local_inputs(form), &["q", "k", "v"])?);
             let path = dir.join(format!("attend_{block:02}.onnx"));
-            let last = block + 1 == shape.blocks;
-            let (inputs, outputs) = (attend_inputs(form, last), attend_outputs(form, last));
-            attend.push(open(runtime, &path, &inputs, &outputs)?);
+            let (inputs, outputs) = (attend_inputs(form), attend_outputs(form));
+            attend.push(open(runtime, &path, &inputs, outputs)?);
+            let path = dir.join(format!("mlp_{block:02}.onnx"));
+            let (inputs, outputs) = mlp_sides(block + 1 == shape.blocks);
+            mlp.push(open(runtime, &path, inputs, outputs)?);
         }
         let predict = dir.join("predict.onnx");
         let predict = predict
@@ -55,6 +59,7 @@ impl Model {
             )?,
             local,
             attend,
+            mlp,
             shape: *shape,
             form,
         })
@@ -90,27 +95,27 @@ fn positions(taken: bool) -> &'static [&'static str] {
     if taken { &["positions"] } else { &[] }
 }
 
-/// The last block has no next block to project for.
-fn attend_inputs(form: Form, last: bool) -> Vec<&'static str> {
+fn attend_inputs(form: Form) -> Vec<&'static str> {
     let mut inputs = vec!["x", "q", "k", "v", "remote", "dec_w", "dec_b"];
     if form.is_rotary() {
         inputs.push("remote_positions");
     }
-    if !last {
-        inputs.extend(["enc_w", "enc_b"]);
-    }
     inputs
 }
 
-fn attend_outputs(form: Form, last: bool) -> Vec<&'static str> {
-    let mut outputs = vec!["x_out", "n_out"];
-    if !last {
-        outputs.push("y_out");
+fn attend_outputs(form: Form) -> &'static [&'static str] {
+    match form.is_causal() {
+        true => &["x_out", "keys", "values"],
+        false => &["x_out"],
     }
-    if form.is_causal() {
-        outputs.extend(["keys", "values"]);
+}
+
+/// Inputs and outputs. The last block has no next block to project for.
+fn mlp_sides(last: bool) -> (&'static [&'static str], &'static [&'static str]) {
+    match last {
+        true => (&["x"], &["x_out", "n_out"]),
+        false => (&["x", "enc_w", "enc_b"], &["x_out", "n_out", "y_out"]),
     }
-    outputs
 }
 
 pub(super) fn open(

@@ -4,6 +4,8 @@
 //! residual y - ŷ, and the new state is ŷ plus the decoded residual: differential coding (Cutler, 1952; Jayant and Noll, "Digital
 //! Coding of Waveforms", 1984) along the depth of the model.
 
+use core::ops::Range;
+
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
@@ -20,6 +22,7 @@ pub(super) struct Prediction {
     own_expected: Tensor<f32>,
     /// ŷ of remote tokens: [r, R].
     remote_expected: Tensor<f32>,
+    rank: usize,
     /// Of the own and of remote tokens, for each block but the first.
     bindings: Vec<[IoBinding; 2]>,
 }
@@ -59,27 +62,23 @@ impl Prediction {
             own,
             own_expected,
             remote_expected,
+            rank: sizes.rank,
             bindings,
         }))
     }
 
-    /// What is expected of the own tokens is taken off `y`, [t, R]: the residual remains. In the first block nothing is expected.
-    pub(super) fn residual(
-        &mut self,
-        session: &mut Session,
-        block: usize,
-        y: &mut [f32],
-    ) -> Result<(), EngineError> {
-        let Some([own, _]) = block.checked_sub(1).and_then(|at| self.bindings.get(at)) else {
-            self.own_expected.extract_tensor_mut().1.fill(0.0);
-            return Ok(());
-        };
-        if !y.is_empty() {
-            run(session, own)?;
-        }
+    /// Expects nothing of the own tokens, as in the first block.
+    pub(super) fn begin(&mut self) {
+        self.own_expected.extract_tensor_mut().1.fill(0.0);
+    }
+
+    /// What is expected of some own tokens is taken off their rows of `y`, [t, R]: the residual remains.
+    pub(super) fn residual(&self, y: &mut [f32], tokens: Range<usize>) {
+        let rows = tokens.start * self.rank..tokens.end * self.rank;
         let (_, expected) = self.own_expected.extract_tensor();
+        let expected = expected.get(rows.clone()).unwrap_or_default();
+        let y = y.get_mut(rows).unwrap_or_default();
         y.iter_mut().zip(expected).for_each(|(y, x)| *y -= x);
-        Ok(())
     }
 
     /// Where the decoded residual of the own tokens goes, before [`confirm`](Self::confirm).
@@ -94,12 +93,17 @@ impl Prediction {
         state.iter_mut().zip(expected).for_each(|(z, x)| *z += x);
     }
 
-    /// What is expected of remote tokens, from their state in `remote`.
+    /// What is expected of remote tokens, from their state in `remote`, and of the own tokens in the block behind.
     pub(super) fn expect(
         &mut self,
         session: &mut Session,
         block: usize,
     ) -> Result<(), EngineError> {
+        if let Some([own, _]) = self.bindings.get(block)
+            && !self.own_expected.extract_tensor().1.is_empty()
+        {
+            run(session, own)?;
+        }
         let (_, expected) = self.remote_expected.extract_tensor_mut();
         match block.checked_sub(1).and_then(|at| self.bindings.get(at)) {
             Some([_, remote]) if !expected.is_empty() => run(session, remote),

@@ -8,7 +8,7 @@ use astra_wire::{Layout, LayoutError};
 use serde::Serialize;
 
 use super::profile::{Profile, Rows, RungProfile};
-use super::{Costs, PlanError, Rows as RowsOfMap, TokenRange, split, split_causal};
+use super::{Costs, Pieces, PlanError, Rows as RowsOfMap, TokenRange, split, split_causal};
 
 /// Bytes of a frame's header, seal and packet, its way through Zenoh and TCP included.
 const FRAME: f64 = 24.0 + 16.0 + 92.0;
@@ -122,10 +122,17 @@ pub fn predict(profile: &Profile, case: &Case) -> Result<Prediction, PredictErro
         layout: Layout::new(rung.codes, rung.code_bits)?,
         ranges: &ranges,
         case,
+        divided: false,
+    };
+    let in_one = request.run();
+    let divided = Pieces::are_worth_it(in_one.wait_ms, in_one.latency_ms);
+    let predicted = match divided {
+        true => Request { divided, ..request }.run(),
+        false => in_one,
     };
     Ok(Prediction {
         one_device_ms,
-        ..request.run()
+        ..predicted
     })
 }
 
@@ -135,6 +142,15 @@ struct Request<'a> {
     layout: Layout,
     ranges: &'a [TokenRange],
     case: &'a Case,
+    /// Whether members go through their rows in several pieces.
+    divided: bool,
+}
+
+/// Codes that a member sends of some of its tokens.
+struct Sent {
+    ready: f64,
+    sender: usize,
+    bytes: f64,
 }
 
 /// A member as far as it is.
@@ -161,8 +177,11 @@ impl Request<'_> {
         let mut ways = Ways::new(self.case, self.profile.hop);
         let mut members = vec![Member::default(); self.ranges.len()];
         self.begin(&mut members, &mut ways);
-        for _ in 0..self.profile.shape.blocks {
-            self.block(&mut members, &mut ways);
+        let mut sent = self.first_codes(&mut members);
+        for block in 0..self.profile.shape.blocks {
+            let arrivals = self.carry(sent, &mut ways);
+            let last = block + 1 == self.profile.shape.blocks;
+            sent = self.block(&mut members, &arrivals, last);
         }
         let latency_ms = self.end(&mut members, &mut ways);
         let mean =
@@ -214,40 +233,62 @@ impl Request<'_> {
         }
     }
 
-    fn block(&self, members: &mut [Member], ways: &mut Ways) {
-        let mut arrivals = vec![0.0_f64; members.len()];
-        // Those who are ready first are first on the wire.
-        let mut order: Vec<usize> = (0..members.len()).collect();
-        let clock = |number: &usize| members.get(*number).map_or(0.0, |member| member.clock);
-        order.sort_by(|a, b| clock(a).total_cmp(&clock(b)));
-        for sender in order {
-            let (Some(member), Some(range)) = (members.get_mut(sender), self.ranges.get(sender))
-            else {
-                continue;
-            };
-            let receivers = self.receivers(sender);
-            let frames = f64::from(self.layout.frames(range.tokens));
-            let codes = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
-            let bytes = codes * f64::from(range.tokens) + frames * FRAME;
-            if !receivers.is_empty() {
-                let hand_on = frames * receivers.len() as f64 * self.profile.frame;
-                let encode = self.rung.encode.at(range.tokens.into()) + hand_on;
-                member.encode(self.on_device(encode));
-                let ready = member.clock;
-                for (receiver, arrival) in ways.spread(sender, receivers, bytes, ready) {
-                    if let Some(last) = arrivals.get_mut(receiver) {
-                        *last = last.max(arrival);
-                    }
+    /// Codes of the first block, all at once.
+    fn first_codes(&self, members: &mut [Member]) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for (number, (member, range)) in members.iter_mut().zip(self.ranges).enumerate() {
+            sent.extend(self.encode(member, number, range.tokens));
+        }
+        sent
+    }
+
+    /// Finds codes of so many tokens, and hands them on.
+    fn encode(&self, member: &mut Member, sender: usize, tokens: u16) -> Option<Sent> {
+        let receivers = self.receivers(sender).len();
+        if receivers == 0 || tokens == 0 {
+            return None;
+        }
+        let frames = f64::from(self.layout.frames(tokens));
+        let hand_on = frames * receivers as f64 * self.profile.frame;
+        // The rung's curve is of all tokens at once, whose base a piece does not pay again.
+        let encode = self.rung.encode.token * f64::from(tokens) + hand_on;
+        member.encode(self.on_device(encode));
+        let codes = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
+        Some(Sent {
+            ready: member.clock,
+            sender,
+            bytes: codes * f64::from(tokens) + frames * FRAME,
+        })
+    }
+
+    /// When each member has the last of what was sent to it.
+    fn carry(&self, mut sent: Vec<Sent>, ways: &mut Ways) -> Vec<f64> {
+        let mut arrivals = vec![0.0_f64; self.ranges.len()];
+        // What is ready first is first on the wire.
+        sent.sort_by(|a, b| a.ready.total_cmp(&b.ready));
+        for codes in sent {
+            let receivers = self.receivers(codes.sender);
+            for (receiver, arrival) in
+                ways.spread(codes.sender, receivers, codes.bytes, codes.ready)
+            {
+                if let Some(last) = arrivals.get_mut(receiver) {
+                    *last = last.max(arrival);
                 }
             }
-            member.compute(self.on_device(self.profile.local.at(range.tokens.into())));
         }
-        for ((number, member), arrival) in members.iter_mut().enumerate().zip(arrivals) {
-            let Some(range) = self.ranges.get(number) else {
-                continue;
-            };
+        arrivals
+    }
+
+    /// One block, for which codes arrive at these times; those for the next.
+    fn block(&self, members: &mut [Member], arrivals: &[f64], last: bool) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        let members = members.iter_mut().zip(self.ranges).zip(arrivals);
+        for (number, ((member, range), arrival)) in members.enumerate() {
+            let tokens = usize::from(range.tokens);
             let total = self.ranges.last().map_or(0, TokenRange::end);
             let remote = range.remote_tokens(total, self.profile.causal);
+            member.compute(self.on_device(self.profile.local.at(tokens)));
+            member.compute(self.on_device(self.rung.expect.at(tokens + remote)));
             if remote > 0 {
                 // Frames are taken in while there is nothing else to do, if there is such a time.
                 let frames = self.frames_to(number);
@@ -256,9 +297,21 @@ impl Request<'_> {
                 member.encode(self.on_device(self.rung.decode.at(remote)));
             }
             let class = self.profile.shape.class_tokens;
-            let rows = Rows::of(class, range.tokens.into(), remote, self.profile.causal);
+            let rows = Rows::of(class, tokens, remote, self.profile.causal);
             member.compute(self.on_device(self.rung.attend.at(rows)));
+            let pieces = self.pieces(range);
+            let mlp = self.on_device(self.profile.mlp.at(tokens));
+            for piece in 0..pieces.count() {
+                let rows = pieces.rows(piece).len();
+                member.compute(mlp * rows as f64 / (class + tokens) as f64);
+                if !last {
+                    // No more than a member's tokens.
+                    let tokens = pieces.tokens(piece).len() as u16;
+                    sent.extend(self.encode(member, number, tokens));
+                }
+            }
         }
+        sent
     }
 
     /// How much later than on average the last of all members is where everybody waits for everybody: with a share of a core
@@ -356,9 +409,23 @@ impl Request<'_> {
             true => *sender < receiver,
             false => *sender != receiver,
         });
-        heard
-            .map(|(_, range)| f64::from(self.layout.frames(range.tokens)))
-            .sum()
+        let frames = heard.flat_map(|(_, range)| {
+            let pieces = self.pieces(range);
+            let tokens = (0..pieces.count()).map(move |piece| pieces.tokens(piece).len() as u16);
+            tokens.map(|tokens| f64::from(self.layout.frames(tokens)))
+        });
+        frames.sum()
+    }
+
+    fn pieces(&self, range: &TokenRange) -> Pieces {
+        let class = self.profile.shape.class_tokens;
+        match self.divided {
+            true => {
+                let frame = self.layout.tokens_per_frame().into();
+                Pieces::new(class, range.tokens.into(), frame)
+            }
+            false => Pieces::one(class, range.tokens.into()),
+        }
     }
 }
 
@@ -468,6 +535,7 @@ mod tests {
             whole: line(1.0),
             embed: line(0.0),
             local: line(0.02),
+            mlp: line(0.03),
             head: 0.0,
             head_rows: None,
             strip: (!causal).then(|| Strip {
@@ -485,8 +553,9 @@ mod tests {
                 code_bits: 8,
                 encode: line(0.0),
                 decode: line(0.0),
+                expect: line(0.0),
                 attend: Surface {
-                    row: 0.08,
+                    row: 0.05,
                     ..Surface::default()
                 },
             }],

@@ -18,6 +18,8 @@ pub struct Profile {
     pub embed: Curve,
     /// `local` of one block, by own tokens.
     pub local: Curve,
+    /// `mlp` of one block, all pieces, by own tokens.
+    pub mlp: Curve,
     /// From all features to the answer, of a text to the scores of the next token.
     pub head: f64,
     /// How members share the head, where they do: each then takes its rows' part of it.
@@ -61,6 +63,8 @@ pub struct RungProfile {
     pub encode: Curve,
     /// Turning codes into tokens, by tokens of others.
     pub decode: Curve,
+    /// Working out what is expected in one block, by tokens of all; nothing where the rung does not predict.
+    pub expect: Curve,
     /// `attend` of one block.
     pub attend: Surface,
 }

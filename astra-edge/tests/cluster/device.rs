@@ -113,6 +113,8 @@ impl Cluster {
                 "--json",
                 "--threads",
                 "1",
+                // On two cores, several devices can be slower than one.
+                "--all-members",
                 "--log",
                 "warn,astra_edge=debug",
             ])

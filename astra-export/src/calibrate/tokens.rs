@@ -90,7 +90,7 @@ impl<'a> Sampler<'a> {
                 &pick(member.v(), self.shape.kv_width(), &rows),
                 &pick(&attended.tokens, 1, &rows),
             )?;
-            member.attend(&mut self.model, &self.codec, block, 0)?;
+            member.advance(&mut self.model, &self.codec, block, 0)?;
         }
         self.member = Some(member);
         Ok(())

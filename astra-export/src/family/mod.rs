@@ -15,4 +15,4 @@ mod stored;
 pub mod vit;
 pub mod weights;
 
-pub use parts::{NamedGraph, attend_name, local_name, predict_graph};
+pub use parts::{NamedGraph, attend_name, local_name, mlp_name, predict_graph};

@@ -17,6 +17,11 @@ pub fn attend_name(block: usize) -> String {
     format!("attend_{block:02}")
 }
 
+/// Name of a block's third graph.
+pub fn mlp_name(block: usize) -> String {
+    format!("mlp_{block:02}")
+}
+
 /// Keys and values `[r, W]` decoded from what other members sent. Declares the inputs `remote`, `dec_w` and `dec_b`.
 pub(super) fn remote_keys_and_values(graph: &mut GraphBuilder, shape: &Shape) -> [Value; 2] {
     let (rank, width) = (Dim::Named("R"), shape.kv_width());
@@ -48,9 +53,9 @@ pub(super) struct CodecInputs {
 }
 
 impl CodecInputs {
-    /// For tokens of `hidden` channels. Called R2, for `remote` of the same graph may be of another rank.
+    /// For tokens of `hidden` channels.
     pub(super) fn declare(graph: &mut GraphBuilder, hidden: usize) -> Self {
-        let rank = Dim::Named("R2");
+        let rank = Dim::Named("R");
         let hidden = Dim::Fixed(hidden);
         Self {
             weight: graph.input("enc_w", Element::F32, &[rank, hidden]),
@@ -58,14 +63,10 @@ impl CodecInputs {
         }
     }
 
-    /// Adds the output `name`: what is sent of the rows of n from `first` on. Those before stay where they are.
-    pub(super) fn project(&self, graph: &mut GraphBuilder, n: &Value, first: usize, name: &str) {
-        let sent = match first {
-            0 => n.clone(),
-            first => graph.rows_from(n, first),
-        };
-        let y = graph.project(&sent, &self.weight, &self.bias);
-        let dims = [Dim::Named("t"), Dim::Named("R2")];
+    /// Adds the output `name`: the rows of n as they are coded.
+    pub(super) fn project(&self, graph: &mut GraphBuilder, n: &Value, name: &str) {
+        let y = graph.project(n, &self.weight, &self.bias);
+        let dims = [Dim::Named("m"), Dim::Named("R")];
         graph.output(&y, name, Element::F32, &dims);
     }
 }

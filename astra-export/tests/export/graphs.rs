@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use astra_bundle::BundleWriter;
 use astra_export::family::vit::{Head, Pooling, StoredVit, VitModel, graphs};
-use astra_export::family::{attend_name, local_name};
+use astra_export::family::{attend_name, local_name, mlp_name};
 
 use crate::models::{HEADS, HIDDEN, PATCH, Random, SCALE, TRAINED_SIDE};
 use crate::reference::{self, Answer};
@@ -160,7 +160,8 @@ fn ranges(cuts: &[usize]) -> impl Iterator<Item = Range<usize>> {
     cuts.windows(2).map(|ends| ends[0]..ends[1])
 }
 
-/// Runs embed, local and attend for every member of the ranges between `cuts`; they exchange n itself or y made with an identity, both exact.
+/// Runs embed, local, attend and mlp for every member of the ranges between `cuts`; they exchange n itself or y made with an identity,
+/// both exact. mlp runs on two pieces of the rows.
 fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<Member> {
     let (enc_w, enc_b) = if by_y {
         identity()
@@ -174,10 +175,11 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
     };
     let patches_of = |n: &[f32]| n[HIDDEN..].to_vec();
     let check_y = |y: Array, n: &[f32]| {
-        let (rows, y) = y.into_matrix();
-        assert_eq!((rows + 1) * HIDDEN, n.len());
-        let sent = if by_y { patches_of(n) } else { Vec::new() };
-        assert_close("y", &y, &sent);
+        let Array::F32(dims, y) = y else {
+            panic!("{y:?}")
+        };
+        assert_eq!(dims, [n.len() / HIDDEN, rank]);
+        assert_close("y", &y, if by_y { n } else { &[] });
     };
     let mut embed = exported.graph("embed");
     let members = ranges(cuts).map(|range| {
@@ -197,6 +199,7 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
     for (block, (dec_w, dec_b)) in exported.exact.iter().enumerate() {
         let mut local = exported.graph(&local_name(block));
         let mut attend = exported.graph(&attend_name(block));
+        let mut mlp = exported.graph(&mlp_name(block));
         let last = block + 1 == exported.exact.len();
         let sent: Vec<Vec<f32>> = members.iter().map(|member| patches_of(&member.n)).collect();
         for (me, member) in members.iter_mut().enumerate() {
@@ -205,7 +208,7 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
                 .flat_map(|(_, n)| n.iter().copied())
                 .collect::<Vec<f32>>();
             let [q, k, v] = local.run(vec![("n", matrix(HIDDEN, &member.n))], ["q", "k", "v"]);
-            let mut inputs = vec![
+            let inputs = vec![
                 ("x", member.x.clone()),
                 ("q", q),
                 ("k", k),
@@ -214,18 +217,26 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
                 ("dec_w", matrix(2 * HIDDEN, dec_w)),
                 ("dec_b", vector(dec_b)),
             ];
-            let n = if last {
-                let [x, n] = attend.run(inputs, ["x_out", "n_out"]);
-                member.x = x;
-                n
-            } else {
-                inputs.extend(codec());
-                let [x, n, y] = attend.run(inputs, ["x_out", "n_out", "y_out"]);
-                check_y(y, &n.clone().into_matrix().1);
-                member.x = x;
-                n
-            };
-            member.n = n.into_matrix().1;
+            let [attended] = attend.run(inputs, ["x_out"]);
+            let attended = attended.into_matrix().1;
+            let (one, others) = attended.split_at(HIDDEN);
+            let (mut x, mut n) = (Vec::new(), Vec::new());
+            for piece in [one, others] {
+                let mut inputs = vec![("x", matrix(HIDDEN, piece))];
+                let found = if last {
+                    mlp.run(inputs, ["x_out", "n_out"])
+                } else {
+                    inputs.extend(codec());
+                    let [x, n, y] = mlp.run(inputs, ["x_out", "n_out", "y_out"]);
+                    check_y(y, &n.clone().into_matrix().1);
+                    [x, n]
+                };
+                let [own_x, own_n] = found.map(|array| array.into_matrix().1);
+                x.extend(own_x);
+                n.extend(own_n);
+            }
+            member.x = matrix(HIDDEN, &x);
+            member.n = n;
         }
     }
     members
@@ -254,9 +265,9 @@ fn members_together_answer_as_the_reference() {
     }
 }
 
-/// A smaller rank in `remote` than in what is sent on: the sizes of a request are those of its rung, not of the graph.
+/// The sizes of a request are those of its rung, not of the graph.
 #[test]
-fn remote_and_sent_ranks_are_independent() {
+fn ranks_and_rows_are_those_of_the_inputs() {
     let (model, pixels, _) = case(5, TRAINED_SIDE, |_| Head::Features);
     let exported = Exported::new(&model, TRAINED_SIDE);
     let member = &chain(&exported, &pixels, &[0, 16], false)[0];
@@ -264,7 +275,7 @@ fn remote_and_sent_ranks_are_independent() {
     let [q, k, v] = exported
         .graph("local_00")
         .run(vec![("n", matrix(HIDDEN, n))], ["q", "k", "v"]);
-    for (remote, rank, sent) in [(3, 5, 7), (0, 5, 1), (1, 1, 0)] {
+    for (remote, rank) in [(3, 5), (0, 5), (1, 1)] {
         let inputs = vec![
             ("x", member.x.clone()),
             ("q", q.clone()),
@@ -276,17 +287,24 @@ fn remote_and_sent_ranks_are_independent() {
             ),
             ("dec_w", matrix(2 * HIDDEN, &vec![0.1; rank * 2 * HIDDEN])),
             ("dec_b", vector(&[0.0; 2 * HIDDEN])),
+        ];
+        let [x] = exported.graph("attend_00").run(inputs, ["x_out"]);
+        assert_eq!(x.into_matrix().0, 17);
+    }
+    for (rows, sent) in [(17, 7), (5, 1), (1, 0)] {
+        let inputs = vec![
+            ("x", matrix(HIDDEN, &vec![0.5; rows * HIDDEN])),
             (
                 "enc_w",
                 Array::F32(vec![sent, HIDDEN], vec![0.1; sent * HIDDEN]),
             ),
             ("enc_b", vector(&vec![0.0; sent])),
         ];
-        let [y] = exported.graph("attend_00").run(inputs, ["y_out"]);
+        let [y] = exported.graph("mlp_00").run(inputs, ["y_out"]);
         let Array::F32(dims, _) = y else {
             panic!("{y:?}")
         };
-        assert_eq!(dims, [16, sent]);
+        assert_eq!(dims, [rows, sent]);
     }
 }
 

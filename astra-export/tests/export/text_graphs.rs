@@ -3,7 +3,7 @@
 use astra_bundle::{BundleWriter, ExactBlock, Shape, TensorRef};
 use astra_export::family::bert::{self, BertModel, StoredBert};
 use astra_export::family::decoder::{self, Decoder, Positions, SINK, StoredDecoder};
-use astra_export::family::{NamedGraph, attend_name, local_name};
+use astra_export::family::{NamedGraph, attend_name, local_name, mlp_name};
 
 use crate::models::{HIDDEN, Random};
 use crate::runtime::{Array, Graph, max_difference};
@@ -155,11 +155,13 @@ impl Member {
         if exported.rotary {
             inputs.push(("remote_positions", places(&from)));
         }
+        let [x] = exported.graph(&attend_name(block)).run(inputs, ["x_out"]);
+        let mut inputs = vec![("x", x)];
         if block + 1 < exported.shape.blocks {
             inputs.extend(no_codec());
         }
         let found = exported
-            .graph(&attend_name(block))
+            .graph(&mlp_name(block))
             .run(inputs, ["x_out", "n_out"]);
         let [x, n] = found.map(|array| array.into_matrix().1);
         (self.x, self.n) = (x, n);

@@ -90,6 +90,8 @@ impl Demo<'_> {
                 &cluster,
                 self.bundle,
             );
+            // On the cores of one machine, several devices can be slower than one.
+            command.arg("--all-members");
             devices.start(name, &mut command)?;
         }
         self.wait_for_cluster(&cluster, &mut devices)?;

@@ -128,7 +128,7 @@ impl Said {
 
 fn manifest() -> Manifest {
     serde_json::from_value(json!({
-        "format": 1, "model": MODEL, "family": "llama", "task": { "kind": "generation" },
+        "format": 2, "model": MODEL, "family": "llama", "task": { "kind": "generation" },
         "source": { "file": "fake.gguf", "sha256": "0".repeat(64) },
         "seed": 0, "software": "test",
         "shape": { "hidden": 3, "heads": 1, "kv_heads": 1, "head_dim": 3, "blocks": 1, "tokens": 252,

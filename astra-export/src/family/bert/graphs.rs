@@ -2,7 +2,7 @@
 
 use super::stored::{StoredBert, StoredBlock};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Dim, Element, GraphBuilder, Value};
 
@@ -15,7 +15,8 @@ pub fn graphs(model: &StoredBert) -> Vec<NamedGraph> {
     for (number, block) in model.blocks.iter().enumerate() {
         let is_last = number + 1 == model.blocks.len();
         graphs.push((local_name(number), local(model, block, number)));
-        graphs.push((attend_name(number), attend(model, block, is_last, number)));
+        graphs.push((attend_name(number), attend(model, block, number)));
+        graphs.push((mlp_name(number), mlp(model, block, is_last, number)));
     }
     graphs
 }
@@ -44,7 +45,7 @@ fn embed(model: &StoredBert) -> Vec<u8> {
     let places = graph.gather(&places, &positions);
     let x = model.add_tokens(&mut graph, &ids, &places);
     let n = add_both(&mut graph, model, &x, ["x", "n"]);
-    codec.project(&mut graph, &n, model.shape.class_tokens, "y");
+    codec.project(&mut graph, &n, "y");
     graph.finish()
 }
 
@@ -80,39 +81,51 @@ fn add_projections(
     .map(|(name, linear)| graph.linear(&format!("{prefix}{name}"), n, linear))
 }
 
-fn attend(model: &StoredBert, block: &StoredBlock, is_last: bool, number: usize) -> Vec<u8> {
+fn attend(model: &StoredBert, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&attend_name(number));
     let [x, q, k, v] =
         ["x", "q", "k", "v"].map(|name| graph.input(name, Element::F32, &model.rows("m")));
     let [remote_k, remote_v] = remote_keys_and_values(&mut graph, &model.shape);
-    let codec = (!is_last).then(|| CodecInputs::declare(&mut graph, model.shape.hidden));
     let keys = graph.concat(&[&k, &remote_k], 0);
     let values = graph.concat(&[&v, &remote_v], 0);
     let mixed = graph.attention(model.shape.heads, &q, &keys, &values);
-    let x = add_rest(&mut graph, block, &x, &mixed, "");
+    let x = add_attended(&mut graph, block, &x, &mixed, "");
+    graph.output(&x, "x_out", Element::F32, &model.rows("m"));
+    graph.finish()
+}
+
+fn mlp(model: &StoredBert, block: &StoredBlock, is_last: bool, number: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&mlp_name(number));
+    let x = graph.input("x", Element::F32, &model.rows("m"));
+    let codec = (!is_last).then(|| CodecInputs::declare(&mut graph, model.shape.hidden));
+    let x = add_mlp(&mut graph, block, &x, "");
     let n = add_both(&mut graph, model, &x, ["x_out", "n_out"]);
     if let Some(codec) = codec {
-        codec.project(&mut graph, &n, model.shape.class_tokens, "y_out");
+        codec.project(&mut graph, &n, "y_out");
     }
     graph.finish()
 }
 
-/// From attention's result to the block's. `prefix` goes before the names of the weights.
-fn add_rest(
+/// Attention's result onto x: output projection, residual, norm. `prefix` goes before the names of the weights.
+fn add_attended(
     graph: &mut GraphBuilder,
     block: &StoredBlock,
     x: &Value,
     mixed: &Value,
     prefix: &str,
 ) -> Value {
-    let name = |part: &str| format!("{prefix}{part}");
-    let projected = graph.linear(&name("output"), mixed, &block.output);
+    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
     let sum = graph.apply("Add", &[x, &projected], &[]);
-    let x = graph.norm(&name("norm1"), &sum, &block.norm1);
-    let wide = graph.linear(&name("up"), &x, &block.up);
+    graph.norm(&format!("{prefix}norm1"), &sum, &block.norm1)
+}
+
+/// The rest of a block: MLP, residual, norm.
+fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
+    let name = |part: &str| format!("{prefix}{part}");
+    let wide = graph.linear(&name("up"), x, &block.up);
     let wide = graph.apply("Gelu", &[&wide], &[]);
     let narrow = graph.linear(&name("down"), &wide, &block.down);
-    let sum = graph.apply("Add", &[&x, &narrow], &[]);
+    let sum = graph.apply("Add", &[x, &narrow], &[]);
     graph.norm(&name("norm2"), &sum, &block.norm2)
 }
 
@@ -128,7 +141,8 @@ fn whole(model: &StoredBert) -> Vec<u8> {
         let prefix = format!("block_{number:02}.");
         let [q, k, v] = add_projections(&mut graph, block, &x, &prefix);
         let mixed = graph.attention(model.shape.heads, &q, &k, &v);
-        x = add_rest(&mut graph, block, &x, &mixed, &prefix);
+        x = add_attended(&mut graph, block, &x, &mixed, &prefix);
+        x = add_mlp(&mut graph, block, &x, &prefix);
     }
     graph.output(&x, "features", Element::F32, &model.rows("l"));
     graph.finish()

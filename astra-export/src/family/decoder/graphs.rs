@@ -3,7 +3,7 @@
 use super::SINK;
 use super::stored::{StoredBlock, StoredDecoder, StoredMlp, StoredPositions};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, Lengths, StoredNorm, Value};
 
@@ -18,7 +18,8 @@ pub fn graphs(model: &StoredDecoder) -> Vec<NamedGraph> {
     let following = following.chain([None]);
     for (number, (block, next)) in model.blocks.iter().zip(following).enumerate() {
         graphs.push((local_name(number), local(model, block, number)));
-        graphs.push((attend_name(number), attend(model, block, next, number)));
+        graphs.push((attend_name(number), attend(model, block, number)));
+        graphs.push((mlp_name(number), mlp(model, block, next, number)));
     }
     graphs
 }
@@ -101,7 +102,7 @@ fn embed(model: &StoredDecoder) -> Vec<u8> {
     if let Some(block) = model.blocks.first() {
         let n = graph.norm("block_00.norm1", &x, &block.norm1);
         let n = graph.output(&n, "n", Element::F32, &model.hidden_rows("m"));
-        codec.project(&mut graph, &n, SINK, "y");
+        codec.project(&mut graph, &n, "y");
     }
     graph.finish()
 }
@@ -132,13 +133,7 @@ fn add_projections(
     .map(|(name, linear)| graph.linear(&format!("{prefix}{name}"), n, linear))
 }
 
-/// `next` is the norm of the following block; the last block has none, and ends in the norm of the features.
-fn attend(
-    model: &StoredDecoder,
-    block: &StoredBlock,
-    next: Option<&StoredNorm>,
-    number: usize,
-) -> Vec<u8> {
+fn attend(model: &StoredDecoder, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&attend_name(number));
     let x = graph.input("x", Element::F32, &model.hidden_rows("m"));
     let q = graph.input("q", Element::F32, &model.query_rows("m"));
@@ -147,15 +142,28 @@ fn attend(
     let [remote_k, remote_v] = remote_keys_and_values(&mut graph, &model.shape);
     let positions = model.positions(&mut graph, "remote_positions", "r");
     let [remote_k] = model.rotate(&mut graph, [remote_k], &positions);
-    let codec = next.map(|_| CodecInputs::declare(&mut graph, model.shape.hidden));
-
     let mixed = add_attention(&mut graph, model, [&q, &k, &v], [&remote_k, &remote_v]);
-    let x = add_rest(&mut graph, block, &x, &mixed, "");
+    let x = add_attended(&mut graph, block, &x, &mixed, "");
+    graph.output(&x, "x_out", Element::F32, &model.hidden_rows("m"));
+    graph.finish()
+}
+
+/// `next` is the norm of the following block; the last block has none, and ends in the norm of the features.
+fn mlp(
+    model: &StoredDecoder,
+    block: &StoredBlock,
+    next: Option<&StoredNorm>,
+    number: usize,
+) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&mlp_name(number));
+    let x = graph.input("x", Element::F32, &model.hidden_rows("m"));
+    let codec = next.map(|_| CodecInputs::declare(&mut graph, model.shape.hidden));
+    let x = add_mlp(&mut graph, block, &x, "");
     let x = graph.output(&x, "x_out", Element::F32, &model.hidden_rows("m"));
     let n = graph.norm("next_norm", &x, next.unwrap_or(&model.norm));
     let n = graph.output(&n, "n_out", Element::F32, &model.hidden_rows("m"));
     if let Some(codec) = codec {
-        codec.project(&mut graph, &n, SINK, "y_out");
+        codec.project(&mut graph, &n, "y_out");
     }
     graph.finish()
 }
@@ -192,19 +200,22 @@ fn add_attention(
     graph.concat(&[&sink_mixed, &own_mixed], 0)
 }
 
-/// From attention's result to the block's: output projection, residual, norm, MLP, residual. `prefix` goes before the names
-/// of the weights.
-fn add_rest(
+/// Attention's result onto x: output projection and residual. `prefix` goes before the names of the weights.
+fn add_attended(
     graph: &mut GraphBuilder,
     block: &StoredBlock,
     x: &Value,
     mixed: &Value,
     prefix: &str,
 ) -> Value {
+    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
+    graph.apply("Add", &[x, &projected], &[])
+}
+
+/// The rest of a block: norm, MLP, residual.
+fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
     let name = |part: &str| format!("{prefix}{part}");
-    let projected = graph.linear(&name("output"), mixed, &block.output);
-    let x = graph.apply("Add", &[x, &projected], &[]);
-    let n = graph.norm(&name("norm2"), &x, &block.norm2);
+    let n = graph.norm(&name("norm2"), x, &block.norm2);
     let (wide, down) = match &block.mlp {
         StoredMlp::Gated { gate, up, down } => {
             let gate = graph.linear(&name("gate"), &n, gate);
@@ -221,7 +232,7 @@ fn add_rest(
         }
     };
     let narrow = graph.linear(&name("down"), &wide, down);
-    graph.apply("Add", &[&x, &narrow], &[])
+    graph.apply("Add", &[x, &narrow], &[])
 }
 
 fn head(model: &StoredDecoder) -> Vec<u8> {
@@ -260,7 +271,8 @@ fn decode(model: &StoredDecoder) -> Vec<u8> {
             let name = format!("present_{of}_{number:02}");
             graph.output(&present, &name, Element::F32, &model.cached());
         }
-        x = add_rest(&mut graph, block, &x, &mixed, &prefix);
+        x = add_attended(&mut graph, block, &x, &mixed, &prefix);
+        x = add_mlp(&mut graph, block, &x, &prefix);
     }
     let features = graph.norm("norm", &x, &model.norm);
     let features = graph.output(&features, "features", Element::F32, &model.hidden_rows("l"));

@@ -1,11 +1,11 @@
-//! The graphs of a bundle. Inputs, outputs and what lies between are those of DESIGN's list: embed, then for each block local
-//! and attend, then the head; and `whole`, which is all of it for one device alone.
+//! The graphs of a bundle: embed, then for each block local, attend and mlp, then the head; and `whole`, which is all of it for one
+//! device alone.
 
 use astra_bundle::{HeadRows, Task};
 
 use super::stored::{StoredBlock, StoredVit};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, StoredNorm, Value};
 
@@ -31,7 +31,8 @@ pub fn graphs(vit: &StoredVit) -> Vec<NamedGraph> {
     let following = following.chain([None]);
     for (number, (block, next)) in vit.blocks.iter().zip(following).enumerate() {
         graphs.push((local_name(number), local(vit, block, number)));
-        graphs.push((attend_name(number), attend(vit, block, next, number)));
+        graphs.push((attend_name(number), attend(vit, block, number)));
+        graphs.push((mlp_name(number), mlp(vit, block, next, number)));
     }
     graphs
 }
@@ -93,7 +94,7 @@ fn embed(vit: &StoredVit) -> Vec<u8> {
     if let Some(block) = vit.blocks.first() {
         let n = graph.norm("block_00.norm1", &x, &block.norm1);
         let n = graph.output(&n, "n", Element::F32, &vit.rows("m"));
-        codec.project(&mut graph, &n, vit.shape.class_tokens, "y");
+        codec.project(&mut graph, &n, "y");
     }
     graph.finish()
 }
@@ -110,13 +111,7 @@ fn local(vit: &StoredVit, block: &StoredBlock, number: usize) -> Vec<u8> {
     graph.finish()
 }
 
-/// `next` is the norm of the following block; the last block has none, and ends in the norm of the features.
-fn attend(
-    vit: &StoredVit,
-    block: &StoredBlock,
-    next: Option<&StoredNorm>,
-    number: usize,
-) -> Vec<u8> {
+fn attend(vit: &StoredVit, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&attend_name(number));
     let x = graph.input("x", Element::F32, &vit.rows("m"));
     let q = graph.input("q", Element::F32, &vit.rows("m"));
@@ -125,22 +120,29 @@ fn attend(
     let [remote_k, remote_v] = remote_keys_and_values(&mut graph, &vit.shape);
     let keys = graph.concat(&[&k, &remote_k], 0);
     let values = graph.concat(&[&v, &remote_v], 0);
-    let codec = next.map(|_| CodecInputs::declare(&mut graph, vit.shape.hidden));
-
     let mixed = graph.attention(vit.shape.heads, &q, &keys, &values);
-    let x = add_rest(&mut graph, block, &x, &mixed, "");
+    let x = add_attended(&mut graph, block, &x, &mixed, "");
+    graph.output(&x, "x_out", Element::F32, &vit.rows("m"));
+    graph.finish()
+}
+
+/// `next` is the norm of the following block; the last block has none, and ends in the norm of the features.
+fn mlp(vit: &StoredVit, block: &StoredBlock, next: Option<&StoredNorm>, number: usize) -> Vec<u8> {
+    let mut graph = GraphBuilder::new(&mlp_name(number));
+    let x = graph.input("x", Element::F32, &vit.rows("m"));
+    let codec = next.map(|_| CodecInputs::declare(&mut graph, vit.shape.hidden));
+    let x = add_mlp(&mut graph, block, &x, "");
     let x = graph.output(&x, "x_out", Element::F32, &vit.rows("m"));
     let n = graph.norm("next_norm", &x, next.unwrap_or(&vit.norm));
     let n = graph.output(&n, "n_out", Element::F32, &vit.rows("m"));
     if let Some(codec) = codec {
-        codec.project(&mut graph, &n, vit.shape.class_tokens, "y_out");
+        codec.project(&mut graph, &n, "y_out");
     }
     graph.finish()
 }
 
-/// From attention's result to the block's: output projection, residual, norm, MLP, residual. `prefix` goes before the names
-/// of the weights.
-fn add_rest(
+/// Attention's result onto x: output projection and residual. `prefix` goes before the names of the weights.
+fn add_attended(
     graph: &mut GraphBuilder,
     block: &StoredBlock,
     x: &Value,
@@ -148,12 +150,16 @@ fn add_rest(
     prefix: &str,
 ) -> Value {
     let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
-    let x = graph.apply("Add", &[x, &projected], &[]);
-    let n = graph.norm(&format!("{prefix}norm2"), &x, &block.norm2);
+    graph.apply("Add", &[x, &projected], &[])
+}
+
+/// The rest of a block: norm, MLP, residual.
+fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
+    let n = graph.norm(&format!("{prefix}norm2"), x, &block.norm2);
     let wide = graph.linear(&format!("{prefix}up"), &n, &block.up);
     let wide = graph.apply("Gelu", &[&wide], &[]);
     let narrow = graph.linear(&format!("{prefix}down"), &wide, &block.down);
-    graph.apply("Add", &[&x, &narrow], &[])
+    graph.apply("Add", &[x, &narrow], &[])
 }
 
 fn head(vit: &StoredVit) -> Vec<u8> {
@@ -189,7 +195,8 @@ fn whole(vit: &StoredVit) -> Vec<u8> {
         let k = graph.linear(&format!("{prefix}key"), &n, &block.key);
         let v = graph.linear(&format!("{prefix}value"), &n, &block.value);
         let mixed = graph.attention(vit.shape.heads, &q, &k, &v);
-        x = add_rest(&mut graph, block, &x, &mixed, &prefix);
+        x = add_attended(&mut graph, block, &x, &mixed, &prefix);
+        x = add_mlp(&mut graph, block, &x, &prefix);
     }
     let n = graph.norm("norm", &x, &vit.norm);
     let classes = vit.shape.class_tokens;

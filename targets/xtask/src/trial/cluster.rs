@@ -162,7 +162,7 @@ impl<'a> Cluster<'a> {
     pub(crate) fn start(&mut self, name: &str, program: &Program, bundle: &Path) -> Result<()> {
         let mut command = program.command();
         command
-            .args(["run", "--threads", "1", "--no-multicast"])
+            .args(["run", "--threads", "1", "--no-multicast", "--all-members"])
             .args(["--name", name, "--cluster", &self.name])
             .arg("--bundle")
             .arg(bundle);
