@@ -70,7 +70,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         );
     }
     let http = all.iter().position(|line| *line == "[http]").unwrap();
-    assert_eq!(http, 18, "{all:?}");
+    assert_eq!(http, 19, "{all:?}");
     assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
     assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
     assert!(as_shipped.bundle.is_some());
