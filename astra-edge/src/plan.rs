@@ -8,7 +8,7 @@ mod rows;
 
 use astra_wire::MAX_MEMBERS;
 
-pub use costs::{Costs, split_causal};
+pub use costs::Costs;
 pub use pieces::Pieces;
 pub use rows::Rows;
 

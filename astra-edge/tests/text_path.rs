@@ -17,7 +17,7 @@ use std::time::Duration;
 use astra_edge::engine::{Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput};
 use astra_edge::gather::Gather;
 use astra_edge::job::{DataPath, Order, Outcome};
-use astra_edge::plan::{Costs, Plan, TokenRange, split, split_causal};
+use astra_edge::plan::{Costs, Plan, TokenRange, split};
 use astra_edge::simulate::Simulation;
 use astra_edge::tasks::text::tokenizer::Tokenizer;
 use common::wire::{Wire, ranges};
@@ -143,7 +143,7 @@ fn greedy(decoder: &mut Decoder, scores: &[f32], count: usize) -> Vec<u32> {
 fn causal_sizes(bed: &Bed, tokens: usize, members: usize) -> Vec<u16> {
     let shape = &bed.bundle.manifest().shape;
     let costs = Costs::of(shape, shape.hidden, true);
-    let ranges = split_causal(tokens as u16, &vec![1.0; members], &costs).unwrap();
+    let ranges = costs.split(tokens as u16, &vec![1.0; members]).unwrap();
     ranges.iter().map(|range| range.tokens).collect()
 }
 

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use astra_bundle::Bundle;
 use astra_edge::engine::{Codec, Form, Member, Model, OwnedInput, Runtime};
-use astra_edge::plan::{Costs, Plan, TokenRange, split, split_causal};
+use astra_edge::plan::{Costs, Plan, TokenRange};
 use astra_edge::simulate::mean;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -42,13 +42,8 @@ impl Sequence {
         let (dir, manifest) = (bundle.dir(), bundle.manifest());
         let form = Form::of(manifest);
         let speeds = vec![1.0; devices];
-        let ranges = match form.is_causal() {
-            false => split(kind.tokens, &speeds)?,
-            true => {
-                let costs = Costs::of(&manifest.shape, manifest.shape.hidden, true);
-                split_causal(kind.tokens, &speeds, &costs)?
-            }
-        };
+        let costs = Costs::of(&manifest.shape, manifest.shape.hidden, form.is_causal());
+        let ranges = costs.split(kind.tokens, &speeds)?;
         let plan = Plan {
             id: 0,
             epoch: 0,

@@ -4,7 +4,7 @@ use super::choose::{
     Choice, ChooseError, Wish, by_name, choose, fill_in_speeds, most_members, weights,
 };
 use super::roster::Candidate;
-use crate::plan::{self, Costs, TokenRange, split_causal};
+use crate::plan::{Costs, TokenRange};
 
 /// What exchanging codes takes a member in every block beyond computing, in seconds: the network, and waiting for it.
 const EXCHANGE: f64 = 1e-3;
@@ -51,11 +51,7 @@ pub fn choose_for_text(
             members.sort_by(by_name);
         }
         let speeds = weights(&members);
-        let ranges = if model.causal {
-            split_causal(wish.tokens, &speeds, &model.costs)?
-        } else {
-            plan::split(wish.tokens, &speeds)?
-        };
+        let ranges = model.costs.split(wish.tokens, &speeds)?;
         let seconds = model.seconds(&ranges, &speeds);
         if best.as_ref().is_none_or(|(fastest, _)| seconds < *fastest) {
             best = Some((seconds, Choice::of(own, members, ranges)));
@@ -91,6 +87,7 @@ impl TextModel {
 mod tests {
     use super::*;
     use crate::cluster::choose::tests::{candidate, summary, wish};
+    use crate::plan;
 
     fn text_model(causal: bool) -> TextModel {
         let shape = astra_bundle::Shape {

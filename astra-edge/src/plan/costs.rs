@@ -2,7 +2,7 @@
 
 use astra_bundle::Shape;
 
-use super::{PlanError, TokenRange, check_speeds};
+use super::{PlanError, TokenRange, check_speeds, split};
 
 /// Multiplications of one block, roughly: enough to say which of two ranges takes longer, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +49,18 @@ impl Costs {
         self.token * rows + self.pair * pairs + self.remote * remote
     }
 
+    /// Divides `total` tokens among members in their order, at least one each, so that all finish at about the same time: in
+    /// proportion to their speeds, of a causal text less to those who attend to more.
+    ///
+    /// # Errors
+    /// There are more members than tokens or no members, or a speed is no positive number.
+    pub fn split(&self, total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PlanError> {
+        match self.causal {
+            true => split_causal(total, speeds, self),
+            false => split(total, speeds),
+        }
+    }
+
     /// Work of the slowest member, in units of what a device of speed 1 does in one unit of time.
     pub fn slowest(&self, ranges: &[TokenRange], speeds: &[f64]) -> f64 {
         let total = ranges.last().map_or(0, TokenRange::end);
@@ -62,16 +74,7 @@ impl Costs {
     }
 }
 
-/// Divides `total` tokens of a causal text among members in their order so that all finish at about the same time, at least
-/// one each: a later member attends to more, and so owns less.
-///
-/// # Errors
-/// There are more members than tokens or no members, or a speed is no positive number.
-pub fn split_causal(
-    total: u16,
-    speeds: &[f64],
-    costs: &Costs,
-) -> Result<Vec<TokenRange>, PlanError> {
+fn split_causal(total: u16, speeds: &[f64], costs: &Costs) -> Result<Vec<TokenRange>, PlanError> {
     check_speeds(total, speeds)?;
     let all = usize::from(total);
     // What one member can do in a given time grows with it, so bisection finds the time in which they do all.
@@ -145,8 +148,8 @@ mod tests {
         Costs::of(&shape, 288, true)
     }
 
-    fn split(total: u16, speeds: &[f64]) -> Vec<u16> {
-        let ranges = split_causal(total, speeds, &costs()).unwrap();
+    fn tokens(total: u16, speeds: &[f64]) -> Vec<u16> {
+        let ranges = costs().split(total, speeds).unwrap();
         check(total, &ranges).unwrap();
         ranges.iter().map(|range| range.tokens).collect()
     }
@@ -155,18 +158,18 @@ mod tests {
     fn later_members_own_less() {
         for total in [12, 124, 508, 2044] {
             for members in 2..=5 {
-                let tokens = split(total, &vec![1.0; members]);
-                assert!(tokens.is_sorted_by(|a, b| a + 1 >= *b), "{tokens:?}");
+                let owned = tokens(total, &vec![1.0; members]);
+                assert!(owned.is_sorted_by(|a, b| a + 1 >= *b), "{owned:?}");
             }
         }
-        let tokens = split(2044, &[1.0; 4]);
-        assert!(tokens[0] > tokens[3] + 20, "{tokens:?}");
+        let owned = tokens(2044, &[1.0; 4]);
+        assert!(owned[0] > owned[3] + 20, "{owned:?}");
     }
 
     #[test]
     fn members_finish_together() {
         for speeds in [&[1.0, 1.0, 1.0][..], &[1.0, 2.0], &[0.5, 0.7, 1.9, 3.0]] {
-            let ranges = split_causal(1000, speeds, &costs()).unwrap();
+            let ranges = costs().split(1000, speeds).unwrap();
             let time = |member: usize| {
                 let range = ranges[member];
                 let (first, tokens) = (usize::from(range.first), usize::from(range.tokens));
@@ -187,17 +190,16 @@ mod tests {
 
     #[test]
     fn everybody_owns_a_token_and_nobody_too_many() {
-        assert_eq!(split(3, &[1e-9, 1.0, 1e-9]), [1, 1, 1]);
-        assert_eq!(split(1, &[5.0]), [1]);
-        assert_eq!(split(256, &[1e9, 1e-9, 1e-9]), [254, 1, 1]);
-        let fast = split(256, &[1e-9, 1e-9, 1e9]);
-        assert_eq!(fast, [1, 1, 254]);
+        assert_eq!(tokens(3, &[1e-9, 1.0, 1e-9]), [1, 1, 1]);
+        assert_eq!(tokens(1, &[5.0]), [1]);
+        assert_eq!(tokens(256, &[1e9, 1e-9, 1e-9]), [254, 1, 1]);
+        assert_eq!(tokens(256, &[1e-9, 1e-9, 1e9]), [1, 1, 254]);
     }
 
     #[test]
     fn what_cannot_be_divided_is_refused() {
-        assert!(split_causal(1, &[1.0, 1.0], &costs()).is_err());
-        assert!(split_causal(100, &[], &costs()).is_err());
-        assert!(split_causal(100, &[1.0, f64::NAN], &costs()).is_err());
+        assert!(costs().split(1, &[1.0, 1.0]).is_err());
+        assert!(costs().split(100, &[]).is_err());
+        assert!(costs().split(100, &[1.0, f64::NAN]).is_err());
     }
 }

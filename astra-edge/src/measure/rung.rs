@@ -1,0 +1,133 @@
+//! The steps of the data path at one rung.
+
+use astra_bundle::Bundle;
+
+use super::clock::RUNS;
+use super::{Bench, CLUSTERS, MeasureError, parts};
+use crate::engine::{Codec, EngineError, Form, Input, Member, OwnedInput};
+use crate::plan::TokenRange;
+use crate::plan::profile::{Curve, Rows, RungProfile, Surface};
+
+/// Blocks that are run; they are all alike.
+const BLOCKS: usize = 4;
+
+/// Milliseconds of steps by tokens; those of a rung as curves.
+pub(super) struct Steps {
+    pub(super) embed: Vec<(usize, f64)>,
+    pub(super) local: Vec<(usize, f64)>,
+    pub(super) mlp: Vec<(usize, f64)>,
+    pub(super) profile: RungProfile,
+}
+
+/// What the steps of a block take.
+#[derive(Clone, Copy, Default)]
+struct Block {
+    local: f64,
+    expect: f64,
+    attend: f64,
+    mlp: f64,
+}
+impl Bench<'_> {
+    /// Runs them for every length of text and size of cluster.
+    pub(super) fn rung(&mut self, bundle: &Bundle, bits: u16) -> Result<Steps, MeasureError> {
+        let codec = Codec::load(bundle, bits)?;
+        let (mut embed, mut local, mut mlp) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut attend, mut expect) = (Vec::new(), Vec::new());
+        let (mut encode, mut decode) = (Vec::new(), Vec::new());
+        for length in self.lengths.clone() {
+            let class = self.model.shape().class_tokens;
+            let divided = match self.form.is_causal() {
+                true => length.saturating_sub(u16::try_from(class).unwrap_or(0)),
+                false => length,
+            };
+            for range in parts(divided, &CLUSTERS) {
+                let remote = range.remote_tokens(divided.into(), self.form.is_causal());
+                let mut member = Member::new(&self.model, &codec, range, remote)?;
+                let tokens = usize::from(range.tokens);
+                embed.push((tokens, self.embed(&mut member, range)?));
+                let block = self.block(&codec, &mut member, remote)?;
+                local.push((tokens, block.local));
+                mlp.push((tokens, block.mlp));
+                expect.push((tokens + remote, block.expect));
+                let rows = Rows::of(class, tokens, remote, self.form.is_causal());
+                attend.push((rows, block.attend));
+                let Some(book) = codec.codebook(1)? else {
+                    continue;
+                };
+                let mut codes = vec![0; tokens * codec.codes()];
+                encode.push((
+                    tokens,
+                    self.clock.fastest(|| book.encode(member.y(), &mut codes))?,
+                ));
+                let mut rows = vec![0.0; tokens * codec.rank()];
+                decode.push((
+                    tokens,
+                    self.clock.fastest(|| book.decode(&codes, &mut rows))?,
+                ));
+            }
+        }
+        Ok(Steps {
+            embed,
+            local,
+            mlp,
+            profile: RungProfile {
+                bits,
+                rank: codec.rank(),
+                codes: u16::try_from(codec.codes()).unwrap_or(u16::MAX),
+                code_bits: codec.code_bits(),
+                encode: Curve::fit_line(&encode),
+                decode: Curve::fit_line(&decode),
+                expect: Curve::fit_line(&expect),
+                attend: Surface::fit(&attend),
+            },
+        })
+    }
+
+    fn embed(&mut self, member: &mut Member, range: TokenRange) -> Result<f64, EngineError> {
+        let tokens = usize::from(range.tokens);
+        let class = self.model.shape().class_tokens;
+        let input = match self.form {
+            Form::Image { .. } => OwnedInput::Pixels(self.pixels(tokens)),
+            Form::Text { .. } => {
+                OwnedInput::Ids((0..class + tokens).map(|id| id as u32 % 100 + 2).collect())
+            }
+        };
+        let input: Input<'_> = input.borrow();
+        let clock = self.clock;
+        clock.fastest(|| member.embed(&mut self.model, input))
+    }
+
+    /// The steps of a block, means over some blocks.
+    fn block(
+        &mut self,
+        codec: &Codec,
+        member: &mut Member,
+        remote: usize,
+    ) -> Result<Block, EngineError> {
+        let blocks = self.model.shape().blocks.min(BLOCKS);
+        let clock = self.clock;
+        let mut best = Block {
+            local: f64::INFINITY,
+            expect: f64::INFINITY,
+            attend: f64::INFINITY,
+            mlp: f64::INFINITY,
+        };
+        for _ in 0..RUNS {
+            let mut sum = Block::default();
+            for block in 0..blocks {
+                let model = &mut self.model;
+                sum.local += clock.timed(|| member.local(model, block))?;
+                sum.expect += clock.timed(|| member.expect(model, block))?;
+                sum.attend += clock.timed(|| member.attend(model, codec, block, remote))?;
+                for piece in 0..member.pieces() {
+                    sum.mlp += clock.timed(|| member.mlp(model, block, piece).map(drop))?;
+                }
+            }
+            best.local = best.local.min(sum.local / blocks as f64);
+            best.expect = best.expect.min(sum.expect / blocks as f64);
+            best.attend = best.attend.min(sum.attend / blocks as f64);
+            best.mlp = best.mlp.min(sum.mlp / blocks as f64);
+        }
+        Ok(best)
+    }
+}

@@ -1,0 +1,245 @@
+//! The members' way through the blocks.
+
+use astra_wire::Layout;
+
+use super::ways::Ways;
+use super::{BULK, Case, FRAME, Prediction};
+use crate::plan::profile::{Profile, Rows, RungProfile};
+use crate::plan::{Pieces, TokenRange};
+
+/// Milliseconds in which shares of a core are dealt out.
+const PERIOD: f64 = 10.0;
+
+/// A request of several members.
+pub(super) struct Request<'a> {
+    pub(super) profile: &'a Profile,
+    pub(super) rung: &'a RungProfile,
+    pub(super) layout: Layout,
+    pub(super) ranges: &'a [TokenRange],
+    pub(super) case: &'a Case,
+    /// Whether members go through their rows in several pieces.
+    pub(super) divided: bool,
+}
+
+/// Codes that a member sends of some of its tokens.
+struct Sent {
+    ready: f64,
+    sender: usize,
+    bytes: f64,
+}
+
+/// A member as far as it is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Member {
+    pub(super) clock: f64,
+    compute: f64,
+    encode: f64,
+    wait: f64,
+}
+
+impl Request<'_> {
+    pub(super) fn run(&self) -> Prediction {
+        let mut ways = Ways::new(self.case, self.profile.hop);
+        let mut members = vec![Member::default(); self.ranges.len()];
+        self.begin(&mut members, &mut ways);
+        let mut sent = self.first_codes(&mut members);
+        for block in 0..self.profile.shape.blocks {
+            let arrivals = self.carry(sent, &mut ways);
+            let last = block + 1 == self.profile.shape.blocks;
+            sent = self.block(&mut members, &arrivals, last);
+        }
+        let latency_ms = self.end(&mut members, &mut ways);
+        let mean =
+            |get: fn(&Member) -> f64| members.iter().map(get).sum::<f64>() / members.len() as f64;
+        let (compute_ms, encode_ms, wait_ms) = (
+            mean(|one| one.compute),
+            mean(|one| one.encode),
+            mean(|one| one.wait),
+        );
+        Prediction {
+            latency_ms,
+            compute_ms,
+            encode_ms,
+            wait_ms,
+            rest_ms: latency_ms - compute_ms - encode_ms - wait_ms,
+            ..Prediction::default()
+        }
+    }
+
+    /// Milliseconds of a device for so many of one core.
+    pub(super) fn on_device(&self, milliseconds: f64) -> f64 {
+        milliseconds / self.case.cores
+    }
+
+    /// The input goes out from the first member, and everybody embeds its tokens.
+    fn begin(&self, members: &mut [Member], ways: &mut Ways) {
+        let mut ready = 0.0;
+        for (number, range) in self.ranges.iter().enumerate().skip(1) {
+            let tokens = usize::from(range.tokens);
+            let (encode, decode, bytes) = match &self.profile.strip {
+                Some(strip) => (
+                    strip.encode.at(tokens),
+                    strip.decode.at(tokens),
+                    strip.bytes,
+                ),
+                None => (0.0, 0.0, 4.0),
+            };
+            ready += self.on_device(encode);
+            let arrival = ways.carry(0, number, bytes * tokens as f64 * BULK + FRAME, ready);
+            if let Some(member) = members.get_mut(number) {
+                member.clock = arrival + self.on_device(decode);
+            }
+        }
+        if let Some(first) = members.first_mut() {
+            first.clock = ready;
+        }
+        for (member, range) in members.iter_mut().zip(self.ranges) {
+            member.compute(self.on_device(self.profile.embed.at(range.tokens.into())));
+        }
+    }
+
+    /// Codes of the first block, all at once.
+    fn first_codes(&self, members: &mut [Member]) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        for (number, (member, range)) in members.iter_mut().zip(self.ranges).enumerate() {
+            sent.extend(self.encode(member, number, range.tokens));
+        }
+        sent
+    }
+
+    /// Finds codes of so many tokens, and hands them on.
+    fn encode(&self, member: &mut Member, sender: usize, tokens: u16) -> Option<Sent> {
+        let receivers = self.receivers(sender).len();
+        if receivers == 0 || tokens == 0 {
+            return None;
+        }
+        let frames = f64::from(self.layout.frames(tokens));
+        let hand_on = frames * receivers as f64 * self.profile.frame;
+        // The rung's curve is of all tokens at once, whose base a piece does not pay again.
+        let encode = self.rung.encode.token * f64::from(tokens) + hand_on;
+        member.encode(self.on_device(encode));
+        let codes = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
+        Some(Sent {
+            ready: member.clock,
+            sender,
+            bytes: codes * f64::from(tokens) + frames * FRAME,
+        })
+    }
+
+    /// When each member has the last of what was sent to it.
+    fn carry(&self, mut sent: Vec<Sent>, ways: &mut Ways) -> Vec<f64> {
+        let mut arrivals = vec![0.0_f64; self.ranges.len()];
+        // What is ready first is first on the wire.
+        sent.sort_by(|a, b| a.ready.total_cmp(&b.ready));
+        for codes in sent {
+            let receivers = self.receivers(codes.sender);
+            for (receiver, arrival) in
+                ways.spread(codes.sender, receivers, codes.bytes, codes.ready)
+            {
+                if let Some(last) = arrivals.get_mut(receiver) {
+                    *last = last.max(arrival);
+                }
+            }
+        }
+        arrivals
+    }
+
+    /// One block, for which codes arrive at these times; those for the next.
+    fn block(&self, members: &mut [Member], arrivals: &[f64], last: bool) -> Vec<Sent> {
+        let mut sent = Vec::new();
+        let members = members.iter_mut().zip(self.ranges).zip(arrivals);
+        for (number, ((member, range), arrival)) in members.enumerate() {
+            let tokens = usize::from(range.tokens);
+            let total = self.ranges.last().map_or(0, TokenRange::end);
+            let remote = range.remote_tokens(total, self.profile.causal);
+            member.compute(self.on_device(self.profile.local.at(tokens)));
+            member.compute(self.on_device(self.rung.expect.at(tokens + remote)));
+            if remote > 0 {
+                // Frames are taken in while there is nothing else to do, if there is such a time.
+                let frames = self.frames_to(number);
+                let taken_in = member.clock + self.on_device(frames * self.profile.frame);
+                member.wait_until(arrival.max(taken_in) + self.unevenness());
+                member.encode(self.on_device(self.rung.decode.at(remote)));
+            }
+            let class = self.profile.shape.class_tokens;
+            let rows = Rows::of(class, tokens, remote, self.profile.causal);
+            member.compute(self.on_device(self.rung.attend.at(rows)));
+            let pieces = self.pieces(range);
+            let mlp = self.on_device(self.profile.mlp.at(tokens));
+            for piece in 0..pieces.count() {
+                let rows = pieces.rows(piece).len();
+                member.compute(mlp * rows as f64 / (class + tokens) as f64);
+                if !last {
+                    // No more than a member's tokens.
+                    let tokens = pieces.tokens(piece).len() as u16;
+                    sent.extend(self.encode(member, number, tokens));
+                }
+            }
+        }
+        sent
+    }
+
+    /// How much later than on average the last of all members is where everybody waits for everybody: with a share of a core
+    /// each is held up for a part of every period, at times of its own. The largest of N evenly distributed numbers is
+    /// N / (N + 1) of the most there can be, their mean half of it. A causal text's members run one behind another.
+    fn unevenness(&self) -> f64 {
+        if self.profile.causal {
+            return 0.0;
+        }
+        let members = self.ranges.len() as f64;
+        (1.0 - self.case.cores) * PERIOD * (members / (members + 1.0) - 0.5)
+    }
+
+    /// Members that a member's codes go to.
+    fn receivers(&self, sender: usize) -> std::ops::Range<usize> {
+        match self.profile.causal {
+            true => sender + 1..self.ranges.len(),
+            false => 0..self.ranges.len() - 1,
+        }
+    }
+
+    /// Frames that a member takes in, in one block.
+    fn frames_to(&self, receiver: usize) -> f64 {
+        let senders = self.ranges.iter().enumerate();
+        let heard = senders.filter(|(sender, _)| match self.profile.causal {
+            true => *sender < receiver,
+            false => *sender != receiver,
+        });
+        let frames = heard.flat_map(|(_, range)| {
+            let pieces = self.pieces(range);
+            let tokens = (0..pieces.count()).map(move |piece| pieces.tokens(piece).len() as u16);
+            tokens.map(|tokens| f64::from(self.layout.frames(tokens)))
+        });
+        frames.sum()
+    }
+
+    fn pieces(&self, range: &TokenRange) -> Pieces {
+        let class = self.profile.shape.class_tokens;
+        match self.divided {
+            true => {
+                let frame = self.layout.tokens_per_frame().into();
+                Pieces::new(class, range.tokens.into(), frame)
+            }
+            false => Pieces::one(class, range.tokens.into()),
+        }
+    }
+}
+
+impl Member {
+    pub(super) fn compute(&mut self, time: f64) {
+        self.compute += time;
+        self.clock += time;
+    }
+
+    fn encode(&mut self, time: f64) {
+        self.encode += time;
+        self.clock += time;
+    }
+
+    pub(super) fn wait_until(&mut self, time: f64) {
+        if time > self.clock {
+            self.wait += time - self.clock;
+            self.clock = time;
+        }
+    }
+}
