@@ -1,7 +1,7 @@
 //! One message to one device and its answer, or answers.
 
 use std::borrow::Cow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_wire::DeviceId;
 use tokio::sync::mpsc;
@@ -127,7 +127,7 @@ impl Link {
     /// Asks a device who it is.
     ///
     /// # Errors
-    /// [`LinkError::NoAnswer`], also when the device goes away.
+    /// [`LinkError::NoAnswer`], or [`LinkError::Unanswered`] when the device goes away.
     pub async fn ask_hello(
         &self,
         device: DeviceId,
@@ -140,7 +140,7 @@ impl Link {
     /// Sends a control message to a device and waits for its answer; `parameters` as in a URL, `name=value;name=value`.
     ///
     /// # Errors
-    /// [`LinkError::NoAnswer`], also when the device goes away.
+    /// [`LinkError::NoAnswer`], or [`LinkError::Unanswered`] when the device goes away.
     pub async fn ask_control(
         &self,
         device: DeviceId,
@@ -212,13 +212,16 @@ impl Link {
         message: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
+        let begun = Instant::now();
         let mut answers = self.get(&key, parameters, message, within).await?;
         // Zenoh keeps the time too; this one holds even if it were late.
         let waited = tokio::time::timeout(within, answers.recv()).await;
-        waited
-            .ok()
-            .flatten()
-            .ok_or(LinkError::NoAnswer { key, within })
+        let after = begun.elapsed();
+        match waited {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) if after < within => Err(LinkError::Unanswered { key, after }),
+            _ => Err(LinkError::NoAnswer { key, within }),
+        }
     }
 
     /// The channel closes when Zenoh is done with the question, whichever way that went.
@@ -251,5 +254,61 @@ impl Link {
             .await
             .map_err(failed)?;
         Ok(answers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::LinkSettings;
+    use super::*;
+
+    const DEVICE: DeviceId = DeviceId([7; 16]);
+    /// Longer than anything here takes.
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    async fn open(listen: Vec<std::net::SocketAddr>, connect: Vec<String>) -> Link {
+        let settings = LinkSettings {
+            cluster: "control".parse().unwrap(),
+            listen,
+            connect,
+            multicast: None,
+        };
+        Link::open(settings).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_answer_to_come_is_told_from_none_in_time() {
+        let far = open(vec![([127, 0, 0, 1], 0).into()], Vec::new()).await;
+        let near = open(Vec::new(), far.addresses().await).await;
+        let (_service, mut inbox) = far.serve_control(DEVICE).await.unwrap();
+        let ask = |within| near.ask_control(DEVICE, "", vec![1], within);
+        // Until near has heard of what far serves, nobody is there for the question.
+        loop {
+            tokio::select! {
+                answer = ask(LONG) => assert!(matches!(answer, Err(LinkError::Unanswered { .. })), "{answer:?}"),
+                Some(_) = inbox.recv() => break,
+            }
+        }
+        let (answer, _kept) = tokio::join!(ask(SHORT), inbox.recv());
+        assert!(
+            matches!(answer, Err(LinkError::NoAnswer { within: SHORT, .. })),
+            "{answer:?}"
+        );
+        let dropped = async { drop(inbox.recv().await) };
+        let (answer, ()) = tokio::join!(ask(LONG), dropped);
+        assert!(
+            matches!(answer, Err(LinkError::Unanswered { .. })),
+            "{answer:?}"
+        );
+        let gone = async {
+            let kept = inbox.recv().await;
+            far.close().await;
+            kept
+        };
+        let (answer, _kept) = tokio::join!(ask(LONG), gone);
+        let error = answer.unwrap_err();
+        assert!(matches!(error, LinkError::Unanswered { .. }), "{error}");
+        assert!(error.to_string().contains("was gone"), "{error}");
     }
 }

@@ -57,12 +57,20 @@ pub enum LinkError {
         /// Zenoh's word.
         reason: String,
     },
-    /// Nobody answered.
+    /// No answer came in time.
     #[error("no answer from {key} within {} ms", within.as_millis())]
     NoAnswer {
         /// The key.
         key: String,
-        /// How long was waited at most; the wait ends early when the device goes away.
+        /// How long was waited.
         within: Duration,
+    },
+    /// No answer will come: the wait ended before its time.
+    #[error("no answer from {key}: after {} ms it was gone, or did not take the message", after.as_millis())]
+    Unanswered {
+        /// The key.
+        key: String,
+        /// How long was waited.
+        after: Duration,
     },
 }
