@@ -1,7 +1,7 @@
 //! What every handler knows.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use astra_bundle::Manifest;
 use futures_util::future::BoxFuture;
@@ -14,6 +14,8 @@ use crate::cluster::{Coordinator, Question, Reply, RequestError};
 
 /// Requests that are worked on or wait for the cluster; beyond these a client is sent away.
 const REQUESTS: usize = 16;
+/// See [`Api::patience`].
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers questions about pictures.
 pub trait Pictures: Send + Sync + 'static {
@@ -41,6 +43,8 @@ pub struct Api {
     pub words: Option<Arc<Words>>,
     /// Answers questions about pictures, for bundles of images.
     pub pictures: Option<Arc<dyn Pictures>>,
+    /// What the head of a request has to come in, and then its body: 30 s.
+    pub patience: Duration,
     /// Requests that may still come in.
     slots: Arc<Semaphore>,
     started: u64,
@@ -69,6 +73,7 @@ impl Api {
             manifest,
             words: None,
             pictures: None,
+            patience: PATIENCE,
             slots: Arc::new(Semaphore::new(REQUESTS)),
             started: now(),
         }

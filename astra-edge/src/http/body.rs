@@ -1,7 +1,6 @@
 //! A request's body, read with limits.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
@@ -11,9 +10,6 @@ use serde::de::DeserializeOwned;
 
 use super::api::{Api, Slot};
 use super::error::ApiError;
-
-/// What a body has to come in.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A body of JSON, and its place among the requests worked on.
 pub(super) struct Asked<T> {
@@ -36,9 +32,9 @@ impl FromRequest<Arc<Api>> for Raw {
         // Before the body, so that what waits in memory is bounded.
         let slot = api.slot()?;
         let kind = content_type(request.headers());
-        let reading = tokio::time::timeout(PATIENCE, Bytes::from_request(request, api));
+        let reading = tokio::time::timeout(api.patience, Bytes::from_request(request, api));
         let bytes = reading.await.map_err(|_| {
-            let message = format!("the body did not come within {} s", PATIENCE.as_secs());
+            let message = format!("the body did not come within {:?}", api.patience);
             ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", None, message)
         })?;
         Ok(Self {

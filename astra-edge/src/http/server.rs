@@ -10,6 +10,10 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -72,18 +76,7 @@ impl Listening {
     /// Serves it.
     pub fn serve(self, api: Arc<Api>) -> Server {
         let (end, ending) = oneshot::channel();
-        let router = routes(api);
-        let listener = Limited::new(self.listener);
-        let serving = tokio::spawn(async move {
-            let ended = async {
-                // An end that was dropped is one too.
-                let _ = ending.await;
-            };
-            let served = axum::serve(listener, router).with_graceful_shutdown(ended);
-            if let Err(error) = served.await {
-                tracing::error!(%error, "HTTP has ended");
-            }
-        });
+        let serving = tokio::spawn(serve(Limited::new(self.listener), api, ending));
         Server {
             address: self.address,
             end: Some(end),
@@ -110,6 +103,33 @@ impl Server {
             self.serving.abort();
         }
     }
+}
+
+/// Serves every connection until the end, and then those there are until they are done.
+async fn serve(mut listener: Limited, api: Arc<Api>, mut end: oneshot::Receiver<()>) {
+    let mut http = http1::Builder::new();
+    // A connection that nothing is asked on for so long is closed, and its place free for others.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(api.patience);
+    let service = TowerToHyperService::new(routes(api));
+    let connections = GracefulShutdown::new();
+    loop {
+        let (stream, place) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // An end that was dropped is one too.
+            _ = &mut end => break,
+        };
+        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
 }
 
 fn routes(api: Arc<Api>) -> Router {

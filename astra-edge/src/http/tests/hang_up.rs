@@ -9,7 +9,7 @@ const STREAM: &str = r#"{"prompt": "hello", "stream": true}"#;
 const WHOLE: &str = r#"{"prompt": "hello"}"#;
 const JSON: &str = "Content-Type: application/json\r\n";
 
-fn endless() -> Arc<Fake> {
+pub(super) fn endless() -> Arc<Fake> {
     Arc::new(Fake {
         says: "on and on ".to_owned(),
         endless: true,

@@ -3,6 +3,8 @@
 mod bad;
 mod good;
 mod hang_up;
+mod parameters;
+mod slow;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,26 +29,22 @@ pub(super) struct Bed {
 
 impl Bed {
     pub(super) async fn of(words: Words) -> Self {
-        let mut api = Api::new(
-            "kitchen".to_owned(),
-            "home".to_owned(),
-            "abcd".to_owned(),
-            manifest(),
-        );
+        let mut api = empty();
         api.words = Some(Arc::new(words));
         Self::with(api).await
     }
 
     /// One that has neither text nor pictures.
     pub(super) async fn bare() -> Self {
-        let text = |text: &str| text.to_owned();
-        Self::with(Api::new(
-            text("kitchen"),
-            text("home"),
-            text("abcd"),
-            manifest(),
-        ))
-        .await
+        Self::with(empty()).await
+    }
+
+    /// One that waits no longer than this for what a client has to say.
+    pub(super) async fn impatient(words: Words, patience: Duration) -> Self {
+        let mut api = empty();
+        api.words = Some(Arc::new(words));
+        api.patience = patience;
+        Self::with(api).await
     }
 
     async fn with(api: Api) -> Self {
@@ -124,6 +122,11 @@ impl Said {
             .map(|event| event.strip_prefix("data: ").unwrap())
             .collect()
     }
+}
+
+fn empty() -> Api {
+    let text = |text: &str| text.to_owned();
+    Api::new(text("kitchen"), text("home"), text("abcd"), manifest())
 }
 
 fn manifest() -> Manifest {
