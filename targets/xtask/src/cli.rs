@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench_report::BenchReportArgs;
-use crate::netlab::{NetlabArgs, REAP};
+use crate::netlab::{METRONOME, NetlabArgs, REAP};
 
 /// Every command a person needs to work on astra-edge.
 ///
@@ -59,6 +59,10 @@ pub(crate) enum Command {
     /// Takes the lab down when the process that put it up is gone
     #[command(name = REAP, hide = true)]
     NetlabReap,
+
+    /// Interrupts the lab's devices often, so that they get their shares of a core evenly
+    #[command(name = METRONOME, hide = true)]
+    NetlabMetronome,
 
     /// Provision, then run every test of the workspace; or try a board's programs on this machine
     ///

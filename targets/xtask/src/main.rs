@@ -72,6 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Netlab(args) => return netlab::run(args, &stop).map(exit_code),
         Command::BenchReport(args) => bench_report::run(args)?,
         Command::NetlabReap => netlab::when_abandoned()?,
+        Command::NetlabMetronome => netlab::beat()?,
         Command::Test {
             target: Some(target),
             package,

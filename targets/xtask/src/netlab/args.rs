@@ -146,7 +146,7 @@ impl Bench {
     }
 }
 
-/// The kernel refuses quotas below a millisecond, a tenth of the period used.
+/// Below, the kernel's least quota of a millisecond would come in lumps a slow device does not have.
 fn cores(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(cores) if (0.1..=64.0).contains(&cores) => Ok(cores),

@@ -15,6 +15,7 @@ use crate::stop::Stop;
 
 use super::args::NetlabArgs;
 use super::link::{Link, Mbps};
+use super::metronome::Metronome;
 use super::quota::Hierarchy;
 use super::reap;
 use super::wiring::{self, Line};
@@ -25,11 +26,12 @@ const LOCK_POLL: Duration = Duration::from_millis(100);
 /// The hidden command of the process that takes the lab down.
 pub(crate) const REAP: &str = "netlab-reap";
 /// What the lab is made with, and the Debian package that has it.
-const TOOLS: [(&str, &str); 4] = [
+const TOOLS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
     ("setpriv", "util-linux"),
+    ("chrt", "util-linux"),
 ];
 
 /// What a lab is like, its link apart.
@@ -60,6 +62,8 @@ pub(crate) struct Lab {
     shape: Shape,
     /// Files that processes are entered into, one a device.
     groups: Vec<PathBuf>,
+    /// Beats while there are shares of cores to be dealt out.
+    metronome: Option<Metronome>,
     reaper: Child,
     /// Its end wakes the reaper.
     alive: Option<ChildStdin>,
@@ -79,6 +83,7 @@ impl Lab {
                 let group = hierarchy.make(&wiring::device(number), cores)?;
                 lab.groups.push(group);
             }
+            lab.metronome = Some(Metronome::start()?);
         }
         Ok(lab)
     }
@@ -100,6 +105,7 @@ impl Lab {
         Ok(Self {
             shape,
             groups: Vec::new(),
+            metronome: None,
             alive: reaper.stdin.take(),
             reaper,
         })

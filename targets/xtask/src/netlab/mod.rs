@@ -1,7 +1,7 @@
 //! A laboratory: devices with a network and a processor of their own, on one machine, and measurements in it.
 //!
 //! - `args`: the command line; `link`: what a link is like
-//! - `wiring`: the command lines that make the network; `quota`: shares of the processor
+//! - `wiring`: the command lines that make the network; `quota`: shares of the processor, and `metronome`: evenly dealt out
 //! - `lab`: both put up; `reap`: both taken down
 //! - `bench`: devices and requests in it; `rows`: what was measured, and `predict`: what was to be expected
 
@@ -9,6 +9,7 @@ mod args;
 mod bench;
 mod lab;
 mod link;
+mod metronome;
 mod predict;
 mod quota;
 mod reap;
@@ -24,6 +25,7 @@ use crate::stop::Stop;
 
 pub(crate) use args::NetlabArgs;
 pub(crate) use lab::REAP;
+pub(crate) use metronome::{METRONOME, beat};
 pub(crate) use reap::when_abandoned;
 
 use lab::{Lab, Shape};
