@@ -122,7 +122,7 @@ impl DataPath {
         me: usize,
         sink: Box<dyn FrameSink>,
     ) -> Result<Self, JobError> {
-        let layout = layout(&codec)?;
+        let layout = codec.layout()?;
         let range = plan.ranges.get(me).copied();
         let range = range.ok_or(EngineError::Length {
             what: "members of the plan",
@@ -217,6 +217,9 @@ impl DataPath {
         for block in 0..model.shape().blocks {
             self.note_codes(block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
+            if self.plan.receivers(self.me) > 0 {
+                clock.time(&mut stats.compute, || self.member.expect_own(model, block))?;
+            }
             clock.time(&mut stats.compute, || self.member.expect(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
             if cache.is_some() && stats.masked_tokens > 0 {
@@ -356,15 +359,6 @@ impl DataPath {
 fn rows<'a>(matrix: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
     let values = rows.start * width..rows.end * width;
     matrix.get(values).unwrap_or_default()
-}
-
-/// How a rung's codes lie in frames.
-///
-/// # Errors
-/// The rung does not fit the wire.
-pub fn layout(codec: &Codec) -> Result<Layout, LayoutError> {
-    // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
-    Layout::new(codec.codes() as u16, codec.code_bits())
 }
 
 struct Out<'a> {

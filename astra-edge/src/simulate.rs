@@ -64,6 +64,7 @@ impl Simulation {
         for block in 0..model.shape().blocks {
             self.encode(codec, block)?;
             for member in &mut self.members {
+                member.expect_own(model, block)?;
                 member.expect(model, block)?;
             }
             self.deal(codec.rank());

@@ -70,6 +70,7 @@ fn calls_of_steps(model: &mut Model, codec: &Codec, plan: &Plan, pixels: &[u8]) 
         member.embed(model, Input::Pixels(pixels)).unwrap();
         for block in 0..model.shape().blocks {
             member.local(model, block).unwrap();
+            member.expect_own(model, block).unwrap();
             member.expect(model, block).unwrap();
             member.advance(model, codec, block, remote).unwrap();
         }

@@ -47,6 +47,35 @@ impl Bind {
     }
 }
 
+/// Runs a session on what is bound.
+pub(super) fn run(
+    session: &mut Session,
+    binding: &IoBinding,
+    step: &'static str,
+) -> Result<(), EngineError> {
+    session
+        .run_binding(binding)
+        .map(drop)
+        .map_err(EngineError::run(step))
+}
+
+/// Runs the session of a block on what is bound for it.
+pub(super) fn run_block(
+    sessions: &mut [Session],
+    bindings: &[IoBinding],
+    block: usize,
+    step: &'static str,
+) -> Result<(), EngineError> {
+    let blocks = sessions.len();
+    match (sessions.get_mut(block), bindings.get(block)) {
+        (Some(session), Some(binding)) => run(session, binding, step),
+        _ => Err(EngineError::NoSuchBlock {
+            found: block,
+            blocks,
+        }),
+    }
+}
+
 pub(super) fn embed(
     session: &Session,
     form: Form,
@@ -127,18 +156,18 @@ pub(super) fn attend(
 pub(super) fn mlp(
     session: &Session,
     next: Option<&Matrices>,
-    rows: &mut MlpRows,
+    rows: &mut MlpRows<'_>,
 ) -> Result<IoBinding, EngineError> {
     let bind = Bind::new(session, "bind mlp")?
-        .input("x", &rows.attended)?
-        .output("x_out", &mut rows.x)?
-        .output("n_out", &mut rows.n)?;
+        .input("x", rows.attended)?
+        .output("x_out", rows.x)?
+        .output("n_out", rows.n)?;
     let Some(next) = next else {
         return Ok(bind.done());
     };
     Ok(bind
         .input("enc_w", &next.enc_w)?
         .input("enc_b", &next.enc_b)?
-        .output("y_out", &mut rows.y)?
+        .output("y_out", rows.y)?
         .done())
 }

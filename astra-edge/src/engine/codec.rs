@@ -2,7 +2,7 @@
 
 use astra_bundle::{Bundle, Shape};
 use astra_codec::Codebook;
-use astra_wire::Layout;
+use astra_wire::{Layout, LayoutError};
 use ort::memory::Allocator;
 use ort::value::Tensor;
 
@@ -193,10 +193,18 @@ impl Codec {
         self.code_bits
     }
 
+    /// How its codes lie in frames.
+    ///
+    /// # Errors
+    /// The rung does not fit the wire.
+    pub fn layout(&self) -> Result<Layout, LayoutError> {
+        // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
+        Layout::new(self.codes as u16, self.code_bits)
+    }
+
     /// Tokens whose codes fill a frame, at least one.
     pub(crate) fn frame_tokens(&self) -> usize {
-        // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
-        let layout = Layout::new(self.codes as u16, self.code_bits);
+        let layout = self.layout();
         layout.map_or(1, |layout| layout.tokens_per_frame().max(1).into())
     }
 

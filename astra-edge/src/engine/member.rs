@@ -4,7 +4,6 @@ use core::ops::Range;
 
 use astra_codec::Codebook;
 use ort::session::IoBinding;
-use ort::session::Session;
 use ort::value::TensorRef;
 
 use super::bind;
@@ -17,7 +16,7 @@ use crate::plan::TokenRange;
 /// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
 /// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
 /// [`mlp`](Self::mlp) piece by piece. Where the codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and
-/// behind finding codes, [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
+/// behind finding codes, [`expect_own`](Self::expect_own) with the latter, [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
 pub struct Member {
     sizes: Sizes,
     buffers: Buffers,
@@ -93,7 +92,7 @@ impl Member {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             prediction: Prediction::new(model.predict.as_ref(), codec, &sizes, &buffers)?,
-            pieces: MemberPieces::new(model, codec, &sizes)?,
+            pieces: MemberPieces::new(model, codec, &sizes, &mut buffers)?,
             arrived: vec![0; remote],
             sizes,
             buffers,
@@ -112,7 +111,7 @@ impl Member {
         if let Some(prediction) = &mut self.prediction {
             prediction.begin();
         }
-        run(&mut model.embed, &self.embed, "embed")
+        bind::run(&mut model.embed, &self.embed, "embed")
     }
 
     /// Makes y of some own tokens what the encoder codes: where the codec predicts, the residual of what receivers expect.
@@ -137,8 +136,18 @@ impl Member {
         Ok(())
     }
 
-    /// Works out what is expected of remote tokens, before their codes are decoded over their state, and of the own tokens in the
-    /// block behind.
+    /// Works out what receivers expect of the own tokens in the block behind. For nothing where nobody receives.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn expect_own(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
+        match (&self.prediction, &mut model.predict) {
+            (Some(prediction), Some(session)) => prediction.expect_own(session, block),
+            _ => Ok(()),
+        }
+    }
+
+    /// Works out what is expected of remote tokens, before their codes are decoded over their state.
     ///
     /// # Errors
     /// ONNX Runtime fails.
@@ -170,11 +179,7 @@ impl Member {
     /// # Errors
     /// There is no such block, or ONNX Runtime fails.
     pub fn local(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
-        let missing = no_such(block, &model.local);
-        match (model.local.get_mut(block), self.local.get(block)) {
-            (Some(session), Some(binding)) => run(session, binding, "local"),
-            _ => Err(missing),
-        }
+        bind::run_block(&mut model.local, &self.local, block, "local")
     }
 
     /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut). What was [`seen`](Self::seen) is
@@ -193,11 +198,7 @@ impl Member {
             return self.attend_some(model, codec, block, arrived);
         }
         EngineError::length("remote rows", arrived, self.sizes.remote)?;
-        let missing = no_such(block, &model.attend);
-        match (model.attend.get_mut(block), self.attend.get(block)) {
-            (Some(session), Some(binding)) => run(session, binding, "attend"),
-            _ => Err(missing),
-        }
+        bind::run_block(&mut model.attend, &self.attend, block, "attend")
     }
 
     /// Whether [`mlp`](Self::mlp) goes by several pieces; by one to begin with.
@@ -221,10 +222,8 @@ impl Member {
         block: usize,
         piece: usize,
     ) -> Result<Range<usize>, EngineError> {
-        let missing = no_such(block, &model.mlp);
-        let session = model.mlp.get_mut(block).ok_or(missing)?;
         self.pieces
-            .run(session, (block, piece), &mut self.buffers)?;
+            .run(&mut model.mlp, (block, piece), &mut self.buffers)?;
         Ok(self.pieces.pieces().tokens(piece))
     }
 
@@ -254,9 +253,13 @@ impl Member {
         block: usize,
         arrived: usize,
     ) -> Result<(), EngineError> {
-        let missing = no_such(block, &model.attend);
         let form = model.form();
-        let session = model.attend.get_mut(block).ok_or(missing)?;
+        let blocks = model.attend.len();
+        let session = model.attend.get_mut(block);
+        let session = session.ok_or(EngineError::NoSuchBlock {
+            found: block,
+            blocks,
+        })?;
         let matrices = codec.matrices(block)?;
         let Buffers {
             x,
@@ -369,19 +372,5 @@ impl Member {
             Some(seen) => (seen.keys.extract_tensor().1, seen.values.extract_tensor().1),
             None => (&[], &[]),
         }
-    }
-}
-
-fn run(session: &mut Session, binding: &IoBinding, step: &'static str) -> Result<(), EngineError> {
-    session
-        .run_binding(binding)
-        .map(drop)
-        .map_err(EngineError::run(step))
-}
-
-fn no_such(block: usize, sessions: &[Session]) -> EngineError {
-    EngineError::NoSuchBlock {
-        found: block,
-        blocks: sessions.len(),
     }
 }

@@ -12,40 +12,60 @@ use crate::plan::Pieces;
 /// The pieces of one token range at one rung.
 pub(super) struct MemberPieces {
     one: Pieces,
+    /// All rows where they lie, for each block.
+    whole: Vec<IoBinding>,
     several: Pieces,
     divided: bool,
-    /// For each number of rows that a piece has: the first and the last may have others than those between.
+    /// For each number of rows that one of several pieces has: the first and the last may have others than those between.
     sets: Vec<Set>,
 }
 
-/// What `mlp` reads and writes, of so many rows.
-pub(super) struct MlpRows {
-    pub(super) attended: Tensor<f32>,
-    pub(super) x: Tensor<f32>,
-    pub(super) n: Tensor<f32>,
-    pub(super) y: Tensor<f32>,
+/// What `mlp` reads and writes.
+pub(super) struct MlpRows<'a> {
+    pub(super) attended: &'a Tensor<f32>,
+    pub(super) x: &'a mut Tensor<f32>,
+    pub(super) n: &'a mut Tensor<f32>,
+    pub(super) y: &'a mut Tensor<f32>,
 }
 
+/// Copies of so many rows.
 struct Set {
     count: usize,
-    rows: MlpRows,
+    attended: Tensor<f32>,
+    x: Tensor<f32>,
+    n: Tensor<f32>,
+    y: Tensor<f32>,
     /// For each block.
     bindings: Vec<IoBinding>,
 }
 
 impl MemberPieces {
-    pub(super) fn new(model: &Model, codec: &Codec, sizes: &Sizes) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        model: &Model,
+        codec: &Codec,
+        sizes: &Sizes,
+        buffers: &mut Buffers,
+    ) -> Result<Self, EngineError> {
         let one = Pieces::one(sizes.class_tokens, sizes.tokens);
         let several = Pieces::new(sizes.class_tokens, sizes.tokens, codec.frame_tokens());
-        let rows = (0..several.count()).map(|piece| several.rows(piece).len());
-        let mut counts: Vec<usize> = rows.chain([sizes.rows()]).collect();
-        counts.sort_unstable();
-        counts.dedup();
+        let mut counts = Vec::new();
+        if several.count() > 1 {
+            counts.extend((0..several.count()).map(|piece| several.rows(piece).len()));
+            counts.sort_unstable();
+            counts.dedup();
+        }
         let sets = counts
             .into_iter()
             .map(|count| Set::new(model, codec, sizes, count))
             .collect::<Result<_, _>>()?;
+        let mut whole = MlpRows {
+            attended: &buffers.attended,
+            x: &mut buffers.x,
+            n: &mut buffers.n,
+            y: &mut buffers.y,
+        };
         Ok(Self {
+            whole: whole.bindings(model, codec)?,
             one,
             several,
             divided: false,
@@ -55,7 +75,7 @@ impl MemberPieces {
 
     /// Whether to go through the rows in several pieces; in one to begin with.
     pub(super) fn divide(&mut self, divided: bool) {
-        self.divided = divided;
+        self.divided = divided && self.several.count() > 1;
     }
 
     /// Which rows they are.
@@ -66,55 +86,60 @@ impl MemberPieces {
     /// From x with attention's result on it to the next block's x, n and y, of one piece's rows.
     pub(super) fn run(
         &mut self,
-        session: &mut Session,
+        sessions: &mut [Session],
         (block, piece): (usize, usize),
         buffers: &mut Buffers,
     ) -> Result<(), EngineError> {
-        let pieces = self.pieces();
-        let rows = pieces.rows(piece);
-        let mut sets = self.sets.iter_mut();
-        let set = sets.find(|set| set.count == rows.len() && piece < pieces.count());
+        if !self.divided {
+            EngineError::length("piece", piece, 0)?;
+            return bind::run_block(sessions, &self.whole, block, "mlp");
+        }
+        let rows = self.several.rows(piece);
+        let set = self.sets.iter_mut().find(|set| set.count == rows.len());
         let set = set.ok_or(EngineError::Length {
             what: "pieces",
             found: piece + 1,
-            expected: pieces.count(),
+            expected: self.several.count(),
         })?;
-        let binding = set.bindings.get(block).ok_or(EngineError::NoSuchBlock {
-            found: block,
-            blocks: set.bindings.len(),
-        })?;
-        let own = &mut set.rows;
-        take(&mut own.attended, &buffers.attended, &rows);
-        session
-            .run_binding(binding)
-            .map(drop)
-            .map_err(EngineError::run("mlp"))?;
-        put(&own.x, &mut buffers.x, &rows);
-        put(&own.n, &mut buffers.n, &rows);
-        put(&own.y, &mut buffers.y, &rows);
+        take(&mut set.attended, &buffers.attended, &rows);
+        bind::run_block(sessions, &set.bindings, block, "mlp")?;
+        put(&set.x, &mut buffers.x, &rows);
+        put(&set.n, &mut buffers.n, &rows);
+        put(&set.y, &mut buffers.y, &rows);
         Ok(())
+    }
+}
+
+impl MlpRows<'_> {
+    fn bindings(&mut self, model: &Model, codec: &Codec) -> Result<Vec<IoBinding>, EngineError> {
+        let following = (1..codec.blocks()).map(Some).chain([None]);
+        let bindings = model.mlp.iter().zip(following).map(|(session, next)| {
+            let next = next.map(|block| codec.matrices(block)).transpose()?;
+            bind::mlp(session, next, self)
+        });
+        bindings.collect()
     }
 }
 
 impl Set {
     fn new(model: &Model, codec: &Codec, sizes: &Sizes, count: usize) -> Result<Self, EngineError> {
         let wide = || zeros([count, sizes.hidden]);
-        let mut rows = MlpRows {
+        let mut set = Self {
+            count,
             attended: wide()?,
             x: wide()?,
             n: wide()?,
             y: zeros([count, sizes.coded])?,
+            bindings: Vec::new(),
         };
-        let following = (1..codec.blocks()).map(Some).chain([None]);
-        let bindings = model.mlp.iter().zip(following).map(|(session, next)| {
-            let next = next.map(|block| codec.matrices(block)).transpose()?;
-            bind::mlp(session, next, &mut rows)
-        });
-        Ok(Self {
-            bindings: bindings.collect::<Result<_, _>>()?,
-            rows,
-            count,
-        })
+        let mut rows = MlpRows {
+            attended: &set.attended,
+            x: &mut set.x,
+            n: &mut set.n,
+            y: &mut set.y,
+        };
+        set.bindings = rows.bindings(model, codec)?;
+        Ok(set)
     }
 }
 

@@ -9,7 +9,7 @@ use core::ops::Range;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use super::bind::Bind;
+use super::bind::{self, Bind};
 use super::buffers::{Buffers, Sizes, zeros};
 use super::{Codec, EngineError};
 
@@ -93,20 +93,29 @@ impl Prediction {
         state.iter_mut().zip(expected).for_each(|(z, x)| *z += x);
     }
 
-    /// What is expected of remote tokens, from their state in `remote`, and of the own tokens in the block behind.
+    /// What is expected of the own tokens in the block behind, from their state.
+    pub(super) fn expect_own(
+        &self,
+        session: &mut Session,
+        block: usize,
+    ) -> Result<(), EngineError> {
+        match self.bindings.get(block) {
+            Some([own, _]) if !self.own_expected.extract_tensor().1.is_empty() => {
+                bind::run(session, own, "predict")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is expected of remote tokens, from their state in `remote`.
     pub(super) fn expect(
         &mut self,
         session: &mut Session,
         block: usize,
     ) -> Result<(), EngineError> {
-        if let Some([own, _]) = self.bindings.get(block)
-            && !self.own_expected.extract_tensor().1.is_empty()
-        {
-            run(session, own)?;
-        }
         let (_, expected) = self.remote_expected.extract_tensor_mut();
         match block.checked_sub(1).and_then(|at| self.bindings.get(at)) {
-            Some([_, remote]) if !expected.is_empty() => run(session, remote),
+            Some([_, remote]) if !expected.is_empty() => bind::run(session, remote, "predict"),
             _ => {
                 expected.fill(0.0);
                 Ok(())
@@ -147,13 +156,6 @@ pub(super) fn spread(
             }
         }
     }
-}
-
-fn run(session: &mut Session, binding: &IoBinding) -> Result<(), EngineError> {
-    session
-        .run_binding(binding)
-        .map(drop)
-        .map_err(EngineError::run("predict"))
 }
 
 #[cfg(test)]

@@ -117,7 +117,10 @@ impl Bench<'_> {
             for block in 0..blocks {
                 let model = &mut self.model;
                 sum.local += clock.timed(|| member.local(model, block))?;
-                sum.expect += clock.timed(|| member.expect(model, block))?;
+                sum.expect += clock.timed(|| {
+                    member.expect_own(model, block)?;
+                    member.expect(model, block)
+                })?;
                 sum.attend += clock.timed(|| member.attend(model, codec, block, remote))?;
                 for piece in 0..member.pieces() {
                     sum.mlp += clock.timed(|| member.mlp(model, block, piece).map(drop))?;
