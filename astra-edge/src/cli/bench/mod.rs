@@ -18,6 +18,8 @@ use subject::{Answer, Subject};
 
 /// Time a device may take beyond the deadline: to be reached, and to say what came of it.
 const GRACE: Duration = Duration::from_secs(3);
+/// Kinds of requests that take turns: a device keeps so many plans at a time, and setting one up is no part of a request.
+pub(super) const TOGETHER: usize = 4;
 
 /// Measure a running cluster beside one of its devices.
 ///
@@ -148,85 +150,132 @@ struct Bench<'a> {
     processes: Processes,
 }
 
+/// Requests of one kind, as far as they are measured.
+struct Kind {
+    cell: Cell,
+    options: AskOptions,
+    samples: Vec<Sample>,
+    spent: Duration,
+}
+
 impl Bench<'_> {
+    /// One device's row, and those of the cluster.
     async fn rows(&self) -> Result<Vec<Row>> {
-        let options = AskOptions {
-            alone: true,
-            ..AskOptions::default()
-        };
-        let (samples, answers) = self.requests(options, None).await?;
-        let Some(row) = Row::of(self.cell(Method::OneDevice, 0), &samples, None) else {
+        let mut one_device = self.one_device();
+        let mut kinds = self.kinds();
+        if kinds.is_empty() {
+            self.take_turns(&mut one_device, &mut []).await?;
+        }
+        for group in kinds.chunks_mut(TOGETHER) {
+            self.take_turns(&mut one_device, group).await?;
+        }
+        let Some(row) = Row::of(one_device.cell, &one_device.samples, None) else {
             return Ok(Vec::new());
         };
         let alone = Alone {
             latency_ms: row.latency_ms_median,
-            beside_ms: beside_ms(&samples),
+            beside_ms: beside_ms(&one_device.samples),
         };
-        let mut rows = vec![row];
-        for &max_members in &self.args.members {
-            for &Rung(bits) in &self.args.rungs {
+        let rows = kinds.into_iter();
+        let rows = rows.filter_map(|kind| Row::of(kind.cell, &kind.samples, Some(alone)));
+        Ok([row].into_iter().chain(rows).collect())
+    }
+
+    /// Kinds of requests in turn, so that what makes this machine or the air slower for a while makes all of them slower. Each is a turn
+    /// behind the one before with the same input, and what is kept of a prompt is then of another one.
+    async fn take_turns(&self, one_device: &mut Kind, others: &mut [Kind]) -> Result<()> {
+        for (behind, kind) in [&*one_device].into_iter().chain(&*others).enumerate() {
+            self.warm_up(kind, behind).await?;
+        }
+        let mut answers = Vec::new();
+        one_device.spent = Duration::ZERO;
+        for turn in 0..usize::from(self.args.repeat) + others.len() {
+            if turn < self.args.repeat.into() && one_device.spent <= self.args.at_most {
+                answers.push(self.measure(one_device, turn, None).await?);
+            }
+            for (behind, kind) in (1..).zip(others.iter_mut()) {
+                let Some(number) = turn.checked_sub(behind) else {
+                    continue;
+                };
+                // Without the one device's answer to an input, others could not be compared with it.
+                if let Some(answer) = answers.get(number)
+                    && kind.spent <= self.args.at_most
+                {
+                    self.measure(kind, number, Some(answer)).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one_device(&self) -> Kind {
+        let options = AskOptions {
+            alone: true,
+            ..AskOptions::default()
+        };
+        self.kind(Method::OneDevice, 0, options)
+    }
+
+    fn kinds(&self) -> Vec<Kind> {
+        let of_members = self.args.members.iter().flat_map(|&max_members| {
+            self.args.rungs.iter().map(move |&Rung(bits)| {
                 let options = AskOptions {
                     rung: Some(bits),
                     max_members,
                     ..AskOptions::default()
                 };
-                let (samples, _) = self.requests(options, Some(&answers)).await?;
-                let cell = self.cell(Method::of_rung(bits), bits);
-                rows.extend(Row::of(cell, &samples, Some(alone)));
-            }
-        }
-        Ok(rows)
+                self.kind(Method::of_rung(bits), bits, options)
+            })
+        });
+        of_members.collect()
     }
 
-    fn cell(&self, method: Method, rung_bits: u16) -> Cell {
-        Cell {
-            preset: self.args.preset.clone(),
-            method,
-            rung_bits,
+    fn kind(&self, method: Method, rung_bits: u16, options: AskOptions) -> Kind {
+        Kind {
+            cell: Cell {
+                preset: self.args.preset.clone(),
+                method,
+                rung_bits,
+            },
+            options,
+            samples: Vec::new(),
+            spent: Duration::ZERO,
         }
     }
 
-    /// Requests of one kind, and what was answered, by the number of the input. `one_device` is what they are compared with,
-    /// themselves if there is nothing else.
-    async fn requests(
-        &self,
-        options: AskOptions,
-        one_device: Option<&[Answer]>,
-    ) -> Result<(Vec<Sample>, Vec<Answer>)> {
+    async fn warm_up(&self, kind: &Kind, behind: usize) -> Result<()> {
         let begun = Instant::now();
         for number in 0..self.args.warm_up {
-            self.ask(self.args.repeat + number, options).await?;
+            let first = usize::from(self.args.repeat) + behind;
+            self.ask(first + usize::from(number), kind.options).await?;
             if begun.elapsed() > self.args.at_most {
                 break;
             }
         }
+        Ok(())
+    }
+
+    /// One request; `one_device` is what its answer is compared with, itself if there is nothing else.
+    async fn measure(
+        &self,
+        kind: &mut Kind,
+        number: usize,
+        one_device: Option<&Answer>,
+    ) -> Result<Answer> {
         let begun = Instant::now();
-        let (mut samples, mut answers) = (Vec::new(), Vec::new());
-        for number in 0..self.args.repeat {
-            let before = self.meters()?;
-            let (report, answer) = self.ask(number, options).await?;
-            let after = self.meters()?;
-            let reference = one_device.map_or(Some(&answer), |all| all.get(usize::from(number)));
-            samples.push(Sample {
-                report,
-                agreement: reference.map_or_else(Default::default, |one| answer.agreement(one)),
-                kernel: after
-                    .0
-                    .zip(before.0)
-                    .map(|(after, before)| after.saturating_sub(before)),
-                busy: after
-                    .1
-                    .zip(before.1)
-                    .map(|(after, before)| after.since(before)),
-            });
-            answers.push(answer);
-            // Without the one device's answer to an input, others could not be compared with it.
-            let all = one_device.map_or(usize::MAX, <[Answer]>::len);
-            if begun.elapsed() > self.args.at_most || answers.len() >= all {
-                break;
-            }
-        }
-        Ok((samples, answers))
+        let before = self.meters()?;
+        let (report, answer) = self.ask(number, kind.options).await?;
+        let after = self.meters()?;
+        let sent = after.0.zip(before.0);
+        let busy = after.1.zip(before.1);
+        kind.samples.push(Sample {
+            report,
+            agreement: answer.agreement(one_device.unwrap_or(&answer)),
+            kernel: sent.map(|(after, before)| after.saturating_sub(before)),
+            busy: busy.map(|(after, before)| after.since(before)),
+        });
+        kind.spent += begun.elapsed();
+        Ok(answer)
     }
 
     fn meters(&self) -> Result<(Option<u64>, Option<Busy>)> {
@@ -235,7 +284,7 @@ impl Bench<'_> {
 
     async fn ask(
         &self,
-        number: u16,
+        number: usize,
         options: AskOptions,
     ) -> Result<(astra_edge::report::Report, Answer)> {
         let options = AskOptions {
@@ -246,7 +295,7 @@ impl Bench<'_> {
         let within = self.args.deadline + GRACE;
         let asked = self
             .subject
-            .ask(self.client, self.device, number.into(), options, within);
+            .ask(self.client, self.device, number, options, within);
         asked.await.with_context(|| self.subject.name())
     }
 }
