@@ -54,8 +54,8 @@ pub(crate) struct NetlabArgs {
           value_parser = ["sp-f32", "sp-f16", "tp", "bp-1", "bp-4"])]
     pub(crate) baseline: Vec<String>,
 
-    /// Members to measure with [default: all devices]
-    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    /// Members to measure with; 0 for as many as the devices find worth it on the link
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0")]
     pub(crate) members: Vec<u8>,
 
     /// Requests measured for each row

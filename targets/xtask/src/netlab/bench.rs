@@ -218,7 +218,7 @@ impl Session<'_> {
             interface: wiring::INTERFACE,
             preset: &link.name,
             rungs: &self.args.rungs,
-            members: &self.members(),
+            members: &self.args.members,
             repeat: self.args.repeat,
             at_most: &self.args.at_most,
             counters: &counters,
@@ -233,12 +233,10 @@ impl Session<'_> {
         ran.with_context(|| format!("the devices' logs end:\n{}", devices.tails()))?;
         let mut rows = rows::read(&file, &self.conditions(link))?;
         let alone: Vec<_> = rows.iter().filter_map(Row::one_device).collect();
-        // Of as many devices as there are: they are what takes longest.
-        let devices = self
-            .members()
-            .into_iter()
-            .max()
-            .unwrap_or(self.args.devices);
+        // The most members asked for: they are what takes longest.
+        let most = self.args.members.iter().copied().max();
+        let devices = most.filter(|members| *members > 0);
+        let devices = devices.unwrap_or(self.args.devices);
         for one_device in alone {
             rows.extend(self.beside(lab, link, &counters, logs, devices, one_device)?);
         }
@@ -299,13 +297,6 @@ impl Session<'_> {
         self.stop.check()?;
         ran.with_context(|| format!("the baselines' logs end:\n{}", others.tails()))?;
         rows::read(&file, &self.conditions(link))
-    }
-
-    fn members(&self) -> Vec<u8> {
-        match self.args.members.as_slice() {
-            [] => vec![self.args.devices],
-            given => given.to_vec(),
-        }
     }
 }
 
