@@ -6,18 +6,16 @@ use std::time::{Duration, Instant};
 use astra_wire::{AskOptions, DeviceId};
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::choose::{Choice, ChooseError};
+use super::choose::{Choice, Wish};
 use super::device::Device;
 pub use super::error::RequestError;
 use super::experience::Experience;
 use super::hello::Why;
 use super::request::GivenUp;
-use super::roster::Candidate;
 use super::setup::{ActivePlan, Unready, set_up};
 use super::text::Spoke;
+use super::work::{Asked, Ran, Work};
 
-/// Share of the time left that members get: the rest is for the head and the way back.
-const MEMBERS_SHARE: f64 = 0.9;
 /// Longest pause before the first repeated try; it grows with each.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(30);
 /// Longest pause between two tries.
@@ -56,65 +54,6 @@ pub(super) struct Desk {
     pub(super) spoke: Option<Spoke>,
 }
 
-/// When a question came, and what it leaves to no one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) asked: Instant,
-    pub(super) deadline: Instant,
-    pub(super) rung: u16,
-    pub(super) max_members: usize,
-    /// Whether the number of members is not this device's to choose.
-    pub(super) insists: bool,
-}
-
-/// A question on its way, of whichever kind.
-pub(super) trait Work: Sync {
-    type Reply: Send;
-
-    /// When it came.
-    fn asked(&self) -> &Asked;
-
-    /// At most so many members, or 0 for as many as there are, and what each owns.
-    fn choose(
-        &self,
-        device: &Device,
-        usable: &[Candidate],
-        most: usize,
-    ) -> Result<Choice, ChooseError>;
-
-    /// What this device takes alone, where that is known and members are for the coordinator to choose.
-    fn takes_alone(&self, device: &Device) -> Option<Duration>;
-
-    /// Why it is a question for one device, where others could take part.
-    fn alone_by_choice(&self) -> &'static str;
-
-    /// One try on a plan that stands.
-    fn run(
-        &self,
-        device: &Arc<Device>,
-        plan: &mut ActivePlan,
-    ) -> impl Future<Output = Result<Ran<Self::Reply>, RequestError>> + Send;
-
-    /// The answer of this device alone, which nobody else keeps busy.
-    fn alone(
-        &self,
-        device: &Arc<Device>,
-        why: String,
-    ) -> impl Future<Output = Result<Self::Reply, RequestError>> + Send;
-}
-
-/// What came of a try.
-pub(super) enum Ran<R> {
-    Done {
-        reply: R,
-        /// Whether nothing was lost: the plan can be used again.
-        sound: bool,
-        /// From when the plan stood until the members had answered.
-        took: Duration,
-    },
-    GivenUp(GivenUp),
-}
-
 /// What an attempt on the cluster came to.
 enum Attempt<R> {
     Done(R),
@@ -128,19 +67,6 @@ enum Attempt<R> {
 
 /// Keeps other coordinators' requests away while it lives.
 pub(super) type Engaged = OwnedMutexGuard<()>;
-
-impl Asked {
-    /// Time that was given.
-    pub(super) fn time(&self) -> Duration {
-        self.deadline.saturating_duration_since(self.asked)
-    }
-
-    /// When members have to be done that begin now.
-    pub(super) fn members_until(&self, begun: Instant) -> Instant {
-        let left = self.deadline.saturating_duration_since(begun);
-        begun + left.mul_f64(MEMBERS_SHARE)
-    }
-}
 
 impl Coordinator {
     /// Takes questions in for `device`.
@@ -255,24 +181,26 @@ impl Coordinator {
         work: &W,
     ) -> Result<Attempt<W::Reply>, RequestError> {
         let usable = self.device.roster().usable();
-        let Asked {
-            rung, max_members, ..
-        } = *work.asked();
-        let mut choice = work.choose(&self.device, &usable, max_members)?;
+        let (rung, wish) = (work.asked().rung, work.wish());
+        let mut choice = work.choose(&self.device, &usable, wish)?;
         if choice.is_alone() {
-            let why = match max_members {
+            let why = match wish.max_members {
                 1 => "one member was asked for",
                 _ if usable.is_empty() => "no other device of the cluster can be used",
                 _ => work.alone_by_choice(),
             };
             return Ok(Attempt::Alone(why.to_owned()));
         }
-        let takes_alone = work.takes_alone(&self.device);
+        let takes_alone = self.takes_alone(work);
         if takes_alone.is_some() {
             let all = choice.members.len();
             let worth = desk.experience.members(rung, all, Instant::now());
             if worth < all {
-                choice = work.choose(&self.device, &usable, worth)?;
+                let fewer = Wish {
+                    max_members: worth,
+                    ..wish.clone()
+                };
+                choice = work.choose(&self.device, &usable, &fewer)?;
             }
             if choice.is_alone() {
                 return Ok(Attempt::Alone("the link is too slow for more".to_owned()));
@@ -312,6 +240,15 @@ impl Coordinator {
             }
             Ran::GivenUp(GivenUp::Own(text)) => Err(RequestError::Own(text)),
         }
+    }
+
+    /// What this device takes alone, where that is known and the number of members is for it to choose.
+    fn takes_alone<W: Work>(&self, work: &W) -> Option<Duration> {
+        let given = work.asked().insists || work.wish().shares.is_some();
+        if given || self.device.speed <= 0.0 {
+            return None;
+        }
+        Duration::try_from_secs_f64(work.seconds_alone(&self.device)).ok()
     }
 
     /// The plan at hand that suits, else a new one. `Err(None)` means that somebody is busy.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use astra_wire::{Control, Resume};
 
 use super::choose::weights;
-use super::coordinator::{Coordinator, RequestError, Work};
+use super::coordinator::{Coordinator, RequestError};
 use super::device::{Device, encode};
 use super::listen::{Broken, listen};
 use super::part::packed;
@@ -14,6 +14,7 @@ use super::prompt::{Prompt, Reply};
 use super::speaker::{self, Speaker};
 use super::summary;
 use super::text::Spoke;
+use super::work::Work;
 use crate::generate::Prefill;
 
 impl Coordinator {
@@ -59,14 +60,11 @@ impl Coordinator {
             }
         };
         drop(engaged);
-        let mut report =
-            summary::report(device, &work.asked, Duration::ZERO, begun, begun.elapsed());
-        report.rung_bits = before.rung;
-        report.members = vec![work.one_member(before.candidate.clone(), &heard)];
-        report.alone = Some(format!(
-            "{} has the beginning of the text from before",
-            before.candidate.name
-        ));
+        let mut report = summary::report(device, &work.asked, Duration::ZERO, begun);
+        let member = work.one_member(before.candidate.clone(), &heard);
+        let name = &before.candidate.name;
+        let why = format!("{name} has the beginning of the text from before");
+        summary::of_one(&mut report, member, before.rung, why);
         let reply = work.reply(heard, begun, report, before.candidate, before.rung);
         Ok(Some(reply))
     }
@@ -79,13 +77,13 @@ impl Prompt {
         let same = same.take_while(|(a, b)| a == b).count();
         let usable = device.roster().usable();
         let here = before.candidate.device == device.id();
-        let elsewhere = self.asked.max_members != 1 && usable.contains(&before.candidate);
+        let elsewhere = self.wish.max_members != 1 && usable.contains(&before.candidate);
         let there = here || elsewhere;
-        if same == 0 || !there || self.question.shares.is_some() {
+        if same == 0 || !there || self.wish.shares.is_some() {
             return Ok(false);
         }
         let model = device.text_model(self.asked.rung);
-        let choice = self.choose(device, &usable, self.asked.max_members)?;
+        let choice = self.choose(device, &usable, &self.wish)?;
         let anew = if choice.is_alone() {
             model.seconds_behind(0, prompt.len(), device.speed)
         } else {

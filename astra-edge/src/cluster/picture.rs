@@ -7,12 +7,13 @@ use astra_wire::AskOptions;
 
 use super::assemble::{Share, assemble, assemble_scores};
 use super::choose::{Choice, ChooseError, Wish, choose};
-use super::coordinator::{Asked, Coordinator, Ran, RequestError, Work};
+use super::coordinator::{Coordinator, RequestError};
 use super::device::Device;
 use super::request::{self, Harvest};
 use super::roster::Candidate;
 use super::setup::ActivePlan;
 use super::summary;
+use super::work::{Asked, Ran, Work};
 use crate::agreement::Agreement;
 use crate::engine::{Answer, OwnedInput};
 use crate::plan::TokenRange;
@@ -80,11 +81,7 @@ impl Coordinator {
         let prepared = tokio::task::spawn_blocking(move || prepare(&image, &spec)).await;
         let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))??;
         Ok(Picture {
-            wish: Wish {
-                tokens: self.device().tokens(),
-                max_members: asked.max_members,
-                shares: question.shares,
-            },
+            wish: asked.wish(self.device().tokens().into(), question.shares),
             content: prepared.content,
             input: Arc::new(OwnedInput::Pixels(prepared.pixels)),
             prepare: asked.asked.elapsed(),
@@ -124,22 +121,21 @@ impl Work for Picture {
         &self.asked
     }
 
+    fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
     fn choose(
         &self,
         device: &Device,
         usable: &[Candidate],
-        most: usize,
+        wish: &Wish,
     ) -> Result<Choice, ChooseError> {
-        let wish = Wish {
-            max_members: most,
-            ..self.wish.clone()
-        };
-        choose(&device.candidate(), usable, &wish)
+        choose(&device.candidate(), usable, wish)
     }
 
-    fn takes_alone(&self, device: &Device) -> Option<Duration> {
-        let chosen = self.asked.insists || self.wish.shares.is_some();
-        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(1.0 / device.speed))
+    fn seconds_alone(&self, device: &Device) -> f64 {
+        1.0 / device.speed
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -158,22 +154,20 @@ impl Work for Picture {
             Err(given_up) => return Ok(Ran::GivenUp(given_up)),
         };
         let reply = self.finish(device, plan, &harvest, begun).await?;
-        let sound = reply.report.masked_tokens == 0 && reply.report.missing.is_empty();
-        if !sound {
-            request::set_aside(device, plan, &harvest);
-        }
-        let took = begun.elapsed();
-        Ok(Ran::Done { reply, sound, took })
+        Ok(Ran::done(device, plan, &harvest, reply, begun.elapsed()))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {
         let begun = Instant::now();
         let input = OwnedInput::clone(&self.input);
         let (answer, computed) = device.worker.whole(input).await?;
-        let mut report = self.report(device, begun, begun.elapsed(), &answer);
-        report.rung_bits = 0;
-        report.members = vec![summary::alone(device, device.tokens(), computed)];
-        report.alone = Some(why);
+        let mut report = self.report(device, begun, &answer);
+        summary::of_one(
+            &mut report,
+            summary::alone(device, device.tokens(), computed),
+            0,
+            why,
+        );
         Ok(Reply { report, answer })
     }
 }
@@ -187,26 +181,20 @@ impl Picture {
         begun: Instant,
     ) -> Result<Reply, RequestError> {
         let (answer, missing) = answer_of(device, &plan.choice.ranges, &harvest.shares).await?;
-        let mut report = self.report(device, begun, begun.elapsed(), &answer);
+        let mut report = self.report(device, begun, &answer);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
         report.missing = missing.into_iter().map(Into::into).collect();
         Ok(Reply { report, answer })
     }
 
-    fn report(
-        &self,
-        device: &Device,
-        begun: Instant,
-        latency: Duration,
-        answer: &Answer,
-    ) -> Report {
+    fn report(&self, device: &Device, begun: Instant, answer: &Answer) -> Report {
         let content = self.content;
         let spec = device.input.as_ref();
         Report {
             prepare_ms: summary::milliseconds(self.prepare),
             classes: summary::classes(answer, &device.bundle().manifest().task),
             input: spec.map_or_else(Default::default, |spec| summary::input(spec, content)),
-            ..summary::report(device, &self.asked, self.prepare, begun, latency)
+            ..summary::report(device, &self.asked, self.prepare, begun)
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::choose::{Choice, ChooseError, Wish};
 use super::choose_text::choose_for_text;
-use super::coordinator::{Asked, Ran, RequestError, Work};
+use super::coordinator::RequestError;
 use super::device::Device;
 use super::hello::Why;
 use super::listen::{Broken, Heard, listen};
@@ -19,6 +19,7 @@ use super::setup::ActivePlan;
 use super::speaker::{self, Speaker, TOKEN_TIMEOUT};
 use super::summary;
 use super::text::{Generate, Generated, Spoke};
+use super::work::{Asked, Ran, Work};
 use crate::engine::OwnedInput;
 use crate::generate::Prefill;
 use crate::report::Report;
@@ -29,6 +30,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// A prompt on its way.
 pub(super) struct Prompt {
     pub(super) asked: Asked,
+    pub(super) wish: Wish,
     pub(super) question: Generate,
     pub(super) tokens: mpsc::Sender<u32>,
     input: Arc<OwnedInput>,
@@ -38,23 +40,20 @@ pub(super) struct Prompt {
 pub(super) type Reply = (Generated, Spoke);
 
 impl Prompt {
-    pub(super) fn new(asked: Asked, question: Generate, tokens: mpsc::Sender<u32>) -> Self {
+    /// `class_tokens` are those that every member computes.
+    pub(super) fn new(
+        asked: Asked,
+        class_tokens: usize,
+        question: Generate,
+        tokens: mpsc::Sender<u32>,
+    ) -> Self {
+        let divided = question.prompt.len().saturating_sub(class_tokens);
         Self {
             asked,
+            wish: asked.wish(divided, question.shares.clone()),
             input: Arc::new(OwnedInput::Ids(question.prompt.clone())),
             question,
             tokens,
-        }
-    }
-
-    fn wish(&self, device: &Device, most: usize) -> Wish {
-        let divided = self.question.prompt.len();
-        let divided = divided.saturating_sub(device.shape().class_tokens);
-        Wish {
-            // A text is no longer than 16 bits count.
-            tokens: u16::try_from(divided).unwrap_or(u16::MAX),
-            max_members: most,
-            shares: self.question.shares.clone(),
         }
     }
 
@@ -189,24 +188,26 @@ impl Work for Prompt {
         &self.asked
     }
 
+    fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
     fn choose(
         &self,
         device: &Device,
         usable: &[Candidate],
-        most: usize,
+        wish: &Wish,
     ) -> Result<Choice, ChooseError> {
-        let (own, wish) = (device.candidate(), self.wish(device, most));
+        let own = device.candidate();
         if wish.tokens == 0 && wish.shares.is_none() {
             return Ok(Choice::alone(own));
         }
-        choose_for_text(&own, usable, &wish, &device.text_model(self.asked.rung))
+        choose_for_text(&own, usable, wish, &device.text_model(self.asked.rung))
     }
 
-    fn takes_alone(&self, device: &Device) -> Option<Duration> {
-        let chosen = self.asked.insists || self.question.shares.is_some();
+    fn seconds_alone(&self, device: &Device) -> f64 {
         let model = device.text_model(self.asked.rung);
-        let seconds = model.seconds_behind(0, self.question.prompt.len(), device.speed);
-        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(seconds))
+        model.seconds_behind(0, self.question.prompt.len(), device.speed)
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -265,17 +266,11 @@ impl Work for Prompt {
             account.input_bytes = sent;
             *account = self.account(account, &heard, plan.choice.me == last);
         }
-        let mut report =
-            summary::report(device, &self.asked, Duration::ZERO, begun, begun.elapsed());
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
-        let failed = harvest.accounts.iter().any(|one| one.failure.is_some());
-        let sound = report.masked_tokens == 0 && !failed;
-        if !sound {
-            request::set_aside(device, plan, &harvest);
-        }
         let took = heard.first.unwrap_or_else(Instant::now) - begun;
         let reply = self.reply(heard, begun, report, member.clone(), self.asked.rung);
-        Ok(Ran::Done { reply, sound, took })
+        Ok(Ran::done(device, plan, &harvest, reply, took))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {
@@ -285,11 +280,13 @@ impl Work for Prompt {
             Ok(heard) => heard,
             Err(broken) => return Err(self.own_failure(broken)),
         };
-        let mut report =
-            summary::report(device, &self.asked, Duration::ZERO, begun, begun.elapsed());
-        report.rung_bits = 0;
-        report.members = vec![self.one_member(device.candidate(), &heard)];
-        report.alone = Some(why);
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        summary::of_one(
+            &mut report,
+            self.one_member(device.candidate(), &heard),
+            0,
+            why,
+        );
         Ok(self.reply(heard, begun, report, device.candidate(), 0))
     }
 }

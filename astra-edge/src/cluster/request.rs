@@ -149,6 +149,13 @@ impl Harvest {
             accounts: vec![Account::default(); members],
         }
     }
+
+    /// Whether every member did its part and had all codes of the others.
+    pub(super) fn is_sound(&self) -> bool {
+        let sound =
+            |account: &Account| account.failure.is_none() && account.stats.masked_tokens == 0;
+        self.accounts.iter().all(sound)
+    }
 }
 
 /// Enters a part's end. A refusal ends the request: the others would wait for a member that never begins.
@@ -325,8 +332,8 @@ impl End {
     }
 }
 
-/// Why a member whose share did not come is set aside: it is asked again who it is before it is used again.
-pub fn set_aside(device: &Device, active: &ActivePlan, harvest: &Harvest) {
+/// Sets members aside whose share did not come: they are asked again who they are before they are used again.
+pub(super) fn set_aside(device: &Device, active: &ActivePlan, harvest: &Harvest) {
     for ((number, member), account) in
         (active.choice.members.iter().enumerate()).zip(&harvest.accounts)
     {

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use astra_bundle::{ImageInput, Shape, Task};
 
-use super::coordinator::Asked;
 use super::device::Device;
 use super::listen::Heard;
 use super::request::Account;
 use super::setup::ActivePlan;
+use super::work::Asked;
 use crate::engine::Answer;
 use crate::plan::TokenRange;
 use crate::report::{Class, Input, MemberReport, Report};
@@ -66,22 +66,23 @@ fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
     (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
 }
 
-/// What every report says.
-pub(super) fn report(
-    device: &Device,
-    asked: &Asked,
-    prepare: Duration,
-    begun: Instant,
-    latency: Duration,
-) -> Report {
+/// What every report says; the answer is there, and the question came to its turn when it was `begun`.
+pub(super) fn report(device: &Device, asked: &Asked, prepare: Duration, begun: Instant) -> Report {
     let setup = begun.saturating_duration_since(asked.asked);
     Report {
         rung_bits: asked.rung,
-        latency_ms: milliseconds(latency),
+        latency_ms: milliseconds(begun.elapsed()),
         setup_ms: milliseconds(setup.saturating_sub(prepare)),
         coordinator: device.name.clone(),
         ..Report::default()
     }
+}
+
+/// Enters the one member that computed everything, in full precision but for what it took over at `rung`, and why it was one.
+pub(super) fn of_one(report: &mut Report, member: MemberReport, rung: u16, why: String) {
+    report.rung_bits = rung;
+    report.members = vec![member];
+    report.alone = Some(why);
 }
 
 /// Enters what is known of a text: the first token comes at the end of the prompt, and the others are timed from there.

@@ -82,7 +82,8 @@ impl Coordinator {
         };
         check(text, &question.prompt)?;
         let alone = question.options.alone;
-        let work = Prompt::new(asked, question, tokens);
+        let class_tokens = manifest.shape.class_tokens;
+        let work = Prompt::new(asked, class_tokens, question, tokens);
         let mut desk = self.turn(&asked).await?;
         let before = desk.spoke.take();
         let (generated, spoke) = if alone {

@@ -7,14 +7,15 @@ use astra_bundle::TextPooling;
 
 use super::choose::{Choice, ChooseError, Wish};
 use super::choose_text::choose_for_text;
-use super::coordinator::{Asked, Ran, RequestError, Work};
+use super::coordinator::RequestError;
 use super::device::Device;
-use super::request::{self, Harvest};
+use super::request;
 use super::roster::Candidate;
 use super::setup::ActivePlan;
 use super::share::{pooled, vector};
 use super::summary;
 use super::text::Embedded;
+use super::work::{Asked, Ran, Work};
 use crate::engine::OwnedInput;
 use crate::plan::TokenRange;
 
@@ -37,12 +38,7 @@ impl Text {
         normalize: bool,
     ) -> Self {
         Self {
-            wish: Wish {
-                // A text is no longer than 16 bits count.
-                tokens: u16::try_from(ids.len()).unwrap_or(u16::MAX),
-                max_members: asked.max_members,
-                shares,
-            },
+            wish: asked.wish(ids.len(), shares),
             asked,
             tokens: ids.len(),
             input: Arc::new(OwnedInput::Ids(ids)),
@@ -67,27 +63,23 @@ impl Work for Text {
         &self.asked
     }
 
+    fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
     fn choose(
         &self,
         device: &Device,
         usable: &[Candidate],
-        most: usize,
+        wish: &Wish,
     ) -> Result<Choice, ChooseError> {
         let model = device.text_model(self.asked.rung);
-        let wish = Wish {
-            max_members: most,
-            ..self.wish.clone()
-        };
-        choose_for_text(&device.candidate(), usable, &wish, &model)
+        choose_for_text(&device.candidate(), usable, wish, &model)
     }
 
-    fn takes_alone(&self, device: &Device) -> Option<Duration> {
-        let chosen = self.asked.insists || self.wish.shares.is_some();
-        let seconds =
-            device
-                .text_model(self.asked.rung)
-                .seconds_behind(0, self.tokens, device.speed);
-        (!chosen && device.speed > 0.0).then(|| Duration::from_secs_f64(seconds))
+    fn seconds_alone(&self, device: &Device) -> f64 {
+        let model = device.text_model(self.asked.rung);
+        model.seconds_behind(0, self.tokens, device.speed)
     }
 
     fn alone_by_choice(&self) -> &'static str {
@@ -101,7 +93,7 @@ impl Work for Text {
     ) -> Result<Ran<Embedded>, RequestError> {
         let begun = Instant::now();
         let until = self.asked.members_until(begun);
-        let harvest: Harvest = match request::run(device, plan, &self.input, until).await {
+        let harvest = match request::run(device, plan, &self.input, until).await {
             Ok(harvest) => harvest,
             Err(given_up) => return Ok(Ran::GivenUp(given_up)),
         };
@@ -113,18 +105,12 @@ impl Work for Text {
             }
         }
         let embedding = self.vector(&shares, device.shape().hidden)?;
-        let mut report =
-            summary::report(device, &self.asked, Duration::ZERO, begun, begun.elapsed());
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
         report.missing = missing;
         report.prompt_tokens = Some(self.tokens);
-        let sound = report.masked_tokens == 0 && report.missing.is_empty();
-        if !sound {
-            request::set_aside(device, plan, &harvest);
-        }
         let reply = Embedded { report, embedding };
-        let took = begun.elapsed();
-        Ok(Ran::Done { reply, sound, took })
+        Ok(Ran::done(device, plan, &harvest, reply, begun.elapsed()))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {
@@ -138,11 +124,13 @@ impl Work for Text {
         };
         let share = pooled(self.pooling, all, &answer.patches, hidden);
         let embedding = self.vector(&[(self.tokens, share)], hidden)?;
-        let mut report =
-            summary::report(device, &self.asked, Duration::ZERO, begun, begun.elapsed());
-        report.rung_bits = 0;
-        report.members = vec![summary::alone(device, self.wish.tokens, computed)];
-        report.alone = Some(why);
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        summary::of_one(
+            &mut report,
+            summary::alone(device, self.wish.tokens, computed),
+            0,
+            why,
+        );
         report.prompt_tokens = Some(self.tokens);
         Ok(Embedded { report, embedding })
     }
