@@ -345,5 +345,4 @@ fn agreement(samples: &[Sample]) -> Option<Agreement> {
 }
 
 #[cfg(test)]
-#[path = "bench_tests.rs"]
 mod tests;

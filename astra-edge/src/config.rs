@@ -1,10 +1,13 @@
 //! Settings of a device: what a file and the command line say, and what holds where both are silent.
 
+mod bundle;
+mod network;
+#[cfg(test)]
+mod tests;
 mod values;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -12,38 +15,23 @@ use serde::Deserialize;
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
 use crate::engine::Provider;
-use crate::link::{ClusterName, LinkError, LinkSettings, interface};
+use crate::link::{LinkError, LinkSettings};
 use crate::paths;
 
+pub use bundle::find_bundle;
+pub use network::{DEFAULT_CLUSTER, Network};
 pub use values::{Rung, parse_duration};
 
+use bundle::found_bundles;
+use network::{http_address, listen};
 use values::duration;
 
-/// Name of a cluster nobody named.
-pub const DEFAULT_CLUSTER: &str = "astra";
 /// Rung that a question gets which names none.
 pub const DEFAULT_RUNG: Rung = Rung(320);
 /// Time that a question gets which names none.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
 /// What is logged where nobody says.
 pub const DEFAULT_LOG: &str = "warn,astra_edge=info";
-
-/// How to find a cluster and belong to it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Network {
-    /// Name of the cluster.
-    pub cluster: Option<String>,
-    /// Its key.
-    pub key: Option<String>,
-    /// File that holds its key.
-    pub key_file: Option<PathBuf>,
-    /// Devices to connect to, `HOST:PORT`.
-    pub connect: Vec<String>,
-    /// Whether to find others by multicast.
-    pub multicast: Option<bool>,
-    /// Interface to be found on: a name or an address.
-    pub multicast_interface: Option<String>,
-}
 
 /// What a file or the command line says; `None` and empty lists say nothing.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -223,6 +211,17 @@ impl Config {
         }
     }
 
+    fn network(&self) -> Network {
+        Network {
+            cluster: self.cluster.clone(),
+            key: self.key.clone(),
+            key_file: self.key_file.clone(),
+            connect: self.connect.clone(),
+            multicast: self.multicast,
+            multicast_interface: self.multicast_interface.clone(),
+        }
+    }
+
     /// How others find the device's cluster, and the device's own name, as a client on the same machine needs them.
     ///
     /// # Errors
@@ -233,14 +232,8 @@ impl Config {
             let address = address.parse::<SocketAddr>();
             address.is_ok_and(|address| address.port() != 0)
         });
-        let network = Network {
-            cluster: self.cluster.clone(),
-            key: self.key.clone(),
-            key_file: self.key_file.clone(),
-            connect: self.connect.iter().chain(listening).cloned().collect(),
-            multicast: self.multicast,
-            multicast_interface: self.multicast_interface.clone(),
-        };
+        let mut network = self.network();
+        network.connect.extend(listening.cloned());
         Ok((network, name(self.name.clone())?))
     }
 
@@ -249,21 +242,14 @@ impl Config {
     /// # Errors
     /// The first value that is not possible.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let network = Network {
-            cluster: self.cluster,
-            key: self.key,
-            key_file: self.key_file,
-            connect: self.connect,
-            multicast: self.multicast,
-            multicast_interface: self.multicast_interface,
-        };
+        let network = self.network();
         let (mut link, key) = network.settings()?;
         link.listen = listen(&self.listen, &network)?;
         Ok(Settings {
             name: name(self.name)?,
             key,
             link,
-            bundle: bundle(self.bundle)?,
+            bundle: find_bundle(self.bundle)?,
             onnxruntime: self.onnxruntime,
             threads: self.threads.unwrap_or(0),
             execution_providers: match self.execution_providers.as_slice() {
@@ -286,89 +272,6 @@ impl Config {
     }
 }
 
-impl Network {
-    /// How to take part without listening, and the cluster's key.
-    ///
-    /// # Errors
-    /// The first value that is not possible.
-    pub fn settings(&self) -> Result<(LinkSettings, Vec<u8>), ConfigError> {
-        let cluster = self.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
-        let multicast = match self.multicast {
-            Some(false) => None,
-            _ => Some(self.interface()?),
-        };
-        let settings = LinkSettings {
-            cluster: ClusterName::from_str(cluster)?,
-            listen: Vec::new(),
-            connect: self.connect.clone(),
-            multicast,
-        };
-        Ok((settings, self.key()?))
-    }
-
-    fn interface(&self) -> Result<IpAddr, LinkError> {
-        match self.multicast_interface.as_deref() {
-            None | Some("auto") => Ok(interface::default_address()),
-            Some(given) => interface::address_of(given),
-        }
-    }
-
-    fn key(&self) -> Result<Vec<u8>, ConfigError> {
-        match (&self.key, &self.key_file) {
-            (Some(_), Some(_)) => Err(ConfigError::TwoKeys),
-            (Some(key), None) => Ok(key.clone().into_bytes()),
-            (None, Some(path)) => {
-                let key = std::fs::read(path).map_err(|error| ConfigError::Read {
-                    path: path.clone(),
-                    error,
-                })?;
-                // Editors end a file with a newline that is no part of the key.
-                Ok(key.trim_ascii_end().to_vec())
-            }
-            (None, None) => Ok(Vec::new()),
-        }
-    }
-}
-
-fn listen(given: &[String], network: &Network) -> Result<Vec<SocketAddr>, ConfigError> {
-    if given.is_empty() {
-        return Ok(vec![SocketAddr::new(network.interface()?, 0)]);
-    }
-    given.iter().map(|text| address(text)).collect()
-}
-
-fn address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let free_port = |text: &str| text.parse().map(|ip| SocketAddr::new(ip, 0));
-    let address: SocketAddr =
-        text.parse()
-            .or_else(|_| free_port(text))
-            .map_err(|_| ConfigError::Value {
-                key: "listen",
-                found: text.to_owned(),
-                expected: "ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
-            })?;
-    if address.ip().is_unspecified() {
-        return Err(ConfigError::Value {
-            key: "listen",
-            found: text.to_owned(),
-            expected: "the address of one interface: others would be told every address this machine has",
-        });
-    }
-    Ok(address)
-}
-
-/// `127.0.0.1:8080`, or `8080` for the same.
-fn http_address(text: &str) -> Result<SocketAddr, ConfigError> {
-    let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    text.parse()
-        .or_else(|_| text.parse().map(local))
-        .map_err(|_| ConfigError::Value {
-            key: "http",
-            found: text.to_owned(),
-            expected: "ADDRESS:PORT or a port, such as 127.0.0.1:8080",
-        })
-}
-
 fn name(given: Option<String>) -> Result<String, ConfigError> {
     let name = given.unwrap_or_else(|| {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -386,47 +289,3 @@ fn name(given: Option<String>) -> Result<String, ConfigError> {
         expected: "1 to 64 bytes of text",
     })
 }
-
-/// The bundle named, else the only one in the cache.
-fn bundle(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    if let Some(bundle) = given {
-        return Ok(bundle);
-    }
-    let folder = paths::cache_dir().map(|cache| cache.join("bundles"));
-    let entries = folder.and_then(|folder| std::fs::read_dir(folder).ok());
-    let mut found: Vec<PathBuf> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.join(astra_bundle::MANIFEST_FILE).is_file())
-        .collect();
-    found.sort_unstable();
-    match found.as_slice() {
-        [only] => Ok(only.clone()),
-        _ => Err(ConfigError::NoBundle(found)),
-    }
-}
-
-/// The bundle to use where none need be named.
-///
-/// # Errors
-/// There is none, or more than one.
-pub fn find_bundle(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    bundle(given)
-}
-
-fn found_bundles(found: &[PathBuf]) -> String {
-    if found.is_empty() {
-        return "there is none in the cache".to_owned();
-    }
-    let names: Vec<String> = found
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    format!("there are several in the cache: {}", names.join(", "))
-}
-
-#[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;

@@ -1,0 +1,222 @@
+use std::net::IpAddr;
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, ConfigError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    Config::read(file.path())
+}
+
+fn with_bundle() -> Config {
+    Config {
+        bundle: Some("bundle".into()),
+        multicast_interface: Some("127.0.0.1".to_owned()),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn the_example_reads_and_says_what_holds_anyway() {
+    let text = include_str!("../../../deploy/device.toml");
+    let as_shipped: Config = toml::from_str(text).unwrap();
+    // Every line that is a setting or begins a table, commented out or not.
+    let is_setting = |line: &&str| {
+        if line.trim_start_matches("# ").starts_with('[') {
+            return true;
+        }
+        line.split_once(" = ").is_some_and(|(key, _)| {
+            key.trim_start_matches("# ")
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        })
+    };
+    let all: Vec<&str> = text
+        .lines()
+        .filter(is_setting)
+        .map(|line| line.trim_start_matches("# "))
+        .collect();
+    let everything: Config = toml::from_str(&all.join("\n")).unwrap();
+    assert_eq!(everything.rung, Some(DEFAULT_RUNG));
+    assert_eq!(everything.deadline, Some(DEFAULT_DEADLINE));
+    assert_eq!(everything.cluster.as_deref(), Some(DEFAULT_CLUSTER));
+    assert_eq!(everything.log.as_deref(), Some(DEFAULT_LOG));
+    assert_eq!(everything.multicast, Some(true));
+    assert_eq!(everything.prepacking, Some(true));
+    assert_eq!(everything.execution_providers, [Provider::Cpu]);
+    for key in [
+        "name",
+        "cluster",
+        "key",
+        "key_file",
+        "connect",
+        "multicast",
+        "multicast_interface",
+        "listen",
+        "bundle",
+        "onnxruntime",
+        "threads",
+        "execution_providers",
+        "prepacking",
+        "weights_cache",
+        "rung",
+        "deadline",
+        "max_members",
+        "all_members",
+        "log",
+    ] {
+        assert!(
+            all.iter()
+                .any(|line| line.starts_with(&format!("{key} = "))),
+            "{key} is missing"
+        );
+    }
+    let http = all.iter().position(|line| *line == "[http]").unwrap();
+    assert_eq!(http, 19, "{all:?}");
+    assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
+    assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
+    assert!(as_shipped.bundle.is_some());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_the_file_and_the_known_ones() {
+    let error = read("name = \"a\"\nbundel = \"b\"\n")
+        .unwrap_err()
+        .to_string();
+    for part in ["/", "line 2", "bundel", "`bundle`", "`max_members`"] {
+        assert!(error.contains(part), "{part} not in {error}");
+    }
+    let error = Config::read(Path::new("/no/such/file.toml"))
+        .unwrap_err()
+        .to_string();
+    assert!(error.starts_with("/no/such/file.toml: "), "{error}");
+}
+
+#[test]
+fn values_of_another_kind_are_refused() {
+    for (text, part) in [
+        ("threads = \"two\"", "threads"),
+        ("deadline = \"soon\"", "soon"),
+        ("deadline = \"0s\"", "1 ms"),
+        ("rung = \"most\"", "exact"),
+        ("rung = 0", "exact"),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(read("rung = 160").unwrap().rung, Some(Rung(160)));
+    assert_eq!(read("rung = \"exact\"").unwrap().rung, Some(Rung(0)));
+    let half = read("deadline = \"500ms\"").unwrap().deadline;
+    assert_eq!(half, Some(Duration::from_millis(500)));
+}
+
+#[test]
+fn the_command_line_beats_the_file() {
+    let flags = Config {
+        name: Some("flag".to_owned()),
+        key: Some("k".to_owned()),
+        ..Config::default()
+    };
+    let file = Config {
+        name: Some("file".to_owned()),
+        key_file: Some("secret".into()),
+        listen: vec!["127.0.0.1:1".to_owned()],
+        ..Config::default()
+    };
+    let both = flags.or(file);
+    assert_eq!(both.name.as_deref(), Some("flag"));
+    assert_eq!(both.listen, ["127.0.0.1:1"]);
+    assert_eq!((both.key.as_deref(), both.key_file), (Some("k"), None));
+}
+
+#[test]
+fn gaps_are_filled() {
+    let settings = with_bundle().settings().unwrap();
+    assert_eq!(settings.link.cluster.to_string(), "astra");
+    assert_eq!(settings.link.listen, ["127.0.0.1:0".parse().unwrap()]);
+    assert_eq!(settings.link.multicast, Some(IpAddr::from([127, 0, 0, 1])));
+    assert_eq!(settings.defaults.rung, 320);
+    assert!(settings.key.is_empty());
+    assert!(!settings.name.is_empty());
+}
+
+#[test]
+fn impossible_values_are_named() {
+    let error = |config: Config| config.settings().unwrap_err().to_string();
+    let listen = |text: &str| Config {
+        listen: vec![text.to_owned()],
+        ..with_bundle()
+    };
+    assert!(error(listen("kitchen")).contains("\"kitchen\""));
+    assert!(error(listen("0.0.0.0:7447")).contains("one interface"));
+    let name = Some("x".repeat(65));
+    assert!(
+        error(Config {
+            name,
+            ..with_bundle()
+        })
+        .contains("1 to 64 bytes")
+    );
+    let cluster = Some("a/b".to_owned());
+    assert!(
+        error(Config {
+            cluster,
+            ..with_bundle()
+        })
+        .contains("\"a/b\"")
+    );
+    let two = Config {
+        key: Some("k".to_owned()),
+        key_file: Some("f".into()),
+        ..with_bundle()
+    };
+    assert!(matches!(two.settings(), Err(ConfigError::TwoKeys)));
+    let multicast_interface = Some("no-such-interface".to_owned());
+    let lost = Config {
+        multicast_interface,
+        ..with_bundle()
+    };
+    assert!(error(lost).contains("no-such-interface"));
+}
+
+#[test]
+fn http_is_served_where_it_is_asked_for() {
+    let at = |listen: Option<&str>| {
+        let http = HttpConfig {
+            listen: listen.map(str::to_owned),
+        };
+        Config {
+            http,
+            ..with_bundle()
+        }
+        .settings()
+        .map(|settings| settings.http)
+    };
+    assert_eq!(at(None).unwrap(), None);
+    let local = Some("127.0.0.1:8080".parse().unwrap());
+    assert_eq!(at(Some("127.0.0.1:8080")).unwrap(), local);
+    assert_eq!(at(Some("8080")).unwrap(), local);
+    assert_eq!(
+        at(Some("[::1]:0")).unwrap(),
+        Some("[::1]:0".parse().unwrap())
+    );
+    let error = at(Some("kitchen")).unwrap_err().to_string();
+    assert!(
+        error.contains("\"kitchen\"") && error.contains("8080"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_key_file_loses_its_last_newline() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "secret\n").unwrap();
+    let key_file = Some(file.path().to_owned());
+    let settings = Config {
+        key_file,
+        ..with_bundle()
+    }
+    .settings()
+    .unwrap();
+    assert_eq!(settings.key, b"secret");
+}
