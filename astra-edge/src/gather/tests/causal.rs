@@ -1,0 +1,115 @@
+//! Members that hear only those left of them, and blocks that are predicted.
+
+use super::*;
+
+#[test]
+fn causal_members_wait_for_those_left_of_them_only() {
+    let ramp = Ramp::new();
+    let first = gather_of(coded(), 0, true);
+    first.begin(0);
+    send(&first, 0, 0, 2);
+    // Nobody to wait for: this returns, with all the time in the world.
+    let outcome = first
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut [],
+            &mut [],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (0, 0));
+    assert_eq!(
+        first.take_received().refused,
+        1,
+        "no use for what comes from the right"
+    );
+
+    let middle = gather_of(coded(), 1, true);
+    middle.begin(0);
+    send(&middle, 0, 0, 0);
+    let mut remote = vec![-1.0; 3 * CODES];
+    let outcome = middle
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 3],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (3, 0));
+    assert_eq!(remote, rows(0, 0, &[0, 1, 2]));
+}
+
+#[test]
+fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
+    let ramp = Ramp::new();
+    let blocks = 40;
+    let range = |first, tokens| TokenRange { first, tokens };
+    let plan = Plan {
+        id: 7,
+        epoch: 5,
+        rung: coded().rung(),
+        causal: true,
+        ranges: vec![range(0, 3), range(3, 4)],
+    };
+    let thread = std::thread::current();
+    let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), false, thread);
+    for request in 0..2 {
+        // The first member is done before this one begins.
+        (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
+        gather.begin(request);
+        for block in 0..blocks {
+            let mut remote = vec![-1.0; 3 * CODES];
+            let outcome = gather
+                .collect(
+                    request,
+                    block,
+                    Some(&ramp.book()),
+                    &mut remote,
+                    &mut [0; 3],
+                    &mut patience(LONG),
+                )
+                .unwrap();
+            assert_eq!(outcome.arrived, 3);
+            assert_eq!(remote, rows(request, block as u8, &[0, 1, 2]));
+        }
+        gather.end(request);
+    }
+    assert_eq!(gather.take_received().refused, 0);
+}
+
+#[test]
+fn only_blocks_behind_the_first_are_predicted() {
+    let range = |first, tokens| TokenRange { first, tokens };
+    let plan = Plan {
+        id: 7,
+        epoch: 5,
+        rung: coded().rung(),
+        causal: false,
+        ranges: vec![range(0, 3), range(3, 4), range(7, 3)],
+    };
+    let thread = std::thread::current();
+    let gather = Gather::new(Arc::new(plan), 1, BLOCKS, coded(), true, thread);
+    gather.begin(1);
+    for (block, flags, used) in [
+        (0, Flags::NONE, true),
+        (0, Flags::PREDICTED, false),
+        (1, Flags::NONE, false),
+        (1, Flags::PREDICTED, true),
+    ] {
+        let header = CodeHeader {
+            flags,
+            ..header(coded(), 1, block, 0)
+        };
+        let codes = codes(1, block, 0);
+        for frame in frames(Framer::new(header, coded(), &codes).unwrap()) {
+            gather.receive(&frame);
+        }
+        let refused = gather.take_received().refused;
+        assert_eq!(refused == 0, used, "block {block}, {flags:?}");
+    }
+}

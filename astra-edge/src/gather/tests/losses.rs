@@ -1,0 +1,144 @@
+//! Codes that do not come, and how waiting for them ends.
+
+use super::*;
+
+#[test]
+fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
+    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let mut remote = vec![-1.0; 6 * CODES];
+    gather.begin(0);
+    send(&gather, 0, 0, 2);
+    let mut patience = patience(Duration::ZERO);
+    let outcome = gather
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (3, 3));
+    assert_eq!(&remote[..3 * CODES], rows(0, 0, &[7, 8, 9]));
+    assert_eq!(patience.late, 0b001);
+
+    // With all the time in the world, the late member is not waited for: this returns.
+    patience.until = Instant::now() + LONG;
+    send(&gather, 0, 1, 2);
+    let outcome = gather
+        .collect(
+            0,
+            1,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (3, 3));
+
+    // Caught up, it counts again.
+    send(&gather, 0, 2, 2);
+    send(&gather, 0, 2, 0);
+    let outcome = gather
+        .collect(
+            0,
+            2,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience,
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, patience.late), (6, 0));
+}
+
+#[test]
+fn a_lost_frame_loses_its_own_tokens_and_nothing_else() {
+    let layout = exact();
+    let gather = gather(layout);
+    let values: Vec<f32> = (0..3 * 600).map(|i| i as f32).collect();
+    let mut remote = vec![-1.0; 6 * 600];
+    gather.begin(0);
+    for sender in [0, 2] {
+        let all = frames(Framer::new(header(layout, 0, 0, sender), layout, &values).unwrap());
+        let parts = usize::from(layout.parts());
+        assert!(parts > 1 && all.len() == 3 * parts);
+        for (index, frame) in all.iter().enumerate() {
+            // Of the first member's second token one part is lost.
+            if sender == 2 || index != parts {
+                gather.receive(frame);
+            }
+        }
+    }
+    let mut tokens = [0; 6];
+    let outcome = gather
+        .collect(
+            0,
+            0,
+            None,
+            &mut remote,
+            &mut tokens,
+            &mut patience(Duration::ZERO),
+        )
+        .unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (5, 1));
+    assert_eq!(tokens[..5], [0, 2, 7, 8, 9]);
+    assert_eq!(remote[..600], values[..600]);
+    assert_eq!(remote[600..1200], values[1200..1800]);
+    assert_eq!(remote[1200..3000], values[..]);
+}
+
+#[test]
+fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled() {
+    // Each would wait a minute if nothing woke it; the harness's patience is shorter than three.
+    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let mut remote = vec![-1.0; 6 * CODES];
+    gather.begin(0);
+
+    send(&gather, 0, 0, 0);
+    let sender = Arc::clone(&gather);
+    let other = std::thread::spawn(move || send(&sender, 0, 0, 2));
+    let outcome = gather
+        .collect(
+            0,
+            0,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    other.join().unwrap();
+    assert_eq!(outcome.arrived, 6);
+
+    send(&gather, 0, 1, 0);
+    let sender = Arc::clone(&gather);
+    let other = std::thread::spawn(move || sender.member_left(2));
+    let outcome = gather
+        .collect(
+            0,
+            1,
+            Some(&ramp.book()),
+            &mut remote,
+            &mut [0; 6],
+            &mut patience(LONG),
+        )
+        .unwrap();
+    other.join().unwrap();
+    assert_eq!((outcome.arrived, outcome.missing), (3, 3));
+
+    let sender = Arc::clone(&gather);
+    let other = std::thread::spawn(move || sender.cancel(0));
+    let end = gather.collect(
+        0,
+        2,
+        Some(&ramp.book()),
+        &mut remote,
+        &mut [0; 6],
+        &mut patience(LONG),
+    );
+    other.join().unwrap();
+    assert!(matches!(end, Err(GatherError::Cancelled { request: 0 })));
+}

@@ -1,0 +1,128 @@
+//! Token ids, and how tokens are chosen.
+
+use astra_wire::*;
+
+use super::{common, refused};
+
+#[test]
+fn ids_come_back_as_they_went() {
+    let ids = [0, 1, 127, 128, 300, 49_151, 16_383, 16_384, u32::MAX];
+    let mut buffer = [0xa5; 64];
+    let length = pack_ids(&ids, &mut buffer).unwrap();
+    assert_eq!(length, 1 + 1 + 1 + 2 + 2 + 3 + 2 + 3 + 5);
+    assert!(unpack_ids(&buffer[..length]).eq(ids));
+    assert!(buffer[length..].iter().all(|&byte| byte == 0xa5));
+    for short in 0..length {
+        assert_eq!(pack_ids(&ids, &mut buffer[..short]), None);
+    }
+    assert_eq!(pack_ids(&[], &mut []), Some(0));
+    assert_eq!(unpack_ids(&[]).next(), None);
+}
+
+#[test]
+fn ids_have_one_encoding() {
+    let start = |ids| {
+        Control::StartText(StartText {
+            plan: 1,
+            epoch: 2,
+            request: 3,
+            deadline_ms: 4,
+            generate: None,
+            ids,
+        })
+    };
+    assert_eq!(start(&[0xff, 0xff, 0xff, 0xff, 0x0f, 0]).check(), Ok(()));
+    assert_eq!(refused(&start(&[])), ControlError::NoInput);
+    for (ids, at) in [
+        (&[0x80_u8][..], 0),
+        (&[5, 0x80, 0x00], 1),
+        (&[5, 6, 0xff, 0xff, 0xff, 0xff, 0x10], 2),
+        (&[0x80, 0x80, 0x80, 0x80, 0x80, 0x01], 0),
+    ] {
+        assert_eq!(refused(&start(ids)), ControlError::Id { at }, "{ids:?}");
+        // What is left of them is read and no more.
+        assert_eq!(unpack_ids(ids).count(), at);
+    }
+}
+
+#[test]
+fn ways_to_choose_tokens_that_are_none() {
+    let ask = |choice| {
+        Control::AskText(AskText {
+            options: AskOptions::default(),
+            prompt: Words::Text("a"),
+            choice,
+            max_tokens: None,
+            stops: heapless::Vec::new(),
+        })
+    };
+    let good = common::choice();
+    assert_eq!(ask(good).check(), Ok(()));
+    let greedy = Choice {
+        temperature: 0.0,
+        ..good
+    };
+    assert_eq!(ask(greedy).check(), Ok(()));
+    for bad in [f32::NAN, f32::INFINITY, -1.0] {
+        let field = |choice, field| {
+            assert_eq!(refused(&ask(choice)), ControlError::Choice { field });
+            let generate = Some(Generate {
+                max_tokens: 1,
+                choice,
+            });
+            let start = Control::StartText(StartText {
+                plan: 1,
+                epoch: 2,
+                request: 3,
+                deadline_ms: 4,
+                generate,
+                ids: &[1],
+            });
+            assert_eq!(refused(&start), ControlError::Choice { field });
+        };
+        let (temperature, top_p, repetition_penalty) = (bad, bad, bad);
+        field(
+            Choice {
+                temperature,
+                ..good
+            },
+            "temperature",
+        );
+        field(Choice { top_p, ..good }, "top_p");
+        let choice = Choice {
+            repetition_penalty,
+            ..good
+        };
+        field(choice, "repetition_penalty");
+    }
+    let mut empty = ask(good);
+    if let Control::AskText(ask) = &mut empty {
+        ask.prompt = Words::Chat("");
+    }
+    assert_eq!(refused(&empty), ControlError::NoInput);
+}
+
+#[test]
+fn as_many_stops_as_there_may_be_and_no_more() {
+    let stops = ["x"; MAX_STOPS];
+    let ask = AskText {
+        options: AskOptions::default(),
+        prompt: Words::Text("a"),
+        choice: common::choice(),
+        max_tokens: None,
+        stops: heapless::Vec::from_slice(&stops).unwrap(),
+    };
+    let message = Control::AskText(ask);
+    let mut buffer = [0; 256];
+    let length = message.emit(&mut buffer).unwrap();
+    assert_eq!(Control::parse(&buffer[..length]), Ok(message));
+    // One more: the count is in front of the strings, two bytes each.
+    let count = length - 2 * MAX_STOPS - 1;
+    assert_eq!(buffer[count], MAX_STOPS as u8);
+    buffer[count] += 1;
+    buffer[length..length + 2].copy_from_slice(&[1, b'x']);
+    assert!(matches!(
+        Control::parse(&buffer[..length + 2]),
+        Err(FrameError::Malformed(_))
+    ));
+}

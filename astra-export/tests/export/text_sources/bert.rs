@@ -1,0 +1,108 @@
+//! Directories of BERT and of sentence transformers.
+
+use astra_bundle::{Task, TextPooling};
+use astra_export::source::TextModel;
+use serde_json::json;
+
+use super::directory::Directory;
+use super::{Tensors, put, put_linear, put_norm};
+use crate::models::{HEADS, HIDDEN, MLP, Random};
+use crate::text_models::{POSITIONS, VOCAB};
+
+#[test]
+fn bert_directories_are_read_to_the_last_bit_with_their_pooling() {
+    let mut model = Random::new(45).bert();
+    model.norm.epsilon = 1e-12;
+    let norms = model
+        .blocks
+        .iter_mut()
+        .flat_map(|b| [&mut b.norm1, &mut b.norm2]);
+    norms.for_each(|norm| norm.epsilon = 1e-12);
+    let kinds = Random::new(46).around(0.0, 1.0, 2 * HIDDEN);
+    let mut tensors = Tensors::new();
+    let all = &mut tensors;
+    put(
+        all,
+        "embeddings.word_embeddings.weight",
+        &[VOCAB, HIDDEN],
+        &model.embedding,
+    );
+    put(
+        all,
+        "embeddings.position_embeddings.weight",
+        &[POSITIONS, HIDDEN],
+        &model.positions,
+    );
+    put(
+        all,
+        "embeddings.token_type_embeddings.weight",
+        &[2, HIDDEN],
+        &kinds,
+    );
+    put_norm(all, "embeddings.LayerNorm", &model.norm);
+    for (number, block) in model.blocks.iter().enumerate() {
+        let name = |part: &str| format!("encoder.layer.{number}.{part}");
+        for (part, linear) in [
+            ("attention.self.query", &block.query),
+            ("attention.self.key", &block.key),
+            ("attention.self.value", &block.value),
+            ("attention.output.dense", &block.output),
+            ("intermediate.dense", &block.up),
+            ("output.dense", &block.down),
+        ] {
+            put_linear(all, &name(part), linear);
+        }
+        put_norm(all, &name("attention.output.LayerNorm"), &block.norm1);
+        put_norm(all, &name("output.LayerNorm"), &block.norm2);
+    }
+    let config = json!({
+        "model_type": "bert", "hidden_size": HIDDEN, "num_hidden_layers": 3,
+        "num_attention_heads": HEADS, "intermediate_size": MLP, "vocab_size": VOCAB,
+        "max_position_embeddings": POSITIONS, "hidden_act": "gelu", "type_vocab_size": 2,
+    });
+    let mut directory = Directory::new(config, tensors);
+    for row in model.positions.chunks_mut(HIDDEN) {
+        row.iter_mut()
+            .zip(&kinds)
+            .for_each(|(value, kind)| *value += kind);
+    }
+    let found = directory.read();
+    assert_eq!(found.model, TextModel::Bert(model));
+    let mean = TextPooling::Mean;
+    let plain = |pooling, normalize| Task::Embedding { pooling, normalize };
+    assert_eq!(
+        (found.task, found.input.max_tokens),
+        (plain(mean, false), POSITIONS)
+    );
+    directory.check_every_tensor(&[".bias"]);
+
+    directory.write(
+        "sentence_bert_config.json",
+        &json!({ "max_seq_length": 16 }),
+    );
+    directory.write(
+        "modules.json",
+        &json!([
+            { "path": "", "type": "sentence_transformers.models.Transformer" },
+            { "path": "1_Pooling", "type": "sentence_transformers.models.Pooling" },
+            { "path": "2_Normalize", "type": "sentence_transformers.models.Normalize" },
+        ]),
+    );
+    for (field, pooling) in [
+        ("pooling_mode_cls_token", Some(TextPooling::Cls)),
+        ("pooling_mode_mean_tokens", Some(mean)),
+        ("pooling_mode_max_tokens", None),
+    ] {
+        directory.write("1_Pooling/config.json", &json!({ field: true }));
+        match pooling {
+            Some(pooling) => {
+                let found = directory.read();
+                assert_eq!(
+                    (found.task, found.input.max_tokens),
+                    (plain(pooling, true), 16)
+                );
+            }
+            None => assert!(directory.refusal().contains(field)),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Directories of Llama and Qwen2.
+
+use astra_bundle::Task;
+use astra_export::family::decoder::Decoder;
+use astra_export::family::llama::LlamaModel;
+use serde_json::{Value, json};
+
+use super::directory::Directory;
+use super::{Tensors, decoder, put, put_linear};
+use crate::models::{HIDDEN, MLP, Random};
+use crate::text_models::{HEAD_DIM, KV_HEADS, POSITIONS, QUERY_HEADS, VOCAB};
+
+fn llama_config(model_type: &str) -> Value {
+    json!({
+        "model_type": model_type, "hidden_size": HIDDEN, "num_hidden_layers": 3,
+        "num_attention_heads": QUERY_HEADS, "num_key_value_heads": KV_HEADS, "head_dim": HEAD_DIM,
+        "intermediate_size": MLP, "vocab_size": VOCAB, "max_position_embeddings": POSITIONS,
+        "rms_norm_eps": 1e-5, "rope_theta": 100.0, "hidden_act": "silu", "eos_token_id": [4, 2],
+    })
+}
+
+fn llama_tensors(model: &LlamaModel) -> Tensors {
+    let mut tensors = Tensors::new();
+    let all = &mut tensors;
+    put(
+        all,
+        "model.embed_tokens.weight",
+        &[VOCAB, HIDDEN],
+        &model.embedding,
+    );
+    put(all, "model.norm.weight", &[HIDDEN], &model.norm.weight);
+    if let Some(head) = &model.head {
+        put_linear(all, "lm_head", head);
+    }
+    for (number, block) in model.blocks.iter().enumerate() {
+        let name = |part: &str| format!("model.layers.{number}.{part}");
+        for (part, norm) in [
+            ("input_layernorm.weight", &block.norm1),
+            ("post_attention_layernorm.weight", &block.norm2),
+        ] {
+            put(all, &name(part), &[HIDDEN], &norm.weight);
+        }
+        for (part, linear) in [
+            ("self_attn.q_proj", &block.query),
+            ("self_attn.k_proj", &block.key),
+            ("self_attn.v_proj", &block.value),
+            ("self_attn.o_proj", &block.output),
+            ("mlp.gate_proj", &block.gate),
+            ("mlp.up_proj", &block.up),
+            ("mlp.down_proj", &block.down),
+        ] {
+            put_linear(all, &name(part), linear);
+        }
+    }
+    tensors
+}
+
+#[test]
+fn llama_directories_are_read_to_the_last_bit() {
+    for (model_type, biases, tied) in [("llama", false, true), ("qwen2", true, false)] {
+        let model = Random::new(41).llama(biases, tied);
+        let directory = Directory::new(llama_config(model_type), llama_tensors(&model));
+        directory.write(
+            "tokenizer_config.json",
+            &json!({ "bos_token": { "content": "<s>" }, "eos_token": "</s>", "add_bos_token": true,
+                     "chat_template": [{ "name": "default", "template": "{{ messages }}" }] }),
+        );
+        let found = directory.read();
+        assert_eq!(decoder(&found), &Decoder::from(model));
+        let input = &found.input;
+        assert_eq!((input.vocab, input.max_tokens), (VOCAB, POSITIONS));
+        assert_eq!((input.bos, input.eos.as_slice()), (Some(1), &[2, 4][..]));
+        assert_eq!(input.chat_template.as_deref(), Some("{{ messages }}"));
+        assert!(input.add_bos && input.rotary && !input.learned_positions);
+        assert_eq!(found.task, Task::Generation);
+    }
+}
+
+#[test]
+fn other_llamas_are_refused_by_field_or_tensor() {
+    let model = Random::new(42).llama(true, false);
+    let mut directory = Directory::new(llama_config("llama"), llama_tensors(&model));
+    let scaled = json!({ "rope_type": "yarn", "factor": 4.0 });
+    for (field, value, said) in [
+        ("model_type", json!("mamba"), "\"mamba\", expected one of"),
+        ("hidden_act", json!("gelu"), "\"gelu\", expected \"silu\""),
+        ("rope_scaling", scaled, "\"yarn\""),
+        ("num_key_value_heads", json!(4), "a divisor of the 6 heads"),
+        ("head_dim", json!(12), "a multiple of 8"),
+        ("rope_theta", json!(-1.0), "above 0"),
+        (
+            "num_hidden_layers",
+            json!(2),
+            "model.layers.2.input_layernorm",
+        ),
+        ("num_hidden_layers", json!(4), "model.layers.3."),
+        ("vocab_size", json!(0), "vocabulary size"),
+        ("eos_token_id", json!(99), "99, expected below 37"),
+    ] {
+        let refusal = directory.refusal_of(field, value);
+        assert!(refusal.contains(said), "{field}: {refusal}");
+    }
+    directory.check_every_tensor(&[".bias", "lm_head.weight"]);
+}
+
+#[test]
+fn llama_3_stretches_slow_turns_only() {
+    let model = Random::new(43).llama(false, true);
+    let mut config = llama_config("llama");
+    config["rope_scaling"] = json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 12,
+    });
+    let found = Directory::new(config, llama_tensors(&model)).read();
+    // Turns in 12 positions: 1.9, 0.60, 0.19 and 0.06; kept shares (turns - 1) / 3 between 0 and 1.
+    let turns = 12.0 / std::f64::consts::TAU;
+    let kept = (turns - 1.0) / 3.0;
+    let expected = [kept + (1.0 - kept) / 8.0, 0.125, 0.125, 0.125];
+    let found = decoder(&found).positions.frequencies();
+    for ((found, plain), factor) in found.iter().zip(&model.frequencies).zip(expected) {
+        assert!((found / plain - factor).abs() < 1e-12, "{found} of {plain}");
+    }
+}
