@@ -7,7 +7,7 @@
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
 //! - [`source`]: files of pretrained models, read into a family's weights
 //! - [`fit`]: bases and codebooks from calibration activations
-//! - [`texts`]: text files as inputs of a model
+//! - [`photographs`]: the photographs of a folder, and [`texts`]: text files as inputs of a model
 //! - [`calibrate`]: the activations of photographs or texts
 //! - [`package`]: from a source to a finished bundle
 //! - [`verify`]: how close a bundle comes to what it was made from
@@ -20,6 +20,7 @@ pub mod family;
 pub mod fit;
 pub mod graph;
 pub mod package;
+pub mod photographs;
 pub mod position;
 pub mod progress;
 pub mod source;

@@ -1,36 +1,18 @@
 //! Why calibration failed.
 
-use std::path::PathBuf;
-
 use astra_edge::engine::EngineError;
-use astra_edge::tasks::image::ImageError;
 use thiserror::Error;
 
 use crate::fit::RowsError;
+use crate::photographs::PhotographError;
 
 /// Why calibration failed.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CalibrateError {
-    /// A folder or file cannot be read.
-    #[error("{}: cannot be read: {source}", .path.display())]
-    Read {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// Nothing to calibrate on.
-    #[error("{}: no photographs, expected files named .jpg, .jpeg, .png or .webp", .0.display())]
-    NoPhotographs(PathBuf),
-    /// A file is not what its name says.
-    #[error("{}: {source}", .path.display())]
-    Photograph {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ImageError,
-    },
+    /// No photographs to calibrate on.
+    #[error(transparent)]
+    Photographs(#[from] PhotographError),
     /// Inputs of another kind than the model's.
     #[error("the model takes no {0}")]
     Input(&'static str),

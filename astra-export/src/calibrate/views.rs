@@ -11,6 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::CalibrateError;
+use crate::photographs::{self, PhotographError};
 
 /// Views to come to at least, however few photographs there are.
 const VIEWS: usize = 96;
@@ -32,21 +33,7 @@ pub(super) struct Photograph<'a> {
 
 impl Folder {
     pub(super) fn open(folder: &Path) -> Result<Self, CalibrateError> {
-        let read = |source| CalibrateError::Read {
-            path: folder.to_owned(),
-            source,
-        };
-        let mut paths = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(read)? {
-            let path = entry.map_err(read)?.path();
-            if is_photograph(&path) {
-                paths.push(path);
-            }
-        }
-        if paths.is_empty() {
-            return Err(CalibrateError::NoPhotographs(folder.to_owned()));
-        }
-        paths.sort();
+        let paths = photographs::list(folder)?;
         Ok(Self { paths })
     }
 
@@ -73,22 +60,16 @@ impl Photograph<'_> {
         image: &ImageInput,
         seed: u64,
     ) -> Result<impl Iterator<Item = Result<Vec<u8>, CalibrateError>>, CalibrateError> {
-        let bytes = std::fs::read(self.path).map_err(|source| CalibrateError::Read {
-            path: self.path.to_owned(),
-            source,
-        })?;
-        let refuse = |source| CalibrateError::Photograph {
-            path: self.path.to_owned(),
-            source,
-        };
-        let original = decode(&bytes).map_err(refuse)?;
+        let bytes = photographs::read(self.path)?;
+        let refuse = PhotographError::of(self.path);
+        let original = decode(&bytes).map_err(&refuse)?;
         let mut rng = StdRng::seed_from_u64(seed.wrapping_add(self.index as u64));
         Ok((0..self.views).map(move |view| {
             let pixels = match view {
                 0 => prepare(&bytes, image).map(|whole| whole.pixels),
                 _ => crop(&original, &mut rng).and_then(|png| Ok(prepare(&png, image)?.pixels)),
             };
-            pixels.map_err(refuse)
+            Ok(pixels.map_err(&refuse)?)
         }))
     }
 }
@@ -115,12 +96,6 @@ fn crop(original: &RgbImage, rng: &mut StdRng) -> Result<Vec<u8>, ImageError> {
         source,
     })?;
     Ok(png.into_inner())
-}
-
-fn is_photograph(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    let extension = extension.map(str::to_ascii_lowercase);
-    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "webp"))
 }
 
 #[cfg(test)]
@@ -200,16 +175,5 @@ mod tests {
             error.to_string().contains("broken.JPG: not an image"),
             "{error}"
         );
-    }
-
-    #[test]
-    fn an_empty_folder_is_named() {
-        let dir = folder(0);
-        let error = Folder::open(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("no photographs, expected"), "{error}");
-        let error = Folder::open(&dir.path().join("none"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("none: cannot be read"), "{error}");
     }
 }

@@ -1,15 +1,11 @@
 //! Llama out of the tensors of any file.
 
 use super::Mismatch;
+use super::sides::{MAX_SIDE, MAX_VOCAB, check_layers, check_sides};
 use super::tensors::Tensors;
 use crate::family::decoder::HEAD_MULTIPLE;
 use crate::family::llama::{LlamaBlock, LlamaModel, rope_frequencies};
 use crate::family::weights::Linear;
-
-/// Largest of any dimension but the vocabulary; keeps products of dimensions from overflowing.
-const MAX_SIDE: usize = 1 << 16;
-/// Most tokens.
-const MAX_VOCAB: usize = 1 << 24;
 
 /// What a file says of the dimensions.
 #[derive(Debug, Clone)]
@@ -70,10 +66,7 @@ pub(super) fn read(
     let blocks = (0..dims.layers).map(|number| reader.block(number));
     let blocks = blocks.collect::<Result<Vec<_>, _>>()?;
     let beyond = reader.layer(dims.layers, names.norm1);
-    if tensors.contains(&format!("{beyond}.weight")) {
-        let expected = format!("{} layers", dims.layers);
-        return Err(Mismatch::new(beyond, "another layer", expected));
-    }
+    check_layers(tensors, dims.layers, &format!("{beyond}.weight"))?;
     let embedding = format!("{}.weight", names.embedding);
     let tied = !tensors.contains(&format!("{}.weight", names.head));
     let head = (!tied).then(|| tensors.linear(names.head, dims.hidden, dims.vocab));
@@ -170,7 +163,7 @@ pub(super) fn check_head(head_dim: usize) -> Result<(), Mismatch> {
 
 impl Dimensions {
     fn check(&self) -> Result<(), Mismatch> {
-        let sides = [
+        check_sides([
             ("hidden size", self.hidden, MAX_SIDE),
             ("number of layers", self.layers, MAX_SIDE),
             ("number of attention heads", self.heads, MAX_SIDE),
@@ -182,12 +175,7 @@ impl Dimensions {
             ),
             ("width of the MLP", self.mlp, MAX_SIDE),
             ("vocabulary size", self.vocab, MAX_VOCAB),
-        ];
-        for (name, side, most) in sides {
-            if !(1..=most).contains(&side) {
-                return Err(Mismatch::new(name, side, format!("1 to {most}")));
-            }
-        }
+        ])?;
         if !self.heads.is_multiple_of(self.kv_heads) {
             let expected = format!("a divisor of the {} heads", self.heads);
             let name = "number of key and value heads";

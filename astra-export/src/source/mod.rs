@@ -5,6 +5,7 @@
 //! - [`gguf`]: GGUF files of Llama and Qwen2, with tokenizer and chat template
 //! - [`hugging_face`]: directories with `config.json` and `model.safetensors`, of DINOv2, ViT, Llama, Qwen2, GPT-2 and BERT
 //! - `tensors`, `llama`: tensors by name, and a Llama out of those of any file
+//! - `sides`: how large a model may be
 //!
 //! Files are untrusted: whatever does not have the structure that is known here is refused, with the name of the tensor, node
 //! or field, what was found and what was expected.
@@ -14,6 +15,7 @@ pub mod gguf;
 pub mod hugging_face;
 mod llama;
 pub mod onnx;
+mod sides;
 mod tensor;
 mod tensors;
 

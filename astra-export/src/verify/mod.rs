@@ -23,7 +23,8 @@ use astra_bundle::BundleError;
 use astra_edge::engine::EngineError;
 use astra_edge::plan::PlanError;
 use astra_edge::tasks::grid::GridError;
-use astra_edge::tasks::image::ImageError;
+
+use crate::photographs::PhotographError;
 
 /// Why a bundle could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -41,25 +42,9 @@ pub enum VerifyError {
     /// The bundle's input is impossible.
     #[error(transparent)]
     Grid(#[from] GridError),
-    /// The folder does not read.
-    #[error("{}: cannot be read: {source}", .path.display())]
-    Folder {
-        /// The folder or file.
-        path: PathBuf,
-        /// The system's word.
-        source: std::io::Error,
-    },
-    /// A folder without photographs.
-    #[error("{}: no .jpg, .jpeg, .png or .webp file in it", .0.display())]
-    NoPhotographs(PathBuf),
-    /// A photograph that does not decode.
-    #[error("{}: {source}", .path.display())]
-    Image {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: ImageError,
-    },
+    /// No photographs to score on.
+    #[error(transparent)]
+    Photographs(#[from] PhotographError),
     /// A bundle whose input is no image.
     #[error("the bundle's input is no image, which is what is scored on here")]
     NotOfImages,

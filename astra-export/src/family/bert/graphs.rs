@@ -60,25 +60,11 @@ fn add_both(graph: &mut GraphBuilder, model: &StoredBert, x: &Value, names: [&st
 fn local(model: &StoredBert, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&local_name(number));
     let n = graph.input("n", Element::F32, &model.rows("m"));
-    let rows = add_projections(&mut graph, block, &n, "");
+    let rows = block.attention.add_projections(&mut graph, &n, "");
     for (rows, name) in rows.iter().zip(["q", "k", "v"]) {
         graph.output(rows, name, Element::F32, &model.rows("m"));
     }
     graph.finish()
-}
-
-fn add_projections(
-    graph: &mut GraphBuilder,
-    block: &StoredBlock,
-    n: &Value,
-    prefix: &str,
-) -> [Value; 3] {
-    [
-        ("query", &block.query),
-        ("key", &block.key),
-        ("value", &block.value),
-    ]
-    .map(|(name, linear)| graph.linear(&format!("{prefix}{name}"), n, linear))
 }
 
 fn attend(model: &StoredBert, block: &StoredBlock, number: usize) -> Vec<u8> {
@@ -114,19 +100,14 @@ fn add_attended(
     mixed: &Value,
     prefix: &str,
 ) -> Value {
-    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
-    let sum = graph.apply("Add", &[x, &projected], &[]);
+    let sum = block.attention.add_output(graph, x, mixed, prefix);
     graph.norm(&format!("{prefix}norm1"), &sum, &block.norm1)
 }
 
 /// The rest of a block: MLP, residual, norm.
 fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
-    let name = |part: &str| format!("{prefix}{part}");
-    let wide = graph.linear(&name("up"), x, &block.up);
-    let wide = graph.apply("Gelu", &[&wide], &[]);
-    let narrow = graph.linear(&name("down"), &wide, &block.down);
-    let sum = graph.apply("Add", &[x, &narrow], &[]);
-    graph.norm(&name("norm2"), &sum, &block.norm2)
+    let sum = block.mlp.add(graph, x, x, prefix);
+    graph.norm(&format!("{prefix}norm2"), &sum, &block.norm2)
 }
 
 fn whole(model: &StoredBert) -> Vec<u8> {
@@ -139,7 +120,7 @@ fn whole(model: &StoredBert) -> Vec<u8> {
     let mut x = model.add_tokens(&mut graph, &ids, &places);
     for (number, block) in model.blocks.iter().enumerate() {
         let prefix = format!("block_{number:02}.");
-        let [q, k, v] = add_projections(&mut graph, block, &x, &prefix);
+        let [q, k, v] = block.attention.add_projections(&mut graph, &x, &prefix);
         let mixed = graph.attention(model.shape.heads, &q, &k, &v);
         x = add_attended(&mut graph, block, &x, &mixed, &prefix);
         x = add_mlp(&mut graph, block, &x, &prefix);

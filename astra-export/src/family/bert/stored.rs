@@ -3,8 +3,8 @@
 use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
 
 use super::model::{BertBlock, BertModel};
-use crate::family::stored::{store_exact, store_linear, store_norm};
-use crate::graph::{StoredLinear, StoredNorm};
+use crate::family::stored::{StoredAttention, StoredMlp, store_exact, store_norm};
+use crate::graph::StoredNorm;
 
 /// Every tensor the graphs refer to, each stored once.
 #[derive(Debug)]
@@ -23,13 +23,9 @@ pub struct StoredBert {
 
 #[derive(Debug)]
 pub(super) struct StoredBlock {
-    pub(super) query: StoredLinear,
-    pub(super) key: StoredLinear,
-    pub(super) value: StoredLinear,
-    pub(super) output: StoredLinear,
+    pub(super) attention: StoredAttention,
     pub(super) norm1: StoredNorm,
-    pub(super) up: StoredLinear,
-    pub(super) down: StoredLinear,
+    pub(super) mlp: StoredMlp,
     pub(super) norm2: StoredNorm,
 }
 
@@ -75,13 +71,12 @@ impl StoredBert {
 
 fn store_block(writer: &mut BundleWriter, block: &BertBlock) -> Result<StoredBlock, BundleError> {
     Ok(StoredBlock {
-        query: store_linear(writer, &block.query)?,
-        key: store_linear(writer, &block.key)?,
-        value: store_linear(writer, &block.value)?,
-        output: store_linear(writer, &block.output)?,
+        attention: StoredAttention::store(
+            writer,
+            [&block.query, &block.key, &block.value, &block.output],
+        )?,
         norm1: store_norm(writer, &block.norm1)?,
-        up: store_linear(writer, &block.up)?,
-        down: store_linear(writer, &block.down)?,
+        mlp: StoredMlp::store(writer, [&block.up, &block.down])?,
         norm2: store_norm(writer, &block.norm2)?,
     })
 }

@@ -111,26 +111,12 @@ fn local(model: &StoredDecoder, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&local_name(number));
     let n = graph.input("n", Element::F32, &model.hidden_rows("m"));
     let positions = model.positions(&mut graph, "positions", "m");
-    let [query, key, value] = add_projections(&mut graph, block, &n, "");
+    let [query, key, value] = block.attention.add_projections(&mut graph, &n, "");
     let [query, key] = model.rotate(&mut graph, [query, key], &positions);
     graph.output(&query, "q", Element::F32, &model.query_rows("m"));
     graph.output(&key, "k", Element::F32, &model.kv_rows("m"));
     graph.output(&value, "v", Element::F32, &model.kv_rows("m"));
     graph.finish()
-}
-
-fn add_projections(
-    graph: &mut GraphBuilder,
-    block: &StoredBlock,
-    n: &Value,
-    prefix: &str,
-) -> [Value; 3] {
-    [
-        ("query", &block.query),
-        ("key", &block.key),
-        ("value", &block.value),
-    ]
-    .map(|(name, linear)| graph.linear(&format!("{prefix}{name}"), n, linear))
 }
 
 fn attend(model: &StoredDecoder, block: &StoredBlock, number: usize) -> Vec<u8> {
@@ -143,7 +129,7 @@ fn attend(model: &StoredDecoder, block: &StoredBlock, number: usize) -> Vec<u8> 
     let positions = model.positions(&mut graph, "remote_positions", "r");
     let [remote_k] = model.rotate(&mut graph, [remote_k], &positions);
     let mixed = add_attention(&mut graph, model, [&q, &k, &v], [&remote_k, &remote_v]);
-    let x = add_attended(&mut graph, block, &x, &mixed, "");
+    let x = block.attention.add_output(&mut graph, &x, &mixed, "");
     graph.output(&x, "x_out", Element::F32, &model.hidden_rows("m"));
     graph.finish()
 }
@@ -200,18 +186,6 @@ fn add_attention(
     graph.concat(&[&sink_mixed, &own_mixed], 0)
 }
 
-/// Attention's result onto x: output projection and residual. `prefix` goes before the names of the weights.
-fn add_attended(
-    graph: &mut GraphBuilder,
-    block: &StoredBlock,
-    x: &Value,
-    mixed: &Value,
-    prefix: &str,
-) -> Value {
-    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
-    graph.apply("Add", &[x, &projected], &[])
-}
-
 /// The rest of a block: norm, MLP, residual.
 fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
     let name = |part: &str| format!("{prefix}{part}");
@@ -258,7 +232,7 @@ fn decode(model: &StoredDecoder) -> Vec<u8> {
     for (number, block) in model.blocks.iter().enumerate() {
         let prefix = format!("block_{number:02}.");
         let n = graph.norm(&format!("{prefix}norm1"), &x, &block.norm1);
-        let [q, k, v] = add_projections(&mut graph, block, &n, &prefix);
+        let [q, k, v] = block.attention.add_projections(&mut graph, &n, &prefix);
         let [q, k] = model.rotate(&mut graph, [q, k], &first);
         let past = ["k", "v"].map(|of| {
             let name = format!("past_{of}_{number:02}");
@@ -271,7 +245,7 @@ fn decode(model: &StoredDecoder) -> Vec<u8> {
             let name = format!("present_{of}_{number:02}");
             graph.output(&present, &name, Element::F32, &model.cached());
         }
-        x = add_attended(&mut graph, block, &x, &mixed, &prefix);
+        x = block.attention.add_output(&mut graph, &x, &mixed, &prefix);
         x = add_mlp(&mut graph, block, &x, &prefix);
     }
     let features = graph.norm("norm", &x, &model.norm);

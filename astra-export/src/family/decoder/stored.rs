@@ -4,7 +4,9 @@ use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
 
 use super::SINK;
 use super::model::{Decoder, DecoderBlock, DecoderNorm, Mlp, Positions};
-use crate::family::stored::{store_exact, store_linear, store_norm, store_rms_norm};
+use crate::family::stored::{
+    StoredAttention, store_exact, store_linear, store_norm, store_rms_norm,
+};
 use crate::graph::{Grouped, StoredLinear, StoredNorm};
 
 /// Every tensor the graphs refer to, each stored once.
@@ -34,10 +36,7 @@ pub(super) enum StoredPositions {
 #[derive(Debug)]
 pub(super) struct StoredBlock {
     pub(super) norm1: StoredNorm,
-    pub(super) query: StoredLinear,
-    pub(super) key: StoredLinear,
-    pub(super) value: StoredLinear,
-    pub(super) output: StoredLinear,
+    pub(super) attention: StoredAttention,
     pub(super) norm2: StoredNorm,
     pub(super) mlp: StoredMlp,
 }
@@ -142,10 +141,10 @@ fn store_block(
 ) -> Result<StoredBlock, BundleError> {
     Ok(StoredBlock {
         norm1: store_any_norm(writer, &block.norm1)?,
-        query: store_linear(writer, &block.query)?,
-        key: store_linear(writer, &block.key)?,
-        value: store_linear(writer, &block.value)?,
-        output: store_linear(writer, &block.output)?,
+        attention: StoredAttention::store(
+            writer,
+            [&block.query, &block.key, &block.value, &block.output],
+        )?,
         norm2: store_any_norm(writer, &block.norm2)?,
         mlp: match &block.mlp {
             Mlp::Gated { gate, up, down } => StoredMlp::Gated {

@@ -102,12 +102,10 @@ fn embed(vit: &StoredVit) -> Vec<u8> {
 fn local(vit: &StoredVit, block: &StoredBlock, number: usize) -> Vec<u8> {
     let mut graph = GraphBuilder::new(&local_name(number));
     let n = graph.input("n", Element::F32, &vit.rows("m"));
-    let query = graph.linear("query", &n, &block.query);
+    let [query, key, value] = block.attention.add_projections(&mut graph, &n, "");
     graph.output(&query, "q", Element::F32, &vit.rows("m"));
-    for (name, output, linear) in [("key", "k", &block.key), ("value", "v", &block.value)] {
-        let rows = graph.linear(name, &n, linear);
-        graph.output(&rows, output, Element::F32, &vit.kv_rows("m"));
-    }
+    graph.output(&key, "k", Element::F32, &vit.kv_rows("m"));
+    graph.output(&value, "v", Element::F32, &vit.kv_rows("m"));
     graph.finish()
 }
 
@@ -121,7 +119,7 @@ fn attend(vit: &StoredVit, block: &StoredBlock, number: usize) -> Vec<u8> {
     let keys = graph.concat(&[&k, &remote_k], 0);
     let values = graph.concat(&[&v, &remote_v], 0);
     let mixed = graph.attention(vit.shape.heads, &q, &keys, &values);
-    let x = add_attended(&mut graph, block, &x, &mixed, "");
+    let x = block.attention.add_output(&mut graph, &x, &mixed, "");
     graph.output(&x, "x_out", Element::F32, &vit.rows("m"));
     graph.finish()
 }
@@ -141,25 +139,10 @@ fn mlp(vit: &StoredVit, block: &StoredBlock, next: Option<&StoredNorm>, number: 
     graph.finish()
 }
 
-/// Attention's result onto x: output projection and residual. `prefix` goes before the names of the weights.
-fn add_attended(
-    graph: &mut GraphBuilder,
-    block: &StoredBlock,
-    x: &Value,
-    mixed: &Value,
-    prefix: &str,
-) -> Value {
-    let projected = graph.linear(&format!("{prefix}output"), mixed, &block.output);
-    graph.apply("Add", &[x, &projected], &[])
-}
-
 /// The rest of a block: norm, MLP, residual.
 fn add_mlp(graph: &mut GraphBuilder, block: &StoredBlock, x: &Value, prefix: &str) -> Value {
     let n = graph.norm(&format!("{prefix}norm2"), x, &block.norm2);
-    let wide = graph.linear(&format!("{prefix}up"), &n, &block.up);
-    let wide = graph.apply("Gelu", &[&wide], &[]);
-    let narrow = graph.linear(&format!("{prefix}down"), &wide, &block.down);
-    graph.apply("Add", &[x, &narrow], &[])
+    block.mlp.add(graph, x, &n, prefix)
 }
 
 fn head(vit: &StoredVit) -> Vec<u8> {
@@ -191,11 +174,9 @@ fn whole(vit: &StoredVit) -> Vec<u8> {
     for (number, block) in vit.blocks.iter().enumerate() {
         let prefix = format!("block_{number:02}.");
         let n = graph.norm(&format!("{prefix}norm1"), &x, &block.norm1);
-        let q = graph.linear(&format!("{prefix}query"), &n, &block.query);
-        let k = graph.linear(&format!("{prefix}key"), &n, &block.key);
-        let v = graph.linear(&format!("{prefix}value"), &n, &block.value);
+        let [q, k, v] = block.attention.add_projections(&mut graph, &n, &prefix);
         let mixed = graph.attention(vit.shape.heads, &q, &k, &v);
-        x = add_attended(&mut graph, block, &x, &mixed, &prefix);
+        x = block.attention.add_output(&mut graph, &x, &mixed, &prefix);
         x = add_mlp(&mut graph, block, &x, &prefix);
     }
     let n = graph.norm("norm", &x, &vit.norm);

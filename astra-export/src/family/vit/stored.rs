@@ -4,9 +4,9 @@ use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
 
 use super::head::StoredHead;
 use super::model::{BlockWeights, ImageScale, VitModel};
-use crate::family::stored::{store_exact, store_linear, store_norm};
+use crate::family::stored::{StoredAttention, StoredMlp, store_exact, store_norm};
 use crate::family::weights::Linear;
-use crate::graph::{StoredLinear, StoredNorm};
+use crate::graph::StoredNorm;
 
 /// Every tensor the graphs refer to, each stored once.
 #[derive(Debug)]
@@ -32,13 +32,9 @@ pub struct StoredVit {
 #[derive(Debug)]
 pub(super) struct StoredBlock {
     pub(super) norm1: StoredNorm,
-    pub(super) query: StoredLinear,
-    pub(super) key: StoredLinear,
-    pub(super) value: StoredLinear,
-    pub(super) output: StoredLinear,
+    pub(super) attention: StoredAttention,
     pub(super) norm2: StoredNorm,
-    pub(super) up: StoredLinear,
-    pub(super) down: StoredLinear,
+    pub(super) mlp: StoredMlp,
 }
 
 impl StoredVit {
@@ -97,13 +93,12 @@ fn store_block(
 ) -> Result<StoredBlock, BundleError> {
     Ok(StoredBlock {
         norm1: store_norm(writer, &block.norm1)?,
-        query: store_linear(writer, &block.query)?,
-        key: store_linear(writer, &block.key)?,
-        value: store_linear(writer, &block.value)?,
-        output: store_linear(writer, &block.output)?,
+        attention: StoredAttention::store(
+            writer,
+            [&block.query, &block.key, &block.value, &block.output],
+        )?,
         norm2: store_norm(writer, &block.norm2)?,
-        up: store_linear(writer, &block.up)?,
-        down: store_linear(writer, &block.down)?,
+        mlp: StoredMlp::store(writer, [&block.up, &block.down])?,
     })
 }
 

@@ -7,16 +7,12 @@ use super::tensors::SafeTensors;
 use super::{Content, Directory, text};
 use crate::family::bert::{BertBlock, BertModel};
 use crate::family::weights::{Linear, Norm};
+use crate::source::sides::{MAX_SIDE, MAX_VOCAB, check_heads, check_layers, check_sides};
 use crate::source::tensors::Tensors;
-use crate::source::{ImportedText, Mismatch, SourceError, TextModel};
+use crate::source::{Mismatch, SourceError, TextModel};
 
 const MODULES: &str = "modules.json";
 const SENTENCES: &str = "sentence_bert_config.json";
-/// Largest of any dimension but the vocabulary; keeps products of dimensions from overflowing.
-const MAX_SIDE: usize = 1 << 16;
-/// Most tokens.
-const MAX_VOCAB: usize = 1 << 24;
-
 /// Optional fields have the defaults of the `transformers` library where they are left out.
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -66,19 +62,10 @@ pub(super) fn import(
     let sentences: Option<Sentences> = directory.optional(SENTENCES)?;
     let most = config.max_position_embeddings;
     let limit = sentences.and_then(|sentences| sentences.max_seq_length);
-    let read = text::read(
-        directory,
-        config.vocab_size,
-        limit.unwrap_or(most).min(most),
-    )?;
-    let mut input = read.input;
-    input.learned_positions = true;
-    Ok(Content::Text(ImportedText {
-        model: TextModel::Bert(model),
-        task: pooling(directory)?,
-        input,
-        tokenizer: read.tokenizer,
-    }))
+    let limit = limit.unwrap_or(most).min(most);
+    let mut text = text::read(directory, config.vocab_size, limit)?;
+    text.input.learned_positions = true;
+    Ok(text.of(TextModel::Bert(model), pooling(directory)?))
 }
 
 /// What the directory says; the mean, as it is, where it says nothing.
@@ -148,7 +135,7 @@ impl Config {
                 return Err(Mismatch::new(name, format!("{found:?}"), expected));
             }
         }
-        for (name, side, most) in [
+        check_sides([
             ("hidden_size", self.hidden_size, MAX_SIDE),
             ("num_hidden_layers", self.num_hidden_layers, MAX_SIDE),
             ("num_attention_heads", self.num_attention_heads, MAX_SIDE),
@@ -159,17 +146,12 @@ impl Config {
                 MAX_SIDE,
             ),
             ("vocab_size", self.vocab_size, MAX_VOCAB),
-        ] {
-            if !(1..=most).contains(&side) {
-                return Err(Mismatch::new(name, side, format!("1 to {most}")));
-            }
-        }
-        if self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            return Ok(());
-        }
-        let expected = format!("a divisor of the {} channels", self.hidden_size);
-        let heads = self.num_attention_heads;
-        Err(Mismatch::new("num_attention_heads", heads, expected))
+        ])?;
+        check_heads(
+            "num_attention_heads",
+            self.num_attention_heads,
+            self.hidden_size,
+        )
     }
 }
 
@@ -181,10 +163,7 @@ fn read(config: &Config, tensors: &SafeTensors<'_>) -> Result<BertModel, Mismatc
         prefix,
     };
     let beyond = reader.layer(config.num_hidden_layers, "attention.self.query.weight");
-    if tensors.contains(&beyond) {
-        let expected = format!("{} layers", config.num_hidden_layers);
-        return Err(Mismatch::new(beyond, "another layer", expected));
-    }
+    check_layers(tensors, config.num_hidden_layers, &beyond)?;
     let blocks = (0..config.num_hidden_layers).map(|number| reader.block(number));
     Ok(BertModel {
         hidden: config.hidden_size,

@@ -10,13 +10,9 @@ use super::{Content, Directory, text};
 use crate::family::gpt2::{Gpt2Block, Gpt2Model};
 use crate::family::weights::{Linear, Norm};
 use crate::source::llama::check_head;
+use crate::source::sides::{MAX_SIDE, MAX_VOCAB, check_heads, check_layers, check_sides};
 use crate::source::tensors::Tensors;
-use crate::source::{ImportedText, Mismatch, SourceError, TextModel};
-
-/// Largest of any dimension but the vocabulary; keeps products of dimensions from overflowing.
-const MAX_SIDE: usize = 1 << 16;
-/// Most tokens.
-const MAX_VOCAB: usize = 1 << 24;
+use crate::source::{Mismatch, SourceError, TextModel};
 
 /// Optional fields have the defaults of the `transformers` library where they are left out.
 #[derive(Debug, Deserialize)]
@@ -40,15 +36,9 @@ pub(super) fn import(
     let config: Config = directory.config()?;
     config.check().map_err(directory.in_config())?;
     let model = read(&config, tensors).map_err(directory.in_weights())?;
-    let read = text::read(directory, config.vocab_size, config.n_positions)?;
-    let mut input = read.input;
-    input.learned_positions = true;
-    Ok(Content::Text(ImportedText {
-        model: TextModel::Decoder(model.into()),
-        task: Task::Generation,
-        input,
-        tokenizer: read.tokenizer,
-    }))
+    let mut text = text::read(directory, config.vocab_size, config.n_positions)?;
+    text.input.learned_positions = true;
+    Ok(text.of(TextModel::Decoder(model.into()), Task::Generation))
 }
 
 impl Config {
@@ -78,23 +68,16 @@ impl Config {
                 return Err(Mismatch::new(name, found, expected));
             }
         }
-        for (name, side, most) in [
+        check_sides([
             ("n_embd", self.n_embd, MAX_SIDE / 4),
             ("n_layer", self.n_layer, MAX_SIDE),
             ("n_head", self.n_head, MAX_SIDE),
             ("n_inner", self.mlp(), MAX_SIDE),
             ("n_positions", self.n_positions, MAX_SIDE),
             ("vocab_size", self.vocab_size, MAX_VOCAB),
-        ] {
-            if !(1..=most).contains(&side) {
-                return Err(Mismatch::new(name, side, format!("1 to {most}")));
-            }
-        }
-        if self.n_embd.is_multiple_of(self.n_head) {
-            return check_head(self.n_embd / self.n_head);
-        }
-        let expected = format!("a divisor of the {} channels", self.n_embd);
-        Err(Mismatch::new("n_head", self.n_head, expected))
+        ])?;
+        check_heads("n_head", self.n_head, self.n_embd)?;
+        check_head(self.n_embd / self.n_head)
     }
 }
 
@@ -108,10 +91,7 @@ fn read(config: &Config, tensors: &SafeTensors<'_>) -> Result<Gpt2Model, Mismatc
     let hidden = config.n_embd;
     let blocks = (0..config.n_layer).map(|number| reader.block(number));
     let beyond = format!("{prefix}h.{}.ln_1.weight", config.n_layer);
-    if tensors.contains(&beyond) {
-        let expected = format!("{} layers", config.n_layer);
-        return Err(Mismatch::new(beyond, "another layer", expected));
-    }
+    check_layers(tensors, config.n_layer, &beyond)?;
     let table = |name: &str, rows| tensors.values(&format!("{prefix}{name}"), &[rows, hidden]);
     Ok(Gpt2Model {
         hidden,

@@ -9,7 +9,7 @@ use super::tensors::SafeTensors;
 use super::{Content, Directory, text};
 use crate::source::llama::{self, Dimensions, Names, Pairs};
 use crate::source::tensors::Tensors;
-use crate::source::{ImportedText, Mismatch, SourceError, TextModel};
+use crate::source::{Mismatch, SourceError, TextModel};
 
 const NAMES: Names = Names {
     embedding: "model.embed_tokens",
@@ -81,15 +81,9 @@ pub(super) fn import(
         scaling.apply(&mut model.frequencies);
     }
     let limit = config.max_position_embeddings.unwrap_or(2048);
-    let read = text::read(directory, config.vocab_size, limit)?;
-    let mut input = read.input;
-    input.rotary = true;
-    Ok(Content::Text(ImportedText {
-        model: TextModel::Decoder(model.into()),
-        task: Task::Generation,
-        input,
-        tokenizer: read.tokenizer,
-    }))
+    let mut text = text::read(directory, config.vocab_size, limit)?;
+    text.input.rotary = true;
+    Ok(text.of(TextModel::Decoder(model.into()), Task::Generation))
 }
 
 impl Config {

@@ -2,19 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use astra_bundle::TextInput;
+use astra_bundle::{Task, TextInput};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::Directory;
+use super::{Content, Directory};
 use crate::source::error::read as read_file;
-use crate::source::{MAX_TOKENS, Mismatch, SourceError, TOKENIZER};
+use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, TextModel};
 
 /// What there is besides weights.
 pub(super) struct Text {
     /// Without the kind of positions.
     pub(super) input: TextInput,
     pub(super) tokenizer: Vec<u8>,
+}
+
+impl Text {
+    /// Together with the model it is for.
+    pub(super) fn of(self, model: TextModel, task: Task) -> Content {
+        Content::Text(ImportedText {
+            model,
+            task,
+            input: self.input,
+            tokenizer: self.tokenizer,
+        })
+    }
 }
 
 /// `tokenizer_config.json`

@@ -7,9 +7,7 @@ use serde::Deserialize;
 
 use crate::family::vit::ImageScale;
 use crate::source::Mismatch;
-
-/// Largest of any dimension; keeps products of dimensions from overflowing.
-const MAX_SIDE: usize = 1 << 16;
+use crate::source::sides::{MAX_SIDE, check_heads, check_sides};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,24 +59,18 @@ impl Config {
         if let Some(other @ (..=2 | 4..)) = self.num_channels {
             return Err(Mismatch::new("num_channels", other, 3));
         }
-        let sides = [
-            ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("patch_size", self.patch_size),
-            ("the width of the MLP", self.mlp_width()),
-        ];
-        for (name, side) in sides {
-            if !(1..=MAX_SIDE).contains(&side) {
-                return Err(Mismatch::new(name, side, format!("1 to {MAX_SIDE}")));
-            }
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let expected = format!("a divisor of the {} channels", self.hidden_size);
-            let heads = self.num_attention_heads;
-            return Err(Mismatch::new("num_attention_heads", heads, expected));
-        }
-        Ok(())
+        check_sides([
+            ("hidden_size", self.hidden_size, MAX_SIDE),
+            ("num_hidden_layers", self.num_hidden_layers, MAX_SIDE),
+            ("num_attention_heads", self.num_attention_heads, MAX_SIDE),
+            ("patch_size", self.patch_size, MAX_SIDE),
+            ("the width of the MLP", self.mlp_width(), MAX_SIDE),
+        ])?;
+        check_heads(
+            "num_attention_heads",
+            self.num_attention_heads,
+            self.hidden_size,
+        )
     }
 
     pub(super) fn mlp_width(&self) -> usize {
