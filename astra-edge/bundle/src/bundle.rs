@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::codebook::{self, CodebookView};
+use crate::codebook::{self, CodebookView, Layout};
 use crate::digest::Sha256Digest;
 use crate::error::{BundleError, Invalid};
 use crate::files;
@@ -245,7 +245,7 @@ impl Bundle {
             .and_then(|skip| skip.checked_add(rung.codebooks.offset));
         let bytes = start.and_then(|start| range(&self.codebooks, start, Some(stride)));
         let view = bytes
-            .and_then(|bytes| CodebookView::parse(bytes, rung.layout()))
+            .and_then(|bytes| CodebookView::parse(bytes, Layout::of(rung)))
             .ok_or_else(|| {
                 let place = format!("at byte {} in strides of {stride}", rung.codebooks.offset);
                 let expected = format!("to end within {} bytes", self.codebooks.len());

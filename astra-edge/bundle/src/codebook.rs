@@ -10,6 +10,7 @@
 
 use crate::error::Invalid;
 use crate::layout::{ALIGN, align_up};
+use crate::manifest::Rung;
 
 const MAGIC: &[u8; 8] = b"ASTRACB1";
 const VERSION: u32 = 1;
@@ -41,6 +42,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// That of a rung's codebooks.
+    pub(crate) fn of(rung: &Rung) -> Self {
+        Self {
+            rank: rung.rank,
+            groups: rung.groups,
+            words: rung.words,
+        }
+    }
+
     fn words_offset(&self) -> u64 {
         let bytes = (self.rank as u64)
             .saturating_add(self.groups as u64)

@@ -286,15 +286,6 @@ impl TensorRef {
 }
 
 impl Rung {
-    /// The part of the binary layout that the rung decides.
-    pub(crate) fn layout(&self) -> Layout {
-        Layout {
-            rank: self.rank,
-            groups: self.groups,
-            words: self.words,
-        }
-    }
-
     fn validate(&self, field: &str, bases: &[Basis], shape: &Shape) -> Result<(), Invalid> {
         let at = |name| format!("{field}.{name}");
         let Some(basis) = bases.iter().find(|basis| basis.name == self.basis) else {
@@ -333,7 +324,7 @@ impl Rung {
             self.codebooks.offset,
             format!("a multiple of {ALIGN}"),
         )?;
-        let stride = self.layout().stride();
+        let stride = Layout::of(self).stride();
         require(
             self.codebooks.stride == stride,
             at("codebooks.stride"),
