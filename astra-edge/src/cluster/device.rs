@@ -178,6 +178,9 @@ pub fn measured_tokens(manifest: &Manifest) -> usize {
 }
 
 /// A control message as bytes.
+///
+/// # Errors
+/// The message contradicts itself.
 pub fn encode(message: &Control<'_>) -> Result<Vec<u8>, EmitError> {
     message.check()?;
     let mut bytes = vec![0; message.encoded_len()];

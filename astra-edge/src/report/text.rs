@@ -139,6 +139,9 @@ fn sentence(agreement: &Agreement) -> String {
 }
 
 /// Writes rows with their first column to the left and the others to the right, each as wide as its widest cell.
+///
+/// # Errors
+/// What `f` says.
 pub fn table<const N: usize>(f: &mut impl fmt::Write, rows: &[[String; N]]) -> fmt::Result {
     let mut widths = [0; N];
     for row in rows {

@@ -95,6 +95,9 @@ pub fn quantized_bytes(tokens: usize, width: usize, depth: Depth) -> Option<usiz
 ///
 /// With `step` = (largest - smallest) / largest code of a token, rounded up, each of its values comes back within `step / 2` and
 /// half a unit in the last place of float32.
+///
+/// # Errors
+/// The number of values is no multiple of `width`, or a value is not finite.
 pub fn quantize(
     features: &[f32],
     width: usize,
@@ -136,6 +139,9 @@ pub fn quantize(
 }
 
 /// Features `[tokens, width]` from what [`quantize`] made. Nothing is allocated for bytes that are not there.
+///
+/// # Errors
+/// The bytes are not as many as so many tokens take, or hold a scale that is not finite.
 pub fn dequantize(
     bytes: &[u8],
     tokens: usize,
@@ -176,6 +182,9 @@ pub fn write_exact(features: &[f32], out: &mut Vec<u8>) {
 }
 
 /// Features `[t, width]` from what [`write_exact`] made; `out` says how many. `out` is undefined on error.
+///
+/// # Errors
+/// `out` is no multiple of `width`, or the bytes are not as many as it takes.
 pub fn read_exact(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), FeatureError> {
     let tokens = count(out.len(), width)?;
     check_length(bytes, out.len().checked_mul(4), tokens, width)?;

@@ -64,6 +64,9 @@ impl Grid {
     const MAX_SIZE: usize = 8_192;
 
     /// The grid of a model's input.
+    ///
+    /// # Errors
+    /// The size is beyond what is supported, or no whole number of patches fits it.
     pub fn new(spec: &ImageInput) -> Result<Self, GridError> {
         let (size, patch) = (spec.size, spec.patch);
         let error = GridError::Shape { size, patch };
@@ -108,6 +111,9 @@ impl Grid {
     }
 
     /// The tokens as indexes, where there are any and the grid has them all.
+    ///
+    /// # Errors
+    /// [`GridError::Range`]
     pub fn check(&self, range: TokenRange) -> Result<Range<usize>, GridError> {
         let tokens = range.indexes();
         if tokens.is_empty() || tokens.end > self.tokens() {
@@ -228,6 +234,9 @@ fn pixels(length: usize) -> u32 {
 }
 
 /// A square image to patch-major pixels of all tokens. Pixels past the last whole patch are left out.
+///
+/// # Errors
+/// The image is not of the size of the input.
 pub fn patches(square: &RgbImage, grid: &Grid) -> Result<Vec<u8>, GridError> {
     let size = grid.size as usize;
     let expected = size * size * 3;
@@ -252,6 +261,9 @@ pub fn patches(square: &RgbImage, grid: &Grid) -> Result<Vec<u8>, GridError> {
 }
 
 /// Patch-major pixels of all tokens to an image of the patches: the inverse of [`patches`] where patches fill the input.
+///
+/// # Errors
+/// The pixels are not those of all tokens.
 pub fn unpatch(pixels: &[u8], grid: &Grid) -> Result<RgbImage, GridError> {
     let expected = grid.tokens() * grid.patch_bytes();
     let error = GridError::Pixels {

@@ -102,6 +102,9 @@ pub enum ImageError {
 ///
 /// `bytes` is a JPEG, PNG or WebP file. Its EXIF orientation is applied; transparency is dropped, as are frames of an animation
 /// after the first.
+///
+/// # Errors
+/// The file is no picture that is taken, does not decode, or the input of the model is impossible.
 pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> {
     let grid = Grid::new(spec)?;
     let original = decode(bytes)?;
@@ -115,6 +118,9 @@ pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> 
 }
 
 /// A JPEG, PNG or WebP file to pixels, upright.
+///
+/// # Errors
+/// The file is of another kind, does not decode, or is too large.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let format = format(bytes)?;
     let error = |source| ImageError::Decode {

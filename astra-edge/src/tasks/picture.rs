@@ -77,6 +77,9 @@ pub enum PictureError {
 
 /// Draws the map over the photograph, at the photograph's resolution: grey and dim where the map is zero, glowing where it
 /// is one. Missing tokens are hatched. Values outside 0 to 1 are clamped; NaN counts as 0.
+///
+/// # Errors
+/// The map, the place of the photograph or the missing tokens do not fit each other.
 pub fn overlay(overlay: &Overlay<'_>) -> Result<RgbImage, PictureError> {
     let missing = check(overlay)?;
     let Overlay {
@@ -112,6 +115,9 @@ pub fn overlay(overlay: &Overlay<'_>) -> Result<RgbImage, PictureError> {
 }
 
 /// Writes a picture as PNG.
+///
+/// # Errors
+/// [`PictureError::Write`]
 pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
     let write = || {
         let mut file = BufWriter::new(File::create(path)?);
@@ -132,6 +138,9 @@ pub fn write_png(path: &Path, picture: &RgbImage) -> Result<(), PictureError> {
 }
 
 /// A map by itself as a grey PNG, white where it is one. Values outside 0 to 1 are clamped; NaN counts as 0.
+///
+/// # Errors
+/// The map has not as many values as its sides say, or cannot be encoded.
 pub fn map_png(map: &[f32], [rows, columns]: [usize; 2]) -> Result<Vec<u8>, PictureError> {
     let values = map.len();
     let wrong = || PictureError::Map {

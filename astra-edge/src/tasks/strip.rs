@@ -101,6 +101,9 @@ pub enum StripError {
 /// Compresses the pixels of a token range.
 ///
 /// `pixels` are those of **all** tokens, patch-major `[T][y][x][RGB]`.
+///
+/// # Errors
+/// The range is not one of the grid, or `pixels` are not those of all its tokens.
 pub fn encode(
     pixels: &[u8],
     range: TokenRange,
@@ -144,6 +147,9 @@ pub fn encode(
 }
 
 /// Pixels of the tokens of `range`, patch-major `[t][y][x][RGB]`, from what [`encode`] made.
+///
+/// # Errors
+/// The range is not one of the grid, or the bytes are not a picture of its size.
 pub fn decode(strip: &[u8], range: TokenRange, spec: &ImageInput) -> Result<Vec<u8>, StripError> {
     let grid = Grid::new(spec)?;
     let tokens = grid.check(range)?;
