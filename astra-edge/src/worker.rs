@@ -6,7 +6,7 @@ mod bench;
 mod pulse;
 
 use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use astra_bundle::Bundle;
@@ -59,6 +59,9 @@ pub struct Worker {
     bundle: Arc<Bundle>,
     pulse: Arc<Pulse>,
 }
+
+/// A device that nobody asked anything for so long gives back memory, which the next request takes anew.
+const IDLE: Duration = Duration::from_secs(10);
 
 type Reply<T> = oneshot::Sender<Result<T, WorkerError>>;
 
@@ -115,7 +118,7 @@ impl Worker {
         std::thread::Builder::new()
             .name("astra-compute".to_owned())
             .spawn(move || {
-                while let Ok(command) = queue.recv() {
+                while let Some(command) = next(&queue, || bench.rest()) {
                     beating.beat();
                     bench.obey(command);
                     beating.rest();
@@ -249,5 +252,16 @@ impl Worker {
             .send(command(reply))
             .map_err(|_| WorkerError::Ended)?;
         outcome.await.map_err(|_| WorkerError::Ended)?
+    }
+}
+
+/// The next command; none when nobody is left to give one. `idle` runs, once, where it is long in coming.
+fn next(queue: &Receiver<Command>, idle: impl FnOnce()) -> Option<Command> {
+    match queue.recv_timeout(IDLE) {
+        Err(RecvTimeoutError::Timeout) => {
+            idle();
+            queue.recv().ok()
+        }
+        there => there.ok(),
     }
 }

@@ -9,6 +9,7 @@
 //! model: its first tokens, which every member computes), t own tokens of those that are divided, m = c + t own rows, r remote
 //! tokens, R axes of the codec and V tokens of the vocabulary. All tensors are row-major float32 unless said.
 
+mod arena;
 mod bind;
 mod buffers;
 mod cache;

@@ -8,6 +8,7 @@ use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
+use super::arena::Arena;
 use super::packed::PackedWeights;
 use super::provider::usable;
 use super::{EngineError, Provider};
@@ -22,6 +23,8 @@ pub struct Runtime {
     /// In the order they are asked; never empty.
     providers: Arc<[Provider]>,
     prepacking: bool,
+    /// What sessions compute in; each has its own where ONNX Runtime makes none for all.
+    arena: Option<Arc<Arena>>,
     packed: Option<Arc<PackedWeights>>,
 }
 
@@ -57,7 +60,10 @@ impl Runtime {
             .with_global_thread_pool(pool)
             .build()
             .map_err(|error| refuse(error.to_string()))?;
+        let arena = Arena::of(&environment)
+            .inspect_err(|error| tracing::warn!(%error, "sessions share no memory"));
         Ok(Self {
+            arena: arena.ok().map(Arc::new),
             environment,
             path: path.into(),
             threads,
@@ -137,6 +143,21 @@ impl Runtime {
         self.threads
     }
 
+    /// Gives the system the memory that sessions computed in and nobody uses now, and all else that is freed but kept for later. Who
+    /// computes next takes it anew, which costs time.
+    pub fn give_back(&self) {
+        if let Some(arena) = &self.arena
+            && let Err(error) = arena.shrink()
+        {
+            tracing::debug!(%error, "the memory of sessions stays");
+        }
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it takes no pointer, and the allocator guards its state itself.
+        unsafe {
+            libc::malloc_trim(0)
+        };
+    }
+
     /// A session of any graph.
     ///
     /// # Errors
@@ -178,6 +199,10 @@ impl Runtime {
         let builder = Session::builder(&self.environment)?
             .with_execution_providers(registrations)?
             .with_optimization_level(GraphOptimizationLevel::All)?;
+        let builder = match self.arena {
+            Some(_) => builder.with_env_allocators()?,
+            None => builder,
+        };
         if self.prepacking {
             return Ok(builder);
         }

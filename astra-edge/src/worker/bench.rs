@@ -179,7 +179,15 @@ impl Bench {
             Ends::Generation { decoder, .. } => *decoder = None,
             Ends::Features { encoder } => *encoder = None,
         }
-        give_back();
+        self.runtime.give_back();
+    }
+
+    /// Lets go of all but the latest plan, and of memory that was computed in: nobody asks for anything now. Whoever comes back to an
+    /// older plan sets it up anew.
+    pub(super) fn rest(&mut self) {
+        let older = self.paths.len().saturating_sub(1);
+        self.paths.drain(..older);
+        self.runtime.give_back();
     }
 
     fn head(&mut self, cls: Vec<f32>, patches: Vec<f32>) -> Result<Answer, WorkerError> {
@@ -326,13 +334,4 @@ fn opened<T>(
         Some(there) => Ok(there),
         None => Ok(place.insert(open()?)),
     }
-}
-
-/// Gives the system what the allocator holds and nobody uses: after a model is loaded, a third of what the process takes.
-fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it takes no pointer, and the allocator guards its state itself.
-    unsafe {
-        libc::malloc_trim(0)
-    };
 }

@@ -5,6 +5,7 @@
 //! `libstd-rust-web-dev` and a cross gcc.
 
 use std::ffi::OsString;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -122,12 +123,16 @@ pub(crate) fn build(board: &Board, profile: Profile, stop: &Stop) -> Result<Buil
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
+    let _alone = lock()?;
     child::run_to_success(&mut command, stop)?;
-    let folder = target_dir(board).join(&board.triple).join(profile.folder());
-    let whole = folder.join("astra-edge");
-    whole
-        .metadata()
-        .with_context(|| format!("cargo built no {}", whole.display()))?;
+    let built = target_dir()
+        .join(&board.triple)
+        .join(profile.folder())
+        .join("astra-edge");
+    let whole = folder(board).join(profile.folder()).join("astra-edge");
+    fs::create_dir_all(whole.parent().unwrap_or(&whole))
+        .and_then(|()| fs::copy(&built, &whole))
+        .with_context(|| format!("cannot copy {} to {}", built.display(), whole.display()))?;
     let edge = match profile {
         Profile::Dist => strip(board, &whole, stop)?,
         Profile::Test => whole.clone(),
@@ -137,6 +142,18 @@ pub(crate) fn build(board: &Board, profile: Profile, stop: &Stop) -> Result<Buil
         whole,
         toolchain,
     })
+}
+
+/// Held from a build until its program is copied: boards of one triple are built into one place.
+fn lock() -> Result<File> {
+    let path = target_dir().join("xtask.lock");
+    let held = || {
+        fs::create_dir_all(target_dir())?;
+        let file = File::create(&path)?;
+        file.lock()?;
+        Ok::<_, std::io::Error>(file)
+    };
+    held().with_context(|| format!("cannot lock {}", path.display()))
 }
 
 /// Runs the tests of `packages` as programs of `board`, each by `runner`.
@@ -180,23 +197,31 @@ fn ready(
     command
         .args([subcommand, "--locked", "--profile", profile.name()])
         .args(["--target", &board.triple, "--target-dir"])
-        .arg(target_dir(board))
+        .arg(target_dir())
+        // The caller's flags would stand in the place of the board's.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .envs(variables(board));
     Ok((toolchain, command))
 }
 
 /// Copies a program without what only debuggers read.
 fn strip(board: &Board, whole: &Path, stop: &Stop) -> Result<PathBuf> {
-    let stripped = target_dir(board).join("astra-edge");
+    let stripped = folder(board).join("astra-edge");
     let mut command = Command::new(board.tool("strip"));
     command.arg("-o").arg(&stripped).arg(whole);
     child::run_to_success(&mut command, stop)?;
     Ok(stripped)
 }
 
-/// One folder a board: their processors differ, and so does every object file.
-pub(crate) fn target_dir(board: &Board) -> PathBuf {
+/// What was made for a board.
+pub(crate) fn folder(board: &Board) -> PathBuf {
     workspace().join("target/boards").join(&board.name)
+}
+
+/// Where cargo builds for all boards: what runs while it builds is the same for each.
+fn target_dir() -> PathBuf {
+    workspace().join("target/boards/build")
 }
 
 /// What cargo and build scripts look at for the linker and the processor.
@@ -269,6 +294,21 @@ mod tests {
         assert_eq!(flags.as_deref(), Some("-Ctarget-cpu=cortex-a72"));
         assert!(value("CC_aarch64_unknown_linux_gnu").is_some());
         assert_eq!(debian_gcc(&board), "gcc-aarch64-linux-gnu");
+    }
+
+    #[test]
+    fn every_board_has_a_processor_that_the_compiler_knows() {
+        // It only warns of another, and builds for any of the triple.
+        for board in Board::all().unwrap() {
+            let Some(cpu) = &board.cpu else { continue };
+            let said = Command::new(rustc())
+                .args(["--print", "target-cpus", "--target", &board.triple])
+                .output()
+                .unwrap();
+            let known = String::from_utf8_lossy(&said.stdout).into_owned();
+            let mut names = known.split_whitespace();
+            assert!(names.any(|name| name == cpu), "{}: {cpu}", board.name);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Packages {
 /// The build fails, or something is missing here; the error says what.
 pub(crate) fn run(board: &Board, stop: &Stop) -> Result<Packages> {
     let built = cross::build(board, Profile::Dist, stop)?;
-    let folder = cross::target_dir(board).join("package");
+    let folder = cross::folder(board).join("package");
     // What an earlier run left must not get into this one's.
     if folder.exists() {
         fs::remove_dir_all(&folder)

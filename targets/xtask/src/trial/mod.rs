@@ -51,7 +51,7 @@ struct Bench<'a> {
 /// # Errors
 /// Something is missing here (the error says what to install), or a check fails.
 pub(crate) fn run(board: &Board, package: bool, stop: &Stop) -> Result<()> {
-    let emulator = Emulator::find(board, &cross::target_dir(board))?;
+    let emulator = Emulator::find(board, &cross::folder(board))?;
     if let Some(runner) = emulator.runner().filter(|_| !package) {
         cross::test(board, &PACKAGES, runner, stop)?;
     }
