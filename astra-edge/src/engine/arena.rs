@@ -30,11 +30,11 @@ const DEFAULT: i32 = -1;
 
 /// The arena of an environment.
 pub(super) struct Arena {
-    copy: Mutex<Copy>,
+    copy: Mutex<Copying>,
     shrinking: RunOptions<NoSelectedOutputs>,
 }
 
-struct Copy {
+struct Copying {
     session: Session,
     /// Of buffers outside the arena.
     binding: IoBinding,
@@ -54,7 +54,7 @@ impl Arena {
         let mut shrinking = RunOptions::new()?;
         shrinking.set("memory.enable_memory_arena_shrinkage", "cpu:0")?;
         Ok(Self {
-            copy: Mutex::new(Copy { session, binding }),
+            copy: Mutex::new(Copying { session, binding }),
             shrinking,
         })
     }
@@ -62,7 +62,7 @@ impl Arena {
     /// Gives the system what no session uses now.
     pub(super) fn shrink(&self) -> Result<(), ort::Error> {
         let mut copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
-        let Copy { session, binding } = &mut *copy;
+        let Copying { session, binding } = &mut *copy;
         let ran = session.run_binding_with_options(binding, &self.shrinking);
         ran.map(drop)
     }
