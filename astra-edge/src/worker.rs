@@ -61,7 +61,7 @@ pub struct Worker {
 }
 
 /// A device that nobody asked anything for so long gives back memory, which the next request takes anew.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(60);
 
 type Reply<T> = oneshot::Sender<Result<T, WorkerError>>;
 
