@@ -182,11 +182,10 @@ impl Bench {
         self.runtime.give_back();
     }
 
-    /// Lets go of all but the latest plan, and of memory that was computed in: nobody asks for anything now. Whoever comes back to an
-    /// older plan sets it up anew.
+    /// Lets go of plans, with their rungs' tables, and of memory that was computed in: nobody asks for anything now. Whoever comes back
+    /// to a plan sets it up anew.
     pub(super) fn rest(&mut self) {
-        let older = self.paths.len().saturating_sub(1);
-        self.paths.drain(..older);
+        self.paths.clear();
         self.runtime.give_back();
     }
 
