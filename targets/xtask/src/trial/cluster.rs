@@ -166,6 +166,10 @@ impl<'a> Cluster<'a> {
             .args(["--name", name, "--cluster", &self.name])
             .arg("--bundle")
             .arg(bundle);
+        // Those that are emulated pack their weights into files, and share them: what a board's kernels make of them is tried, too.
+        if program.emulator.runner().is_some() {
+            command.arg("--weights-cache").arg(self.weights());
+        }
         match self.running {
             0 => command.args(["--listen", &self.address]),
             _ => command.args(["--listen", "127.0.0.1"]),
@@ -239,6 +243,27 @@ impl<'a> Cluster<'a> {
             bail!("{} tokens were lost: {told:?}", told.masked_tokens);
         }
         Ok((told, Answer::read(&file)?))
+    }
+
+    /// Refuses emulated devices whose weights are not mapped from files.
+    pub(crate) fn maps_weights(&self) -> Result<()> {
+        let sets = self.weights().join("packed");
+        let entries =
+            fs::read_dir(&sets).with_context(|| format!("cannot read {}", sets.display()))?;
+        let sets: Vec<_> = entries.collect::<Result<_, _>>()?;
+        let packed = |graph| match sets.as_slice() {
+            [set] => set.path().join(graph).join("weights.bin").exists(),
+            _ => false,
+        };
+        let logs = self.devices.tails();
+        if !packed("embed") || !packed("whole") || logs.contains("in memory") {
+            bail!("weights are not mapped from {sets:?}\n{logs}");
+        }
+        Ok(())
+    }
+
+    fn weights(&self) -> PathBuf {
+        self.folder.path().join("weights")
     }
 
     /// A command that asks this cluster.

@@ -105,6 +105,9 @@ impl Bench<'_> {
         let (told, answer) = cluster.infer("exact", "128,128", &[])?;
         members(&told, &[("a", 128), ("b", 128)])?;
         self.exact("two devices", &told, &answer)?;
+        if self.there.emulator.runner().is_some() {
+            cluster.maps_weights()?;
+        }
         self.coded(&mut cluster)?;
 
         cluster.stop("b");
