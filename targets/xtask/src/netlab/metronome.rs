@@ -5,7 +5,9 @@
 //! standing still for several periods. Devices that wait for each other in every block wait for whoever stands still, which
 //! devices with processors of their own never do. So on every core a thread of a higher class wakes up often and does nothing.
 
+use std::io::Read;
 use std::process::{self, Child, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ const BEAT: Duration = Duration::from_micros(500);
 pub(crate) struct Metronome(Child);
 
 impl Metronome {
+    /// Returns when it beats.
     pub(crate) fn start() -> Result<Self> {
         let mut command = Command::new("setpriv");
         command
@@ -29,11 +32,24 @@ impl Metronome {
             // This program, even if it has been built anew meanwhile.
             .arg(format!("/proc/{}/exe", process::id()))
             .arg(METRONOME)
-            .stdin(Stdio::null());
-        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = command
             .spawn()
             .context("cannot start the lab's metronome")?;
-        Ok(Self(child))
+        let said = child.stdout.take();
+        let metronome = Self(child);
+        let mut sign = Vec::new();
+        if let Some(said) = said {
+            said.take(1).read_to_end(&mut sign)?;
+        }
+        if sign.is_empty() {
+            // It has said why.
+            bail!(
+                "the lab's metronome does not beat: without it shares of cores are not dealt out evenly"
+            );
+        }
+        Ok(metronome)
     }
 }
 
@@ -44,27 +60,29 @@ impl Drop for Metronome {
     }
 }
 
-/// Beats on every core this process may use, for ever.
+/// Beats on every core this process may use, for ever; says so on standard output.
 pub(crate) fn beat() -> Result<()> {
     let allowed = sched_getaffinity(None).context("which cores there are")?;
-    let cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
-    let threads: Vec<_> = cores
-        .map(|core| thread::spawn(move || beat_on(core)))
+    let cores: Vec<_> = (0..CpuSet::MAX_CPU)
+        .filter(|core| allowed.is_set(*core))
         .collect();
-    for thread in threads {
-        match thread.join() {
-            Ok(ended) => ended?,
-            Err(_) => bail!("a thread of the metronome ended"),
-        }
+    let (ready, all) = mpsc::channel();
+    for &core in &cores {
+        let ready = ready.clone();
+        thread::spawn(move || {
+            let mut set = CpuSet::new();
+            set.set(core);
+            let _ = ready.send((core, sched_setaffinity(None, &set)));
+            loop {
+                thread::sleep(BEAT);
+            }
+        });
     }
-    Ok(())
-}
-
-fn beat_on(core: usize) -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(core);
-    sched_setaffinity(None, &set).with_context(|| format!("core {core}"))?;
+    for (core, placed) in all.iter().take(cores.len()) {
+        placed.with_context(|| format!("core {core}"))?;
+    }
+    println!();
     loop {
-        thread::sleep(BEAT);
+        thread::park();
     }
 }
