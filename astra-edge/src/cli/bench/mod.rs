@@ -245,7 +245,8 @@ impl Bench<'_> {
 
     async fn warm_up(&self, kind: &Kind, behind: usize) -> Result<()> {
         let begun = Instant::now();
-        for number in 0..self.args.warm_up {
+        // From the last to the first: the kind before ended with an input that this one does not begin with.
+        for number in (0..self.args.warm_up).rev() {
             let first = usize::from(self.args.repeat) + behind;
             self.ask(first + usize::from(number), kind.options).await?;
             if begun.elapsed() > self.args.at_most {
