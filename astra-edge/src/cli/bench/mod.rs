@@ -1,7 +1,9 @@
 //! `astra-edge bench`.
 
 mod subject;
+mod turns;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,11 +17,10 @@ use astra_wire::{AskOptions, Hello};
 
 use super::network::NetworkArgs;
 use subject::{Answer, Subject};
+use turns::TOGETHER;
 
 /// Time a device may take beyond the deadline: to be reached, and to say what came of it.
 const GRACE: Duration = Duration::from_secs(3);
-/// Kinds of requests that take turns: a device keeps so many plans at a time, and setting one up is no part of a request.
-pub(super) const TOGETHER: usize = 4;
 
 /// Measure a running cluster beside one of its devices.
 ///
@@ -128,6 +129,7 @@ async fn measure(args: &Args, subjects: &[Subject]) -> Result<Vec<Row>> {
             device: &device,
             counters: Counters::new(args.counters.clone()),
             processes: Processes::new(&args.process),
+            last: Cell::new(None),
         };
         match bench.rows().await {
             Ok(more) => rows.extend(more),
@@ -148,6 +150,8 @@ struct Bench<'a> {
     device: &'a Hello,
     counters: Counters,
     processes: Processes,
+    /// Input of the last request.
+    last: Cell<Option<usize>>,
 }
 
 /// Requests of one kind, as far as they are measured.
@@ -181,28 +185,31 @@ impl Bench<'_> {
         Ok([row].into_iter().chain(rows).collect())
     }
 
-    /// Kinds of requests in turn, so that what makes this machine or the air slower for a while makes all of them slower. Each is a turn
-    /// behind the one before with the same input, and what is kept of a prompt is then of another one.
+    /// Kinds of requests in turn, so that what makes this machine or the air slower for a while makes all of them slower.
     async fn take_turns(&self, one_device: &mut Kind, others: &mut [Kind]) -> Result<()> {
-        for (behind, kind) in [&*one_device].into_iter().chain(&*others).enumerate() {
-            self.warm_up(kind, behind).await?;
+        let repeat = usize::from(self.args.repeat);
+        let first = [&*one_device].into_iter().chain(&*others);
+        for (place, kind) in first.enumerate() {
+            self.warm_up(
+                kind,
+                turns::warm_up(repeat, self.args.warm_up.into(), place),
+            )
+            .await?;
         }
         let mut answers = Vec::new();
         one_device.spent = Duration::ZERO;
-        for turn in 0..usize::from(self.args.repeat) + others.len() {
-            if turn < self.args.repeat.into() && one_device.spent <= self.args.at_most {
-                answers.push(self.measure(one_device, turn, None).await?);
-            }
-            for (behind, kind) in (1..).zip(others.iter_mut()) {
-                let Some(number) = turn.checked_sub(behind) else {
-                    continue;
-                };
-                // Without the one device's answer to an input, others could not be compared with it.
-                if let Some(answer) = answers.get(number)
-                    && kind.spent <= self.args.at_most
-                {
-                    self.measure(kind, number, Some(answer)).await?;
+        for (place, input) in turns::turns(repeat, 1 + others.len()) {
+            let Some(kind) = place.checked_sub(1).and_then(|at| others.get_mut(at)) else {
+                if one_device.spent <= self.args.at_most {
+                    answers.push(self.measure(one_device, input, None).await?);
                 }
+                continue;
+            };
+            // Without the one device's answer to an input, others could not be compared with it.
+            if let Some(answer) = answers.get(input)
+                && kind.spent <= self.args.at_most
+            {
+                self.measure(kind, input, Some(answer)).await?;
             }
         }
         Ok(())
@@ -243,12 +250,10 @@ impl Bench<'_> {
         }
     }
 
-    async fn warm_up(&self, kind: &Kind, behind: usize) -> Result<()> {
+    async fn warm_up(&self, kind: &Kind, inputs: impl Iterator<Item = usize>) -> Result<()> {
         let begun = Instant::now();
-        // From the last to the first: the kind before ended with an input that this one does not begin with.
-        for number in (0..self.args.warm_up).rev() {
-            let first = usize::from(self.args.repeat) + behind;
-            self.ask(first + usize::from(number), kind.options).await?;
+        for input in inputs {
+            self.ask(input, kind.options).await?;
             if begun.elapsed() > self.args.at_most {
                 break;
             }
@@ -260,12 +265,12 @@ impl Bench<'_> {
     async fn measure(
         &self,
         kind: &mut Kind,
-        number: usize,
+        input: usize,
         one_device: Option<&Answer>,
     ) -> Result<Answer> {
         let begun = Instant::now();
         let before = self.meters()?;
-        let (report, answer) = self.ask(number, kind.options).await?;
+        let (report, answer) = self.ask(input, kind.options).await?;
         let after = self.meters()?;
         let sent = after.0.zip(before.0);
         let busy = after.1.zip(before.1);
@@ -283,9 +288,22 @@ impl Bench<'_> {
         Ok((self.counters.sent()?, self.processes.busy()?))
     }
 
+    /// One request. Of a prompt that was the last one too, another goes before it: it is to be computed, not found in a cache.
     async fn ask(
         &self,
-        number: usize,
+        input: usize,
+        options: AskOptions,
+    ) -> Result<(astra_edge::report::Report, Answer)> {
+        if self.last.replace(Some(input)) == Some(input) && self.subject.is_kept() {
+            let warm_up = usize::from(self.args.repeat) + usize::from(self.args.warm_up);
+            self.ask_for(warm_up + TOGETHER - 1, options).await?;
+        }
+        self.ask_for(input, options).await
+    }
+
+    async fn ask_for(
+        &self,
+        input: usize,
         options: AskOptions,
     ) -> Result<(astra_edge::report::Report, Answer)> {
         let options = AskOptions {
@@ -296,7 +314,7 @@ impl Bench<'_> {
         let within = self.args.deadline + GRACE;
         let asked = self
             .subject
-            .ask(self.client, self.device, number, options, within);
+            .ask(self.client, self.device, input, options, within);
         asked.await.with_context(|| self.subject.name())
     }
 }

@@ -14,7 +14,8 @@ use astra_edge::report::Report;
 use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_wire::{Ask, AskOptions, AskText, Choice, Control, Hello, Words};
 
-use super::{Args, TOGETHER};
+use super::Args;
+use super::turns::TOGETHER;
 
 /// The part of a prompt, one in so many tokens, that may be there from the one before: prompts may begin with the same word.
 const NOTHING: usize = 250;
@@ -74,6 +75,11 @@ impl Subject {
         match self {
             Self::Picture { name, .. } | Self::Texts { name, .. } => name.clone(),
         }
+    }
+
+    /// Whether a device keeps something of an input that the next request with the same one would find.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Self::Texts { .. })
     }
 
     /// Puts request `number` to a device.
