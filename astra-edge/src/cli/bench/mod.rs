@@ -3,7 +3,7 @@
 mod subject;
 mod turns;
 
-use std::cell::Cell;
+use std::cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -129,7 +129,7 @@ async fn measure(args: &Args, subjects: &[Subject]) -> Result<Vec<Row>> {
             device: &device,
             counters: Counters::new(args.counters.clone()),
             processes: Processes::new(&args.process),
-            last: Cell::new(None),
+            last: cell::Cell::new(None),
         };
         match bench.rows().await {
             Ok(more) => rows.extend(more),
@@ -151,7 +151,7 @@ struct Bench<'a> {
     counters: Counters,
     processes: Processes,
     /// Input of the last request.
-    last: Cell<Option<usize>>,
+    last: cell::Cell<Option<usize>>,
 }
 
 /// Requests of one kind, as far as they are measured.
