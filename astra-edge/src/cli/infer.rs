@@ -4,20 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use astra_edge::alone;
 use astra_edge::client::{Answered, Client};
-use astra_edge::config::{Network, Rung, find_bundle, parse_duration};
+use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_edge::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control};
 use serde::Serialize;
 
 use super::network::NetworkArgs;
+use super::question::QuestionArgs;
 
 /// Largest picture file that is sent, in bytes.
 const MAX_FILE: u64 = 64 << 20;
-/// Time a device may take beyond the deadline: to be reached, and to say what came of it.
-const GRACE: Duration = Duration::from_secs(3);
 /// Time the comparison with one device may take.
 const COMPARISON: Duration = Duration::from_secs(60);
 
@@ -29,17 +27,8 @@ const COMPARISON: Duration = Duration::from_secs(60);
 pub(super) struct Args {
     /// The picture: a JPEG, PNG or WebP file.
     image: PathBuf,
-    /// Device to ask [default: the fastest of those seen first].
-    #[arg(long, value_name = "NAME")]
-    device: Option<String>,
-    /// Bits per token per block, or exact for float32 [default: the device's].
-    #[arg(long, value_name = "RUNG")]
-    rung: Option<Rung>,
-    /// Time until the answer is due; what did not come by then is left out and reported [default: the device's].
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    deadline: Option<Duration>,
     /// Compare with the answer of the asked device alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "alone")]
     compare: bool,
     /// Draw the map over the picture, into a PNG file.
     #[arg(long, value_name = "FILE")]
@@ -47,33 +36,14 @@ pub(super) struct Args {
     /// Write the class token and map into a JSON file.
     #[arg(long, value_name = "FILE")]
     answer: Option<PathBuf>,
-    /// Most members, the asked device included; 0 for the device's own limit.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    max_members: u8,
-    /// Tokens of each member, in the order of their names, instead of by speed: 100,80,76.
-    #[arg(long, value_name = "TOKENS,...", value_delimiter = ',')]
-    ranges: Vec<u16>,
-    /// How long to look for a device.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
-    wait: Duration,
-    /// Run on this machine, without a cluster.
-    #[arg(long, conflicts_with_all = ["device", "rung", "deadline", "compare", "max_members", "ranges"])]
-    alone: bool,
-    /// Directory of the exported model, with --alone [default: the only one in the cache].
-    #[arg(long, value_name = "DIR", requires = "alone")]
-    bundle: Option<PathBuf>,
-    /// The ONNX Runtime library, with --alone.
-    #[arg(long, value_name = "FILE", requires = "alone")]
-    onnxruntime: Option<PathBuf>,
-    /// Threads that compute, with --alone; 0 for one a core.
-    #[arg(long, value_name = "N", requires = "alone", default_value_t = 0)]
-    threads: usize,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
     /// What is logged on standard error.
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
+    #[command(flatten)]
+    question: QuestionArgs,
     #[command(flatten)]
     network: NetworkArgs,
 }
@@ -91,7 +61,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     super::log(&args.log)?;
     let image = read_picture(&args.image)?;
     let runtime = super::runtime()?;
-    let mut answered = if args.alone {
+    let mut answered = if args.question.alone {
         runtime.block_on(alone(&args, &image))?
     } else {
         runtime.block_on(ask(&args, &image))?
@@ -128,9 +98,7 @@ pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
 }
 
 async fn alone(args: &Args, image: &[u8]) -> Result<Answered> {
-    let bundle = find_bundle(args.bundle.clone())?;
-    let library = args.onnxruntime.as_deref();
-    let reply = alone::answer(&bundle, library, args.threads, image).await?;
+    let reply = args.question.picture(image).await?;
     Ok(Answered {
         report: reply.report,
         cls: reply.answer.cls,
@@ -139,40 +107,27 @@ async fn alone(args: &Args, image: &[u8]) -> Result<Answered> {
 }
 
 async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
+    let asked = &args.question;
     let network = Network::from(args.network.clone());
     let mut client = Client::open(&network).await?;
-    let device = client.find(args.device.as_deref(), args.wait).await?;
-    let deadline = args.deadline.unwrap_or_default();
+    let device = client.find(asked.device.as_deref(), asked.wait).await?;
     let question = Control::Ask(Ask {
         options: AskOptions {
-            rung: args.rung.map(|rung| rung.0),
-            alone: false,
             compare: args.compare,
-            // Bounded when the flag was read.
-            deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
-            max_members: args.max_members,
+            ..asked.options()
         },
         image,
     });
-    let within = patience(args);
+    let mut within = asked.patience();
+    if args.compare {
+        within += COMPARISON;
+    }
     let answered = client
-        .ask(&device, &question, &args.ranges, within)
+        .ask(&device, &question, &asked.ranges, within)
         .await
         .with_context(|| args.image.display().to_string());
     client.close().await;
     answered
-}
-
-/// How long to wait for the answer.
-fn patience(args: &Args) -> Duration {
-    // A device's own deadline is not known here: a generous one is assumed.
-    let deadline = args.deadline.unwrap_or(Duration::from_secs(60));
-    let comparison = if args.compare {
-        COMPARISON
-    } else {
-        Duration::ZERO
-    };
-    deadline + comparison + GRACE
 }
 
 fn write_answer(path: &Path, answered: &Answered) -> Result<()> {

@@ -1,10 +1,11 @@
-//! Flags by which commands about text say how they are to be answered.
+//! Flags by which commands say how a question is to be answered.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
 use astra_edge::alone;
+use astra_edge::cluster::Reply;
 use astra_edge::cluster::words::Words;
 use astra_edge::config::{Rung, find_bundle, parse_duration};
 use astra_wire::AskOptions;
@@ -23,7 +24,8 @@ pub(super) struct QuestionArgs {
     /// Bits per token per block, or exact for float32 [default: the device's].
     #[arg(long, value_name = "RUNG")]
     rung: Option<Rung>,
-    /// Time until the answer, of a text its first token, is due [default: the device's].
+    /// Time until the answer, of a prompt its first token, is due; what did not come by then is left out and reported
+    /// [default: the device's].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     deadline: Option<Duration>,
     /// Most members, the asked device included; 0 for the device's own limit.
@@ -68,7 +70,14 @@ impl QuestionArgs {
         self.deadline.unwrap_or(DEADLINE) + GRACE
     }
 
-    /// The model on this machine. Takes a while and blocks.
+    /// The answer to a picture by this machine.
+    pub(super) async fn picture(&self, image: &[u8]) -> Result<Reply> {
+        let bundle = find_bundle(self.bundle.clone())?;
+        let library = self.onnxruntime.as_deref();
+        Ok(alone::answer(&bundle, library, self.threads, image).await?)
+    }
+
+    /// The model of text on this machine. Takes a while and blocks.
     pub(super) fn words(&self) -> Result<Words> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
