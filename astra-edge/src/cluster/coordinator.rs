@@ -65,6 +65,15 @@ enum Attempt<R> {
     Alone(String),
 }
 
+/// What came of making a plan.
+enum Ready {
+    Plan(ActivePlan),
+    /// A device is busy.
+    Busy,
+    /// Members were set aside: the cluster is not what it was.
+    Changed,
+}
+
 /// Keeps other coordinators' requests away while it lives.
 pub(super) type Engaged = OwnedMutexGuard<()>;
 
@@ -180,36 +189,16 @@ impl Coordinator {
         desk: &mut Desk,
         work: &W,
     ) -> Result<Attempt<W::Reply>, RequestError> {
-        let usable = self.device.roster().usable();
-        let (rung, wish) = (work.asked().rung, work.wish());
-        let mut choice = work.choose(&self.device, &usable, wish)?;
-        if choice.is_alone() {
-            let why = match wish.max_members {
-                1 => "one member was asked for",
-                _ if usable.is_empty() => "no other device of the cluster can be used",
-                _ => work.alone_by_choice(),
-            };
-            return Ok(Attempt::Alone(why.to_owned()));
-        }
+        let rung = work.asked().rung;
         let takes_alone = self.takes_alone(work);
-        if takes_alone.is_some() {
-            let all = choice.members.len();
-            let worth = desk.experience.members(rung, all, Instant::now());
-            if worth < all {
-                let fewer = Wish {
-                    max_members: worth,
-                    ..wish.clone()
-                };
-                choice = work.choose(&self.device, &usable, &fewer)?;
-            }
-            if choice.is_alone() {
-                return Ok(Attempt::Alone("the link is too slow for more".to_owned()));
-            }
-        }
+        let choice = match self.members(desk, work, takes_alone.is_some())? {
+            Ok(choice) => choice,
+            Err(why) => return Ok(Attempt::Alone(why.to_owned())),
+        };
         let mut plan = match self.plan_for(desk, choice, rung).await? {
-            Ok(plan) => plan,
-            Err(None) => return Ok(Attempt::Busy),
-            Err(Some(Changed)) => return Ok(Attempt::Changed),
+            Ready::Plan(plan) => plan,
+            Ready::Busy => return Ok(Attempt::Busy),
+            Ready::Changed => return Ok(Attempt::Changed),
         };
         tracing::debug!(members = plan.choice.members.len(), "request begins");
         match work.run(&self.device, &mut plan).await? {
@@ -242,6 +231,40 @@ impl Coordinator {
         }
     }
 
+    /// Members that the work goes to, no more than were worth it in requests before where that is `free` to decide; or why this
+    /// device is to do it alone.
+    fn members<W: Work>(
+        &self,
+        desk: &Desk,
+        work: &W,
+        free: bool,
+    ) -> Result<Result<Choice, &'static str>, RequestError> {
+        let usable = self.device.roster().usable();
+        let (rung, wish) = (work.asked().rung, work.wish());
+        let choice = work.choose(&self.device, &usable, wish)?;
+        if choice.is_alone() {
+            return Ok(Err(match wish.max_members {
+                1 => "one member was asked for",
+                _ if usable.is_empty() => "no other device of the cluster can be used",
+                _ => work.alone_by_choice(),
+            }));
+        }
+        let all = choice.members.len();
+        let worth = desk.experience.members(rung, all, Instant::now());
+        if !free || worth >= all {
+            return Ok(Ok(choice));
+        }
+        let fewer = Wish {
+            max_members: worth,
+            ..wish.clone()
+        };
+        let choice = work.choose(&self.device, &usable, &fewer)?;
+        Ok(match choice.is_alone() {
+            true => Err("the link is too slow for more"),
+            false => Ok(choice),
+        })
+    }
+
     /// What this device takes alone, where that is known and the number of members is for it to choose.
     fn takes_alone<W: Work>(&self, work: &W) -> Option<Duration> {
         let given = work.asked().insists || work.wish().shares.is_some();
@@ -251,16 +274,16 @@ impl Coordinator {
         Duration::try_from_secs_f64(work.seconds_alone(&self.device)).ok()
     }
 
-    /// The plan at hand that suits, else a new one. `Err(None)` means that somebody is busy.
+    /// The plan at hand that suits, else a new one.
     async fn plan_for(
         &self,
         desk: &mut Desk,
         choice: Choice,
         rung: u16,
-    ) -> Result<Result<ActivePlan, Option<Changed>>, RequestError> {
+    ) -> Result<Ready, RequestError> {
         let mut plans = desk.plans.iter();
         if let Some(place) = plans.position(|plan| plan.suits(&choice, rung)) {
-            return Ok(Ok(desk.plans.remove(place)));
+            return Ok(Ready::Plan(desk.plans.remove(place)));
         }
         desk.epoch = desk.epoch.wrapping_add(1);
         let begun = Instant::now();
@@ -268,17 +291,17 @@ impl Coordinator {
             Ok(plan) => {
                 let took = begun.elapsed();
                 tracing::debug!(ms = took.as_secs_f64() * 1e3, "plan set up");
-                Ok(Ok(plan))
+                Ok(Ready::Plan(plan))
             }
             Err(Unready::Busy { member }) => {
                 tracing::debug!(member, "busy with another request");
-                Ok(Err(None))
+                Ok(Ready::Busy)
             }
             Err(Unready::Without(devices)) => {
                 for (other, why) in devices {
                     self.set_aside(other, why);
                 }
-                Ok(Err(Some(Changed)))
+                Ok(Ready::Changed)
             }
             Err(Unready::Own(reason)) => Err(RequestError::Own(reason.to_string())),
         }
@@ -304,6 +327,3 @@ impl Coordinator {
         roster.set_aside(other, why);
     }
 }
-
-/// Members were set aside: the cluster is not what it was.
-struct Changed;
