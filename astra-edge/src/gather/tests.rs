@@ -120,6 +120,27 @@ fn patience(wait: Duration) -> Patience {
     }
 }
 
+/// What is there of a block's codes, decoded into `remote` as far as it came.
+fn collect(
+    gather: &Gather,
+    (request, block): (u32, usize),
+    remote: &mut [f32],
+    patience: &mut Patience,
+) -> Collected {
+    let ramp = Ramp::new();
+    let mut tokens = vec![0; remote.len() / CODES];
+    gather
+        .collect(
+            request,
+            block,
+            Some(&ramp.book()),
+            remote,
+            &mut tokens,
+            patience,
+        )
+        .unwrap()
+}
+
 const LONG: Duration = Duration::from_secs(60);
 
 fn row(request: u32, block: u8, token: usize) -> Vec<f32> {
@@ -139,22 +160,18 @@ const OTHERS: [usize; 6] = [0, 1, 2, 7, 8, 9];
 
 #[test]
 fn a_full_set_of_frames_is_decoded_in_the_order_of_the_tokens() {
-    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     gather.begin(0);
     for block in 0..BLOCKS as u8 {
         send(&gather, 0, block, 2);
         send(&gather, 0, block, 0);
-        let outcome = gather
-            .collect(
-                0,
-                usize::from(block),
-                Some(&ramp.book()),
-                &mut remote,
-                &mut [0; 6],
-                &mut patience(LONG),
-            )
-            .unwrap();
+        let outcome = collect(
+            &gather,
+            (0, usize::from(block)),
+            &mut remote,
+            &mut patience(LONG),
+        );
         assert_eq!((outcome.arrived, outcome.missing), (6, 0));
         assert_eq!(remote, rows(0, block, &OTHERS));
     }
@@ -163,7 +180,7 @@ fn a_full_set_of_frames_is_decoded_in_the_order_of_the_tokens() {
 
 #[test]
 fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
-    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     for request in 0..4 {
         // Before the request begins here, the others may be at its first block already.
@@ -175,17 +192,12 @@ fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
                 send(&gather, request, block, 0);
             }
             send(&gather, request, block, 2);
-            let book = ramp.book();
-            let outcome = gather
-                .collect(
-                    request,
-                    usize::from(block),
-                    Some(&book),
-                    &mut remote,
-                    &mut [0; 6],
-                    &mut patience(LONG),
-                )
-                .unwrap();
+            let outcome = collect(
+                &gather,
+                (request, usize::from(block)),
+                &mut remote,
+                &mut patience(LONG),
+            );
             assert_eq!(outcome.arrived, 6);
             assert_eq!(
                 remote,
@@ -199,21 +211,12 @@ fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
 
 #[test]
 fn a_frame_that_comes_twice_counts_once() {
-    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let gather = gather(coded());
     gather.begin(0);
     send(&gather, 0, 0, 2);
     send(&gather, 0, 0, 2);
     let mut remote = vec![-1.0; 6 * CODES];
-    let outcome = gather
-        .collect(
-            0,
-            0,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience(Duration::ZERO),
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience(Duration::ZERO));
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 }
 

@@ -4,21 +4,11 @@ use super::*;
 
 #[test]
 fn causal_members_wait_for_those_left_of_them_only() {
-    let ramp = Ramp::new();
     let first = gather_of(coded(), 0, true);
     first.begin(0);
     send(&first, 0, 0, 2);
     // Nobody to wait for: this returns, with all the time in the world.
-    let outcome = first
-        .collect(
-            0,
-            0,
-            Some(&ramp.book()),
-            &mut [],
-            &mut [],
-            &mut patience(LONG),
-        )
-        .unwrap();
+    let outcome = collect(&first, (0, 0), &mut [], &mut patience(LONG));
     assert_eq!((outcome.arrived, outcome.missing), (0, 0));
     assert_eq!(
         first.take_received().refused,
@@ -30,23 +20,13 @@ fn causal_members_wait_for_those_left_of_them_only() {
     middle.begin(0);
     send(&middle, 0, 0, 0);
     let mut remote = vec![-1.0; 3 * CODES];
-    let outcome = middle
-        .collect(
-            0,
-            0,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 3],
-            &mut patience(LONG),
-        )
-        .unwrap();
+    let outcome = collect(&middle, (0, 0), &mut remote, &mut patience(LONG));
     assert_eq!((outcome.arrived, outcome.missing), (3, 0));
     assert_eq!(remote, rows(0, 0, &[0, 1, 2]));
 }
 
 #[test]
 fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
-    let ramp = Ramp::new();
     let blocks = 40;
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
@@ -64,16 +44,7 @@ fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
         gather.begin(request);
         for block in 0..blocks {
             let mut remote = vec![-1.0; 3 * CODES];
-            let outcome = gather
-                .collect(
-                    request,
-                    block,
-                    Some(&ramp.book()),
-                    &mut remote,
-                    &mut [0; 3],
-                    &mut patience(LONG),
-                )
-                .unwrap();
+            let outcome = collect(&gather, (request, block), &mut remote, &mut patience(LONG));
             assert_eq!(outcome.arrived, 3);
             assert_eq!(remote, rows(request, block as u8, &[0, 1, 2]));
         }

@@ -4,21 +4,12 @@ use super::*;
 
 #[test]
 fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
-    let (gather, ramp) = (gather(coded()), Ramp::new());
+    let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     gather.begin(0);
     send(&gather, 0, 0, 2);
     let mut patience = patience(Duration::ZERO);
-    let outcome = gather
-        .collect(
-            0,
-            0,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience,
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience);
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
     assert_eq!(&remote[..3 * CODES], rows(0, 0, &[7, 8, 9]));
     assert_eq!(patience.late, 0b001);
@@ -26,31 +17,13 @@ fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
     // With all the time in the world, the late member is not waited for: this returns.
     patience.until = Instant::now() + LONG;
     send(&gather, 0, 1, 2);
-    let outcome = gather
-        .collect(
-            0,
-            1,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience,
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 1), &mut remote, &mut patience);
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
     // Caught up, it counts again.
     send(&gather, 0, 2, 2);
     send(&gather, 0, 2, 0);
-    let outcome = gather
-        .collect(
-            0,
-            2,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience,
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 2), &mut remote, &mut patience);
     assert_eq!((outcome.arrived, patience.late), (6, 0));
 }
 
@@ -100,32 +73,14 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
     send(&gather, 0, 0, 0);
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || send(&sender, 0, 0, 2));
-    let outcome = gather
-        .collect(
-            0,
-            0,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience(LONG),
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience(LONG));
     other.join().unwrap();
     assert_eq!(outcome.arrived, 6);
 
     send(&gather, 0, 1, 0);
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || sender.member_left(2));
-    let outcome = gather
-        .collect(
-            0,
-            1,
-            Some(&ramp.book()),
-            &mut remote,
-            &mut [0; 6],
-            &mut patience(LONG),
-        )
-        .unwrap();
+    let outcome = collect(&gather, (0, 1), &mut remote, &mut patience(LONG));
     other.join().unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
