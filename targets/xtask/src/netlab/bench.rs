@@ -234,9 +234,11 @@ impl Session<'_> {
         let mut rows = rows::read(&file, &self.conditions(link))?;
         let alone: Vec<_> = rows.iter().filter_map(Row::one_device).collect();
         // The most members asked for: they are what takes longest.
-        let most = self.args.members.iter().copied().max();
-        let devices = most.filter(|members| *members > 0);
-        let devices = devices.unwrap_or(self.args.devices);
+        let members = self.args.members.iter().map(|&members| match members {
+            0 => self.args.devices,
+            named => named,
+        });
+        let devices = members.max().unwrap_or(self.args.devices);
         for one_device in alone {
             rows.extend(self.beside(lab, link, &counters, logs, devices, one_device)?);
         }
