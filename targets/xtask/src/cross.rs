@@ -129,8 +129,9 @@ pub(crate) fn build(board: &Board, profile: Profile, stop: &Stop) -> Result<Buil
         .join(&board.triple)
         .join(profile.folder())
         .join("astra-edge");
-    let whole = folder(board).join(profile.folder()).join("astra-edge");
-    fs::create_dir_all(whole.parent().unwrap_or(&whole))
+    let place = folder(board).join(profile.folder());
+    let whole = place.join("astra-edge");
+    fs::create_dir_all(&place)
         .and_then(|()| fs::copy(&built, &whole))
         .with_context(|| format!("cannot copy {} to {}", built.display(), whole.display()))?;
     let edge = match profile {
