@@ -21,7 +21,7 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(30);
 /// Longest pause between two tries.
 const MOST_BACK_OFF: Duration = Duration::from_millis(400);
 /// Plans that are kept for the next request: one for each length of a text.
-const PLANS: usize = 4;
+pub const PLANS: usize = 4;
 
 /// What is used where a question leaves it open.
 #[derive(Clone, Copy, Debug)]

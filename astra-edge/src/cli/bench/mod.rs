@@ -12,12 +12,12 @@ use astra_edge::bench::{
     Alone, Busy, Cell, Counters, Method, Processes, Row, Sample, rows_as_table,
 };
 use astra_edge::client::Client;
+use astra_edge::cluster::coordinator::PLANS;
 use astra_edge::config::{Network, Rung, parse_duration};
 use astra_wire::{AskOptions, Hello};
 
 use super::network::NetworkArgs;
 use subject::{Answer, Subject};
-use turns::TOGETHER;
 
 /// Time a device may take beyond the deadline: to be reached, and to say what came of it.
 const GRACE: Duration = Duration::from_secs(3);
@@ -167,10 +167,7 @@ impl Bench<'_> {
     async fn rows(&self) -> Result<Vec<Row>> {
         let mut one_device = self.one_device();
         let mut kinds = self.kinds();
-        if kinds.is_empty() {
-            self.take_turns(&mut one_device, &mut []).await?;
-        }
-        for group in kinds.chunks_mut(TOGETHER) {
+        for group in kinds.chunks_mut(PLANS) {
             self.take_turns(&mut one_device, group).await?;
         }
         let Some(row) = Row::of(one_device.cell, &one_device.samples, None) else {
@@ -296,7 +293,7 @@ impl Bench<'_> {
     ) -> Result<(astra_edge::report::Report, Answer)> {
         if self.last.replace(Some(input)) == Some(input) && self.subject.is_kept() {
             let warm_up = usize::from(self.args.repeat) + usize::from(self.args.warm_up);
-            self.ask_for(warm_up + TOGETHER - 1, options).await?;
+            self.ask_for(warm_up + PLANS - 1, options).await?;
         }
         self.ask_for(input, options).await
     }

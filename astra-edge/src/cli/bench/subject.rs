@@ -8,6 +8,7 @@ use astra_bundle::Bundle;
 use astra_edge::agreement::Agreement;
 use astra_edge::bench::prompts;
 use astra_edge::client::Client;
+use astra_edge::cluster::coordinator::PLANS;
 use astra_edge::cluster::words::Event;
 use astra_edge::engine;
 use astra_edge::report::Report;
@@ -15,7 +16,6 @@ use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_wire::{Ask, AskOptions, AskText, Choice, Control, Hello, Words};
 
 use super::Args;
-use super::turns::TOGETHER;
 
 /// The part of a prompt, one in so many tokens, that may be there from the one before: prompts may begin with the same word.
 const NOTHING: usize = 250;
@@ -51,7 +51,7 @@ pub(super) fn read(args: &Args) -> Result<Vec<Subject>> {
     };
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let tokenizer = tokenizer(args.bundle.as_deref().context("no bundle was named")?)?;
-    let count = usize::from(args.repeat) + usize::from(args.warm_up) + TOGETHER;
+    let count = usize::from(args.repeat) + usize::from(args.warm_up) + PLANS;
     let of_length = |&tokens: &u16| {
         let prompts = prompts(&text, &tokenizer, tokens.into(), count);
         Ok(Subject::Texts {

@@ -1,8 +1,5 @@
-//! The order in which kinds of requests take turns.
-
-/// Kinds of requests that take turns, the one device's apart: a device keeps so many plans at a time, and setting one up is no part of
-/// a request.
-pub(super) const TOGETHER: usize = 4;
+//! The order in which kinds of requests take turns: the one device's, and at most as many others as a device keeps plans, for setting one
+//! up is no part of a request.
 
 /// Kinds from 0 on, and the input of each request, from 0 to `repeat`. Each kind is a turn behind the one before with the same input, so
 /// that what a device keeps of the last prompt is of another one.
@@ -21,6 +18,8 @@ pub(super) fn warm_up(repeat: usize, count: usize, kind: usize) -> impl Iterator
 
 #[cfg(test)]
 mod tests {
+    use astra_edge::cluster::coordinator::PLANS;
+
     use super::*;
 
     #[test]
@@ -33,7 +32,7 @@ mod tests {
             // A single input cannot but be asked by one kind behind the other.
             let single = repeat == 1 && kinds > 1;
             assert_eq!(twice.is_some(), single, "{repeat} {count} {kinds}: {all:?}");
-            assert!(all.iter().all(|&input| input < repeat + count + TOGETHER));
+            assert!(all.iter().all(|&input| input < repeat + count + PLANS));
         }
     }
 
