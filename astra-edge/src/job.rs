@@ -217,7 +217,7 @@ impl DataPath {
         for block in 0..model.shape().blocks {
             self.note_codes(block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
-            if self.plan.receivers(self.me) > 0 {
+            if self.has_receivers() {
                 clock.time(&mut stats.compute, || self.member.expect_own(model, block))?;
             }
             clock.time(&mut stats.compute, || self.member.expect(model, block))?;
@@ -259,6 +259,11 @@ impl DataPath {
         }
     }
 
+    /// Whether anybody attends to the own tokens.
+    fn has_receivers(&self) -> bool {
+        self.plan.receivers(self.me) > 0
+    }
+
     /// Codes of some own tokens, out to the members that attend to them.
     fn encode_and_send(
         &mut self,
@@ -267,7 +272,7 @@ impl DataPath {
         stats: &mut JobStats,
     ) -> Result<(), JobError> {
         let range = self.plan.ranges.get(self.me);
-        let Some(range) = range.filter(|_| self.plan.receivers(self.me) > 0) else {
+        let Some(range) = range.filter(|_| self.has_receivers()) else {
             return Ok(());
         };
         if tokens.is_empty() {
@@ -317,7 +322,7 @@ impl DataPath {
 
     /// Has the member note what receivers now know of its tokens, for what they expect of the next block.
     fn note_codes(&mut self, block: usize, stats: &mut JobStats) -> Result<(), JobError> {
-        if self.plan.receivers(self.me) == 0 {
+        if !self.has_receivers() {
             return Ok(());
         }
         let start = Instant::now();

@@ -16,8 +16,8 @@
 //! - [`request`]: one request on such a plan, of `part`s that its members do
 //! - `halo`: features that members whose rows of a map border on each other send each other
 //! - `speaker` and `listen`: tokens from the device that generates to whoever asked for them
-//! - [`coordinator`]: what every question goes through, and `work`: what it knows of one; [`picture`]: one about a picture, [`text`]: one in token ids (`prompt`, `follow_up`
-//!   and `vector`), [`words`]: one in words
+//! - [`coordinator`]: what every question goes through, and `work`: what it knows of one; [`picture`]: one about a picture,
+//!   [`text`]: one in token ids (`prompt`, `follow_up` and `vector`), [`words`]: one in words
 //! - `member`: this device's part in somebody else's request; [`generations`]: those parts that can be ended between tokens
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others, and `asked`: those with questions in words

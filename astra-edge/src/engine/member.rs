@@ -16,7 +16,8 @@ use crate::plan::TokenRange;
 /// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
 /// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
 /// [`mlp`](Self::mlp) piece by piece. Where the codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and
-/// behind finding codes, [`expect_own`](Self::expect_own) with the latter, [`expect`](Self::expect) and [`complete`](Self::complete) before and behind decoding those of others.
+/// behind finding codes, [`expect_own`](Self::expect_own) with the latter; [`expect`](Self::expect) and [`complete`](Self::complete)
+/// go before and behind decoding those of others.
 pub struct Member {
     sizes: Sizes,
     buffers: Buffers,
