@@ -12,7 +12,7 @@ use std::time::Duration;
 use astra_bundle::Bundle;
 use tokio::sync::oneshot;
 
-use crate::engine::{Answer, EngineError, OwnedInput, Runtime};
+use crate::engine::{Answer, COMPUTING, EngineError, OwnedInput, Runtime};
 use crate::gather::Gather;
 use crate::generate::{Ended, Generation};
 use crate::job::{FrameSink, JobError, Order, Outcome};
@@ -116,7 +116,7 @@ impl Worker {
         let pulse = Arc::new(Pulse::new());
         let beating = Arc::clone(&pulse);
         std::thread::Builder::new()
-            .name("astra-compute".to_owned())
+            .name(COMPUTING.to_owned())
             .spawn(move || {
                 while let Some(command) = next(&queue, || bench.rest()) {
                     beating.beat();

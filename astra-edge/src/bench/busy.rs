@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Name of the thread that computes; see [`worker`](crate::worker).
-const COMPUTING: &str = "astra-compute";
+use crate::engine::COMPUTING;
 
 /// Processor time of some processes, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -43,8 +43,8 @@ pub(super) struct QuestionArgs {
     /// Directory of the exported model, with --alone [default: the only one in the cache].
     #[arg(long, value_name = "DIR", requires = "alone")]
     bundle: Option<PathBuf>,
-    /// The ONNX Runtime library, with --alone.
-    #[arg(long, value_name = "FILE", requires = "alone")]
+    /// The ONNX Runtime library, or folders to look for it in, with colons between them, with --alone.
+    #[arg(long, value_name = "PATH", requires = "alone")]
     onnxruntime: Option<PathBuf>,
     /// Threads that compute, with --alone; 0 for one a core.
     #[arg(long, value_name = "N", requires = "alone", default_value_t = 0)]

@@ -35,8 +35,8 @@ pub(super) struct Args {
     /// Address to be reached at; can be repeated [default: the multicast interface's, on a free port].
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     listen: Vec<String>,
-    /// The ONNX Runtime library [default: $ORT_DYLIB_PATH, the cache, the system's].
-    #[arg(long, value_name = "FILE")]
+    /// The ONNX Runtime library, or folders to look for it in, with colons between them [default: $ORT_DYLIB_PATH, the cache, the system's].
+    #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
     /// Threads that compute; 0 for one a core [default: 0].
     #[arg(long, value_name = "N")]

@@ -12,7 +12,7 @@ use super::Provider;
 pub enum EngineError {
     /// No ONNX Runtime library where one is looked for.
     #[error(
-        "no ONNX Runtime library found; looked for {}; give one with --onnxruntime FILE or ORT_DYLIB_PATH, or run `cargo xtask provision`",
+        "no ONNX Runtime library found; looked for {}; give one with --onnxruntime PATH or ORT_DYLIB_PATH, or run `cargo xtask provision`",
         list(.tried)
     )]
     RuntimeNotFound {

@@ -1,6 +1,6 @@
-//! Finding and loading the ONNX Runtime library.
+//! Loading the ONNX Runtime library.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use astra_bundle::Bundle;
@@ -9,10 +9,11 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::arena::Arena;
+use super::computing;
+use super::library;
 use super::packed::PackedWeights;
 use super::provider::usable;
 use super::{EngineError, Provider};
-use crate::paths;
 
 /// The loaded library with one thread pool that all sessions share, and what computes. Cheap to clone.
 #[derive(Clone)]
@@ -29,16 +30,17 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Loads ONNX Runtime from `path`; else from `ORT_DYLIB_PATH`; else from where packages keep it, beside the program; else from
-    /// the cache folder's `ort/`; else by the name `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0
-    /// for one a core. Sessions run on the CPU unless [`Runtime::with_providers`] finds more.
+    /// Loads ONNX Runtime from the first of `path`, files and folders with colons between them, that has it; else from
+    /// `ORT_DYLIB_PATH`; else from where packages keep it, beside the program; else from the cache folder's `ort/`; else by the name
+    /// `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0 for one a core. Sessions run on the CPU unless
+    /// [`Runtime::with_providers`] finds more.
     ///
     /// A process has one ONNX Runtime: clone what this gives instead of loading again.
     ///
     /// # Errors
     /// Nothing was found (the error lists what was tried), what was found does not load, or a runtime is loaded already.
     pub fn load(path: Option<&Path>, threads: usize) -> Result<Self, EngineError> {
-        let path = find(path)?;
+        let path = library::find(path)?;
         let refuse = |reason: String| EngineError::RuntimeLoad {
             path: path.clone(),
             reason,
@@ -54,12 +56,11 @@ impl Runtime {
             .and_then(|pool| pool.with_inter_threads(1))
             .and_then(|pool| pool.with_spin_control(false))
             .map_err(|error| refuse(error.to_string()))?;
-        let environment = builder
-            .with_name("astra-edge")
-            .with_telemetry(false)
-            .with_global_thread_pool(pool)
-            .build()
-            .map_err(|error| refuse(error.to_string()))?;
+        let build = || {
+            let environment = builder.with_name("astra-edge").with_telemetry(false);
+            environment.with_global_thread_pool(pool).build()
+        };
+        let environment = computing::begetting(build).map_err(|error| refuse(error.to_string()))?;
         let arena = Arena::of(&environment)
             .inspect_err(|error| tracing::warn!(%error, "sessions share no memory"));
         Ok(Self {
@@ -218,67 +219,4 @@ impl Runtime {
 pub unsafe fn disable_telemetry() {
     // SAFETY: the caller's promise.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
-}
-
-fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
-    if let Some(path) = given {
-        return existing(vec![path.to_owned()]);
-    }
-    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
-        return existing(vec![PathBuf::from(path)]);
-    }
-    let mut candidates = Vec::new();
-    if let Some(folder) = packaged() {
-        candidates.extend(libraries_in(&folder));
-    }
-    if let Some(folder) = paths::cache_dir().map(|cache| cache.join("ort")) {
-        candidates.extend(libraries_in(&folder));
-        candidates.push(folder.join("libonnxruntime.so"));
-    }
-    let system = ["/usr/local/lib", "/usr/lib", "/usr/lib64", concat_arch()];
-    for folder in system {
-        candidates.extend(libraries_in(Path::new(folder)));
-        candidates.push(Path::new(folder).join("libonnxruntime.so"));
-    }
-    existing(candidates)
-}
-
-/// Where a package has it: `lib/astra-edge` beside the `bin` of this program.
-fn packaged() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    Some(program.parent()?.parent()?.join("lib/astra-edge"))
-}
-
-/// Debian's folder for libraries of this architecture.
-const fn concat_arch() -> &'static str {
-    if cfg!(target_arch = "aarch64") {
-        "/usr/lib/aarch64-linux-gnu"
-    } else {
-        "/usr/lib/x86_64-linux-gnu"
-    }
-}
-
-/// Versioned libraries of a folder, newest name first.
-fn libraries_in(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut found: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.starts_with("libonnxruntime.so."))
-        })
-        .collect();
-    found.sort_unstable_by(|a, b| b.cmp(a));
-    found
-}
-
-fn existing(tried: Vec<PathBuf>) -> Result<PathBuf, EngineError> {
-    match tried.iter().find(|path| path.is_file()) {
-        Some(path) => Ok(path.clone()),
-        None => Err(EngineError::RuntimeNotFound { tried }),
-    }
 }

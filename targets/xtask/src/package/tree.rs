@@ -186,15 +186,13 @@ fn settings_for(board: &Board, settings: &str) -> Result<String> {
         settings = set(&settings, "prepacking", "false")?;
     }
     if let OnnxRuntime::BringYourOwn { search } = &board.onnxruntime {
-        let place = search
-            .first()
-            .map(|folder| folder.join("libonnxruntime.so"));
-        let place = place.with_context(|| format!("board {}: no folder to search", board.name))?;
-        settings = set(
-            &settings,
-            "onnxruntime",
-            &format!("{:?}", place.display().to_string()),
-        )?;
+        if search.is_empty() {
+            bail!("board {}: no folder to search", board.name);
+        }
+        let folders = std::env::join_paths(search)
+            .with_context(|| format!("board {}: a folder with a colon", board.name))?;
+        let folders = format!("{:?}", folders.to_string_lossy());
+        settings = set(&settings, "onnxruntime", &folders)?;
     }
     Ok(settings)
 }
@@ -247,7 +245,8 @@ mod tests {
         assert!(
             jetson.contains(&"execution_providers = [\"tensorrt\", \"cuda\", \"cpu\"]".to_owned())
         );
-        assert!(jetson.contains(&"onnxruntime = \"/usr/local/lib/libonnxruntime.so\"".to_owned()));
+        let search = "onnxruntime = \"/usr/local/lib:/usr/lib/aarch64-linux-gnu\"";
+        assert!(jetson.contains(&search.to_owned()));
         assert_eq!(jetson.len(), 3);
     }
 
