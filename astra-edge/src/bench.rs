@@ -129,6 +129,8 @@ pub struct Row {
     pub rung_bits: Option<u16>,
     /// Requests measured.
     pub requests: usize,
+    /// Requests that other members answered, because the devices found fewer or more worth it: they are in none of the figures.
+    pub requests_by_others: usize,
     /// Median of their latencies.
     pub latency_ms_median: f64,
     /// The quarter of requests that was fastest took at most this.
@@ -161,7 +163,8 @@ pub struct Row {
     /// The same as a share of the latency.
     pub wait_share: f64,
     /// Share of the devices' processor time that was not spent in ONNX Runtime, nor on preparing the input; absent where it
-    /// was not measured.
+    /// was not measured. Of the time of the threads that compute, the codec's part is taken by the clock, so that what it waited
+    /// for room in the link counts as well: it is rather less.
     pub own_share: Option<f64>,
     /// What is left of the latency: input out, shares back, head, and members that began or ended apart.
     pub rest_ms: f64,
@@ -191,11 +194,12 @@ pub struct MemberRow {
 }
 
 impl Row {
-    /// Sums up the requests of a cell; `None` of none.
-    pub fn of(cell: Cell, samples: &[Sample], alone: Option<Alone>) -> Option<Self> {
+    /// Sums up the requests of a cell, those that the members answered who answered most of them; `None` of none.
+    pub fn of(cell: Cell, all: &[Sample], alone: Option<Alone>) -> Option<Self> {
+        let samples = &*of_most_members(all);
         let last = &samples.last()?.report;
         let of = |get: &dyn Fn(&Sample) -> f64, share: f64| {
-            quantile(&samples.iter().map(get).collect::<Vec<_>>(), share)
+            quantile(&samples.iter().copied().map(get).collect::<Vec<_>>(), share)
         };
         let latency = |share| of(&Sample::latency_ms, share);
         let part = |get: fn(&MemberReport) -> f64| of(&|sample| mean(&sample.report, get), 0.5);
@@ -226,6 +230,7 @@ impl Row {
             }),
             rung_bits,
             requests: samples.len(),
+            requests_by_others: all.len() - samples.len(),
             latency_ms_median: median,
             latency_ms_quarter: latency(0.25),
             latency_ms_three_quarters: latency(0.75),
@@ -258,6 +263,24 @@ impl Row {
     }
 }
 
+/// The requests of the members that answered most of them, of the later ones where as many were answered by others.
+fn of_most_members(samples: &[Sample]) -> Vec<&Sample> {
+    let who = |sample: &Sample| -> Vec<String> {
+        let members = sample.report.members.iter();
+        members.map(|member| member.name.clone()).collect()
+    };
+    let mut groups: Vec<(Vec<String>, Vec<&Sample>)> = Vec::new();
+    for sample in samples {
+        let members = who(sample);
+        match groups.iter_mut().find(|(group, _)| *group == members) {
+            Some((_, samples)) => samples.push(sample),
+            None => groups.push((members, vec![sample])),
+        }
+    }
+    let most = groups.into_iter().max_by_key(|(_, samples)| samples.len());
+    most.map(|(_, samples)| samples).unwrap_or_default()
+}
+
 /// The value that a share of `values` does not exceed, between two of them where it falls between; 0 of none.
 fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
@@ -287,7 +310,7 @@ fn counted(report: &Report) -> u64 {
     codes + report.input_bytes + report.result_bytes
 }
 
-fn members(samples: &[Sample], last: &Report) -> Vec<MemberRow> {
+fn members(samples: &[&Sample], last: &Report) -> Vec<MemberRow> {
     let rows = last.members.iter().enumerate().map(|(number, member)| {
         let of = |get: fn(&MemberReport) -> f64| {
             let reports = samples.iter().filter_map(|s| s.report.members.get(number));
@@ -305,7 +328,7 @@ fn members(samples: &[Sample], last: &Report) -> Vec<MemberRow> {
 }
 
 /// Share of the processor time that was ours; `None` where it was not measured.
-fn own_share(samples: &[Sample], alone: Option<Alone>) -> Option<f64> {
+fn own_share(samples: &[&Sample], alone: Option<Alone>) -> Option<f64> {
     let prepare = alone.map_or(0.0, |alone| alone.beside_ms);
     let shares = samples.iter().map(|sample| {
         let busy = sample.busy?;
@@ -322,7 +345,7 @@ fn own_share(samples: &[Sample], alone: Option<Alone>) -> Option<f64> {
     shares.as_deref().map(median)
 }
 
-fn agreement(samples: &[Sample]) -> Option<Agreement> {
+fn agreement(samples: &[&Sample]) -> Option<Agreement> {
     let agreements = samples.iter().map(|sample| sample.agreement);
     let top1: Vec<f64> = agreements.clone().filter_map(|one| one.top1).collect();
     let pick = |a: Option<f64>, b: Option<f64>, choose: fn(f64, f64) -> f64| match (a, b) {

@@ -81,6 +81,12 @@ pub fn rows_as_table(rows: &[Row]) -> String {
         if let Some(why) = &row.alone {
             text.push_str(&format!("{row_name} was answered by one device: {why}\n"));
         }
+        if row.requests_by_others > 0 {
+            let others = row.requests_by_others;
+            text.push_str(&format!(
+                "{row_name}: {others} more requests were answered by other members, and are in no figure\n"
+            ));
+        }
         if let Some(note) = row.note {
             text.push_str(&format!("{row_name} is {note}\n"));
         }

@@ -87,6 +87,28 @@ fn a_row_sums_up_its_requests() {
 }
 
 #[test]
+fn requests_of_other_members_are_in_no_figure() {
+    let mut fewer = sample(1000.0, 0.1, Some(1));
+    fewer.report.members.truncate(1);
+    fewer.report.alone = Some("not worth it".to_owned());
+    let samples = [
+        sample(30.0, 0.99, Some(2500)),
+        sample(40.0, 0.97, Some(2600)),
+        fewer.clone(),
+    ];
+    let row = Row::of(cell(Method::Astra, 160), &samples, Some(alone(70.0))).unwrap();
+    assert_eq!(
+        (row.devices, row.requests, row.requests_by_others),
+        (2, 2, 1)
+    );
+    assert_eq!((row.latency_ms_max, row.alone), (40.0, None));
+    assert_eq!(row.agreement.unwrap().cls_cosine, Some(0.97));
+    // What holds from now on, where both are as many.
+    let row = Row::of(cell(Method::Astra, 160), &samples[1..], None).unwrap();
+    assert_eq!((row.devices, row.latency_ms_median), (1, 1000.0));
+}
+
+#[test]
 fn bytes_are_not_made_up_where_a_counter_is_missing() {
     let samples = [sample(30.0, 0.99, Some(2500)), sample(40.0, 0.97, None)];
     let row = Row::of(cell(Method::SpF32, 0), &samples, None).unwrap();
