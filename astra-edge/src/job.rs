@@ -52,7 +52,7 @@ pub struct JobStats {
     pub total: Duration,
     /// In `embed`, `local`, `attend` and `mlp`.
     pub compute: Duration,
-    /// Finding codes, packing them and handing frames to the link.
+    /// Finding codes, packing them and handing frames to the link, which waits where the link is full.
     pub encode: Duration,
     /// Turning codes into rows of `remote`.
     pub decode: Duration,
@@ -175,10 +175,7 @@ impl DataPath {
     /// # Errors
     /// A step failed or the request was cancelled; the data path is then ready for the next.
     pub fn run(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
-        self.gather.begin(order.request);
-        let outcome = self.blocks(model, order, None);
-        self.gather.end(order.request);
-        outcome
+        self.one(model, order, None)
     }
 
     /// The same for the last member of a causal plan, which puts the keys and values of all tokens into a cache to go on from.
@@ -193,9 +190,22 @@ impl DataPath {
         order: &Order,
         cache: &mut Decoder,
     ) -> Result<Outcome, JobError> {
+        self.one(model, order, Some(cache))
+    }
+
+    fn one(
+        &mut self,
+        model: &mut Model,
+        order: &Order,
+        cache: Option<&mut Decoder>,
+    ) -> Result<Outcome, JobError> {
         self.gather.begin(order.request);
-        let outcome = self.blocks(model, order, Some(cache));
+        let outcome = self.blocks(model, order, cache);
         self.gather.end(order.request);
+        if outcome.is_err() {
+            // Not for the account of the next request.
+            self.gather.take_received();
+        }
         outcome
     }
 
@@ -392,7 +402,7 @@ impl Out<'_> {
 }
 
 /// The deadline, dealt evenly over the blocks: a member that is merely slow is waited for, one that fell silent costs the
-/// request no more than one block's share.
+/// request no more than one block's share of waiting for its codes, and as long as the link waits for room for ours.
 struct Clock {
     start: Instant,
     share: Duration,
