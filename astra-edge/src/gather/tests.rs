@@ -120,7 +120,7 @@ fn patience(wait: Duration) -> Patience {
     }
 }
 
-/// What is there of a block's codes, decoded into `remote` as far as it came.
+/// What is there of a block's codes, decoded into `remote` as far as it came. Waiting is ended by something, not by time.
 fn collect(
     gather: &Gather,
     (request, block): (u32, usize),
@@ -129,19 +129,15 @@ fn collect(
 ) -> Collected {
     let ramp = Ramp::new();
     let mut tokens = vec![0; remote.len() / CODES];
-    gather
-        .collect(
-            request,
-            block,
-            Some(&ramp.book()),
-            remote,
-            &mut tokens,
-            patience,
-        )
-        .unwrap()
+    let book = ramp.book();
+    let collected = gather.collect(request, block, Some(&book), remote, &mut tokens, patience);
+    let collected = collected.unwrap();
+    assert!(collected.waited < LONG / 2, "nothing woke it");
+    collected
 }
 
-const LONG: Duration = Duration::from_secs(60);
+/// So much longer than anything here takes that half of it is never reached but by a wake-up that was lost.
+const LONG: Duration = Duration::from_secs(120);
 
 fn row(request: u32, block: u8, token: usize) -> Vec<f32> {
     (0..CODES)
