@@ -170,10 +170,11 @@ impl Bench<'_> {
 
     /// The way of pixels to members.
     fn strip(&self, bundle: &Bundle) -> Result<Option<Strip>, MeasureError> {
-        let (Some(spec), Some(image)) = (&bundle.manifest().image, self.image) else {
+        let Some(spec) = &bundle.manifest().image else {
             return Ok(None);
         };
         let tokens = bundle.manifest().shape.tokens;
+        let image = &*self.pixels(tokens);
         let total = u16::try_from(tokens).unwrap_or(u16::MAX);
         let (mut encode, mut decode) = (Vec::new(), Vec::new());
         let (mut bytes, mut coded) = (0, 0);

@@ -67,11 +67,11 @@ pub(super) struct Args {
     /// Directory of the exported model [default: the only one in the cache]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// A picture like those that will be sent: how well it is compressed makes a difference on slow links
+    /// A picture like those that will be sent, instead of an invented one: how well it is compressed makes a difference on slow links
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// The ONNX Runtime library
-    #[arg(long, value_name = "FILE")]
+    /// The ONNX Runtime library, or folders to look for it in, with colons between them
+    #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
     /// Threads that compute; 0 for one a core
     #[arg(long, value_name = "N", default_value_t = 1)]
