@@ -59,19 +59,22 @@ pub(crate) fn run(args: &NetlabArgs, links: &[Link], stop: &Stop) -> Result<()> 
             bundle: &bundle,
             stop,
         };
-        rows.extend(session.run()?);
-    }
-    let text = serde_json::to_string(&rows)?;
-    if let Some(path) = &args.out {
-        std::fs::write(path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+        session.run(&mut rows)?;
     }
     if let (Some(file), Some(folder)) = (&args.out, &args.plots) {
         bench_report::draw_all(std::slice::from_ref(file), folder)?;
     }
     if args.json {
-        println!("{text}");
+        println!("{}", serde_json::to_string(&rows)?);
     }
     Ok(())
+}
+
+/// Writes the rows there are: those of hours are not to be lost with one that fails.
+fn save(rows: &[Row], file: Option<&Path>) -> Result<()> {
+    let Some(file) = file else { return Ok(()) };
+    let text = serde_json::to_string(rows)?;
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 struct Session<'a> {
@@ -87,19 +90,20 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn run(&self) -> Result<Vec<Row>> {
+    /// Adds a row for everything measured to those there are.
+    fn run(&self, rows: &mut Vec<Row>) -> Result<()> {
         let mut logs = tempfile::Builder::new().prefix("astra-lab-").tempdir()?;
-        let rows = self.in_lab(logs.path());
-        if self.args.keep || rows.is_err() {
+        let ended = self.in_lab(logs.path(), rows);
+        if self.args.keep || ended.is_err() {
             logs.disable_cleanup(true);
             eprintln!("the devices' logs are in {}", logs.path().display());
         }
-        rows
+        ended
     }
 
-    fn in_lab(&self, logs: &Path) -> Result<Vec<Row>> {
+    fn in_lab(&self, logs: &Path, rows: &mut Vec<Row>) -> Result<()> {
         let Some(first) = self.links.first() else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let lab = Lab::build(Shape::from(self.args), first.rate, self.stop)?;
         // Behind the lab, so that the devices say goodbye before it is taken down.
@@ -120,14 +124,14 @@ impl Session<'_> {
         }
         self.wait_for_cluster(&lab, &mut devices)?;
         let predictor = self.predictor(&lab, logs)?;
-        let mut rows = Vec::new();
         for link in self.links {
             lab.set_link(link)?;
             let mut of_link = self.measure(&lab, link, &processes, logs, &mut devices)?;
             predictor.enter(&mut of_link, link.rate.0)?;
             rows.extend(of_link);
+            save(rows, self.args.out.as_deref())?;
         }
-        Ok(rows)
+        Ok(())
     }
 
     fn wait_for_cluster(&self, lab: &Lab, devices: &mut Devices) -> Result<()> {
