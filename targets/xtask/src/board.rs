@@ -186,16 +186,15 @@ mod tests {
     fn every_file_beside_this_program_is_a_board() {
         let boards = Board::all().unwrap();
         let names: Vec<&str> = boards.iter().map(|board| board.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "jetson-orin",
-                "raspberry-pi-4",
-                "raspberry-pi-5",
-                "raspberry-pi-zero-2w",
-                "x86-64"
-            ]
-        );
+        for promised in [
+            "jetson-orin",
+            "raspberry-pi-4",
+            "raspberry-pi-5",
+            "raspberry-pi-zero-2w",
+            "x86-64",
+        ] {
+            assert!(names.contains(&promised), "{promised} is not in {names:?}");
+        }
         for board in &boards {
             assert!(board.debian_architecture().is_some(), "{}", board.name);
             assert!(board.memory_mib >= 512 && !board.description.is_empty());
