@@ -52,16 +52,16 @@ impl Toolchain {
         if board.is_native() || has_standard_library(&rustc(), &board.triple) {
             return Ok(Self::Rustup);
         }
-        if Path::new(DEBIAN_CARGO).exists()
-            && has_standard_library(Path::new(DEBIAN_RUSTC), &board.triple)
-        {
-            return Ok(Self::Debian);
-        }
         eprintln!("asking rustup for the standard library of {}", board.triple);
         let mut add = Command::new("rustup");
         add.args(["target", "add", &board.triple]);
         if child::run(&mut add, stop).is_ok_and(|status| status.success()) {
             return Ok(Self::Rustup);
+        }
+        if Path::new(DEBIAN_CARGO).exists()
+            && has_standard_library(Path::new(DEBIAN_RUSTC), &board.triple)
+        {
+            return Ok(Self::Debian);
         }
         let architecture = board.debian_architecture().unwrap_or("?");
         bail!(
