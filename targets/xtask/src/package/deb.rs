@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{Tree, homepage, source, version};
 use crate::board::Board;
@@ -87,6 +87,9 @@ fn sums(tree: &Tree, debian: &Path, stop: &Stop) -> Result<()> {
         ])
         .current_dir(tree.root());
     let said = child::capture(&mut command, stop, None, true, || ())?;
+    if !said.status.success() {
+        bail!("md5sum failed ({})", said.status);
+    }
     Ok(fs::write(debian.join("md5sums"), said.stdout)?)
 }
 

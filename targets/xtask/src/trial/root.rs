@@ -192,6 +192,9 @@ fn bootstrap(tarball: &Path, architecture: &str, stop: &Stop) -> Result<()> {
     command
         .args([
             "--variant=minbase",
+            // A mirror is believed for its signature alone.
+            "--force-check-gpg",
+            "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg",
             &format!("--arch={architecture}"),
             SUITE,
         ])
