@@ -68,7 +68,7 @@ pub(crate) enum Command {
     ///
     /// With --target, the tests of wire, codec and bundle run as programs of the board, then a cluster of two of its devices and
     /// one of a device of this machine and one of the board. Programs of another architecture run by qemu, minutes in all. For a
-    /// board like this machine, deploy/install.sh and deploy/update.sh are tried on throw-away roots, too.
+    /// board like this machine, its own programs are tried, and deploy/install.sh and deploy/update.sh on throw-away roots.
     #[command(verbatim_doc_comment)]
     Test {
         /// Board: a file of targets/ without its ending
