@@ -36,3 +36,25 @@ fn a_machine_answers_without_a_cluster() {
     assert_eq!(said.status.code(), Some(1), "{said:?}");
     assert!(said.stderr.contains("not an image"), "{said:?}");
 }
+
+#[test]
+fn a_plan_needs_no_picture_to_be_one_for_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let profile = folder.path().join("profile.json");
+    let mut command = astra_edge();
+    command
+        .args(["plan", "--json", "--devices", "2", "--mbps", "20"])
+        .args(["--rungs", "320", "--bundle"])
+        .arg(bundle_dir());
+    let said = run(command.arg("--save").arg(&profile));
+    assert!(said.status.success(), "{said:?}");
+    let rows: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    assert_eq!(
+        (&rows[0]["tokens"], &rows[0]["devices"]),
+        (&256.into(), &2.into())
+    );
+    let profile = std::fs::read_to_string(profile).unwrap();
+    let profile: serde_json::Value = serde_json::from_str(&profile).unwrap();
+    let strip = profile["strip"]["bytes"].as_f64().unwrap();
+    assert!(strip > 4.0, "{strip} bytes a token are no pixels");
+}
