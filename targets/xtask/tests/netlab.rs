@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -94,7 +95,8 @@ fn wait_until(what: &str, happened: impl Fn() -> bool) {
 #[test]
 fn a_lab_is_put_up_used_and_taken_down() {
     if let Some(reason) = reason_to_skip() {
-        eprintln!("skipped: {reason}");
+        // Not by eprintln, which is shown only where a test fails.
+        let _ = writeln!(std::io::stderr(), "the lab was not tried: {reason}");
         return;
     }
     devices_reach_each_other_at_the_rate_of_the_link();
