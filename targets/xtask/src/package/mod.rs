@@ -18,6 +18,8 @@ use crate::{child, progress};
 
 mod deb;
 mod licences;
+#[cfg(test)]
+mod scripts_tests;
 mod tree;
 
 pub(crate) use tree::Tree;
