@@ -138,6 +138,26 @@ fn another_bundle_in_the_same_place_takes_the_place_of_the_first() {
     assert_eq!(fs::read_dir(cache.join("packed")).unwrap().count(), 2);
 }
 
+#[test]
+fn packed_weights_of_a_bundle_that_is_gone_go_with_the_next() {
+    let bed = Bed::open();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let pack = |name: &str| {
+        let place = folder.path().join(name);
+        copy(bed.bundle.dir(), &place);
+        let bundle = Bundle::open(&place).unwrap();
+        let runtime = bed.runtime.clone().with_packed_weights(&bundle, &cache);
+        drop(runtime.session(&place.join("local_00.onnx")).unwrap());
+        place
+    };
+    let first = pack("first");
+    let former = set(&cache);
+    fs::remove_dir_all(first).unwrap();
+    pack("second");
+    assert_ne!(set(&cache), former);
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

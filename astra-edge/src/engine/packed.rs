@@ -82,7 +82,8 @@ struct Checksum {
 }
 
 impl PackedWeights {
-    /// The set of `bundle` in `cache`, empty if it is new. Sets of bundles that were at the same place before are deleted.
+    /// The set of `bundle` in `cache`, empty if it is new. Sets of bundles that were at the same place before, or that are gone from
+    /// theirs, are deleted then.
     pub(super) fn of(bundle: &Bundle, cache: &Path) -> io::Result<Self> {
         let dir = fs::canonicalize(bundle.dir())?;
         let largest = 2 * fs::metadata(dir.join(WEIGHTS_FILE))?.len();
@@ -254,7 +255,7 @@ fn checksum(path: &Path) -> io::Result<(u64, u32)> {
     }
 }
 
-/// Deletes every set of a bundle that was where the bundle of `origin` is now.
+/// Deletes every set of a bundle that was where the bundle of `origin` is now, or that is nowhere any more.
 fn delete_former(sets: &Path, but: &Path, origin: &Origin) -> io::Result<()> {
     for entry in fs::read_dir(sets)? {
         let set = entry?.path();
@@ -265,8 +266,12 @@ fn delete_former(sets: &Path, but: &Path, origin: &Origin) -> io::Result<()> {
         let Ok(text) = fs::read(set.join(ORIGIN)) else {
             continue;
         };
-        if serde_json::from_slice::<Origin>(&text).is_ok_and(|other| other.bundle == origin.bundle)
-        {
+        let Ok(other) = serde_json::from_slice::<Origin>(&text) else {
+            continue;
+        };
+        // What cannot be looked at is not known to be gone.
+        let gone = other.bundle.try_exists().is_ok_and(|there| !there);
+        if gone || other.bundle == origin.bundle {
             fs::remove_dir_all(&set)?;
         }
     }
