@@ -237,6 +237,11 @@ impl Config {
         Ok((network, name(self.name.clone())?))
     }
 
+    /// Whether the system is to choose the address to be found at.
+    pub fn leaves_address_open(&self) -> bool {
+        self.network().is_automatic() && (self.multicast != Some(false) || self.listen.is_empty())
+    }
+
     /// Fills the gaps and checks every value.
     ///
     /// # Errors

@@ -167,6 +167,11 @@ impl Node {
         self.coordinator.device().link().cluster().to_string()
     }
 
+    /// Other devices that can be members of its requests.
+    pub fn others(&self) -> usize {
+        self.coordinator.device().others()
+    }
+
     /// Where HTTP is served, if it is.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(Server::address)

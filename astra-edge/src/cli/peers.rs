@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Take cluster, key and network from a device's file of settings.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cluster", "key", "key_file", "connect", "no_multicast", "multicast_interface"])]
     config: Option<PathBuf>,
-    /// Look until the device of that file can be used, and fail if it cannot before --wait is over.
+    /// Look until the device of that file is seen on this machine and can be used, and fail if that is not before --wait is over.
     #[arg(long, requires = "config")]
     healthy: bool,
     /// Print one JSON object.

@@ -95,22 +95,26 @@ pub(super) fn main(args: Args) -> Result<()> {
     let json = args.json;
     let config = config(args)?;
     super::log(config.log.as_deref().unwrap_or(DEFAULT_LOG))?;
-    let settings = config.settings()?;
     super::runtime()?.block_on(async {
         // Before anything takes long, so that a signal is never lost.
         let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+        let starting = async {
+            let config = service::with_address(config).await;
+            anyhow::Ok(Node::start(config.settings()?).await?)
+        };
         let node = tokio::select! {
-            node = Node::start(settings) => node?,
+            node = starting => node?,
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
         };
         ready(&node, json)?;
-        service::ready(&describe(node.hello()));
+        let others = service::ready(&node);
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             () = service::watch(&node) => {}
+            () = service::show(&node, others) => {}
         }
         tracing::info!("leaving");
         service::stopping();

@@ -93,6 +93,11 @@ impl Device {
         &self.link
     }
 
+    /// Other devices that can be members now.
+    pub fn others(&self) -> usize {
+        self.roster().usable().len()
+    }
+
     /// The roster, held for a moment.
     pub(super) fn roster(&self) -> MutexGuard<'_, Roster> {
         // Nothing under this lock can panic half-way; whatever a thread left is whole.

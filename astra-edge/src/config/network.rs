@@ -47,10 +47,15 @@ impl Network {
         Ok((settings, self.key()?))
     }
 
+    /// Whether the system chooses the interface.
+    pub(super) fn is_automatic(&self) -> bool {
+        matches!(self.multicast_interface.as_deref(), None | Some("auto"))
+    }
+
     fn interface(&self) -> Result<IpAddr, LinkError> {
         match self.multicast_interface.as_deref() {
-            None | Some("auto") => Ok(interface::default_address()),
-            Some(given) => interface::address_of(given),
+            Some(given) if !self.is_automatic() => interface::address_of(given),
+            _ => Ok(interface::default_address()),
         }
     }
 

@@ -141,6 +141,25 @@ fn gaps_are_filled() {
 }
 
 #[test]
+fn the_system_chooses_an_address_where_none_is_given() {
+    let open = |text: &str| read(text).unwrap().leaves_address_open();
+    for text in [
+        "",
+        "multicast_interface = \"auto\"",
+        "listen = [\"192.168.1.20\"]",
+        "multicast = false",
+    ] {
+        assert!(open(text), "{text}");
+    }
+    for text in [
+        "multicast_interface = \"wlan0\"",
+        "listen = [\"192.168.1.20\"]\nmulticast = false",
+    ] {
+        assert!(!open(text), "{text}");
+    }
+}
+
+#[test]
 fn impossible_values_are_named() {
     let error = |config: Config| config.settings().unwrap_err().to_string();
     let listen = |text: &str| Config {

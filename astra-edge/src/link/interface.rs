@@ -7,22 +7,24 @@ use super::LinkError;
 /// Where scouting messages go: Zenoh's own group, so that its tools see the devices too.
 pub const SCOUTING_GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 224), 7446);
 
-/// Address of the interface that multicast leaves this machine by, else loopback: a machine without a network still holds a
-/// cluster of its own.
+/// Address of the interface that multicast leaves this machine by; `None` where nothing leaves it yet.
 ///
 /// A device listens on this one address and not on all of them: every address a device announces is tried by the others, one
 /// after another, and those of container bridges and tunnels answer nobody.
-pub fn default_address() -> IpAddr {
+pub fn route_address() -> Option<IpAddr> {
     // Connecting a datagram socket sends nothing; it makes the system choose the route.
     let route = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         socket.connect(SCOUTING_GROUP)?;
         socket.local_addr()
     };
-    match route() {
-        Ok(address) if !address.ip().is_unspecified() => address.ip(),
-        _ => Ipv4Addr::LOCALHOST.into(),
-    }
+    let address = route().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// The same, else loopback: a machine without a network still holds a cluster of its own.
+pub fn default_address() -> IpAddr {
+    route_address().unwrap_or(Ipv4Addr::LOCALHOST.into())
 }
 
 /// The address an interface has; an address stands for itself.

@@ -28,6 +28,76 @@ impl Manager {
     }
 }
 
+/// A network namespace without a network.
+struct Nowhere(String);
+
+impl Nowhere {
+    /// `None` where this user may not make one.
+    fn new(name: &str) -> Option<Self> {
+        let made = Command::new("ip").args(["netns", "add", name]).status();
+        made.is_ok_and(|status| status.success())
+            .then(|| Self(name.to_owned()))
+    }
+
+    /// The command, in there.
+    fn command(&self, command: &Command) -> Command {
+        let mut there = Command::new("ip");
+        there.args(["netns", "exec", &self.0]);
+        there.arg(command.get_program()).args(command.get_args());
+        there
+    }
+
+    /// Has an address and a route from now on.
+    fn gets(&self, address: &str) {
+        for words in [
+            "link set lo up".to_owned(),
+            format!("address add {address}/24 dev lo"),
+            format!("route add default dev lo src {address}"),
+        ] {
+            let words = words.split(' ');
+            let mut ip = Command::new("ip");
+            assert!(
+                ip.args(["-n", &self.0])
+                    .args(words)
+                    .status()
+                    .unwrap()
+                    .success()
+            );
+        }
+    }
+}
+
+impl Drop for Nowhere {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+#[test]
+fn a_service_that_starts_before_its_network_waits_for_it() {
+    let mut cluster = Cluster::new();
+    let Some(nowhere) = Nowhere::new(&cluster.name) else {
+        eprintln!("skipped: only root may make a network namespace");
+        return;
+    };
+    let mut command = nowhere.command(&cluster.device_command("a"));
+    let manager = Manager::of(&cluster, &mut command);
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let first = manager.hears();
+            nowhere.gets("10.9.8.7");
+            first
+        });
+        cluster.spawn("a", command);
+        first.join().unwrap()
+    });
+    assert!(first.starts_with("STATUS=waits for a network"), "{first}");
+    assert!(first.contains("\nEXTEND_TIMEOUT_USEC="), "{first}");
+    let address = &cluster.devices[0].address;
+    assert!(address.starts_with("10.9.8.7:"), "{address}");
+    assert!(cluster.logs().contains("waits for a network"));
+}
+
 #[test]
 fn a_service_manager_hears_of_readiness_life_and_the_end() {
     let mut cluster = Cluster::new();
@@ -47,6 +117,24 @@ fn a_service_manager_hears_of_readiness_life_and_the_end() {
     assert!(device.wait().success());
     let end = std::iter::repeat_with(|| manager.hears()).find(|said| said != "WATCHDOG=1\n");
     assert_eq!(end.as_deref(), Some("STOPPING=1\n"));
+}
+
+#[test]
+fn a_service_manager_hears_how_many_others_there_are() {
+    let mut cluster = Cluster::new();
+    let mut command = cluster.device_command("a");
+    command.args(["--listen", "127.0.0.1", "--no-multicast"]);
+    let manager = Manager::of(&cluster, &mut command);
+    cluster.spawn("a", command);
+    let ready = manager.hears();
+    assert!(ready.ends_with("; others it can use: 0\n"), "{ready}");
+    cluster.start("b", &[]);
+    let beside = manager.hears();
+    assert!(beside.starts_with("STATUS=a ("), "{beside}");
+    assert!(beside.ends_with("; others it can use: 1\n"), "{beside}");
+    drop(cluster.devices.pop());
+    let alone = manager.hears();
+    assert!(alone.ends_with("; others it can use: 0\n"), "{alone}");
 }
 
 #[test]
