@@ -3,7 +3,8 @@
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-ssh_options=(-o BatchMode=yes -o ConnectTimeout=15)
+# A board that goes in the middle is given up after a minute.
+ssh_options=(-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4)
 incoming=/opt/astra-edge/incoming
 
 die() {
@@ -14,7 +15,8 @@ die() {
 # Lines "HOST BOARD" of the fleet file, those of --only alone if it was given.
 boards() {
   local host board rest
-  while read -r host board rest; do
+  # Editors may leave the last line without its end.
+  while read -r host board rest || [[ -n $host ]]; do
     [[ -z $host || $host == \#* ]] && continue
     [[ -n $board && -z $rest ]] || die "$fleet: \"$host $board $rest\": expected a host and a board"
     if [[ -n $only && $host != "$only" ]]; then continue; fi
@@ -57,10 +59,12 @@ remote() {
   as_root "$host" "sh -s -- $words" <"$here/remote.sh"
 }
 
-# Sends a file to a board.
+# Sends a file to a board, where nothing of one that did not come whole stays.
 send() {
-  local host=$1 file=$2 name=$3
-  as_root "$host" "sh -c 'mkdir -p $incoming && cat >$incoming/$name'" <"$file"
+  local host=$1 file=$2 place=$incoming/$3 bytes
+  bytes=$(stat --format %s "$file") || return
+  as_root "$host" "sh -c 'trap : HUP; rm -rf $incoming; mkdir -p $incoming && cat >$place && [ \$(stat -c %s $place) = $bytes ] ||
+    { rm -rf $incoming; echo $place did not arrive whole: expected $bytes bytes >&2; exit 1; }'" <"$file"
 }
 
 # Sends a board its package and unpacks it there; sets `release`.

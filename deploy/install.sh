@@ -9,8 +9,8 @@ usage() {
 usage: deploy/install.sh FLEET --bundle DIR [--packages DIR] [--only HOST] [--keep-going]
 
 Makes every board of the file FLEET a device (deploy/fleet.conf is an example): copies the package of its kind over ssh, checks its
-SHA-256 there, copies the bundle, puts the service in place, starts it, and waits until the device is seen by its cluster. Settings
-that are there stay. Running it again with another bundle changes the bundle.
+SHA-256 there, copies the bundle, puts the service in place, starts it, and waits until the device is ready and seen on its own
+machine. Settings that are there stay. Running it again with another bundle changes the bundle.
 
   --bundle DIR     the exported model; may be left out where one is there already
   --packages DIR   where the tarballs are (default: where \`cargo xtask package\` puts them)
@@ -51,6 +51,7 @@ fi
 
 install_board() {
   local host=$1 board=$2
+  remote "$host" admit || return
   deliver "$host" "$board" || return
   remote "$host" install "$release" || return
   if [[ -n $packed ]]; then

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What install.sh and update.sh run on a board, as root: `sh -s -- ACTION ARGUMENTS`, with this file on standard input.
 #
+#   admit [update]               refuses a board that has the Debian package and, for an update, one that is no device yet
 #   unpack FILE SHA256 RELEASE   checks a tarball and unpacks it beside the releases that are there
 #   bundle FILE SHA256 NAME      the same for a bundle
 #   install RELEASE              puts the service, its user and its settings in place
@@ -11,6 +12,9 @@
 # /var/lib/astra-edge/bundles, and the link /var/lib/astra-edge/bundle points at the one in use.
 set -eu
 
+# Root's own may be stricter, and the device's user has to read what is put here.
+umask 022
+
 # The connection may go in the middle of a switch; going back must not stop with it.
 trap '' HUP PIPE
 
@@ -18,8 +22,11 @@ home=/opt/astra-edge
 settings=/etc/astra-edge/device.toml
 state=/var/lib/astra-edge
 unit=/etc/systemd/system/astra-edge.service
-# Time for a device that is ready to be seen by itself.
+# A device gets ready within TimeoutStartSec, unless it waits for a network for as long as there is none.
+ready_within=11m
+# Time for a device that is ready to be seen by itself, and to find others.
 seen_within=30s
+found_within=30
 # A program that ends soon after it was ready is not one to keep.
 settled_after=5
 
@@ -40,36 +47,65 @@ check() {
     fi
 }
 
-unpack() {
-    file=$1 release=$home/releases/$3
-    check "$file" "$2"
-    if [ ! -d "$release" ]; then
-        rm -rf "$release.new"
-        mkdir -p "$release.new"
-        tar --extract --gzip --strip-components=1 --no-same-owner --directory "$release.new" --file "$file"
-        mv "$release.new" "$release"
-    fi
-    rm -f "$file"
-    # The wrong processor, a C library that is too old: better seen now than by a device that is gone.
-    if ! version=$("$release/bin/astra-edge" --version 2>&1); then
-        rm -rf "$release"
-        fail "the program does not run here: $version"
+admit() {
+    # shellcheck disable=SC2016  # a format of dpkg's
+    case $(dpkg-query --show --showformat '${db:Status-Status}' astra-edge 2>/dev/null) in
+    '' | not-installed | config-files) ;;
+    *) fail "the Debian package astra-edge is installed here: update it with apt, or remove it and run install.sh" ;;
+    esac
+    if [ "${1:-}" = update ] && [ ! -L $home/current ]; then
+        fail "install.sh has never been here: run it for this board first"
     fi
 }
 
-bundle() {
-    file=$1 folder=$state/bundles/$3
+# Unpacks a file, with more options for tar, into FOLDER.new. Nothing of it stays there in the end.
+stage() {
+    file=$1 folder=$3
     check "$file" "$2"
+    shift 3
+    trap 'rm -rf "$file" "$folder.new"' EXIT
+    rm -rf "$folder.new"
+    mkdir -p "$folder.new"
+    tar --extract --no-same-owner --directory "$folder.new" --file "$file" "$@"
+}
+
+# Puts what is staged in its place. What lies there may be damaged, and in use: each file is replaced in one step.
+settle() {
+    sync
     if [ ! -d "$folder" ]; then
-        rm -rf "$folder.new"
-        mkdir -p "$folder.new"
-        tar --extract --no-same-owner --directory "$folder.new" --file "$file"
-        mv "$folder.new" "$folder"
+        mv -T "$folder.new" "$folder"
+    else
+        cd "$folder.new"
+        # shellcheck disable=SC2016  # the inner shell's variables
+        find . -type d -exec sh -c 'for each; do mkdir -p "$0/$each" || exit; done' "$folder" {} +
+        # shellcheck disable=SC2016
+        find . ! -type d -exec sh -c 'for each; do mv -fT "$each" "$0/$each" || exit; done' "$folder" {} +
+        cd /
     fi
-    rm -f "$file"
+    # Folders that are there already may be from before this file had a umask.
+    parent=$(dirname "$folder")
+    chmod go+rx "$folder" "$parent" "$(dirname "$parent")"
+    sync
+}
+
+unpack() {
+    stage "$1" "$2" "$home/releases/$3" --gzip --strip-components=1
+    # The wrong processor, a C library that is too old: better seen now than by a device that is gone. The shell runs an empty file, too.
+    version=$("$folder.new/bin/astra-edge" --version 2>&1) || fail "the program does not run here: $version"
+    case $version in
+    "astra-edge "*) ;;
+    *) fail "the program does not run here: it gives its version as \"$version\"" ;;
+    esac
+    settle
+}
+
+bundle() {
     if [ -d $state/bundle ] && [ ! -L $state/bundle ]; then
+        rm -f "$1"
         fail "$state/bundle is a folder that no script put there; move it away"
     fi
+    stage "$1" "$2" "$state/bundles/$3"
+    settle
 }
 
 # A link is replaced in one step: there is no moment without one.
@@ -86,9 +122,6 @@ pointed() {
 
 install_service() {
     release=$home/releases/$1
-    if dpkg-query --show --showformat '${db:Status-Status}' astra-edge 2>/dev/null | grep -qx installed; then
-        fail "the Debian package astra-edge is installed here: update with apt, or remove it first"
-    fi
     if ! getent passwd astra-edge >/dev/null; then
         useradd --system --user-group --no-create-home --home-dir $state --shell /usr/sbin/nologin astra-edge
     fi
@@ -102,7 +135,7 @@ install_service() {
 # The release's own unit, for the program where it lies here.
 service() {
     shipped=$1/lib/systemd/system/astra-edge.service
-    sed "s,^ExecStart=/usr/bin/,ExecStart=$home/current/bin/," "$shipped" >$unit || return
+    sed "s,^ExecStart=/usr/bin/,ExecStart=$home/current/bin/," "$shipped" >$unit.new && mv $unit.new $unit || return
     mkdir -p $unit.d
     rm -f $unit.d/gpu.conf
     if [ -e "$shipped.d/gpu.conf" ]; then
@@ -111,7 +144,16 @@ service() {
     systemctl daemon-reload
 }
 
-# Ready, seen by its cluster, and still the same process a little later.
+# Other devices that the device says it can use.
+others() {
+    found=
+    if systemctl is-active --quiet astra-edge; then
+        found=$(systemctl show --property StatusText --value astra-edge | sed -n 's/.*; others it can use: \([0-9]*\)$/\1/p')
+    fi
+    echo "${found:-0}"
+}
+
+# Ready, seen from its own machine, with others if it had some before, and still the same process a little later.
 health() {
     first=$(systemctl show --property MainPID --value astra-edge)
     if ! systemctl is-active --quiet astra-edge; then
@@ -121,11 +163,19 @@ health() {
     if ! $home/current/bin/astra-edge peers --config $settings --healthy --wait $seen_within >/dev/null; then
         return 1
     fi
-    sleep $settled_after
-    if [ "$(systemctl show --property MainPID --value astra-edge)" != "$first" ]; then
-        say "the device ended soon after it was ready"
-        return 1
-    fi
+    waited=0
+    while [ $waited -lt $settled_after ] || { [ "${others_before:-0}" != 0 ] && [ "$(others)" = 0 ]; }; do
+        if [ $waited -ge $found_within ]; then
+            say "the device finds no other, and could use $others_before before"
+            return 1
+        fi
+        sleep 1
+        waited=$((waited + 1))
+        if [ "$(systemctl show --property MainPID --value astra-edge)" != "$first" ]; then
+            say "the device ended soon after it was ready"
+            return 1
+        fi
+    done
 }
 
 # Steps that follow from one another: in a condition the shell goes on after one that failed.
@@ -136,18 +186,25 @@ use() {
         systemctl enable --quiet astra-edge &&
         { systemctl reset-failed astra-edge 2>/dev/null || true; } &&
         # The service manager waits until the device is ready, or gives up on it.
-        systemctl restart astra-edge &&
+        timeout $ready_within systemctl restart astra-edge &&
         health
 }
 
 switch() {
     bundle=${2:-}
+    admit
     since=$(date '+%Y-%m-%d %H:%M:%S')
     before=$(pointed $home/current)
     bundle_before=$(pointed $state/bundle)
+    bundle=${bundle:-$bundle_before}
+    # With another bundle it is alone until others have it too.
+    if [ "$bundle" = "$bundle_before" ]; then
+        others_before=$(others)
+    fi
     if why=$(use "$1" "$bundle" 2>&1); then
-        prune $home/releases "$1" "$before"
-        prune $state/bundles "$(pointed $state/bundle)" "$bundle_before"
+        # What was in use already says nothing of what was before it.
+        [ "$1" = "$before" ] || prune $home/releases "$1" "$before"
+        [ "$bundle" = "$bundle_before" ] || prune $state/bundles "$bundle" "$bundle_before"
         say "serves with $1"
         return
     fi
@@ -155,7 +212,10 @@ switch() {
     # The device's own last words say more than the service manager's.
     last=$(journalctl --unit astra-edge --since "$since" --lines 3 --no-pager --output cat 2>/dev/null | tr '\n' ' ' || true)
     why="$why$last"
-    if [ -z "$before" ] || [ "$before $bundle_before" = "$1 ${bundle:-$bundle_before}" ]; then
+    if [ "$before $bundle_before" = "$1 $bundle" ]; then
+        fail "does not serve with $1, which was in use already: $why"
+    fi
+    if [ -z "$before" ]; then
         systemctl stop astra-edge || true
         fail "does not serve with $1, and there is nothing before it to go back to: $why"
     fi
@@ -179,6 +239,7 @@ prune() {
 action=$1
 shift
 case $action in
+admit) admit "$@" ;;
 unpack) unpack "$@" ;;
 bundle) bundle "$@" ;;
 install) install_service "$@" ;;

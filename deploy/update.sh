@@ -9,8 +9,9 @@ usage() {
 usage: deploy/update.sh FLEET [--packages DIR] [--only HOST] [--keep-going] [--check]
 
 For every board of the file FLEET, in order: copies the package of its kind over ssh, checks its SHA-256 there, runs the program
-once, makes it the one in use, restarts the service, and waits until the device is ready and seen by its cluster. Where that does
-not happen the board goes back to the release before, and the boards after it are left as they are.
+once, makes it the one in use, restarts the service, and waits until the device is ready, is seen on its own machine, and can use
+another device if it could before. Where that does not happen the board goes back to the release before, and the boards after it are
+left as they are.
 
   --packages DIR   where the tarballs are (default: where \`cargo xtask package\` puts them)
   --only HOST      this board of the fleet alone
@@ -39,11 +40,13 @@ done
 [[ -r $fleet ]] || die "cannot read $fleet"
 
 update_board() {
+  remote "$1" admit update || return
   deliver "$1" "$2" || return
   remote "$1" switch "$release"
 }
 
 check_board() {
+  remote "$1" admit update || return
   remote "$1" health
 }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask test --target BOARD`: a board's programs, tried on this machine.
 //!
 //! - `cluster`: devices and the questions they are asked
-//! - `fleet`: install.sh and update.sh on throw-away roots
+//! - `boards`: throw-away roots that scripts reach as they reach boards
+//! - `fleet`: install.sh and update.sh on them
 //! - `root`: a Debian system of the board's architecture, and its package in it
 
+mod boards;
 mod cluster;
 mod fleet;
 mod root;
