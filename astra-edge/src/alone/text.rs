@@ -14,7 +14,7 @@ use super::{AloneError, MACHINE, WHY};
 use crate::cluster::share::{pooled, vector};
 use crate::cluster::text::{Embedded, Generate, Generated};
 use crate::cluster::words::{Model, Text, Words};
-use crate::cluster::{RequestError, summary};
+use crate::cluster::{Asker, RequestError, summary};
 use crate::engine::{OwnedInput, Runtime};
 use crate::generate::{Ended, Generation, Prefill};
 use crate::node::NodeError;
@@ -138,6 +138,7 @@ impl Model for Machine {
         _: AskOptions,
         _: Option<Vec<u16>>,
         ids: Vec<u32>,
+        _: Asker,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(self.embed(ids))
     }

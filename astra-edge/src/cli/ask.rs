@@ -4,6 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::{Answering, Client};
+use astra_edge::cluster::Asker;
 use astra_edge::cluster::words::{Ask, Ended, Event, Prompt, Writing};
 use astra_edge::config::Network;
 use astra_edge::report::Report;
@@ -90,7 +91,7 @@ pub(super) fn main(mut args: Args) -> Result<()> {
     if args.question.alone {
         let words = args.question.words()?;
         return runtime.block_on(async {
-            let writing = words.write(args.ask()).await?;
+            let writing = words.write(args.ask(), Asker::default()).await?;
             args.show(&mut Source::Here(writing)).await
         });
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
+use astra_edge::cluster::Asker;
 use astra_edge::cluster::words::Prompt;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
@@ -92,7 +93,9 @@ impl Args {
         let mut embeddings = Vec::new();
         for text in texts {
             let prompt = Prompt::Text(text.clone());
-            let embedded = words.embed(self.question.options(), None, prompt).await;
+            let embedded = words
+                .embed(self.question.options(), None, prompt, Asker::default())
+                .await;
             let (embedded, _) = embedded.with_context(|| shown(&text))?;
             embeddings.push(Embedding {
                 text,

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use astra_edge::client::{Answered, Client};
 use astra_edge::config::Network;
 use astra_edge::report::Report;
+use astra_edge::tasks::image::MAX_FILE;
 use astra_edge::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control};
 use serde::Serialize;
@@ -14,8 +15,6 @@ use serde::Serialize;
 use super::network::NetworkArgs;
 use super::question::QuestionArgs;
 
-/// Largest picture file that is sent, in bytes.
-const MAX_FILE: u64 = 64 << 20;
 /// Time the comparison with one device may take.
 const COMPARISON: Duration = Duration::from_secs(60);
 
@@ -87,7 +86,7 @@ fn print(report: &Report, json: bool) -> Result<()> {
 pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let size = std::fs::metadata(path).with_context(name)?.len();
-    if size > MAX_FILE {
+    if size > MAX_FILE as u64 {
         bail!("{}: {size} bytes, expected at most {MAX_FILE}", name());
     }
     let bytes = std::fs::read(path).with_context(name)?;

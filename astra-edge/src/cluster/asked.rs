@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use astra_wire::{Answer, AskText, AskVector, Choice, Control, Ending, TextAnswer, Words as Wire};
 
+use super::asker::Asker;
 use super::device::encode;
 use super::service::{failed, parse_shares};
 use super::words::{Ask, Ended, Event, Prompt, Words, WordsError, Writing};
@@ -19,6 +20,7 @@ pub(super) async fn text(
     link: &Link,
     incoming: &Incoming,
     ask: &AskText<'_>,
+    asker: Asker,
 ) -> Vec<u8> {
     let Some(words) = words else {
         return failed(NO_TEXT);
@@ -28,7 +30,7 @@ pub(super) async fn text(
         Err(text) => return failed(&text),
     };
     tracing::debug!("a client asks in words");
-    let writing = match words.write(question).await {
+    let writing = match words.write(question, asker).await {
         Ok(writing) => writing,
         Err(error) => return failed(&error.to_string()),
     };
@@ -82,6 +84,7 @@ pub(super) async fn vector(
     words: Option<&Arc<Words>>,
     incoming: &Incoming,
     ask: &AskVector<'_>,
+    asker: Asker,
 ) -> Vec<u8> {
     let Some(words) = words else {
         return failed(NO_TEXT);
@@ -91,7 +94,7 @@ pub(super) async fn vector(
         Err(text) => return failed(&text),
     };
     let shares = incoming.parameter("ranges").and_then(parse_shares);
-    let embedded = match words.embed(ask.options, shares, prompt).await {
+    let embedded = match words.embed(ask.options, shares, prompt, asker).await {
         Ok((embedded, _)) => embedded,
         Err(error) => return failed(&error.to_string()),
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{AskOptions, DeviceId};
-use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard, Semaphore};
 
 use super::choose::{Choice, Wish};
 use super::device::Device;
@@ -41,6 +41,8 @@ pub struct Coordinator {
     device: Arc<Device>,
     defaults: Defaults,
     desk: Mutex<Desk>,
+    /// Pictures that are decoded at a time: one alone can take hundreds of megabytes.
+    pub(super) decoding: Arc<Semaphore>,
 }
 
 /// What is kept from one request to the next.
@@ -84,6 +86,7 @@ impl Coordinator {
             device,
             defaults,
             desk: Mutex::default(),
+            decoding: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -133,10 +136,18 @@ impl Coordinator {
         }
     }
 
-    /// The desk, once it is this question's turn.
-    pub(super) async fn turn(&self, asked: &Asked) -> Result<MutexGuard<'_, Desk>, RequestError> {
+    /// The desk, once it is this question's turn, unless whoever asked has `gone` by then.
+    pub(super) async fn turn(
+        &self,
+        asked: &Asked,
+        gone: impl Future<Output = ()>,
+    ) -> Result<MutexGuard<'_, Desk>, RequestError> {
         let desk = tokio::time::timeout_at(asked.deadline.into(), self.desk.lock());
-        desk.await.map_err(|_| RequestError::Deadline(asked.time()))
+        tokio::select! {
+            biased;
+            () = gone => Err(RequestError::Gone),
+            desk = desk => desk.map_err(|_| RequestError::Deadline(asked.time())),
+        }
     }
 
     /// Tries the cluster until half of the time is gone; then one device has to do.

@@ -69,6 +69,9 @@ pub enum RequestError {
     /// The device never got to it.
     #[error("not begun within {} ms: the device works on other requests", .0.as_millis())]
     Deadline(Duration),
+    /// Whoever asked has gone before it was worked on.
+    #[error("not begun: whoever asked has gone")]
+    Gone,
     /// Part of the program ended early.
     #[error("stopped in the middle: {0}")]
     Stopped(String),

@@ -9,15 +9,13 @@ use tokio::sync::Notify;
 use super::dense::{Coded, DenseError, Packed};
 use super::device::{Device, encode};
 use super::seat::Seat;
-use crate::plan::{Rows, TokenRange};
+use crate::plan::{Plan, Rows, TokenRange};
 use crate::simulate::mean;
 
-/// Halos kept for a request that has not come to them: from all other members of as many plans as a device can be in.
-const KEPT: usize = 128;
 /// Between two looks whether a member is still there.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Halos that came and wait to be used.
+/// Halos that came and wait to be used: one of each member of each plan that this device is in, at most.
 #[derive(Default)]
 pub(super) struct Halos {
     came: Mutex<Vec<Came>>,
@@ -42,32 +40,86 @@ pub(super) struct Surroundings {
     pub(super) sent: u64,
 }
 
-impl Halos {
-    /// Keeps a halo until its request comes to it. `hidden` is D.
+/// Why a halo is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HaloError {
+    /// Nobody waits for it.
+    #[error("a halo of plan {plan:016x}, in which this device has no place")]
+    NoPlace {
+        /// The plan.
+        plan: u64,
+    },
+    /// Tokens that its sender does not own.
+    #[error("a halo of {tokens} tokens from {first} on: expected tokens of member {member}")]
+    Foreign {
+        /// The sender.
+        member: u8,
+        /// First token.
+        first: u16,
+        /// Tokens.
+        tokens: usize,
+    },
+    /// No features.
+    #[error(transparent)]
+    Dense(#[from] DenseError),
+}
+
+impl Device {
+    /// Keeps a halo until its request comes to it.
     ///
     /// # Errors
-    /// It is no whole number of tokens.
-    pub(super) fn keep(&self, halo: &Halo<'_>, hidden: usize) -> Result<(), DenseError> {
+    /// This device has no place in its plan, or it is none of its sender's tokens.
+    pub(super) fn take_halo(&self, halo: &Halo<'_>) -> Result<(), HaloError> {
+        let plan = halo.plan;
+        let seat = self.seats.find(plan).ok_or(HaloError::NoPlace { plan })?;
+        self.halos.keep(halo, &seat.plan, self.shape().hidden)
+    }
+}
+
+impl Halos {
+    /// Keeps a halo of a plan; `hidden` is D. Of each member there is one, the newest: its requests come one after another.
+    fn keep(&self, halo: &Halo<'_>, plan: &Plan, hidden: usize) -> Result<(), HaloError> {
         let coded = Coded {
             encoding: halo.encoding,
             values: halo.features,
             scales: halo.scales,
         };
-        let features = coded.features(coded.tokens(hidden), hidden)?;
-        let mut came = self.lock();
-        if came.len() >= KEPT {
-            came.remove(0);
+        let (member, first, tokens) = (halo.member, halo.first_token, coded.tokens(hidden));
+        let range = plan.ranges.get(usize::from(member));
+        let end = usize::from(first) + tokens;
+        let own = range.is_some_and(|range| first >= range.first && end <= range.end());
+        if !own {
+            return Err(HaloError::Foreign {
+                member,
+                first,
+                tokens,
+            });
         }
+        let features = coded.features(tokens, hidden)?;
+        let mut came = self.lock();
+        let same = |other: &Came| other.plan == halo.plan && other.member == member;
+        if came
+            .iter()
+            .any(|other| same(other) && other.request > halo.request)
+        {
+            return Ok(());
+        }
+        came.retain(|other| !same(other));
         came.push(Came {
             plan: halo.plan,
             request: halo.request,
-            member: halo.member,
-            first_token: halo.first_token,
+            member,
+            first_token: first,
             features,
         });
         drop(came);
         self.news.notify_waiters();
         Ok(())
+    }
+
+    /// Drops those of a plan.
+    pub(super) fn forget(&self, plan: u64) {
+        self.lock().retain(|halo| halo.plan != plan);
     }
 
     /// Takes what `member` sent for a request, and drops what it sent for earlier ones of the plan.
@@ -212,5 +264,80 @@ fn fill(place: &mut [f32], own: &[f32], hidden: usize) {
     let mean = mean(&rows);
     for row in place.chunks_exact_mut(mean.len().max(1)) {
         row.copy_from_slice(&mean);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use astra_wire::Encoding;
+
+    use super::*;
+
+    const HIDDEN: usize = 2;
+
+    fn plan() -> Plan {
+        let range = |first, tokens| TokenRange { first, tokens };
+        Plan {
+            id: 7,
+            epoch: 1,
+            rung: 0,
+            causal: false,
+            ranges: vec![range(0, 3), range(3, 5)],
+        }
+    }
+
+    fn halo(request: u32, member: u8, first_token: u16, features: &[u8]) -> Halo<'_> {
+        Halo {
+            plan: 7,
+            request,
+            member,
+            first_token,
+            encoding: Encoding::Float32,
+            features,
+            scales: &[],
+        }
+    }
+
+    #[test]
+    fn halos_are_of_their_sender_s_tokens_and_no_more_than_those() {
+        let halos = Halos::default();
+        let keep = |member, first, tokens: usize| {
+            let features = vec![0; tokens * HIDDEN * 4];
+            halos.keep(&halo(0, member, first, &features), &plan(), HIDDEN)
+        };
+        for (member, first, tokens) in
+            [(1, 2, 1), (1, 3, 6), (0, 0, 4), (2, 0, 1), (1, u16::MAX, 9)]
+        {
+            let refused = keep(member, first, tokens);
+            assert!(
+                matches!(refused, Err(HaloError::Foreign { .. })),
+                "{member} {first} {tokens}"
+            );
+        }
+        assert!(halos.lock().is_empty());
+        keep(1, 3, 5).unwrap();
+        keep(0, 2, 1).unwrap();
+        assert_eq!(halos.lock().len(), 2);
+    }
+
+    #[test]
+    fn one_halo_waits_for_each_member_of_a_plan() {
+        let halos = Halos::default();
+        let features = [0; HIDDEN * 4];
+        for request in [3, 5, 4, 5] {
+            let halo = halo(request, 1, 3, &features);
+            halos.keep(&halo, &plan(), HIDDEN).unwrap();
+        }
+        let of = |halos: &Halos| -> Vec<u32> { halos.lock().iter().map(|h| h.request).collect() };
+        assert_eq!(of(&halos), [5]);
+        assert!(halos.take(7, 4, 1).is_none());
+        assert!(halos.take(7, 5, 1).is_some());
+        halos
+            .keep(&halo(6, 1, 3, &features), &plan(), HIDDEN)
+            .unwrap();
+        halos.forget(8);
+        assert_eq!(of(&halos), [6]);
+        halos.forget(7);
+        assert!(of(&halos).is_empty());
     }
 }

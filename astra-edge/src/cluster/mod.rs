@@ -19,6 +19,7 @@
 //! - [`coordinator`]: what every question goes through, and `work`: what it knows of one; [`picture`]: one about a picture,
 //!   [`text`]: one in token ids (`prompt`, `follow_up` and `vector`), [`words`]: one in words
 //! - `member`: this device's part in somebody else's request; [`generations`]: those parts that can be ended between tokens
+//! - [`asker`]: who asked, and whether it still waits
 //! - `summary`: what the report says of it
 //! - [`service`]: answers the control messages of others, and `asked`: those with questions in words
 //!
@@ -27,6 +28,7 @@
 //! frees itself, waits a random moment and tries again, and in the end answers alone: nobody holds one device while it waits
 //! for another, so nobody waits for ever.
 
+pub mod asker;
 pub mod assemble;
 pub mod choose;
 pub mod choose_text;
@@ -61,6 +63,7 @@ pub(crate) mod summary;
 mod vector;
 mod work;
 
+pub use asker::Asker;
 pub use coordinator::{Coordinator, RequestError};
 pub use device::Device;
 pub use picture::{Question, Reply};

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::AskOptions;
 
+use super::asker::Asker;
 use super::assemble::{Share, assemble, assemble_scores};
 use super::choose::{Choice, ChooseError, Wish, choose};
 use super::coordinator::{Coordinator, RequestError};
@@ -16,12 +17,16 @@ use super::summary;
 use super::work::{Asked, Ran, Work};
 use crate::agreement::Agreement;
 use crate::engine::{Answer, OwnedInput};
+use crate::link::MAX_MESSAGE;
 use crate::plan::TokenRange;
 use crate::report::Report;
-use crate::tasks::image::{Rect, prepare};
+use crate::tasks::image::{ImageError, MAX_FILE, Rect, prepare};
 
 /// Runs of the whole model that a comparison times.
 const COMPARISONS: usize = 3;
+
+// A question with the largest picture passes.
+const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
 
 /// A client's question.
 #[derive(Clone, Debug)]
@@ -32,6 +37,8 @@ pub struct Question {
     pub shares: Option<Vec<u16>>,
     /// The picture, as in its file.
     pub image: Vec<u8>,
+    /// Who asks. One that goes before its turn has none.
+    pub asker: Asker,
 }
 
 /// An answer and what it took.
@@ -58,9 +65,9 @@ impl Coordinator {
     /// # Errors
     /// The picture, rung or ranges are refused, this device's own part fails, or it does not get to the question in time.
     pub async fn answer(&self, question: Question) -> Result<Reply, RequestError> {
-        let options = question.options;
+        let (options, asker) = (question.options, question.asker.clone());
         let work = self.prepare(question).await?;
-        let mut desk = self.turn(&work.asked).await?;
+        let mut desk = self.turn(&work.asked, asker.gone()).await?;
         let mut reply = if options.alone {
             self.alone(&work, "as asked".to_owned()).await?
         } else {
@@ -77,13 +84,27 @@ impl Coordinator {
         let asked = self.asked(&question.options)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
+        let turn = Arc::clone(&self.decoding).acquire_owned();
+        let turn = tokio::select! {
+            biased;
+            () = question.asker.gone() => return Err(RequestError::Gone),
+            turn = tokio::time::timeout_at(asked.deadline.into(), turn) => turn,
+        };
+        let turn = turn.map_err(|_| RequestError::Deadline(asked.time()))?;
         let image = question.image;
-        let prepared = tokio::task::spawn_blocking(move || prepare(&image, &spec)).await;
-        let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))??;
+        let prepared = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let prepared = prepare(&image, &spec)?;
+            // Here, for neither the file nor the photograph is to wait for anything.
+            Ok::<_, ImageError>((prepared.pixels, prepared.content))
+        })
+        .await;
+        let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))?;
+        let (pixels, content) = prepared?;
         Ok(Picture {
             wish: asked.wish(self.device().tokens().into(), question.shares),
-            content: prepared.content,
-            input: Arc::new(OwnedInput::Pixels(prepared.pixels)),
+            content,
+            input: Arc::new(OwnedInput::Pixels(pixels)),
             prepare: asked.asked.elapsed(),
             asked,
         })

@@ -117,7 +117,7 @@ impl Device {
             Reason::Internal
         })?;
         if let Some(displaced) = self.seats.keep(Arc::clone(&seat)) {
-            self.worker.remove(displaced);
+            self.leave_seat(displaced);
         }
         Ok(seat)
     }
@@ -125,6 +125,7 @@ impl Device {
     /// Gives a place up.
     pub(super) fn leave_seat(&self, plan: u64) {
         self.seats.remove(plan);
+        self.halos.forget(plan);
         self.worker.remove(plan);
     }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use astra_wire::{Answer, Control, FrameError, Offer, Reason};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
+use super::asker::Asker;
 use super::coordinator::Coordinator;
 use super::device::{Device, encode};
 use super::picture::Question;
@@ -13,86 +14,128 @@ use super::{asked, discovery, member};
 use crate::link::Incoming;
 use crate::tasks::features::write_exact;
 
+/// Clients' questions that are worked on or wait; beyond these a client is sent away. What devices send each other is answered at once.
+const QUESTIONS: usize = 16;
+
+const NO_QUESTION: &str = "this message is no question";
+
+/// What every message is answered with.
+struct Desk {
+    coordinator: Arc<Coordinator>,
+    words: Option<Arc<Words>>,
+    places: Arc<Semaphore>,
+}
+
 /// Answers messages until the session ends, each in a task of its own.
 pub async fn serve(
     coordinator: Arc<Coordinator>,
     words: Option<Arc<Words>>,
     mut messages: mpsc::Receiver<Incoming>,
 ) {
-    while let Some(incoming) = messages.recv().await {
-        let (coordinator, words) = (Arc::clone(&coordinator), words.clone());
+    let desk = Arc::new(Desk {
+        coordinator,
+        words,
+        places: Arc::new(Semaphore::new(QUESTIONS)),
+    });
+    while let Some(mut incoming) = messages.recv().await {
+        let desk = Arc::clone(&desk);
         tokio::spawn(async move {
-            if let Some(answer) = answer(&coordinator, words.as_ref(), &incoming).await {
+            let bytes = incoming.take_bytes();
+            let answer = if is_question(&bytes) {
+                Some(desk.question(&incoming, bytes).await)
+            } else {
+                desk.answer(&incoming, &bytes).await
+            };
+            if let Some(answer) = answer {
                 incoming.answer(answer);
             }
         });
     }
 }
 
-/// The answer to one message, if it wants one.
-async fn answer(
-    coordinator: &Arc<Coordinator>,
-    words: Option<&Arc<Words>>,
-    incoming: &Incoming,
-) -> Option<Vec<u8>> {
-    let bytes = incoming.bytes();
-    let device = coordinator.device();
-    let answer = match Control::parse(&bytes) {
-        Ok(Control::Offer(offer)) => encode(&accept(device, &offer).await),
-        Ok(Control::Plan { plan, epoch }) => encode(&sound(device, plan, epoch).await),
-        Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
-        Ok(Control::StartText(start)) => {
-            member::compute_text(device, &start, incoming).await;
-            return None;
-        }
-        Ok(Control::Resume(resume)) => {
-            member::resume(device, &resume, incoming).await;
-            return None;
-        }
-        Ok(Control::Ask(ask)) => {
-            let shares = incoming.parameter("ranges").map(parse_shares);
-            let question = Question {
+impl Desk {
+    /// The answer to one message, if it wants one.
+    async fn answer(&self, incoming: &Incoming, bytes: &[u8]) -> Option<Vec<u8>> {
+        let device = self.coordinator.device();
+        let answer = match Control::parse(bytes) {
+            Ok(Control::Offer(offer)) => encode(&accept(device, &offer).await),
+            Ok(Control::Plan { plan, epoch }) => encode(&sound(device, plan, epoch).await),
+            Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
+            Ok(Control::StartText(start)) => {
+                member::compute_text(device, &start, incoming).await;
+                return None;
+            }
+            Ok(Control::Resume(resume)) => {
+                member::resume(device, &resume, incoming).await;
+                return None;
+            }
+            Ok(Control::Cancel { plan, request }) => {
+                if let Some(seat) = device.seats.find(plan) {
+                    seat.gather.cancel(request);
+                }
+                device.generations.cancel(plan, request);
+                encode(&Control::Heard { plan, members: 0 })
+            }
+            Ok(Control::Halo(halo)) => {
+                if let Err(error) = device.take_halo(&halo) {
+                    return Some(failed(&error.to_string()));
+                }
+                let (plan, members) = (halo.plan, 0);
+                encode(&Control::Heard { plan, members })
+            }
+            Ok(Control::Leave { device: other }) => {
+                discovery::gone(device, other);
+                return None;
+            }
+            Ok(_) => return Some(failed(NO_QUESTION)),
+            Err(FrameError::Version { .. }) => encode(&Control::Refuse {
+                plan: 0,
+                reason: Reason::OtherVersion,
+            }),
+            Err(error) => return Some(failed(&error.to_string())),
+        };
+        answer
+            .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
+            .ok()
+    }
+
+    /// The answer to a client's question.
+    async fn question(&self, incoming: &Incoming, bytes: Vec<u8>) -> Vec<u8> {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return failed(&format!(
+                "{QUESTIONS} questions are being worked on, and no more are taken; try again later"
+            ));
+        };
+        let (asker, words) = (Asker::at(place), self.words.as_ref());
+        let question = match Control::parse(&bytes) {
+            Ok(Control::AskText(ask)) => {
+                let link = self.coordinator.device().link();
+                return asked::text(words, link, incoming, &ask, asker).await;
+            }
+            Ok(Control::AskVector(ask)) => {
+                return asked::vector(words, incoming, &ask, asker).await;
+            }
+            Ok(Control::Ask(ask)) => Question {
                 options: ask.options,
-                shares: shares.unwrap_or_default(),
+                shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
                 image: ask.image.to_vec(),
-            };
-            return Some(ask_here(coordinator, question).await);
-        }
-        Ok(Control::AskText(ask)) => {
-            return Some(asked::text(words, device.link(), incoming, &ask).await);
-        }
-        Ok(Control::AskVector(ask)) => return Some(asked::vector(words, incoming, &ask).await),
-        Ok(Control::Cancel { plan, request }) => {
-            if let Some(seat) = device.seats.find(plan) {
-                seat.gather.cancel(request);
-            }
-            device.generations.cancel(plan, request);
-            encode(&Control::Heard { plan, members: 0 })
-        }
-        Ok(Control::Halo(halo)) => {
-            let hidden = device.shape().hidden;
-            if let Err(error) = device.halos.keep(&halo, hidden) {
-                return Some(failed(&error.to_string()));
-            }
-            let (plan, members) = (halo.plan, 0);
-            encode(&Control::Heard { plan, members })
-        }
-        Ok(Control::Leave { device: other }) => {
-            discovery::gone(device, other);
-            return None;
-        }
-        Ok(_) => encode(&Control::Failed {
-            text: "this message is no question",
-        }),
-        Err(FrameError::Version { .. }) => encode(&Control::Refuse {
-            plan: 0,
-            reason: Reason::OtherVersion,
-        }),
-        Err(error) => return Some(failed(&error.to_string())),
-    };
-    answer
-        .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
-        .ok()
+                asker,
+            },
+            _ => return failed(NO_QUESTION),
+        };
+        // As large as the picture, and not for as long as the answer takes.
+        drop(bytes);
+        ask_here(&self.coordinator, question).await
+    }
+}
+
+/// Whether a message is a client's.
+fn is_question(bytes: &[u8]) -> bool {
+    let message = Control::parse(bytes);
+    matches!(
+        message,
+        Ok(Control::Ask(_) | Control::AskText(_) | Control::AskVector(_))
+    )
 }
 
 /// `100,80,76`; anything else gives no shares at all, which no input divides into.

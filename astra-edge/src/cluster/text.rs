@@ -4,6 +4,7 @@ use astra_bundle::{Task, TextInput};
 use astra_wire::AskOptions;
 use tokio::sync::mpsc;
 
+use super::asker::Asker;
 use super::coordinator::{Coordinator, RequestError};
 use super::prompt::Prompt;
 use super::roster::Candidate;
@@ -84,7 +85,7 @@ impl Coordinator {
         let alone = question.options.alone;
         let class_tokens = manifest.shape.class_tokens;
         let work = Prompt::new(asked, class_tokens, question, tokens);
-        let mut desk = self.turn(&asked).await?;
+        let mut desk = self.turn(&asked, work.tokens.closed()).await?;
         let before = desk.spoke.take();
         let (generated, spoke) = if alone {
             self.alone(&work, "as asked".to_owned()).await?
@@ -98,7 +99,7 @@ impl Coordinator {
         Ok(generated)
     }
 
-    /// One text's vector; `ids` are its tokens, special ones included.
+    /// One text's vector; `ids` are its tokens, special ones included. An `asker` that goes before its turn has none.
     ///
     /// # Errors
     /// The model is not one that embeds, the text is empty or too long, the rung or the shares do not suit, or no member's
@@ -108,6 +109,7 @@ impl Coordinator {
         options: AskOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
+        asker: &Asker,
     ) -> Result<Embedded, RequestError> {
         let asked = self.asked(&options)?;
         let manifest = self.device().bundle().manifest();
@@ -120,7 +122,7 @@ impl Coordinator {
         };
         check(text, &ids)?;
         let work = Text::new(asked, shares, ids, pooling, normalize);
-        let mut desk = self.turn(&asked).await?;
+        let mut desk = self.turn(&asked, asker.gone()).await?;
         if options.alone {
             return self.alone(&work, "as asked".to_owned()).await;
         }

@@ -15,6 +15,7 @@ use super::astra::{Options, Took};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
 use super::parameters::Tokens;
+use crate::cluster::Asker;
 
 /// Most texts of a request: they are computed one after the other.
 const MAX_INPUTS: usize = 256;
@@ -45,7 +46,6 @@ pub(super) async fn embeddings(
     State(api): State<Arc<Api>>,
     Asked { slot, body }: Asked<Parameters>,
 ) -> Result<Response, ApiError> {
-    let _slot = slot;
     api.check_model(body.model.as_deref())?;
     let words = api.words()?;
     let options = body.astra.unwrap_or_default();
@@ -60,11 +60,14 @@ pub(super) async fn embeddings(
         let message = format!("{} texts: expected 1 to {MAX_INPUTS}", inputs.len());
         return Err(ApiError::invalid("input", message));
     }
+    let (asker, _waits) = Asker::at(slot).that_waits();
     let mut data = Vec::new();
     let (mut tokens, mut latency, mut bytes) = (0, 0.0, 0);
     for (index, input) in inputs.into_iter().enumerate() {
-        let embedded = words.embed(options.ask(), options.shares(), input).await;
-        let (embedded, found) = embedded.map_err(|error| ApiError::of_words(&error, "input"))?;
+        let embedded = words.embed(options.ask(), options.shares(), input, asker.clone());
+        let (embedded, found) = embedded
+            .await
+            .map_err(|error| ApiError::of_words(&error, "input"))?;
         let report = &embedded.report;
         tokens += found;
         latency += report.latency_ms;

@@ -15,6 +15,7 @@ use super::api::{Api, Slot};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
 use super::parameters::{Parameters, Wanted};
+use crate::cluster::Asker;
 use crate::cluster::words::{Event, WordsError, Writing};
 
 pub(super) async fn completions(
@@ -44,15 +45,15 @@ async fn respond(
         Kind::Chat => parameters.chat()?,
     };
     let failed = |error: WordsError| ApiError::of_words(&error, kind.input());
-    let writing = words.write(ask).await.map_err(failed)?;
+    let asker = Asker::at(slot);
+    let writing = words.write(ask, asker.clone()).await.map_err(failed)?;
     let answer = Answer::new(kind, Arc::clone(&api), usage);
     if !stream {
         let whole = whole(writing, &answer).await.map_err(failed)?;
-        drop(slot);
         return Ok(json_response(StatusCode::OK, &whole));
     }
     // What fails before the first word still gets a status of its own.
-    let mut telling = Telling::new(writing, answer, slot);
+    let mut telling = Telling::new(writing, answer, asker);
     telling.first().await.map_err(failed)?;
     Ok(telling.response())
 }
@@ -75,17 +76,18 @@ struct Telling {
     /// Lines to be sent next.
     ready: String,
     ended: bool,
-    _slot: Slot,
+    /// Keeps its place while the client reads.
+    _asker: Asker,
 }
 
 impl Telling {
-    fn new(writing: Writing, answer: Answer, slot: Slot) -> Self {
+    fn new(writing: Writing, answer: Answer, asker: Asker) -> Self {
         Self {
             writing,
             answer,
             ready: String::new(),
             ended: false,
-            _slot: slot,
+            _asker: asker,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use astra_bundle::Task;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +16,7 @@ use super::api::Api;
 use super::astra::{Options, Took};
 use super::body::{Raw, parse};
 use super::error::{ApiError, json_response};
-use crate::cluster::{Question, Reply};
+use crate::cluster::{Asker, Question, Reply};
 use crate::engine::Map;
 use crate::tasks::picture::map_png;
 
@@ -43,20 +44,9 @@ pub(super) async fn saliency(
     headers: HeaderMap,
     raw: Raw,
 ) -> Result<Response, ApiError> {
-    let _slot = raw.slot;
+    let Raw { slot, kind, bytes } = raw;
     let form = form(&headers)?;
-    let (image, options) = match raw.kind.as_str() {
-        "application/json" => {
-            let parameters: Parameters = parse(&raw.bytes)?;
-            api.check_model(parameters.model.as_deref())?;
-            let options = parameters.astra.unwrap_or_default();
-            (decode(&parameters.image)?, options)
-        }
-        kind if kind.starts_with("image/") || kind == "application/octet-stream" => {
-            (raw.bytes.to_vec(), Options::default())
-        }
-        other => return Err(other_media_type(other)),
-    };
+    let (image, options) = picture(&api, &kind, bytes)?;
     options.check_no_sampling()?;
     let pictures = Arc::clone(api.pictures()?);
     if api.manifest.task != Task::Saliency {
@@ -66,10 +56,12 @@ pub(super) async fn saliency(
     if image.is_empty() {
         return Err(ApiError::invalid("image", "an empty picture"));
     }
+    let (asker, _waits) = Asker::at(slot).that_waits();
     let question = Question {
         options: options.ask(),
         shares: options.shares(),
         image,
+        asker,
     };
     // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
     let answered = tokio::spawn(async move { pictures.answer(question).await }).await;
@@ -77,6 +69,22 @@ pub(super) async fn saliency(
         .map_err(|error| ApiError::failed(error.to_string()))?
         .map_err(|error| ApiError::of_request(&error, "image"))?;
     respond(&api, &reply, form)
+}
+
+/// The picture and how to answer. What it came in is not kept: it is as large, and the answer may take its time.
+fn picture(api: &Api, kind: &str, bytes: Bytes) -> Result<(Vec<u8>, Options), ApiError> {
+    match kind {
+        "application/json" => {
+            let parameters: Parameters = parse(&bytes)?;
+            api.check_model(parameters.model.as_deref())?;
+            let options = parameters.astra.unwrap_or_default();
+            Ok((decode(&parameters.image)?, options))
+        }
+        kind if kind.starts_with("image/") || kind == "application/octet-stream" => {
+            Ok((bytes.into(), Options::default()))
+        }
+        other => Err(other_media_type(other)),
+    }
 }
 
 fn respond(api: &Api, reply: &Reply, form: Form) -> Result<Response, ApiError> {

@@ -22,11 +22,10 @@ use super::api::Api;
 use super::error::{ApiError, json_response};
 use super::listener::Limited;
 use super::{embeddings, generation, models, saliency};
+use crate::tasks::image::MAX_FILE;
 
 /// Largest body of text, in bytes.
 const MAX_TEXT: usize = 4 << 20;
-/// Largest body with a picture, in bytes.
-const MAX_PICTURE: usize = 48 << 20;
 /// What clients have to be done in when the device stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -140,7 +139,7 @@ fn routes(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_TEXT));
     let pictures = Router::new()
         .route("/v1/saliency", post(saliency::saliency))
-        .layer(DefaultBodyLimit::max(MAX_PICTURE));
+        .layer(DefaultBodyLimit::max(MAX_FILE));
     Router::new()
         .route("/healthz", get(health))
         .route("/v1/models", get(models::list))

@@ -45,6 +45,12 @@ impl Incoming {
             .map_or(Cow::Borrowed(&[]), |payload| payload.to_bytes())
     }
 
+    /// The message, which is then kept no longer than the caller keeps it, however long the answer takes.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        let payload = self.query.payload_mut().map(std::mem::take);
+        payload.map_or_else(Vec::new, |payload| payload.to_bytes().into_owned())
+    }
+
     /// A parameter of the question that the message itself has no place for.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.parameters().get(name)

@@ -24,4 +24,4 @@ pub use control::{Answers, Incoming, Service};
 pub use error::LinkError;
 pub use keys::ClusterName;
 pub use presence::{PresenceEvent, Token};
-pub use session::{Link, LinkSettings, share_threads};
+pub use session::{Link, LinkSettings, MAX_MESSAGE, share_threads};

@@ -9,6 +9,8 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbIma
 
 use super::grid::{Grid, GridError, patches};
 
+/// Largest file of a photograph that is taken, in bytes.
+pub const MAX_FILE: usize = 48 << 20;
 /// Largest photograph in pixels.
 const MAX_PIXELS: u64 = 100_000_000;
 /// Longest side of a photograph in pixels: a thin strip of few pixels can still take much memory to resize.

@@ -21,14 +21,14 @@ const PROMPTS: [&str; 3] = [
 ];
 
 /// Token ids that make a text of some length, if not of sense.
-fn ids(count: u64, seed: u64) -> Vec<u64> {
+pub(crate) fn ids(count: u64, seed: u64) -> Vec<u64> {
     (0..count)
         .map(|i| 1000 + (i * 7919 + seed * 104_729) % 40_000)
         .collect()
 }
 
 /// Asks the first device to go on from a prompt; `astra` says how.
-fn complete(cluster: &Cluster, prompt: &Value, max_tokens: u64, astra: &Value) -> Value {
+pub(crate) fn complete(cluster: &Cluster, prompt: &Value, max_tokens: u64, astra: &Value) -> Value {
     let mut astra = astra.clone();
     astra["deadline"] = json!("100s");
     let body = json!({
@@ -39,11 +39,11 @@ fn complete(cluster: &Cluster, prompt: &Value, max_tokens: u64, astra: &Value) -
     said.json()
 }
 
-fn text(answer: &Value) -> &str {
+pub(crate) fn text(answer: &Value) -> &str {
     answer["choices"][0]["text"].as_str().unwrap()
 }
 
-fn members(answer: &Value) -> &Vec<Value> {
+pub(crate) fn members(answer: &Value) -> &Vec<Value> {
     answer["astra"]["members"].as_array().unwrap()
 }
 
@@ -172,7 +172,7 @@ fn refused(cluster: &Cluster) {
 }
 
 /// A streamed completion, its first piece read: the generation is then under way.
-fn stream(
+pub(crate) fn stream(
     cluster: &Cluster,
     prompt: &[u64],
     max_tokens: u64,

@@ -90,6 +90,7 @@ impl Model for Fake {
         _: AskOptions,
         _: Option<Vec<u16>>,
         ids: Vec<u32>,
+        _: Asker,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(async move {
             Ok(Embedded {
@@ -112,9 +113,14 @@ pub(crate) fn writer(model: Arc<Fake>) -> Words {
 }
 
 pub(crate) fn embedder() -> Words {
+    embedder_by(Fake::saying(""))
+}
+
+/// The same, with a model of one's own.
+pub(crate) fn embedder_by(model: Arc<dyn Model>) -> Words {
     let task = Task::Embedding {
         pooling: TextPooling::Mean,
         normalize: true,
     };
-    Words::new(Fake::saying(""), text(task))
+    Words::new(model, text(task))
 }

@@ -19,6 +19,7 @@ pub use text::Text;
 use relay::Relay;
 use text::{EMBED, GENERATE};
 
+use super::asker::Asker;
 use super::coordinator::{Coordinator, RequestError};
 use super::text::{Embedded, Generate, Generated};
 use crate::report::Report;
@@ -42,6 +43,7 @@ pub trait Model: Send + Sync + 'static {
         options: AskOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
+        asker: Asker,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>>;
 }
 
@@ -59,8 +61,9 @@ impl Model for Coordinator {
         options: AskOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
+        asker: Asker,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
-        Box::pin(self.embed(options, shares, ids))
+        Box::pin(async move { self.embed(options, shares, ids, &asker).await })
     }
 }
 
@@ -141,11 +144,12 @@ impl Words {
         self.text.input.max_tokens
     }
 
-    /// Goes on from a prompt. The text comes as it is written.
+    /// Goes on from a prompt, for an asker whose place is taken up until nothing works on it any more. The text comes as it is
+    /// written.
     ///
     /// # Errors
     /// The question is refused; what goes wrong later comes as an event.
-    pub async fn write(&self, ask: Ask) -> Result<Writing, WordsError> {
+    pub async fn write(&self, ask: Ask, asker: Asker) -> Result<Writing, WordsError> {
         self.text.check(GENERATE)?;
         ask.sampling.check()?;
         let stops = StopStrings::new(ask.stops)?;
@@ -169,14 +173,18 @@ impl Words {
         let detokenizer = Detokenizer::new(Arc::clone(&self.text.tokenizer), &question.prompt);
         let relay = Relay::new(detokenizer, stops, sender);
         // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
-        tokio::spawn(relay.run(Arc::clone(&self.model), question));
+        let model = Arc::clone(&self.model);
+        tokio::spawn(async move {
+            relay.run(model, question).await;
+            drop(asker);
+        });
         Ok(Writing {
             prompt_tokens,
             events,
         })
     }
 
-    /// One text's vector, and its number of tokens.
+    /// One text's vector, and its number of tokens. The asker is as in [`write`](Self::write); if it goes before its turn it has none.
     ///
     /// # Errors
     /// The question is refused, or the model fails.
@@ -185,12 +193,13 @@ impl Words {
         options: AskOptions,
         shares: Option<Vec<u16>>,
         prompt: Prompt,
+        asker: Asker,
     ) -> Result<(Embedded, usize), WordsError> {
         self.text.check(EMBED)?;
         let ids = self.ids(prompt, self.max_tokens()).await?;
         let tokens = ids.len();
         let model = Arc::clone(&self.model);
-        let embedding = tokio::spawn(async move { model.embed(options, shares, ids).await });
+        let embedding = tokio::spawn(async move { model.embed(options, shares, ids, asker).await });
         let embedded = embedding.await;
         let embedded = embedded.map_err(|error| WordsError::Stopped(error.to_string()))??;
         Ok((embedded, tokens))

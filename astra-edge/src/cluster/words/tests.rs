@@ -33,7 +33,7 @@ async fn read(mut writing: Writing) -> Result<(Vec<String>, Ended), WordsError> 
 #[tokio::test]
 async fn text_comes_in_whole_characters_and_ends() {
     let words = writer(Fake::saying("aß!"));
-    let writing = words.write(text("hello")).await.unwrap();
+    let writing = words.write(text("hello"), Asker::default()).await.unwrap();
     // One token of the fixture is the whole word.
     assert_eq!(writing.prompt_tokens, 1);
     let (pieces, ended) = read(writing).await.unwrap();
@@ -44,7 +44,9 @@ async fn text_comes_in_whole_characters_and_ends() {
         max_tokens: Some(2),
         ..text("hello")
     };
-    let (pieces, ended) = read(words.write(half).await.unwrap()).await.unwrap();
+    let (pieces, ended) = read(words.write(half, Asker::default()).await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(pieces, ["a", "\u{fffd}"]);
     assert_eq!((ended.tokens, ended.cut), (2, true));
 }
@@ -57,7 +59,9 @@ async fn a_stop_string_ends_the_generation() {
         ..text("count")
     };
     let words = writer(Arc::clone(&model));
-    let (pieces, ended) = read(words.write(stopped).await.unwrap()).await.unwrap();
+    let (pieces, ended) = read(words.write(stopped, Asker::default()).await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(pieces.concat(), "one t");
     assert!(!ended.cut);
     assert_eq!(ended.tokens, "one two t".len());
@@ -65,7 +69,9 @@ async fn a_stop_string_ends_the_generation() {
         stops: vec!["three!".to_owned()],
         ..text("count")
     };
-    let (pieces, _) = read(words.write(held).await.unwrap()).await.unwrap();
+    let (pieces, _) = read(words.write(held, Asker::default()).await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(pieces.concat(), "one two three");
 }
 
@@ -77,7 +83,7 @@ async fn an_asker_that_goes_away_ends_the_generation() {
         ..Fake::default()
     });
     let words = writer(Arc::clone(&model));
-    let mut writing = words.write(text("go")).await.unwrap();
+    let mut writing = words.write(text("go"), Asker::default()).await.unwrap();
     assert!(matches!(writing.next().await, Some(Ok(Event::Piece(_)))));
     drop(writing);
     while model.ended.load(Ordering::SeqCst) == 0 {
@@ -94,9 +100,14 @@ async fn a_chat_goes_through_the_template() {
         role: "user".to_owned(),
         content: "hello?".to_owned(),
     };
-    read(words.write(ask(Prompt::Chat(vec![message]))).await.unwrap())
-        .await
-        .unwrap();
+    read(
+        words
+            .write(ask(Prompt::Chat(vec![message])), Asker::default())
+            .await
+            .unwrap(),
+    )
+    .await
+    .unwrap();
     let asked = model.asked.lock().unwrap().clone().unwrap();
     let prompt = fixture::tokenizer().decode(&asked.prompt).unwrap();
     assert_eq!(prompt, "user: hello?\nassistant:");
@@ -107,7 +118,7 @@ async fn a_chat_goes_through_the_template() {
 #[tokio::test]
 async fn questions_that_cannot_be_are_refused() {
     let words = writer(Fake::saying("x"));
-    let refused = async |question: Ask| match words.write(question).await {
+    let refused = async |question: Ask| match words.write(question, Asker::default()).await {
         Ok(_) => panic!("taken"),
         Err(error) => error.to_string(),
     };
@@ -119,7 +130,12 @@ async fn questions_that_cannot_be_are_refused() {
         refused(text(&"x".repeat(256))).await,
         "the prompt is 256 tokens long: expected at most 255"
     );
-    assert!(words.write(text(&"x".repeat(255))).await.is_ok());
+    assert!(
+        words
+            .write(text(&"x".repeat(255)), Asker::default())
+            .await
+            .is_ok()
+    );
     assert_eq!(
         refused(ask(Prompt::Tokens(vec![5, 262]))).await,
         "token id 262: expected less than 262"
@@ -131,13 +147,22 @@ async fn questions_that_cannot_be_are_refused() {
     assert!(refused(no_tokens).await.contains("max_tokens is 0"));
     let options = AskOptions::default();
     let error = words
-        .embed(options, None, Prompt::Text("x".to_owned()))
+        .embed(
+            options,
+            None,
+            Prompt::Text("x".to_owned()),
+            Asker::default(),
+        )
         .await;
     assert_eq!(
         error.err().unwrap().to_string(),
         "this model does not embed text: it goes on from a prompt"
     );
-    let error = embedder().write(text("x")).await.err().unwrap();
+    let error = embedder()
+        .write(text("x"), Asker::default())
+        .await
+        .err()
+        .unwrap();
     assert_eq!(
         error.to_string(),
         "this model does not generate text: it makes one vector of a text"
@@ -147,9 +172,9 @@ async fn questions_that_cannot_be_are_refused() {
 #[tokio::test]
 async fn failures_of_the_model_come_through() {
     let words = writer(Fake::saying("x"));
-    let error = read(words.write(text(FAIL)).await.unwrap()).await;
+    let error = read(words.write(text(FAIL), Asker::default()).await.unwrap()).await;
     assert!(error.unwrap_err().to_string().contains("the model broke"));
-    let mut writing = words.write(text(BREAK)).await.unwrap();
+    let mut writing = words.write(text(BREAK), Asker::default()).await.unwrap();
     assert!(matches!(writing.next().await, Some(Ok(Event::Piece(_)))));
     assert!(matches!(writing.next().await, Some(Err(_))));
     assert!(writing.next().await.is_none());
@@ -162,6 +187,7 @@ async fn a_text_has_one_vector() {
             AskOptions::default(),
             None,
             Prompt::Text("hello you".to_owned()),
+            Asker::default(),
         )
         .await
         .unwrap();

@@ -2,8 +2,17 @@
 
 use std::sync::atomic::Ordering;
 
+use astra_bundle::Task;
+use astra_wire::AskOptions;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Semaphore, mpsc};
+
 use super::*;
-use crate::cluster::words::fake::{Fake, writer};
+use crate::cluster::words::Model;
+use crate::cluster::words::fake::{self, Fake, embedder_by, writer};
+use crate::cluster::{
+    Asker, Embedded, Generate, Generated, Question, Reply, RequestError, words::Words,
+};
 
 const STREAM: &str = r#"{"prompt": "hello", "stream": true}"#;
 const WHOLE: &str = r#"{"prompt": "hello"}"#;
@@ -69,4 +78,79 @@ async fn requests_beyond_the_places_are_sent_away() {
     assert_eq!(bed.get("/v1/models").status, 200);
     drop(busy);
     until(|| bed.api.free() == Api::places()).await;
+}
+
+/// Works on a question to its end although nobody waits for it any more, as members that are at it do.
+struct Stubborn {
+    begun: Semaphore,
+    left: Semaphore,
+    end: Semaphore,
+}
+
+impl Stubborn {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            begun: Semaphore::new(0),
+            left: Semaphore::new(0),
+            end: Semaphore::new(0),
+        })
+    }
+
+    async fn work<T>(&self, gone: impl Future<Output = ()>) -> Result<T, RequestError> {
+        self.begun.add_permits(1);
+        gone.await;
+        self.left.add_permits(1);
+        self.end.acquire().await.unwrap().forget();
+        Err(RequestError::Nothing)
+    }
+}
+
+impl Model for Stubborn {
+    fn generate(
+        &self,
+        _: Generate,
+        tokens: mpsc::Sender<u32>,
+    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+        Box::pin(async move { self.work(tokens.closed()).await })
+    }
+
+    fn embed(
+        &self,
+        _: AskOptions,
+        _: Option<Vec<u16>>,
+        _: Vec<u32>,
+        asker: Asker,
+    ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
+        Box::pin(async move { self.work(asker.gone()).await })
+    }
+}
+
+impl Pictures for Stubborn {
+    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>> {
+        Box::pin(async move { self.work(question.asker.gone()).await })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_is_taken_up_until_nothing_works_on_the_question_any_more() {
+    let model = Stubborn::new();
+    let writer = Words::new(Arc::clone(&model) as _, fake::text(Task::Generation));
+    let embedder = embedder_by(Arc::clone(&model) as _);
+    let seeing = Bed::seeing(Arc::clone(&model) as _).await;
+    for (bed, route, field) in [
+        (Bed::of(writer).await, "completions", "prompt"),
+        (Bed::of(embedder).await, "embeddings", "input"),
+        (seeing, "saliency", "image"),
+    ] {
+        let mut stream = bed.connect();
+        let head = format!("POST /v1/{route}");
+        let body = json!({ field: "aGVsbG8=" }).to_string();
+        write(&mut stream, &head, JSON, body.as_bytes());
+        model.begun.acquire().await.unwrap().forget();
+        drop(stream);
+        model.left.acquire().await.unwrap().forget();
+        assert_eq!(bed.api.free(), Api::places() - 1, "{route}");
+        model.end.add_permits(1);
+        until(|| bed.api.free() == Api::places()).await;
+    }
 }

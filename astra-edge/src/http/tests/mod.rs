@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_bundle::Manifest;
+use astra_bundle::{Manifest, Task};
 use serde_json::{Value, json};
 
 use super::*;
@@ -44,6 +44,14 @@ impl Bed {
         let mut api = empty();
         api.words = Some(Arc::new(words));
         api.patience = patience;
+        Self::with(api).await
+    }
+
+    /// One whose model sees.
+    pub(super) async fn seeing(pictures: Arc<dyn Pictures>) -> Self {
+        let mut api = empty();
+        api.manifest.task = Task::Saliency;
+        api.pictures = Some(pictures);
         Self::with(api).await
     }
 
