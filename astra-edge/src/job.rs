@@ -225,6 +225,7 @@ impl DataPath {
         let tokens = 0..self.member.tokens();
         self.encode_and_send((order.request, 0), tokens, &mut stats)?;
         for block in 0..model.shape().blocks {
+            model.beat();
             self.note_codes(block, &mut stats)?;
             clock.time(&mut stats.compute, || self.member.local(model, block))?;
             if self.has_receivers() {

@@ -112,8 +112,8 @@ impl Worker {
     /// A graph is refused, or the system has no thread.
     pub fn start(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
         let (orders, queue) = mpsc::channel();
-        let mut bench = Bench::open(runtime, Arc::clone(&bundle))?;
         let pulse = Arc::new(Pulse::new());
+        let mut bench = Bench::open(runtime, Arc::clone(&bundle), Arc::clone(&pulse))?;
         let beating = Arc::clone(&pulse);
         std::thread::Builder::new()
             .name(COMPUTING.to_owned())
@@ -132,8 +132,8 @@ impl Worker {
         })
     }
 
-    /// Whether the thread has nothing to do, or the step it is at (an order, or a token of a generation) takes no longer than
-    /// `limit` so far.
+    /// Whether the thread has nothing to do, or the step it is at (a block, a piece of a prompt, a token of a generation) takes no
+    /// longer than `limit` so far. Members may wait for each other until their deadline.
     pub fn gets_on(&self, limit: Duration) -> bool {
         self.pulse.is_regular(limit)
     }

@@ -11,9 +11,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use astra_edge::engine::{Codec, Form, Input, Member, Model, OwnedInput, Whole};
+use astra_edge::engine::{Beat, Codec, Form, Input, Member, Model, OwnedInput, Whole};
 use astra_edge::job::{DataPath, Order, Outcome};
 use astra_edge::plan::{Plan, TokenRange, split};
 use astra_edge::simulate::{Simulation, mean};
@@ -61,6 +62,11 @@ fn run(
                         sender.send(Arc::clone(path.gather())).unwrap();
                     }
                 }
+                let beats = Arc::new(AtomicUsize::new(0));
+                let counted = Arc::clone(&beats);
+                model.tell(Beat::new(move || {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }));
                 let own = pixels[range.indexes().start * width..range.end() * width].to_vec();
                 let outcomes = (0..requests).map(|request| {
                     let order = Order {
@@ -70,7 +76,11 @@ fn run(
                     };
                     path.run(&mut model, &order).unwrap()
                 });
-                outcomes.collect::<Vec<_>>()
+                let outcomes = outcomes.collect::<Vec<_>>();
+                // Whoever watches over the device is told of every block.
+                let blocks = shape.blocks * outcomes.len();
+                assert_eq!(beats.load(Ordering::Relaxed), blocks);
+                outcomes
             })
         })
         .collect();

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use astra_edge::engine::{Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput};
+use astra_edge::engine::{
+    Beat, Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput,
+};
 use astra_edge::gather::Gather;
 use astra_edge::job::{DataPath, Order, Outcome};
 use astra_edge::plan::{Costs, Plan, TokenRange, split};
@@ -329,8 +331,13 @@ fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
     let bed = Bed::of(LANGUAGE);
     let text: Vec<u32> = (0..700).map(|i| 1000 + (i * 7919) % 40_000).collect();
     let mut decoder = bed.decoder();
+    let (told, beats) = std::sync::mpsc::channel();
+    decoder.tell(Beat::new(move || {
+        let _ = told.send(());
+    }));
     // 512 and 188 tokens; then 100, 512 and 88.
     let whole = decoder.prefill(&text, 0).unwrap().to_vec();
+    assert_eq!(beats.try_iter().count(), 2);
     decoder.clear(1).unwrap();
     decoder.prefill(&text[..100], 0).unwrap();
     let behind = decoder.prefill(&text, 100).unwrap().to_vec();

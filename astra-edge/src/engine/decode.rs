@@ -9,7 +9,7 @@ use ort::value::Tensor;
 use super::bind::Bind;
 use super::buffers::zeros;
 use super::cache::Cache;
-use super::{EngineError, Runtime};
+use super::{Beat, EngineError, Runtime};
 
 /// Most tokens that go through the graph at once: attention needs memory for as many times the cache.
 const CHUNK: usize = 512;
@@ -26,6 +26,7 @@ pub struct Decoder {
     longest: usize,
     learned_positions: bool,
     step: Step,
+    beat: Beat,
 }
 
 /// Names of a block's cache among the inputs and outputs.
@@ -78,7 +79,13 @@ impl Decoder {
                 logits: zeros([1, text.vocab])?,
                 binding: None,
             },
+            beat: Beat::default(),
         })
+    }
+
+    /// Has `beat` told of every piece of a prompt.
+    pub fn tell(&mut self, beat: Beat) {
+        self.beat = beat;
     }
 
     /// Tokens whose keys and values are in the cache.
@@ -146,6 +153,7 @@ impl Decoder {
         }
         self.reserve(ids.len())?;
         for chunk in rest.chunks(CHUNK) {
+            self.beat.beat();
             self.run_chunk(chunk)?;
         }
         Ok(self.step.logits.extract_tensor_mut().1)

@@ -10,6 +10,7 @@
 //! tokens, R axes of the codec and V tokens of the vocabulary. All tensors are row-major float32 unless said.
 
 mod arena;
+mod beat;
 mod bind;
 mod buffers;
 mod cache;
@@ -30,6 +31,7 @@ mod runtime;
 mod text;
 mod whole;
 
+pub use beat::Beat;
 pub use codec::Codec;
 pub use computing::COMPUTING;
 pub use decode::Decoder;

@@ -5,7 +5,7 @@ use std::path::Path;
 use astra_bundle::Shape;
 use ort::session::Session;
 
-use super::{EngineError, Form, Runtime};
+use super::{Beat, EngineError, Form, Runtime};
 
 /// Sessions of `embed`, and of `local`, `attend` and `mlp` of every block. One set serves every rung and token range, for the
 /// codec's matrices are inputs.
@@ -18,6 +18,7 @@ pub struct Model {
     pub(super) predict: Option<Session>,
     shape: Shape,
     form: Form,
+    beat: Beat,
 }
 
 impl Model {
@@ -62,7 +63,18 @@ impl Model {
             mlp,
             shape: *shape,
             form,
+            beat: Beat::default(),
         })
+    }
+
+    /// Has `beat` told of every block of a job.
+    pub fn tell(&mut self, beat: Beat) {
+        self.beat = beat;
+    }
+
+    /// A block of a job begins.
+    pub fn beat(&self) {
+        self.beat.beat();
     }
 
     /// Dimensions of the Transformer.

@@ -28,6 +28,7 @@ pub(super) struct Bench {
     /// Least recently used first.
     paths: Vec<DataPath>,
     codecs: Vec<Weak<Codec>>,
+    pulse: Arc<Pulse>,
 }
 
 /// What the task needs besides the blocks. The fused graphs are opened when first asked for: most requests go to the
@@ -53,7 +54,11 @@ enum ImageHead {
 }
 
 impl Bench {
-    pub(super) fn open(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
+    pub(super) fn open(
+        runtime: Runtime,
+        bundle: Arc<Bundle>,
+        pulse: Arc<Pulse>,
+    ) -> Result<Self, WorkerError> {
         let manifest = bundle.manifest();
         let (dir, shape) = (bundle.dir(), &manifest.shape);
         let form = Form::of(manifest);
@@ -71,13 +76,16 @@ impl Bench {
             },
             (Form::Text { .. }, _) => Ends::Features { encoder: None },
         };
+        let mut model = Model::open(&runtime, dir, shape, form)?;
+        model.tell(pulse.beats());
         Ok(Self {
-            model: Model::open(&runtime, dir, shape, form)?,
+            model,
             ends,
             paths: Vec::new(),
             codecs: Vec::new(),
             runtime,
             bundle,
+            pulse,
         })
     }
 
@@ -217,7 +225,9 @@ impl Bench {
             return Err(WorkerError::OtherTask);
         };
         let decoder = opened(decoder, || {
-            Decoder::open(&self.runtime, dir, manifest).map(Box::new)
+            let mut decoder = Decoder::open(&self.runtime, dir, manifest)?;
+            decoder.tell(self.pulse.beats());
+            Ok(Box::new(decoder))
         })?;
         let Generation {
             prompt,
