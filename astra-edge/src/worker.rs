@@ -3,6 +3,7 @@
 //! Everything else talks to it through [`Worker`], which queues orders and waits for their outcome without blocking.
 
 mod bench;
+mod paths;
 mod pulse;
 
 use std::sync::Arc;

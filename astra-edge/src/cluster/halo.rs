@@ -247,11 +247,13 @@ async fn wait(
         if let Some(halo) = device.halos.take(seat.plan.id, request, member) {
             return Ok(Some(halo));
         }
-        if seat.gather.is_cancelled(request) {
+        let gather = seat.gather();
+        let gather = gather.as_deref();
+        if gather.is_some_and(|gather| gather.is_cancelled(request)) {
             return Err("the request was given up".to_owned());
         }
         let now = Instant::now();
-        if now >= until || seat.gather.has_left(member) {
+        if now >= until || gather.is_some_and(|gather| gather.has_left(member)) {
             return Ok(None);
         }
         let _ = tokio::time::timeout_at(until.min(now + LOOK).into(), news).await;

@@ -96,7 +96,7 @@ async fn text_part(
         order,
     };
     let task = Task {
-        waits: Some((Arc::clone(&seat.gather), start.request)),
+        waits: seat.gather().map(|gather| (gather, start.request)),
         receivers: seat.receivers(),
         ..task(ids, prefill, &generate, registered.stop())
     };

@@ -97,7 +97,7 @@ impl Prompt {
                 order,
             };
             let task = speaker::Task {
-                waits: Some((Arc::clone(&seat.gather), request)),
+                waits: seat.gather().map(|gather| (gather, request)),
                 receivers: seat.receivers(),
                 ..self.task(prefill)
             };

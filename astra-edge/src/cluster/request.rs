@@ -194,7 +194,7 @@ pub(super) fn note(
 /// The own part stops waiting for a member that sends nothing more.
 fn absent(account: &mut Account, active: &ActivePlan, number: usize, why: String) {
     account.failure = Some(why);
-    active.seat.gather.member_left(number);
+    active.seat.member_left(number);
 }
 
 /// Calls the request off everywhere and waits a moment, so that the next one finds members that are free.
@@ -204,7 +204,7 @@ pub(super) async fn give_up(
     request: u32,
     ends: &mut JoinSet<(usize, u64, End)>,
 ) {
-    active.seat.gather.cancel(request);
+    active.seat.cancel(request);
     for (_, other) in others(&active.choice) {
         cancel(device, other, active.seat.plan.id, request);
     }

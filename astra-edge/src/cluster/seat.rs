@@ -1,7 +1,7 @@
 //! This device's place in a plan: where its frames go, and where those of the others come in.
 
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use astra_wire::{Control, DeviceId, Offer, Probe, Reason, Traffic};
 
@@ -11,7 +11,7 @@ use crate::link::{CodePublisher, CodeSubscription, LinkError};
 use crate::plan::{self, Plan, TokenRange};
 use crate::worker::WorkerError;
 
-/// Plans a device can be in: the worker keeps buffers for as many.
+/// Plans a device can be in: the worker keeps buffers for no more.
 const SEATS: usize = 8;
 
 /// A place in a plan.
@@ -22,8 +22,8 @@ pub struct Seat {
     pub me: usize,
     /// All members by their number.
     pub members: Vec<DeviceId>,
-    /// Where frames come in.
-    pub gather: Arc<Gather>,
+    /// Where frames come in: buffers that are the computing thread's, for as long as it keeps the plan.
+    gather: Weak<Gather>,
     /// Members whose probe arrived, as a bit mask.
     heard: Arc<AtomicU16>,
     codes: CodePublisher,
@@ -40,6 +40,25 @@ impl Seat {
     /// The own range of tokens.
     pub fn range(&self) -> Option<TokenRange> {
         self.plan.ranges.get(self.me).copied()
+    }
+
+    /// Where frames come in; nowhere, once the plan was dropped for others.
+    pub fn gather(&self) -> Option<Arc<Gather>> {
+        self.gather.upgrade()
+    }
+
+    /// Gives a request up: who waits in it stops.
+    pub fn cancel(&self, request: u32) {
+        if let Some(gather) = self.gather() {
+            gather.cancel(request);
+        }
+    }
+
+    /// Nothing is waited for from a member any more.
+    pub fn member_left(&self, member: usize) {
+        if let Some(gather) = self.gather() {
+            gather.member_left(member);
+        }
     }
 
     /// Members that frames go to.
@@ -94,7 +113,7 @@ impl Seats {
     pub fn member_left(&self, device: DeviceId) {
         for seat in self.lock().iter() {
             if let Some(member) = seat.members.iter().position(|member| *member == device) {
-                seat.gather.member_left(member);
+                seat.member_left(member);
             }
         }
     }
@@ -174,11 +193,12 @@ impl Device {
         let codes = self.link.publish_codes(plan.id, me).await?;
         let sink = Box::new(codes.clone());
         let gather = self.worker.install(Arc::clone(&plan), me, sink).await?;
+        let gather = Arc::downgrade(&gather);
         let heard = Arc::new(AtomicU16::new(0));
         let mut subscriptions = Vec::new();
         let senders = plan.senders(me);
         for sender in (0..offer.members.len()).filter(|sender| senders & (1 << sender) != 0) {
-            let receive = receiver(plan.id, sender, Arc::clone(&gather), Arc::clone(&heard));
+            let receive = receiver(plan.id, sender, Weak::clone(&gather), Arc::clone(&heard));
             let subscription = self.link.subscribe_codes(plan.id, sender, receive);
             subscriptions.push(subscription.await?);
         }
@@ -198,7 +218,7 @@ impl Device {
 fn receiver(
     plan: u64,
     sender: usize,
-    gather: Arc<Gather>,
+    gather: Weak<Gather>,
     heard: Arc<AtomicU16>,
 ) -> impl Fn(&[u8]) + Send + Sync {
     move |bytes| match Traffic::parse(bytes) {
@@ -207,7 +227,11 @@ fn receiver(
         }
         Ok(Traffic::Probe(_)) => {}
         // The gather counts damaged frames too.
-        Ok(Traffic::Codes(_)) | Err(_) => gather.receive(bytes),
+        Ok(Traffic::Codes(_)) | Err(_) => {
+            if let Some(gather) = gather.upgrade() {
+                gather.receive(bytes);
+            }
+        }
     }
 }
 

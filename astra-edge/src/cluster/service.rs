@@ -71,7 +71,7 @@ impl Desk {
             }
             Ok(Control::Cancel { plan, request }) => {
                 if let Some(seat) = device.seats.find(plan) {
-                    seat.gather.cancel(request);
+                    seat.cancel(request);
                 }
                 device.generations.cancel(plan, request);
                 encode(&Control::Heard { plan, members: 0 })

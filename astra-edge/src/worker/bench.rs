@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use astra_bundle::{Bundle, Task};
 
+use super::paths::{self, Paths};
+use super::pulse::Pulse;
 use super::{Command, WorkerError};
 use crate::engine::{
     Answer, Codec, Decoder, Encoder, EngineError, Form, Head, LanguageHead, Model, OwnedInput,
@@ -12,12 +14,8 @@ use crate::engine::{
 };
 use crate::gather::Gather;
 use crate::generate::{Ended, Generation, Prefill, Writer};
-use crate::job::{DataPath, FrameSink, JobStats, Order, Outcome};
+use crate::job::{DataPath, FrameSink, JobError, JobStats, Order, Outcome};
 use crate::plan::Plan;
-
-/// Plans whose buffers are kept; one coordinator needs one, or one for each length of its texts, and a device can serve a
-/// few.
-const PLANS: usize = 8;
 
 /// What the thread owns.
 pub(super) struct Bench {
@@ -25,8 +23,7 @@ pub(super) struct Bench {
     bundle: Arc<Bundle>,
     model: Model,
     ends: Ends,
-    /// Least recently used first.
-    paths: Vec<DataPath>,
+    paths: Paths<DataPath>,
     codecs: Vec<Weak<Codec>>,
     pulse: Arc<Pulse>,
 }
@@ -81,7 +78,7 @@ impl Bench {
         Ok(Self {
             model,
             ends,
-            paths: Vec::new(),
+            paths: Paths::new(),
             codecs: Vec::new(),
             runtime,
             bundle,
@@ -120,7 +117,7 @@ impl Bench {
             Command::Finish { scores, reply } => {
                 drop(reply.send(self.shared().and_then(|h| Ok(h.finish(&scores)?))));
             }
-            Command::Remove { plan } => self.paths.retain(|path| path.plan().id != plan),
+            Command::Remove { plan } => self.paths.remove(plan),
         }
     }
 
@@ -130,14 +127,13 @@ impl Bench {
         me: usize,
         sink: Box<dyn FrameSink>,
     ) -> Result<Arc<Gather>, WorkerError> {
-        self.paths.retain(|path| path.plan().id != plan.id);
-        if self.paths.len() >= PLANS {
-            self.paths.remove(0);
-        }
         let codec = self.codec(plan.rung)?;
+        let (id, layout) = (plan.id, codec.layout().map_err(JobError::from)?);
+        let bytes = paths::bytes(&plan, me, self.model.shape().blocks, layout);
+        self.paths.make_room(id, bytes);
         let path = DataPath::new(&self.model, codec, plan, me, sink)?;
         let gather = Arc::clone(path.gather());
-        self.paths.push(path);
+        self.paths.keep(id, bytes, path);
         Ok(gather)
     }
 
@@ -154,7 +150,9 @@ impl Bench {
     }
 
     fn run(&mut self, plan: u64, order: &Order) -> Result<Outcome, WorkerError> {
-        let path = find(&mut self.paths, plan)?;
+        let path = self.paths.find(plan);
+        let path = path.ok_or(WorkerError::UnknownPlan { plan })?;
+        self.pulse.may_wait(order.deadline);
         Ok(path.run(&mut self.model, order)?)
     }
 
@@ -250,7 +248,9 @@ impl Bench {
                 made.here(decoder, &mut writer, rung)
             }
             Prefill::Plan { plan, order } => {
-                let path = find(&mut self.paths, plan)?;
+                let path = self.paths.find(plan);
+                let path = path.ok_or(WorkerError::UnknownPlan { plan })?;
+                self.pulse.may_wait(order.deadline);
                 made.in_plan(&mut self.model, path, &order, (decoder, head), &mut writer)
             }
         }?;
@@ -323,15 +323,6 @@ impl Made {
         self.stats.total += took;
         Ok(writer.next(&mut scores))
     }
-}
-
-/// The path of a plan, which becomes the most recently used.
-fn find(paths: &mut Vec<DataPath>, plan: u64) -> Result<&mut DataPath, WorkerError> {
-    let place = paths.iter().position(|path| path.plan().id == plan);
-    let place = place.ok_or(WorkerError::UnknownPlan { plan })?;
-    let path = paths.remove(place);
-    paths.push(path);
-    paths.last_mut().ok_or(WorkerError::UnknownPlan { plan })
 }
 
 /// Opens what was not asked for before.
