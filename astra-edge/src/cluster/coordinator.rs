@@ -214,7 +214,7 @@ impl Coordinator {
         tracing::debug!(members = plan.choice.members.len(), "request begins");
         match work.run(&self.device, &mut plan).await? {
             Ran::Done { reply, sound, took } => {
-                if let Some(alone) = takes_alone {
+                if let (Some(alone), Some(took)) = (takes_alone, took) {
                     let part = took.as_secs_f64() / alone.as_secs_f64();
                     let members = plan.choice.members.len();
                     desk.experience.note(rung, members, part, Instant::now());

@@ -88,6 +88,11 @@ pub(super) async fn listen(
 }
 
 impl Heard {
+    /// Whether nobody wanted it any more before there was a token.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.ids.is_empty() && self.finish == Finish::Gone
+    }
+
     async fn ended(mut self, speaker: &mut Speaker) -> Self {
         self.spoken = speaker.end().await;
         self.finish = Finish::Gone;

@@ -261,14 +261,24 @@ impl Work for Prompt {
                 return self.broken(broken, member, plan.choice.me == last);
             }
         };
-        self.last_words(&mut ends, &mut harvest, plan).await;
+        if heard.is_unwanted() {
+            // Members that still work on the prompt stop, and have not failed for that.
+            request::give_up(device, plan, request, &mut ends).await;
+        } else {
+            self.last_words(&mut ends, &mut harvest, plan).await;
+        }
         if let Some(account) = harvest.accounts.get_mut(last) {
             account.input_bytes = sent;
             *account = self.account(account, &heard, plan.choice.me == last);
         }
         let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
-        let took = heard.first.unwrap_or_else(Instant::now) - begun;
+        let took = (!heard.is_unwanted()).then(|| {
+            heard
+                .first
+                .unwrap_or_else(Instant::now)
+                .saturating_duration_since(begun)
+        });
         let reply = self.reply(heard, begun, report, member.clone(), self.asked.rung);
         Ok(Ran::done(device, plan, &harvest, reply, took))
     }

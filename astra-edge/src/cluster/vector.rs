@@ -110,7 +110,13 @@ impl Work for Text {
         report.missing = missing;
         report.prompt_tokens = Some(self.tokens);
         let reply = Embedded { report, embedding };
-        Ok(Ran::done(device, plan, &harvest, reply, begun.elapsed()))
+        Ok(Ran::done(
+            device,
+            plan,
+            &harvest,
+            reply,
+            Some(begun.elapsed()),
+        ))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {

@@ -69,8 +69,8 @@ pub(super) enum Ran<R> {
         reply: R,
         /// Whether nothing was lost: the plan can be used again.
         sound: bool,
-        /// From when the plan stood until the members had answered.
-        took: Duration,
+        /// From when the plan stood until the members had answered, unless nobody waited for that.
+        took: Option<Duration>,
     },
     GivenUp(GivenUp),
 }
@@ -82,7 +82,7 @@ impl<R> Ran<R> {
         plan: &ActivePlan,
         harvest: &Harvest,
         reply: R,
-        took: Duration,
+        took: Option<Duration>,
     ) -> Self {
         request::set_aside(device, plan, harvest);
         let sound = harvest.is_sound();

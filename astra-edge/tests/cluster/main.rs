@@ -15,6 +15,7 @@ mod device;
 mod discovery;
 mod exact;
 mod generation;
+mod hang_ups;
 mod losses;
 mod openai;
 mod pictures;

@@ -1,0 +1,126 @@
+//! Clients that go away before they have their answer, and more of them than are taken.
+
+use std::net::TcpStream;
+use std::time::Duration;
+
+use astra_edge::client::{Answering, Client, ClientError};
+use astra_edge::cluster::words::Event;
+use astra_edge::config::Network;
+use astra_wire::{AskOptions, AskText, Choice, Control, Words};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde_json::{Value, json};
+
+use crate::device::{Cluster, language_dir};
+use crate::generation::{complete, ids, members, stream, text};
+use crate::web::{begin, post};
+
+/// Questions that are worked on or wait, over HTTP as between devices.
+const PLACES: usize = 16;
+/// Far beyond what anything takes on a loaded machine.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A question whose answer is not read.
+fn asked(cluster: &Cluster, prompt: &[u64], astra: &Value) -> TcpStream {
+    let body = json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0, "astra": astra });
+    let json = "Content-Type: application/json\r\n";
+    let body = body.to_string();
+    begin(
+        cluster.http(),
+        "POST /v1/completions",
+        json,
+        body.as_bytes(),
+    )
+}
+
+#[test]
+fn a_client_that_hangs_up_gives_its_turn_back() {
+    let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
+    let patient = json!({ "deadline": "15m" });
+    let running = stream(&cluster, &ids(20, 1), 8000, &patient);
+    let waiting = (1..PLACES).map(|_| asked(&cluster, &ids(20, 2), &patient));
+    let waiting: Vec<TcpStream> = waiting.collect();
+    // A question that cannot be is refused for what it is only where there is a place for it.
+    let status = || {
+        let body = json!({ "prompt": "x", "max_tokens": 0 });
+        post(cluster.http(), "/v1/completions", &body).status
+    };
+    cluster.until("all places are taken", || status() == 503);
+    drop(waiting);
+    cluster.until("nobody waits for a turn for nobody", || status() == 400);
+    drop(running);
+}
+
+#[test]
+fn questions_beyond_the_places_are_sent_away() {
+    let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
+    let network = Network {
+        cluster: Some(cluster.name.clone()),
+        connect: vec![cluster.devices[0].address.clone()],
+        multicast: Some(false),
+        ..Network::default()
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let refusal = runtime.block_on(async {
+        let mut client = Client::open(&network).await.unwrap();
+        let device = client.find(None, LIMIT).await.unwrap();
+        let question = Control::AskText(AskText {
+            options: AskOptions {
+                deadline_ms: 900_000,
+                ..AskOptions::default()
+            },
+            prompt: Words::Text("Once upon a time"),
+            choice: Choice {
+                temperature: 0.0,
+                top_p: 1.0,
+                top_k: 0,
+                repetition_penalty: 1.0,
+                seed: 1,
+            },
+            max_tokens: Some(4000),
+            stops: Default::default(),
+        });
+        let mut answers = FuturesUnordered::new();
+        for _ in 0..=PLACES {
+            let asked = client.ask_text(&device, &question, &[], LIMIT);
+            answers.push(next(asked.await.unwrap()));
+        }
+        let refusal = loop {
+            match answers.next().await.unwrap() {
+                (answering, Ok(Event::Piece(_))) => answers.push(next(answering)),
+                (_, Ok(Event::End(ended))) => panic!("{ended:?} before a refusal"),
+                (_, Err(refusal)) => break refusal,
+            }
+        };
+        client.close().await;
+        refusal
+    });
+    let said = refusal.to_string();
+    assert!(said.contains("16 questions are being worked on"), "{said}");
+}
+
+async fn next(mut answering: Answering) -> (Answering, Result<Event, ClientError>) {
+    let event = answering.next().await;
+    (answering, event)
+}
+
+#[test]
+fn a_client_that_hangs_up_before_the_first_token_costs_the_others_nothing() {
+    let cluster = Cluster::with_bundle(&language_dir(), &["a", "b", "c"]);
+    // Seconds of work, of which the client waits for none.
+    let prompt = ids(3000, 3);
+    let three = json!({ "ranges": [998, 999, 999], "rung": 320, "deadline": "100s" });
+    let log = |part: &str| cluster.devices[0].log().matches(part).count();
+    let client = asked(&cluster, &prompt, &three);
+    cluster.until("the request begins", || log("request begins") == 1);
+    drop(client);
+    // Whoever asks next finds the members, and the plan, as they were.
+    let whole = complete(&cluster, &json!(prompt), 4, &three);
+    assert_eq!(members(&whole).len(), 3, "{whole}");
+    assert_eq!(log("plan set up"), 1, "{}", cluster.logs());
+    assert!(!text(&whole).is_empty(), "{whole}");
+}
