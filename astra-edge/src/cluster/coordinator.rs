@@ -223,9 +223,9 @@ impl Coordinator {
                 self.keep(desk, plan, sound);
                 Ok(Attempt::Done(reply))
             }
-            Ran::GivenUp(GivenUp::Busy { member }) => {
+            Ran::GivenUp(GivenUp::Busy { member, sound }) => {
                 tracing::debug!(%member, "busy with another request");
-                self.keep(desk, plan, true);
+                self.keep(desk, plan, sound);
                 Ok(Attempt::Busy)
             }
             Ran::GivenUp(GivenUp::Stale { member }) => {

@@ -258,7 +258,7 @@ impl Work for Prompt {
             Err(broken) => {
                 speaker.stop();
                 request::give_up(device, plan, request, &mut ends).await;
-                return self.broken(broken, member, plan.choice.me == last);
+                return self.broken(broken, member, plan.choice.me == last, harvest.is_sound());
             }
         };
         if heard.is_unwanted() {
@@ -308,11 +308,15 @@ impl Prompt {
         broken: Broken,
         member: &Candidate,
         own: bool,
+        sound: bool,
     ) -> Result<Ran<Reply>, RequestError> {
         let device = member.device;
         let given_up = match broken {
             Broken::GivenUp(given_up) => given_up,
-            Broken::Refused(Reason::Busy) => GivenUp::Busy { member: device },
+            Broken::Refused(Reason::Busy) => GivenUp::Busy {
+                member: device,
+                sound,
+            },
             Broken::Refused(Reason::UnknownPlan) => GivenUp::Stale { member: device },
             Broken::Refused(reason) => GivenUp::Lost {
                 member: device,

@@ -49,6 +49,8 @@ pub enum GivenUp {
     Busy {
         /// The member.
         member: DeviceId,
+        /// Whether nothing was lost until then: the plan can be used again.
+        sound: bool,
     },
     /// A member no longer knows the plan.
     Stale {
@@ -167,6 +169,7 @@ pub(super) fn note(
     end: End,
 ) -> Result<(), GivenUp> {
     let own = number == active.choice.me;
+    let sound = harvest.is_sound();
     let member = active.choice.members.get(number).map(|m| m.device);
     let (Some(account), Some(place), Some(member)) = (
         harvest.accounts.get_mut(number),
@@ -182,7 +185,7 @@ pub(super) fn note(
             account.result_bytes = result_bytes;
             *place = Some(share);
         }
-        End::Refused(Reason::Busy) => return Err(GivenUp::Busy { member }),
+        End::Refused(Reason::Busy) => return Err(GivenUp::Busy { member, sound }),
         End::Refused(Reason::UnknownPlan) => return Err(GivenUp::Stale { member }),
         End::Failed(text) if own => return Err(GivenUp::Own(text)),
         End::Refused(reason) => absent(account, active, number, reason.to_string()),
@@ -347,3 +350,7 @@ pub(super) fn set_aside(device: &Device, active: &ActivePlan, harvest: &Harvest)
         }
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -242,3 +242,19 @@ enum SeatError {
     #[error(transparent)]
     Worker(#[from] WorkerError),
 }
+
+#[cfg(test)]
+impl Seat {
+    /// A place whose buffers were dropped.
+    pub(super) async fn for_test(link: &crate::link::Link, plan: Plan, me: usize) -> Self {
+        Self {
+            me,
+            members: Vec::new(),
+            gather: Weak::new(),
+            heard: Arc::default(),
+            codes: link.publish_codes(plan.id, me).await.unwrap(),
+            _subscriptions: Vec::new(),
+            plan: Arc::new(plan),
+        }
+    }
+}

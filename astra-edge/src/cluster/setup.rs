@@ -42,6 +42,14 @@ pub enum Unready {
 }
 
 impl ActivePlan {
+    pub(super) fn new(choice: Choice, seat: Arc<Seat>) -> Self {
+        Self {
+            choice,
+            seat,
+            next_request: 0,
+        }
+    }
+
     /// Whether the plan is the one to use for this choice.
     pub fn suits(&self, choice: &Choice, rung: u16) -> bool {
         self.choice == *choice && self.seat.plan.rung == rung && self.next_request < u32::MAX
@@ -73,11 +81,7 @@ pub async fn set_up(
         until_all_hear(device, &choice, &seat).await
     };
     match ready.await {
-        Ok(()) => Ok(ActivePlan {
-            choice,
-            seat,
-            next_request: 0,
-        }),
+        Ok(()) => Ok(ActivePlan::new(choice, seat)),
         Err(unready) => {
             device.leave_seat(offer.plan);
             Err(unready)
