@@ -38,7 +38,8 @@ impl Coordinator {
             return Ok(None);
         };
         let begun = Instant::now();
-        let rung = work.asked.rung;
+        // What is in the cache may be of another coordinator's text by now: it is to be as exact as this one's was.
+        let rung = before.rung;
         let mut speaker = if before.candidate.device == device.id() {
             Speaker::here(device, work.task(Prefill::Cached { rung }))
         } else {
@@ -100,7 +101,7 @@ impl Prompt {
         let message = Control::Resume(Resume {
             plan,
             request,
-            rung: self.asked.rung,
+            rung: before.rung,
             generate: speaker::generate(self.question.max_tokens, &self.question.sampling),
             ids: &ids,
         });

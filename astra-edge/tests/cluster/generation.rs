@@ -261,6 +261,38 @@ fn nobody_generates_for_a_client_that_has_gone() {
     assert_eq!(members(&again).len(), 2);
 }
 
+/// The cache that a follow-up goes on from may have become another device's since, at another rung.
+#[test]
+fn a_follow_up_is_as_exact_as_it_says() {
+    let mut cluster = Cluster::new();
+    let bundle = language_dir();
+    for name in ["a", "b"] {
+        let flags = [
+            "--bundle",
+            bundle.to_str().unwrap(),
+            "--http",
+            "127.0.0.1:0",
+        ];
+        cluster.start(name, &flags);
+    }
+    cluster.wait_for_usable(2);
+    let mut prompt = ids(300, 7);
+    let pair = |rung: Value| json!({ "rung": rung, "ranges": [148, 148] });
+    let first = complete(&cluster, &json!(prompt), 4, &pair(json!("exact")));
+    assert_eq!(members(&first)[1]["name"], "b", "{first}");
+
+    let mut astra = pair(json!(320));
+    astra["deadline"] = json!("100s");
+    let body = json!({ "prompt": prompt, "max_tokens": 4, "temperature": 0, "astra": astra });
+    let other = post(&cluster.devices[1].http, "/v1/completions", &body);
+    assert_eq!(other.status, 200, "{other:?}");
+    assert_eq!(other.json()["astra"]["agreement"]["class"], "coded");
+
+    prompt.extend(ids(20, 8));
+    let second = complete(&cluster, &json!(prompt), 4, &json!({ "rung": 320 }));
+    assert_ne!(second["astra"]["reused_tokens"], 300, "{second}");
+}
+
 #[test]
 fn vectors_over_several_devices_are_those_of_one() {
     let cluster = Cluster::with_bundle(&sentences_dir(), &["a", "b", "c", "d"]);
