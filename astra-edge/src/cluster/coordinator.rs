@@ -158,10 +158,12 @@ impl Coordinator {
     ) -> Result<W::Reply, RequestError> {
         let give_up = work.asked().asked + work.asked().time() / 2;
         let mut back_off = FIRST_BACK_OFF;
+        let mut why = "half of the time was gone before this device came to it";
         while Instant::now() < give_up {
             let Some(engaged) = self.engage(give_up).await else {
                 break;
             };
+            why = "the other devices were busy, or came and went, for half of the time";
             let attempt = self.attempt(desk, work).await?;
             drop(engaged);
             match attempt {
@@ -174,7 +176,6 @@ impl Coordinator {
                 }
             }
         }
-        let why = "the other devices were busy, or came and went, for half of the time";
         self.alone(work, why.to_owned()).await
     }
 

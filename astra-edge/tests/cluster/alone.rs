@@ -58,3 +58,13 @@ fn a_plan_needs_no_picture_to_be_one_for_pictures() {
     let strip = profile["strip"]["bytes"].as_f64().unwrap();
     assert!(strip > 4.0, "{strip} bytes a token are no pixels");
 }
+
+#[test]
+fn a_question_that_half_its_time_is_too_short_for_says_so() {
+    let cluster = Cluster::of(&["a", "b"]);
+    // The picture is not even decoded by then.
+    let report = cluster.report(&["--device", "a", "--deadline", "1ms"]);
+    assert_eq!(report.members.len(), 1, "{report}");
+    let why = report.alone.unwrap();
+    assert!(why.contains("before this device came to it"), "{why}");
+}
