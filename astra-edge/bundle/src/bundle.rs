@@ -127,11 +127,9 @@ impl Bundle {
         self.hash.0
     }
 
-    /// The first 8 hex digits of [`hash`](Self::hash), for people.
+    /// The same as people see it: see [`Sha256Digest::short`].
     pub fn short_hash(&self) -> String {
-        let mut hex = self.hash.to_string();
-        hex.truncate(8);
-        hex
+        self.hash.short()
     }
 
     /// Path of a graph: `embed`, `local_03`, `attend_03`, `head`, `whole`. ONNX Runtime resolves its external data beside it.

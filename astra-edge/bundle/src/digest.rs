@@ -37,6 +37,13 @@ impl Sha256Digest {
         }
     }
 
+    /// The first 12 hex digits, as people see it.
+    pub fn short(&self) -> String {
+        let mut hex = self.to_string();
+        hex.truncate(12);
+        hex
+    }
+
     /// The digest that `text` spells, or `None` unless it is exactly 64 lowercase hex digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let nibble = |c: u8| match c {

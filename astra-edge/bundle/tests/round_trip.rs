@@ -28,7 +28,7 @@ fn manifest_is_golden() {
         assert_eq!(written, fs::read_to_string(&golden).unwrap());
         let hash = Sha256Digest::of(written.as_bytes());
         assert_eq!(bundle.hash(), hash.0);
-        assert_eq!(bundle.short_hash(), hash.to_string()[..8]);
+        assert_eq!(bundle.short_hash(), hash.to_string()[..12]);
     }
 }
 

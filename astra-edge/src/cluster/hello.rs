@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use astra_bundle::Sha256Digest;
 use astra_wire::{
     Control, DeviceId, FrameError, Hello, VersionError, Versions, greeting, negotiate,
 };
@@ -59,12 +60,9 @@ impl fmt::Display for Why {
     }
 }
 
-/// The first six bytes of a bundle's hash, as people compare them.
+/// A bundle's hash as people compare it.
 pub fn short_hash(hash: &[u8; 32]) -> String {
-    hash.iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256Digest(*hash).short()
 }
 
 /// Reads the hello of `device`.

@@ -171,6 +171,7 @@ pub fn vector(
 pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
     let copies = receivers as u64;
     Stats {
+        // Embedding is in `compute_us`, and late frames are in `refused_frames`.
         embed_us: 0,
         compute_us: microseconds(stats.compute),
         encode_us: microseconds(stats.encode + stats.decode),

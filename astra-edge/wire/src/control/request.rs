@@ -37,7 +37,7 @@ impl Start<'_> {
 /// What one request cost a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Microseconds of making tokens of the input.
+    /// Microseconds of making tokens of the input; 0 where these are in [`compute_us`](Self::compute_us), as today's devices have it.
     pub embed_us: u32,
     /// Microseconds of running blocks.
     pub compute_us: u32,
@@ -55,9 +55,10 @@ pub struct Stats {
     pub frames_received: u32,
     /// Tokens whose codes did not come in time, added up over blocks.
     pub masked_tokens: u32,
-    /// Frames that came after their block had gone on.
+    /// Frames that came after their block had gone on; 0 where these are in [`refused_frames`](Self::refused_frames), as today's devices
+    /// have it.
     pub late_frames: u32,
-    /// Frames that could not be used: malformed, of another plan or rung, twice.
+    /// Frames that could not be used: malformed, too early, of another plan or rung.
     pub refused_frames: u32,
     /// Bytes of [`Halo`] sent.
     pub halo_bytes: u64,
