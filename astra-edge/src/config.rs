@@ -6,7 +6,7 @@ mod network;
 mod tests;
 mod values;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
 use crate::engine::Provider;
-use crate::link::{LinkError, LinkSettings};
+use crate::link::{LinkError, LinkSettings, interface};
 use crate::paths;
 
 pub use bundle::find_bundle;
@@ -237,9 +237,9 @@ impl Config {
         Ok((network, name(self.name.clone())?))
     }
 
-    /// Whether the system is to choose the address to be found at.
+    /// Whether the system is to choose the address to be reached at.
     pub fn leaves_address_open(&self) -> bool {
-        self.network().is_automatic() && (self.multicast != Some(false) || self.listen.is_empty())
+        self.listen.is_empty() && self.network().is_automatic()
     }
 
     /// Fills the gaps and checks every value.
@@ -247,9 +247,15 @@ impl Config {
     /// # Errors
     /// The first value that is not possible.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let network = self.network();
+        let mut network = self.network();
+        let listen = listen(&self.listen, &network)?;
+        // Where nothing leaves by multicast, others can still be found on the network that this device is reached on.
+        if network.is_automatic() && interface::route_address().is_none() {
+            let address = listen.first().map(SocketAddr::ip).filter(IpAddr::is_ipv4);
+            network.multicast_interface = address.map(|address| address.to_string());
+        }
         let (mut link, key) = network.settings()?;
-        link.listen = listen(&self.listen, &network)?;
+        link.listen = listen;
         Ok(Settings {
             name: name(self.name)?,
             key,

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// What a device has to get ready once there is a network: as long as the unit gives it, in microseconds.
 const START_LIMIT: u32 = 600_000_000;
 const NO_ROUTE: &str = "waits for a network: nothing leaves this machine by multicast yet, and \
-                        multicast_interface in the settings names no address";
+                        neither listen nor multicast_interface names an address";
 
 /// The settings with the address that the system chooses. A service waits for one: it may start before the network does, and on
 /// loopback nobody would ever find it.

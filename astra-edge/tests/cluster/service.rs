@@ -47,23 +47,19 @@ impl Nowhere {
         there
     }
 
-    /// Has an address and a route from now on.
-    fn gets(&self, address: &str) {
-        for words in [
-            "link set lo up".to_owned(),
-            format!("address add {address}/24 dev lo"),
-            format!("route add default dev lo src {address}"),
-        ] {
-            let words = words.split(' ');
-            let mut ip = Command::new("ip");
-            assert!(
-                ip.args(["-n", &self.0])
-                    .args(words)
-                    .status()
-                    .unwrap()
-                    .success()
-            );
-        }
+    fn ip(&self, words: &str) {
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &self.0]).args(words.split(' '));
+        assert!(ip.status().unwrap().success(), "{words}");
+    }
+
+    fn gets_an_address(&self) {
+        self.ip("link set lo up");
+        self.ip("address add 10.9.8.7/24 dev lo");
+    }
+
+    fn gets_a_route(&self) {
+        self.ip("route add default dev lo src 10.9.8.7");
     }
 }
 
@@ -85,7 +81,8 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
     let first = std::thread::scope(|scope| {
         let first = scope.spawn(|| {
             let first = manager.hears();
-            nowhere.gets("10.9.8.7");
+            nowhere.gets_an_address();
+            nowhere.gets_a_route();
             first
         });
         cluster.spawn("a", command);
@@ -96,6 +93,23 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
     let address = &cluster.devices[0].address;
     assert!(address.starts_with("10.9.8.7:"), "{address}");
     assert!(cluster.logs().contains("waits for a network"));
+}
+
+#[test]
+fn a_service_that_is_told_its_address_needs_no_route() {
+    let mut cluster = Cluster::new();
+    let Some(nowhere) = Nowhere::new(&cluster.name) else {
+        eprintln!("skipped: only root may make a network namespace");
+        return;
+    };
+    nowhere.gets_an_address();
+    let mut command = cluster.device_command("a");
+    command.args(["--listen", "10.9.8.7"]);
+    let mut command = nowhere.command(&command);
+    let manager = Manager::of(&cluster, &mut command);
+    cluster.spawn("a", command);
+    let first = manager.hears();
+    assert!(first.starts_with("READY=1\n"), "{first}");
 }
 
 #[test]
