@@ -251,7 +251,8 @@ impl Config {
         let listen = listen(&self.listen, &network)?;
         // Where nothing leaves by multicast, others can still be found on the network that this device is reached on.
         if network.is_automatic() && interface::route_address().is_none() {
-            let address = listen.first().map(SocketAddr::ip).filter(IpAddr::is_ipv4);
+            let named = |address: &IpAddr| address.is_ipv4() && !address.is_unspecified();
+            let address = listen.iter().map(SocketAddr::ip).find(named);
             network.multicast_interface = address.map(|address| address.to_string());
         }
         let (mut link, key) = network.settings()?;
