@@ -8,7 +8,7 @@ use crate::plan::Plan;
 /// few.
 const PLANS: usize = 8;
 /// Bytes that the codes of others may take up in all of them together. At 320 bits, eight plans of SmolLM2's longest text take 80 MB;
-/// in exact mode one alone takes more than this.
+/// in exact mode one alone can take more than this.
 const BYTES: usize = 128 << 20;
 
 /// What is kept of plans, least recently used first; the one used last is kept whatever it takes.
