@@ -114,7 +114,7 @@ fn blocks_allocate_nothing_of_ours() {
                 let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();
                 senders[1 - me].send(Arc::clone(path.gather())).unwrap();
                 let mut counts = Vec::new();
-                for request in 0..4 {
+                for request in 0..2 {
                     let order = Order {
                         request,
                         deadline: Duration::from_secs(300),
@@ -128,8 +128,9 @@ fn blocks_allocate_nothing_of_ours() {
         .collect();
     for member in members {
         let (steps, counts, blocks) = member.join().unwrap();
-        // The answer of a request is a few vectors; one allocation a block would be more.
-        let ours = counts[3].saturating_sub(steps);
+        // The answer of a request is a few vectors; one allocation a block would be more. The second request is the first that
+        // finds everything there, and the last that goes in one piece, as the steps did, however slow the machine is.
+        let ours = counts[1].saturating_sub(steps);
         assert!(
             ours < blocks,
             "{ours} of ours in {blocks} blocks: {counts:?}, {steps} of the steps alone"
