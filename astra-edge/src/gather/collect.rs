@@ -69,6 +69,10 @@ impl Gather {
         let mut outcome = Collected::default();
         let mut pending = others;
         loop {
+            // Before anything else: the first member of a causal plan waits for nobody, and would compute to the end.
+            if self.is_cancelled(request) {
+                return Err(GatherError::Cancelled { request });
+            }
             for member in members(pending) {
                 if self.decode_if_complete(sequence, member, book, remote, &mut outcome)? {
                     pending &= !(1 << member);
@@ -78,9 +82,6 @@ impl Gather {
             let gone = self.left.load(Ordering::Acquire) | patience.late;
             if pending & !gone == 0 {
                 break;
-            }
-            if self.is_cancelled(request) {
-                return Err(GatherError::Cancelled { request });
             }
             let now = Instant::now();
             let Some(left) = patience

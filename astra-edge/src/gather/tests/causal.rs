@@ -26,6 +26,23 @@ fn causal_members_wait_for_those_left_of_them_only() {
 }
 
 #[test]
+fn who_waits_for_nobody_stops_when_the_request_is_cancelled() {
+    let (first, ramp) = (gather_of(coded(), 0, true), Ramp::new());
+    first.begin(0);
+    collect(&first, (0, 0), &mut [], &mut patience(LONG));
+    first.cancel(0);
+    let end = first.collect(
+        0,
+        1,
+        Some(&ramp.book()),
+        &mut [],
+        &mut [],
+        &mut patience(LONG),
+    );
+    assert!(matches!(end, Err(GatherError::Cancelled { request: 0 })));
+}
+
+#[test]
 fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
     let blocks = 40;
     let range = |first, tokens| TokenRange { first, tokens };
