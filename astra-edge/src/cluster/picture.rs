@@ -175,13 +175,8 @@ impl Work for Picture {
             Err(given_up) => return Ok(Ran::GivenUp(given_up)),
         };
         let reply = self.finish(device, plan, &harvest, begun).await?;
-        Ok(Ran::done(
-            device,
-            plan,
-            &harvest,
-            reply,
-            Some(begun.elapsed()),
-        ))
+        let took = Some(begun.elapsed());
+        Ok(Ran::done(device, plan, &harvest, reply, took))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Reply, RequestError> {

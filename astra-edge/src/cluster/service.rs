@@ -17,10 +17,8 @@ use crate::tasks::features::write_exact;
 /// Clients' questions that are worked on or wait; beyond these a client is sent away. What devices send each other is answered at once.
 const QUESTIONS: usize = 16;
 
-const NO_QUESTION: &str = "this message is no question";
-
 /// What every message is answered with.
-struct Desk {
+struct Reception {
     coordinator: Arc<Coordinator>,
     words: Option<Arc<Words>>,
     places: Arc<Semaphore>,
@@ -32,32 +30,77 @@ pub async fn serve(
     words: Option<Arc<Words>>,
     mut messages: mpsc::Receiver<Incoming>,
 ) {
-    let desk = Arc::new(Desk {
+    let reception = Arc::new(Reception {
         coordinator,
         words,
         places: Arc::new(Semaphore::new(QUESTIONS)),
     });
     while let Some(mut incoming) = messages.recv().await {
-        let desk = Arc::clone(&desk);
+        let reception = Arc::clone(&reception);
         tokio::spawn(async move {
             let bytes = incoming.take_bytes();
-            let answer = if is_question(&bytes) {
-                Some(desk.question(&incoming, bytes).await)
-            } else {
-                desk.answer(&incoming, &bytes).await
-            };
-            if let Some(answer) = answer {
+            if let Some(answer) = reception.answer(&incoming, bytes).await {
                 incoming.answer(answer);
             }
         });
     }
 }
 
-impl Desk {
+impl Reception {
     /// The answer to one message, if it wants one.
-    async fn answer(&self, incoming: &Incoming, bytes: &[u8]) -> Option<Vec<u8>> {
+    async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let words = self.words.as_ref();
+        let question = match Control::parse(&bytes) {
+            Ok(Control::AskText(ask)) => {
+                let link = self.coordinator.device().link();
+                return Some(match self.place() {
+                    Ok(asker) => asked::text(words, link, incoming, &ask, asker).await,
+                    Err(refusal) => refusal,
+                });
+            }
+            Ok(Control::AskVector(ask)) => {
+                return Some(match self.place() {
+                    Ok(asker) => asked::vector(words, incoming, &ask, asker).await,
+                    Err(refusal) => refusal,
+                });
+            }
+            Ok(Control::Ask(ask)) => match self.place() {
+                Ok(asker) => Question {
+                    options: ask.options,
+                    shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
+                    image: ask.image.to_vec(),
+                    asker,
+                },
+                Err(refusal) => return Some(refusal),
+            },
+            other => return self.between_devices(incoming, other).await,
+        };
+        // As large as the picture, and not for as long as the answer takes.
+        drop(bytes);
+        Some(ask_here(&self.coordinator, question).await)
+    }
+
+    /// A client's place among those whose questions are worked on.
+    ///
+    /// # Errors
+    /// There is none; what the client is told.
+    fn place(&self) -> Result<Asker, Vec<u8>> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map(Asker::at).map_err(|_| {
+            failed(&format!(
+                "{QUESTIONS} questions are being worked on, and no more are taken; try again later"
+            ))
+        })
+    }
+
+    /// The answer to what devices send each other, if it wants one.
+    async fn between_devices(
+        &self,
+        incoming: &Incoming,
+        message: Result<Control<'_>, FrameError>,
+    ) -> Option<Vec<u8>> {
         let device = self.coordinator.device();
-        let answer = match Control::parse(bytes) {
+        let answer = match message {
             Ok(Control::Offer(offer)) => encode(&accept(device, &offer).await),
             Ok(Control::Plan { plan, epoch }) => encode(&sound(device, plan, epoch).await),
             Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
@@ -87,7 +130,7 @@ impl Desk {
                 discovery::gone(device, other);
                 return None;
             }
-            Ok(_) => return Some(failed(NO_QUESTION)),
+            Ok(_) => return Some(failed("this message is no question")),
             Err(FrameError::Version { .. }) => encode(&Control::Refuse {
                 plan: 0,
                 reason: Reason::OtherVersion,
@@ -98,44 +141,6 @@ impl Desk {
             .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
             .ok()
     }
-
-    /// The answer to a client's question.
-    async fn question(&self, incoming: &Incoming, bytes: Vec<u8>) -> Vec<u8> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return failed(&format!(
-                "{QUESTIONS} questions are being worked on, and no more are taken; try again later"
-            ));
-        };
-        let (asker, words) = (Asker::at(place), self.words.as_ref());
-        let question = match Control::parse(&bytes) {
-            Ok(Control::AskText(ask)) => {
-                let link = self.coordinator.device().link();
-                return asked::text(words, link, incoming, &ask, asker).await;
-            }
-            Ok(Control::AskVector(ask)) => {
-                return asked::vector(words, incoming, &ask, asker).await;
-            }
-            Ok(Control::Ask(ask)) => Question {
-                options: ask.options,
-                shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
-                image: ask.image.to_vec(),
-                asker,
-            },
-            _ => return failed(NO_QUESTION),
-        };
-        // As large as the picture, and not for as long as the answer takes.
-        drop(bytes);
-        ask_here(&self.coordinator, question).await
-    }
-}
-
-/// Whether a message is a client's.
-fn is_question(bytes: &[u8]) -> bool {
-    let message = Control::parse(bytes);
-    matches!(
-        message,
-        Ok(Control::Ask(_) | Control::AskText(_) | Control::AskVector(_))
-    )
 }
 
 /// `100,80,76`; anything else gives no shares at all, which no input divides into.

@@ -110,13 +110,8 @@ impl Work for Text {
         report.missing = missing;
         report.prompt_tokens = Some(self.tokens);
         let reply = Embedded { report, embedding };
-        Ok(Ran::done(
-            device,
-            plan,
-            &harvest,
-            reply,
-            Some(begun.elapsed()),
-        ))
+        let took = Some(begun.elapsed());
+        Ok(Ran::done(device, plan, &harvest, reply, took))
     }
 
     async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {

@@ -1,6 +1,5 @@
 //! One message to one device and its answer, or answers.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use astra_wire::DeviceId;
@@ -38,13 +37,6 @@ pub struct Service {
 }
 
 impl Incoming {
-    /// The message.
-    pub fn bytes(&self) -> Cow<'_, [u8]> {
-        self.query
-            .payload()
-            .map_or(Cow::Borrowed(&[]), |payload| payload.to_bytes())
-    }
-
     /// The message, which is then kept no longer than the caller keeps it, however long the answer takes.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         let payload = self.query.payload_mut().map(std::mem::take);

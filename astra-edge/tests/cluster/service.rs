@@ -1,5 +1,6 @@
 //! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
 
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::Duration;
@@ -32,11 +33,18 @@ impl Manager {
 struct Nowhere(String);
 
 impl Nowhere {
-    /// `None` where this user may not make one.
+    /// `None`, and a word of it, where this user may not make one.
     fn new(name: &str) -> Option<Self> {
         let made = Command::new("ip").args(["netns", "add", name]).status();
-        made.is_ok_and(|status| status.success())
-            .then(|| Self(name.to_owned()))
+        if made.is_ok_and(|status| status.success()) {
+            return Some(Self(name.to_owned()));
+        }
+        // Not by eprintln, which is shown only where a test fails.
+        let _ = writeln!(
+            std::io::stderr(),
+            "a service before its network was not tried: only root may make a network namespace"
+        );
+        None
     }
 
     /// The command, in there.
@@ -73,7 +81,6 @@ impl Drop for Nowhere {
 fn a_service_that_starts_before_its_network_waits_for_it() {
     let mut cluster = Cluster::new();
     let Some(nowhere) = Nowhere::new(&cluster.name) else {
-        eprintln!("skipped: only root may make a network namespace");
         return;
     };
     let mut command = nowhere.command(&cluster.device_command("a"));
@@ -99,7 +106,6 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
 fn a_service_that_is_told_its_address_needs_no_route() {
     let mut cluster = Cluster::new();
     let Some(nowhere) = Nowhere::new(&cluster.name) else {
-        eprintln!("skipped: only root may make a network namespace");
         return;
     };
     nowhere.gets_an_address();
