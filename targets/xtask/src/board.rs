@@ -161,21 +161,15 @@ fn folder() -> PathBuf {
 }
 
 fn names(folder: &Path) -> Result<Vec<String>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut names = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path
-            .extension()
+    let files = crate::folder::entries(folder)?;
+    let boards = files.iter().filter(|path| {
+        path.extension()
             .is_some_and(|extension| extension == "toml")
-            && let Some(stem) = path.file_stem()
-        {
-            names.push(stem.to_string_lossy().into_owned());
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
+    });
+    let names = boards.filter_map(|path| path.file_stem());
+    Ok(names
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect())
 }
 
 #[cfg(test)]

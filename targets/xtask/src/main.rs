@@ -7,7 +7,7 @@
 //! - `trial`, `emulation`: a board's programs tried on this machine
 //! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
 //! - `openai`: the client that a test asks devices with
-//! - `devices`, `child`, `stop`: processes that end with this one
+//! - `devices`, `child`, `stop`: processes that end with this one; `folder`: what lies in one
 //! - `report`, `progress`: what people see
 
 use std::fmt::Write as _;
@@ -29,6 +29,7 @@ mod demo;
 mod devices;
 mod edge;
 mod emulation;
+mod folder;
 mod netlab;
 mod openai;
 mod package;

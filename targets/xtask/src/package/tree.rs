@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::{homepage, licences, source};
 use crate::board::{Board, OnnxRuntime};
 use crate::stop::Stop;
-use crate::{child, provision};
+use crate::{child, folder, provision};
 
 const PROGRAM: &str = "usr/bin/astra-edge";
 const DOC: &str = "usr/share/doc/astra-edge";
@@ -97,7 +97,7 @@ impl Tree {
 
     /// Manual pages and completions.
     fn documents(&self, documents: &Path, stop: &Stop) -> Result<()> {
-        for page in files(&documents.join("man"))? {
+        for page in folder::entries(&documents.join("man"))? {
             let name = page.file_name().unwrap_or_default();
             let place = Path::new("usr/share/man/man1").join(name);
             self.copy(&page, &place, 0o644)?;
@@ -213,16 +213,6 @@ fn set(settings: &str, key: &str, value: &str) -> Result<String> {
         bail!("deploy/device.toml has no line {start:?}");
     }
     Ok(settings)
-}
-
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    files.sort_unstable();
-    Ok(files)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::child;
 use crate::devices::Devices;
 use crate::emulation::Emulator;
+use crate::folder;
 use crate::stop::Stop;
 
 /// An emulated device loads and measures its model for a minute or two.
@@ -247,12 +248,9 @@ impl<'a> Cluster<'a> {
 
     /// Refuses emulated devices whose weights are not mapped from files.
     pub(crate) fn maps_weights(&self) -> Result<()> {
-        let sets = self.weights().join("packed");
-        let entries =
-            fs::read_dir(&sets).with_context(|| format!("cannot read {}", sets.display()))?;
-        let sets: Vec<_> = entries.collect::<Result<_, _>>()?;
+        let sets = folder::entries(&self.weights().join("packed"))?;
         let packed = |graph| match sets.as_slice() {
-            [set] => set.path().join(graph).join("weights.bin").exists(),
+            [set] => set.join(graph).join("weights.bin").exists(),
             _ => false,
         };
         let logs = self.devices.tails();

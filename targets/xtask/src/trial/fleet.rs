@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use super::Bench;
 use super::boards::Fleet;
 use crate::child::Captured;
+use crate::folder;
 use crate::package::Unpacked;
 
 /// What a broken program does: nothing but say its version.
@@ -222,13 +223,7 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let entries =
-        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    let mut names: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    names.sort_unstable();
-    Ok(names)
+    folder::entries(folder)
 }
 
 /// Refuses another end of a script, or words it did not say.
