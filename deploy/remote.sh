@@ -42,7 +42,6 @@ fail() {
 check() {
     found=$(sha256sum "$1" | cut -d ' ' -f 1)
     if [ "$found" != "$2" ]; then
-        rm -f "$1"
         fail "$1 arrived with SHA-256 $found, expected $2"
     fi
 }
@@ -61,9 +60,9 @@ admit() {
 # Unpacks a file, with more options for tar, into FOLDER.new. Nothing of it stays there in the end.
 stage() {
     file=$1 folder=$3
+    trap 'rm -rf "$file" "$folder.new"' EXIT
     check "$file" "$2"
     shift 3
-    trap 'rm -rf "$file" "$folder.new"' EXIT
     rm -rf "$folder.new"
     mkdir -p "$folder.new"
     tar --extract --no-same-owner --directory "$folder.new" --file "$file" "$@"
