@@ -10,7 +10,9 @@
 mod graphs;
 mod head;
 mod model;
+mod saliency;
 mod stored;
+mod sub_pixel;
 
 pub use graphs::graphs;
 pub use model::{

@@ -125,25 +125,6 @@ impl ImageScale {
 }
 
 impl UpConvolution {
-    /// Rows needed before and behind those of the input whose results are wanted with `needed` more rows on either side, and how
-    /// many rows of the result are then to be cut off there. `None` unless n rows become n times `stride`.
-    ///
-    /// Row y of the result is made of rows ⌈(y + p - k + 1) / s⌉ to ⌊(y + p) / s⌋ of the input, which with k = s + 2 p is
-    /// ⌈(p + needed) / s⌉ rows more on either side.
-    pub fn halo(&self, needed: usize) -> Option<(usize, usize)> {
-        let Self {
-            kernel: k,
-            stride: s,
-            padding: p,
-            ..
-        } = *self;
-        if s == 0 || k != s + 2 * p {
-            return None;
-        }
-        let before = (needed + p).div_ceil(s);
-        Some((before, before * s - needed))
-    }
-
     /// Folds in what a batch normalization after it does at inference: output channel o times `scale[o]`, plus `shift[o]`.
     pub fn then_affine(&mut self, scale: &[f32], shift: &[f32]) {
         let area = (self.kernel * self.kernel).max(1);
@@ -156,11 +137,6 @@ impl UpConvolution {
         for (bias, shift) in self.bias.iter_mut().zip(shift) {
             *bias += shift;
         }
-    }
-
-    /// Side of the result for an input of that side: ONNX `ConvTranspose`, no output padding.
-    pub fn side(&self, input: usize) -> usize {
-        ((input.max(1) - 1) * self.stride + self.kernel).saturating_sub(2 * self.padding)
     }
 }
 
@@ -182,15 +158,5 @@ mod tests {
         up.then_affine(&[2., 3.], &[10., 20.]);
         assert_eq!(up.weight, [2., 6., 6., 12.]);
         assert_eq!(up.bias, [12., 23.]);
-        assert_eq!(
-            UpConvolution {
-                kernel: 4,
-                stride: 2,
-                padding: 1,
-                ..up
-            }
-            .side(16),
-            32
-        );
     }
 }

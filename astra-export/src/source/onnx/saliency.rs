@@ -105,22 +105,27 @@ fn read_convolution(
     Ok(UpConvolution {
         inputs,
         outputs,
-        kernel: within(node, "kernel", kernel)?,
-        stride: equal_ints(node, "strides", 1)?,
-        padding: equal_ints(node, "pads", 0)?,
+        kernel: within(node, "kernel", kernel, 1)?,
+        stride: equal_ints(node, "strides", 1, 1)?,
+        padding: equal_ints(node, "pads", 0, 0)?,
         weight: weight.into_values(&[inputs, outputs, kernel, kernel])?,
         bias: index.floats(input(node, 2)?)?.into_values(&[outputs])?,
     })
 }
 
-/// The one value of an attribute that is the same for all sides.
-fn equal_ints(node: &NodeProto, name: &str, default: usize) -> Result<usize, Mismatch> {
+/// The one value of an attribute that is the same for all sides, and no less than `least`.
+fn equal_ints(
+    node: &NodeProto,
+    name: &str,
+    default: usize,
+    least: usize,
+) -> Result<usize, Mismatch> {
     let ints = attribute(node, name).map(|value| value.ints.as_slice());
     let Some([first, rest @ ..]) = ints else {
         return Ok(default);
     };
     match usize::try_from(*first) {
-        Ok(value) if rest.iter().all(|other| other == first) => within(node, name, value),
+        Ok(value) if rest.iter().all(|other| other == first) => within(node, name, value, least),
         _ => {
             let found = format!("{name} {first}, {rest:?}");
             Err(Mismatch::new(&node.name, found, "the same on all sides"))
@@ -128,11 +133,11 @@ fn equal_ints(node: &NodeProto, name: &str, default: usize) -> Result<usize, Mis
     }
 }
 
-fn within(node: &NodeProto, name: &str, value: usize) -> Result<usize, Mismatch> {
-    if value <= MAX_SIDE {
+fn within(node: &NodeProto, name: &str, value: usize, least: usize) -> Result<usize, Mismatch> {
+    if (least..=MAX_SIDE).contains(&value) {
         return Ok(value);
     }
-    let expected = format!("at most {MAX_SIDE}");
+    let expected = format!("{least} to {MAX_SIDE}");
     Err(Mismatch::new(
         &node.name,
         format!("{name} {value}"),
