@@ -1,11 +1,12 @@
 //! What everything that happens on a device shares.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
 use astra_wire::{Control, DeviceId, EmitError};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use super::choose_text::TextModel;
 use super::generations::Generations;
@@ -39,6 +40,8 @@ pub struct Device {
     pub(super) halos: Halos,
     /// Held while the device works on a request, as member or coordinator.
     pub(super) engaged: Arc<AsyncMutex<()>>,
+    /// Strips that may be compressed at a time: no more than there are processors, so that the first is soon on its way.
+    pub(super) compressing: Semaphore,
     roster: Mutex<Roster>,
 }
 
@@ -78,6 +81,7 @@ impl Device {
             seats: Seats::default(),
             halos: Halos::default(),
             engaged: Arc::default(),
+            compressing: Semaphore::new(available_parallelism().map_or(1, usize::from)),
             roster: Mutex::new(Roster::new(standard)),
             standard,
         }

@@ -56,11 +56,13 @@ impl Part {
         let Some(spec) = device.input else {
             return Err("a picture for a model that takes none".to_owned());
         };
+        let turn = device.compressing.acquire().await;
         let strip = tokio::task::spawn_blocking(move || match &*input {
             OwnedInput::Pixels(pixels) => strip::encode(pixels, range, &spec, exact),
             OwnedInput::Ids(_) => strip::encode(&[], range, &spec, exact),
         });
         let strip = strip.await.map_err(|error| error.to_string())?;
+        drop(turn);
         let strip = strip.map_err(|error| error.to_string())?;
         let message = Control::Start(Start {
             plan: self.plan.id,

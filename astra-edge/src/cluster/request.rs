@@ -1,9 +1,11 @@
 //! One request on a plan that is ready: input out, every member's share in.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{Control, DeviceId, FrameError, Reason, Stats};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::assemble::Share;
@@ -110,7 +112,8 @@ pub async fn run(
     Ok(harvest)
 }
 
-/// Begins the parts of those members that `takes` names.
+/// Begins the parts of those members that `takes` names. The own part begins when the input of all others is ready to be sent: they
+/// all wait for each other's first codes, and it would take the processor from what the others' beginning waits for.
 pub(super) fn begin(
     device: &Arc<Device>,
     active: &ActivePlan,
@@ -120,8 +123,9 @@ pub(super) fn begin(
     takes: impl Fn(usize) -> bool,
 ) -> JoinSet<(usize, u64, End)> {
     let mut ends = JoinSet::new();
+    let (unready, ready) = mpsc::channel(1);
     for (number, other) in others(&active.choice).filter(|(number, _)| takes(*number)) {
-        ends.spawn(remote_part(Remote {
+        let remote = Remote {
             device: Arc::clone(device),
             seat: Arc::clone(&active.seat),
             input: Arc::clone(input),
@@ -129,8 +133,10 @@ pub(super) fn begin(
             other,
             request,
             until,
-        }));
+        };
+        ends.spawn(remote_part(remote, unready.clone()));
     }
+    drop(unready);
     if takes(active.choice.me) {
         ends.spawn(own_part(
             Arc::clone(device),
@@ -138,6 +144,7 @@ pub(super) fn begin(
             Arc::clone(input),
             request,
             until,
+            ready,
         ));
     }
     ends
@@ -231,7 +238,10 @@ async fn own_part(
     input: Arc<OwnedInput>,
     request: u32,
     until: Instant,
+    mut ready: mpsc::Receiver<Infallible>,
 ) -> (usize, u64, End) {
+    // Ends when all have let go of the other side.
+    ready.recv().await;
     let end = match own_order(&device, &seat, &input, request, until) {
         Some((_, order)) => match device.worker.run(seat.plan.id, order).await {
             Ok(outcome) => match share_of(&device, &seat, (request, until), outcome).await {
@@ -278,8 +288,9 @@ struct Remote {
     until: Instant,
 }
 
-/// Sends a member its input and waits for its share; also says how many bytes went out.
-async fn remote_part(remote: Remote) -> (usize, u64, End) {
+/// Sends a member its input and waits for its share; also says how many bytes went out. Lets go of `unready` when the input can be
+/// sent.
+async fn remote_part(remote: Remote, unready: mpsc::Sender<Infallible>) -> (usize, u64, End) {
     let number = remote.number;
     let plan = &remote.seat.plan;
     let Some(range) = plan.ranges.get(number).copied() else {
@@ -297,6 +308,7 @@ async fn remote_part(remote: Remote) -> (usize, u64, End) {
         Ok(bytes) => bytes,
         Err(text) => return (number, 0, End::Failed(text)),
     };
+    drop(unready);
     let sent = bytes.len() as u64;
     let link = &remote.device.link;
     let end = match link.ask_control(remote.other, "", bytes, left).await {
