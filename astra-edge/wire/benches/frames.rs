@@ -8,7 +8,7 @@
 
 use std::hint::black_box;
 
-use astra_wire::{Code, CodeHeader, Flags, Framer, Layout, MAX_FRAME, Traffic};
+use astra_wire::{Code, CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Traffic};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const TOKENS: u16 = 64;
@@ -58,9 +58,10 @@ fn rung<C: Code>(c: &mut Criterion, name: &str, codes_per_token: u16, bits: u8) 
     group.bench_function("receive", |b| {
         b.iter(|| {
             for bytes in &frames {
-                let Traffic::Codes(frame) = Traffic::parse(black_box(bytes)).unwrap() else {
+                let Traffic::Codes(bytes) = Traffic::parse(black_box(bytes)).unwrap() else {
                     return;
                 };
+                let frame = Frames::new(bytes, layout).next().unwrap().unwrap();
                 let span = layout.span(&frame.header).unwrap();
                 frame.read_into(&layout, &mut slots[span]).unwrap();
             }
@@ -70,9 +71,10 @@ fn rung<C: Code>(c: &mut Criterion, name: &str, codes_per_token: u16, bits: u8) 
     group.bench_function("receive by iterator", |b| {
         b.iter(|| {
             for bytes in &frames {
-                let Traffic::Codes(frame) = Traffic::parse(black_box(bytes)).unwrap() else {
+                let Traffic::Codes(bytes) = Traffic::parse(black_box(bytes)).unwrap() else {
                     return;
                 };
+                let frame = Frames::new(bytes, layout).next().unwrap().unwrap();
                 let span = layout.span(&frame.header).unwrap();
                 let codes = frame.codes(&layout).unwrap();
                 for (slot, code) in slots[span].iter_mut().zip(codes) {

@@ -74,6 +74,22 @@ pub fn parse(bytes: &[u8]) -> Result<CodeFrame<'_>, FrameError> {
     Ok(CodeFrame { header, codes })
 }
 
+/// Reads the frame that `bytes` begin with, of a rung laid out as `layout`, and returns it with what lies behind.
+///
+/// # Errors
+///
+/// [`FrameError`].
+#[inline]
+pub(crate) fn parse_first<'a>(
+    bytes: &'a [u8],
+    layout: &Layout,
+) -> Result<(CodeFrame<'a>, &'a [u8]), FrameError> {
+    let (header, rest) = CodeHeader::read(bytes)?;
+    let length = packed_len(layout.codes_in_frame(&header)?, layout.bits());
+    let (codes, rest) = rest.split_at_checked(length).ok_or(FrameError::Truncated)?;
+    Ok((CodeFrame { header, codes }, rest))
+}
+
 impl<'a> CodeFrame<'a> {
     /// The codes, token by token. Any value of the layout's bits can appear, whatever the codebook's size;
     /// in exact mode any bit pattern of an `f32`, NaN included.

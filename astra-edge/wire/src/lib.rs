@@ -14,14 +14,15 @@
 //! | [`header`] | the header of a code frame and what makes one valid |
 //! | [`frame`] | one code frame: [`emit`] and [`parse`] |
 //! | [`framer`] | a member's whole token range as successive frames |
+//! | [`frames`] | the frames that came in one message |
 //! | [`control`] | every other message, from hello to leave |
-//! | [`traffic`] | what can arrive on a code key: a code frame or a probe |
+//! | [`traffic`] | what can arrive on a code key: code frames or a probe |
 //! | [`error`] | what can be wrong with received bytes, or with what is to be sent |
 //!
 //! The sender's way, once a block:
 //!
 //! ```
-//! use astra_wire::{CodeHeader, Flags, Framer, Layout, MAX_FRAME, parse};
+//! use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME};
 //!
 //! let layout = Layout::new(40, 8)?; // 40 codes of 8 bits a token: the 320-bit rung
 //! let codes = [7_u8; 64 * 40];
@@ -33,10 +34,12 @@
 //! let mut buffer = [0; MAX_FRAME];
 //! let mut slots = [0_u8; 256 * 40]; // the receiver's codes of the whole request, token by token
 //! while let Some(length) = framer.next_frame(&mut buffer)? {
-//!     // The receiver's way, once a frame.
-//!     let frame = parse(&buffer[..length])?;
-//!     let span = layout.span(&frame.header)?;
-//!     frame.read_into(&layout, &mut slots[span])?;
+//!     // The receiver's way, once a message, which may hold several frames.
+//!     for frame in Frames::new(&buffer[..length], layout) {
+//!         let frame = frame?;
+//!         let span = layout.span(&frame.header)?;
+//!         frame.read_into(&layout, &mut slots[span])?;
+//!     }
 //! }
 //! assert!(slots[128 * 40..192 * 40].iter().all(|&code| code == 7));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -55,6 +58,7 @@ pub mod control;
 pub mod error;
 pub mod frame;
 pub mod framer;
+pub mod frames;
 pub mod header;
 pub mod layout;
 pub mod traffic;
@@ -70,6 +74,7 @@ pub use control::{
 pub use error::{EmitError, FrameError};
 pub use frame::{CodeFrame, emit, parse};
 pub use framer::Framer;
+pub use frames::Frames;
 pub use header::{CodeHeader, Flags, HeaderError, MAX_HEADER};
 pub use layout::{Layout, LayoutError, MismatchError};
 pub use traffic::Traffic;
@@ -77,6 +82,10 @@ pub use version::{MIN_VERSION, VERSION, VersionError, Versions, negotiate};
 
 /// Most bytes of one code frame on the network, its authentication tag included: one datagram.
 pub const MAX_FRAME: usize = 1200;
+
+/// Most bytes of code frames that are sent in one message. What a message costs on its way through sender and receiver hardly
+/// depends on its length; from here on another is little beside what its bytes cost.
+pub const MAX_MESSAGE: usize = 16 << 10;
 
 /// Bytes kept free behind every code frame for an authentication tag.
 pub const TAG: usize = 16;

@@ -2,15 +2,14 @@
 
 use crate::control::{Control, Probe};
 use crate::error::FrameError;
-use crate::frame::{self, CodeFrame};
 use crate::header::CODE_MARK;
 
-/// A datagram from a code key. The second byte tells the two apart: its highest bit is set in a code frame
+/// A message from a code key. The second byte tells the two apart: its highest bit is set in a code frame
 /// and clear in a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic<'a> {
-    /// Codes of some tokens.
-    Codes(CodeFrame<'a>),
+    /// Code frames, to be read by [`Frames`](crate::Frames): where one ends depends on the rung.
+    Codes(&'a [u8]),
     /// A sign that the sender's frames arrive.
     Probe(Probe),
 }
@@ -25,7 +24,7 @@ impl<'a> Traffic<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let kind = bytes.get(1).copied().ok_or(FrameError::Truncated)?;
         if kind & CODE_MARK != 0 {
-            return frame::parse(bytes).map(Self::Codes);
+            return Ok(Self::Codes(bytes));
         }
         match Control::parse(bytes)? {
             Control::Probe(probe) => Ok(Self::Probe(probe)),

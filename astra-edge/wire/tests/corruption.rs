@@ -24,7 +24,7 @@ fn read_all_ways(bytes: &[u8]) -> bool {
         accepted = true;
     }
     if let Ok(frame) = parse(bytes) {
-        assert_eq!(Traffic::parse(bytes), Ok(Traffic::Codes(frame)));
+        assert_eq!(Traffic::parse(bytes), Ok(Traffic::Codes(bytes)));
         for (codes_per_token, bits) in LAYOUTS {
             let layout = Layout::new(codes_per_token, bits).unwrap();
             let Ok(codes) = frame.codes(&layout) else {
@@ -37,11 +37,31 @@ fn read_all_ways(bytes: &[u8]) -> bool {
             accepted = true;
         }
     }
+    for (codes_per_token, bits) in LAYOUTS {
+        let layout = Layout::new(codes_per_token, bits).unwrap();
+        read_frames(bytes, layout, &mut again);
+    }
     if let Ok(Traffic::Probe(probe)) = Traffic::parse(bytes) {
         assert_eq!(Control::parse(bytes), Ok(Control::Probe(probe)));
     }
     let _ = greeting(bytes);
     accepted
+}
+
+/// Reads `bytes` as frames of one message: each must have been the only encoding of its value, and nothing is left out.
+fn read_frames(bytes: &[u8], layout: Layout, again: &mut [u8]) {
+    let mut read = 0;
+    for frame in Frames::new(bytes, layout) {
+        let Ok(codes) = frame.as_ref().map(|frame| frame.codes(&layout)) else {
+            return;
+        };
+        let Ok(codes) = codes else { return };
+        let codes: Vec<u32> = codes.collect();
+        let length = emit(&frame.unwrap().header, &layout, &codes, again).unwrap();
+        assert_eq!(&again[..length], &bytes[read..read + length]);
+        read += length;
+    }
+    assert_eq!(read, bytes.len());
 }
 
 fn samples() -> Vec<(&'static str, Vec<u8>)> {

@@ -258,6 +258,46 @@ fn a_full_frame_behind_the_longest_header_fits() {
 }
 
 #[test]
+fn frames_of_one_message_are_read_up_to_the_first_that_is_none() {
+    for (codes, bits, tokens) in [(20, 8, 342), (40, 8, 65), (3, 10, 900), (384, 32, 3)] {
+        let layout = Layout::new(codes, bits).unwrap();
+        let all: Vec<u32> = (0..u32::from(codes) * u32::from(tokens))
+            .map(|code| code % 200)
+            .collect();
+        let mut framer = Framer::new(header(&layout, 5, tokens), layout, &all).unwrap();
+        let (mut message, mut ends) = (Vec::new(), Vec::new());
+        let mut buffer = [0; MAX_FRAME];
+        while let Some(length) = framer.next_frame(&mut buffer).unwrap() {
+            message.extend(&buffer[..length]);
+            ends.push(message.len());
+        }
+        assert!(ends.len() > 1, "{ends:?}");
+        for cut in 0..=message.len() {
+            let read: Vec<_> = Frames::new(&message[..cut], layout).collect();
+            let whole = ends.iter().take_while(|end| **end <= cut).count();
+            let mut start = 0;
+            for (read, &end) in read.iter().zip(&ends[..whole]) {
+                assert_eq!(read.as_ref(), Ok(&parse(&message[start..end]).unwrap()));
+                start = end;
+            }
+            match read.get(whole) {
+                None => assert_eq!(cut, start),
+                Some(rest) => assert_eq!(rest, &Err(FrameError::Truncated)),
+            }
+            assert!(read.len() <= whole + 1);
+        }
+        // Of another version, in the second frame: what is behind it cannot be found.
+        message[ends[0]] = 0;
+        let read: Vec<_> = Frames::new(&message, layout).collect();
+        assert_eq!(read.len(), 2);
+        assert!(matches!(read[1], Err(FrameError::Version { .. })));
+    }
+    let layout = Layout::new(20, 8).unwrap();
+    let none: Vec<_> = Frames::new(&[], layout).collect();
+    assert_eq!(none, [Err(FrameError::Truncated)]);
+}
+
+#[test]
 fn a_frame_longer_than_a_datagram_is_refused() {
     let mut bytes = vec![0; MAX_BODY + 1];
     bytes[..11].copy_from_slice(&[1, 0x80, 0, 0, 0, 0, 0, 1, 0, 8, 1]);
