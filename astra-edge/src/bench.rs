@@ -163,8 +163,7 @@ pub struct Row {
     /// The same as a share of the latency.
     pub wait_share: f64,
     /// Share of the devices' processor time that was not spent in ONNX Runtime, nor on preparing the input; absent where it
-    /// was not measured. Of the time of the threads that compute, the codec's part is taken by the clock, so that what it waited
-    /// for room in the link counts as well: it is rather less.
+    /// was not measured.
     pub own_share: Option<f64>,
     /// What is left of the latency: input out, shares back, head, and members that began or ended apart.
     pub rest_ms: f64,
@@ -332,14 +331,11 @@ fn own_share(samples: &[&Sample], alone: Option<Alone>) -> Option<f64> {
     let prepare = alone.map_or(0.0, |alone| alone.beside_ms);
     let shares = samples.iter().map(|sample| {
         let busy = sample.busy?;
-        let sum =
-            |get: fn(&MemberReport) -> f64| sample.report.members.iter().map(get).sum::<f64>();
-        let codec = sum(|member| member.encode_ms);
-        let steps = sum(|member| member.compute_ms) + codec;
-        let in_thread = if steps > 0.0 { codec / steps } else { 0.0 };
+        let members = sample.report.members.iter();
+        let in_thread: f64 = members.map(|member| member.own_ms).sum();
         let beside = (busy.beside_ms - prepare).max(0.0);
         let all = busy.computing_ms + beside;
-        (all > 0.0).then(|| (busy.computing_ms * in_thread + beside) / all)
+        (all > 0.0).then(|| (in_thread + beside) / all)
     });
     let shares: Option<Vec<f64>> = shares.collect();
     shares.as_deref().map(median)

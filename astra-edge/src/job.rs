@@ -1,31 +1,22 @@
 //! One member's part in one request: the way of the data, step by step.
 
+mod clock;
+mod out;
 mod overlap;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, MAX_FRAME};
+use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError};
 
 use crate::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput};
-use crate::gather::{Gather, GatherError, Patience, Received};
+use crate::gather::{Gather, GatherError, Received};
 use crate::plan::Plan;
+use clock::Clock;
+use out::Out;
+pub use out::{FrameSink, SinkError};
 use overlap::Overlap;
-
-/// Where frames go: every other member of the plan that can use them gets each of them.
-pub trait FrameSink: Send {
-    /// Sends one frame. Runs on the data path: it may wait for room in a queue, but for nothing else.
-    ///
-    /// # Errors
-    /// The frame could not be handed on; it is then lost, and the request goes on.
-    fn send(&mut self, frame: &[u8]) -> Result<(), SinkError>;
-}
-
-/// A frame could not be handed on.
-#[derive(Debug, thiserror::Error)]
-#[error("frame not sent: {0}")]
-pub struct SinkError(pub String);
 
 /// Why a member's part in a request ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +49,8 @@ pub struct JobStats {
     pub decode: Duration,
     /// Waiting for other members with nothing else to do.
     pub wait: Duration,
+    /// Processor time of this thread outside of `compute`: the codec, frames, and going to wait.
+    pub own: Duration,
     /// Frames handed to the link, each counted once however many members it goes to.
     pub frames_sent: u64,
     /// Their bytes.
@@ -103,10 +96,9 @@ pub struct DataPath {
     layout: Layout,
     member: Member,
     gather: Arc<Gather>,
-    sink: Box<dyn FrameSink>,
+    out: Out,
     codes: Vec<u16>,
     overlap: Overlap,
-    frame: Box<[u8; MAX_FRAME]>,
 }
 
 impl DataPath {
@@ -150,8 +142,7 @@ impl DataPath {
             layout,
             member,
             gather: Arc::new(gather),
-            sink,
-            frame: Box::new([0; MAX_FRAME]),
+            out: Out::new(sink),
             overlap: Overlap::default(),
             codec,
             plan,
@@ -257,7 +248,7 @@ impl DataPath {
 
     fn outcome(&self, mut stats: JobStats, clock: &Clock, complete: bool) -> Outcome {
         stats.received = self.gather.take_received();
-        stats.total = clock.start.elapsed();
+        (stats.total, stats.own) = (clock.start.elapsed(), clock.own());
         let (cls, features) = if complete {
             (self.member.n_class(), self.member.n_patches())
         } else {
@@ -307,11 +298,6 @@ impl DataPath {
                 Flags::NONE
             },
         };
-        let out = &mut Out {
-            sink: self.sink.as_mut(),
-            frame: &mut self.frame,
-            stats,
-        };
         match self.codec.codebook(block)? {
             Some(book) => {
                 self.member.residual(tokens.clone());
@@ -319,11 +305,13 @@ impl DataPath {
                 let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
                 let codes = self.codes.get_mut(from..to).unwrap_or_default();
                 book.encode(y, codes).map_err(EngineError::from)?;
-                out.send(Framer::new(header, self.layout, codes)?)?;
+                self.out
+                    .send(Framer::new(header, self.layout, codes)?, stats)?;
             }
             None => {
                 let values = rows(self.member.n_patches(), &tokens, self.codec.codes());
-                out.send(Framer::new(header, self.layout, values)?)?;
+                self.out
+                    .send(Framer::new(header, self.layout, values)?, stats)?;
             }
         }
         stats.code_bytes_sent += self.code_bytes(header.tokens);
@@ -375,64 +363,4 @@ impl DataPath {
 fn rows<'a>(matrix: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
     let values = rows.start * width..rows.end * width;
     matrix.get(values).unwrap_or_default()
-}
-
-struct Out<'a> {
-    sink: &'a mut dyn FrameSink,
-    frame: &'a mut [u8; MAX_FRAME],
-    stats: &'a mut JobStats,
-}
-
-impl Out<'_> {
-    fn send<C: astra_wire::Code>(&mut self, mut framer: Framer<'_, C>) -> Result<(), EmitError> {
-        while let Some(length) = framer.next_frame(self.frame)? {
-            let frame = self.frame.get(..length).unwrap_or_default();
-            match self.sink.send(frame) {
-                Ok(()) => {
-                    self.stats.frames_sent += 1;
-                    self.stats.bytes_sent += length as u64;
-                }
-                Err(reason) => {
-                    self.stats.frames_lost += 1;
-                    tracing::trace!(%reason, "frame lost");
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The deadline, dealt evenly over the blocks: a member that is merely slow is waited for, one that fell silent costs the
-/// request no more than one block's share of waiting for its codes, and as long as the link waits for room for ours.
-struct Clock {
-    start: Instant,
-    share: Duration,
-    patience: Patience,
-}
-
-impl Clock {
-    fn start(deadline: Duration, blocks: usize) -> Self {
-        let start = Instant::now();
-        // Two shares more than blocks: one to compute the last block in, one for the result's way back.
-        let share = deadline / u32::try_from(blocks + 2).unwrap_or(u32::MAX);
-        Self {
-            start,
-            share,
-            patience: Patience {
-                until: start,
-                late: 0,
-            },
-        }
-    }
-
-    fn set_patience(&mut self, block: usize) {
-        self.patience.until = self.start + self.share * (block as u32 + 1);
-    }
-
-    fn time<T>(&self, sum: &mut Duration, step: impl FnOnce() -> T) -> T {
-        let start = Instant::now();
-        let result = step();
-        *sum += start.elapsed();
-        result
-    }
 }

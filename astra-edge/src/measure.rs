@@ -42,7 +42,7 @@ pub enum MeasureError {
     /// The link to this machine itself failed.
     #[error(transparent)]
     Link(#[from] LinkError),
-    /// The link lost frames, or the kernel does not count processor time.
+    /// The link lost messages, or the kernel does not count processor time.
     #[error("the link to this machine itself: {0}")]
     Frames(String),
     /// A model without the steps that are predicted.
@@ -50,7 +50,7 @@ pub enum MeasureError {
     Task,
 }
 
-/// Measures everything but the link, of which `frame` and `hop` are what [`link()`] found. `image` are the pixels of a picture, of
+/// Measures everything but the link, of which `message` and `hop` are what [`link()`] found. `image` are the pixels of a picture, of
 /// models that see. `done` is called after each part of the work: the model is loaded, run as a whole, and run at each rung.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ pub fn measure(
     bundle: &Bundle,
     rungs: &[u16],
     image: Option<&[u8]>,
-    (frame, hop): (f64, f64),
+    (message, hop): (Curve, f64),
     mut done: impl FnMut(),
 ) -> Result<Profile, MeasureError> {
     let (manifest, dir) = (bundle.manifest(), bundle.dir());
@@ -96,7 +96,7 @@ pub fn measure(
         head_rows: manifest.image.and_then(|image| image.head_rows),
         strip: bench.strip(bundle)?,
         share: bench.share()?,
-        frame,
+        message,
         hop,
         rungs: Vec::new(),
     };

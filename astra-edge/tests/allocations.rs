@@ -110,7 +110,7 @@ fn blocks_allocate_nothing_of_ours() {
                 let own = plan.ranges[me].indexes();
                 let own = pixels[own.start * width..own.end * width].to_vec();
                 let steps = calls_of_steps(&mut model, &codec, &plan, &own);
-                let wire = Wire::new(frames, plan.receivers(me), 0);
+                let wire = Wire::new(frames, plan.receivers(me), 0, codec.layout().unwrap());
                 let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();
                 senders[1 - me].send(Arc::clone(path.gather())).unwrap();
                 let mut counts = Vec::new();

@@ -53,7 +53,7 @@ fn run(
                         .unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
-                let wire = Wire::new(frames, plan.receivers(me), lose);
+                let wire = Wire::new(frames, plan.receivers(me), lose, codec.layout().unwrap());
                 let width = pixels.len() / shape.tokens;
                 let range = plan.ranges[me];
                 let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();

@@ -53,6 +53,7 @@ struct Part {
 /// Runs a text on a thread a member; `lost` sends nothing, and the others know that it has left.
 fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) -> Vec<Part> {
     let form = Form::of(bed.bundle.manifest());
+    let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
     let plan = Arc::new(Plan {
         id: 1,
         epoch: 1,
@@ -70,7 +71,7 @@ fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) ->
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), ids.to_vec());
             let lose = usize::from(lost == Some(me));
             std::thread::spawn(move || {
-                let wire = Wire::new(frames, plan.receivers(me), lose);
+                let wire = Wire::new(frames, plan.receivers(me), lose, layout);
                 let bed = Bed { runtime, bundle };
                 let lost = lost.filter(|lost| *lost != me);
                 member(&bed, &plan, me, wire, &senders, &ids, lost)

@@ -7,6 +7,7 @@ fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
         compute_ms: 20.0,
         encode_ms: 1.0,
         wait_ms,
+        own_ms: 2.0,
         bytes_sent: 1000,
         ..MemberReport::default()
     };
@@ -170,7 +171,7 @@ fn people_get_a_table_and_are_told_of_losses() {
 #[test]
 fn our_own_share_is_what_is_neither_model_nor_input() {
     let mut one = sample(30.0, 0.99, None);
-    // A twenty-first of the computing threads' time is the codec's, and one millisecond of the rest prepares the input.
+    // Of 84 ms of the computing threads 4 are ours, and one millisecond of the rest prepares the input.
     one.busy = Some(Busy {
         computing_ms: 84.0,
         beside_ms: 17.0,

@@ -171,8 +171,7 @@ pub fn vector(
 pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
     let copies = receivers as u64;
     Stats {
-        // Embedding is in `compute_us`, and late frames are in `refused_frames`.
-        embed_us: 0,
+        own_us: microseconds(stats.own),
         compute_us: microseconds(stats.compute),
         encode_us: microseconds(stats.encode + stats.decode),
         wait_us: microseconds(stats.wait),
@@ -182,6 +181,7 @@ pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
         frames_sent: count(stats.frames_sent * copies),
         frames_received: count(stats.received.frames),
         masked_tokens: count(stats.masked_tokens),
+        // They are in `refused_frames`.
         late_frames: 0,
         refused_frames: count(stats.received.refused),
     }

@@ -21,13 +21,13 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    pub(super) fn frame(&self, bytes: usize) {
-        self.frames.fetch_add(1, Ordering::Relaxed);
+    /// A message of so many frames, some of them refused.
+    pub(super) fn message(&self, bytes: usize, frames: u64, refused: u64) {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.frames.fetch_add(frames, Ordering::Relaxed);
+        if refused > 0 {
+            self.refused.fetch_add(refused, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn take(&self) -> Received {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::thread::Thread;
 
-use astra_wire::{CodeHeader, FrameError, Layout, MAX_MEMBERS};
+use astra_wire::{CodeFrame, CodeHeader, FrameError, Frames, Layout, MAX_MEMBERS};
 
 use crate::plan::{Plan, TokenRange};
 pub use collect::{Collected, GatherError, Patience};
@@ -82,25 +82,27 @@ impl Gather {
         }
     }
 
-    /// Takes in one frame. What cannot be used is counted and dropped.
-    pub fn receive(&self, bytes: &[u8]) {
-        self.counters.frame(bytes.len());
-        match self.accept(bytes) {
-            Ok(complete) => {
-                if complete {
-                    self.thread.unpark();
+    /// Takes in the frames of one message. What cannot be used is counted and dropped; behind bytes that are no frame nothing can.
+    pub fn receive(&self, message: &[u8]) {
+        let (mut frames, mut refused, mut complete) = (0, 0, false);
+        for frame in Frames::new(message, self.layout) {
+            frames += 1;
+            match frame.map_err(Refused::from).and_then(|f| self.accept(f)) {
+                Ok(last) => complete |= last,
+                Err(reason) => {
+                    refused += 1;
+                    tracing::trace!(%reason, "frame not used");
                 }
             }
-            Err(reason) => {
-                self.counters.refused();
-                tracing::trace!(%reason, "frame not used");
-            }
+        }
+        self.counters.message(message.len(), frames, refused);
+        if complete {
+            self.thread.unpark();
         }
     }
 
     /// Whether the frame completed its member's codes of a block.
-    fn accept(&self, bytes: &[u8]) -> Result<bool, Refused> {
-        let frame = astra_wire::parse(bytes)?;
+    fn accept(&self, frame: CodeFrame<'_>) -> Result<bool, Refused> {
         let header = frame.header;
         let range = self.range_of(&header).ok_or(Refused::Foreign)?;
         let place = Place {

@@ -39,8 +39,8 @@ impl CodePublisher {
 }
 
 impl FrameSink for CodePublisher {
-    fn send(&mut self, frame: &[u8]) -> Result<(), SinkError> {
-        self.publish(frame)
+    fn send(&mut self, message: &[u8]) -> Result<(), SinkError> {
+        self.publish(message)
             .map_err(|error| SinkError(error.to_string()))
     }
 }
@@ -60,7 +60,7 @@ impl Link {
         let publisher = self
             .session
             .declare_publisher(expression)
-            // A frame goes out by itself and at once: one held back for company holds up a block.
+            // Frames go out at once: held back for company they hold up a block.
             .express(true)
             .priority(Priority::RealTime)
             .congestion_control(CongestionControl::Block)
@@ -86,7 +86,7 @@ impl Link {
         let subscriber = self
             .session
             .declare_subscriber(key.clone())
-            // A frame came in one piece and is lent; only one that Zenoh cut would be copied.
+            // A message came in one piece and is lent; only one that Zenoh cut would be copied.
             .callback(move |sample| receive(&sample.payload().to_bytes()))
             .await
             .map_err(declare(key))?;

@@ -1,29 +1,32 @@
-//! What a frame takes over a link of this process to itself.
+//! What a message of code frames takes over a link of this process to itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use astra_wire::{MAX_FRAME, MAX_MESSAGE};
+
 use super::MeasureError;
 use crate::bench::{Processes, median};
 use crate::link::{CodePublisher, Link, LinkError, LinkSettings};
+use crate::plan::profile::Curve;
 
-/// Frames sent to measure what one takes.
-const FRAMES: usize = 2400;
-/// Frames sent at a time, as many as a block has.
-const BURST: usize = 8;
-/// Round trips of a frame of one byte.
+/// Messages of a size sent to measure what one takes.
+const MESSAGES: usize = 1200;
+/// Messages sent at a time, as many as a member of four has of a block.
+const BURST: usize = 3;
+/// Round trips of a message of one byte.
 const ROUNDS: usize = 200;
-/// Bytes of a frame.
-const FRAME: usize = 1200;
+/// Bytes of messages: a frame, and as many as are sent at once.
+const SIZES: [usize; 2] = [MAX_FRAME, MAX_MESSAGE];
 /// Longest that the link may be silent.
 const SILENCE: Duration = Duration::from_secs(10);
 
-/// Milliseconds of processor time that a frame takes on either side, and of its way from one side to the other, over a link
-/// of this process to itself.
+/// Milliseconds of processor time that a message takes on either side, by its bytes, and of the way of a short one from one side to
+/// the other, over a link of this process to itself.
 ///
 /// # Errors
-/// There is no such link, or it loses frames.
-pub async fn link() -> Result<(f64, f64), MeasureError> {
+/// There is no such link, or it loses messages.
+pub async fn link() -> Result<(Curve, f64), MeasureError> {
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = |listen, connect| -> Result<LinkSettings, LinkError> {
         Ok(LinkSettings {
@@ -41,13 +44,13 @@ pub async fn link() -> Result<(f64, f64), MeasureError> {
     measured
 }
 
-async fn over(near: &Link, far: &Link) -> Result<(f64, f64), MeasureError> {
+async fn over(near: &Link, far: &Link) -> Result<(Curve, f64), MeasureError> {
     let (sender, mut arrived) = tokio::sync::mpsc::unbounded_channel();
     let back = Arc::new(far.publish_codes(1, 1).await?);
     let echo = Arc::clone(&back);
     let _there = far
         .subscribe_codes(1, 0, move |bytes| {
-            // Only a frame of one byte is answered.
+            // Only a message of one byte is answered.
             if bytes.len() == 1 {
                 let _ = echo.publish(bytes);
             } else {
@@ -62,7 +65,7 @@ async fn over(near: &Link, far: &Link) -> Result<(f64, f64), MeasureError> {
         })
         .await?;
     let out = near.publish_codes(1, 0).await?;
-    let silent = || MeasureError::Frames("frames do not arrive".to_owned());
+    let silent = || MeasureError::Frames("messages do not arrive".to_owned());
     let until = Instant::now() + SILENCE;
     loop {
         out.publish(&[0])?;
@@ -81,12 +84,16 @@ async fn over(near: &Link, far: &Link) -> Result<(f64, f64), MeasureError> {
         came.map_err(|_| silent())?;
         trips.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    let frame = frame_time(&out, &mut arrived).await?;
-    Ok((frame, median(&trips) / 2.0))
+    let mut times = Vec::new();
+    for size in SIZES {
+        times.push((size, message_time(&out, size, &mut arrived).await?));
+    }
+    Ok((Curve::fit_line(&times), median(&trips) / 2.0))
 }
 
-async fn frame_time(
+async fn message_time(
     out: &CodePublisher,
+    size: usize,
     arrived: &mut tokio::sync::mpsc::UnboundedReceiver<()>,
 ) -> Result<f64, MeasureError> {
     let this = Processes::new(&[std::process::id()]);
@@ -97,17 +104,17 @@ async fn frame_time(
         Ok::<_, MeasureError>(busy.unwrap_or_default())
     };
     let before = busy()?;
-    let frame = [7; FRAME];
-    for _ in 0..FRAMES / BURST {
+    let message = vec![7; size];
+    for _ in 0..MESSAGES / BURST {
         for _ in 0..BURST {
-            out.publish(&frame)?;
+            out.publish(&message)?;
         }
         for _ in 0..BURST {
             let came = tokio::time::timeout(SILENCE, arrived.recv()).await;
-            came.map_err(|_| MeasureError::Frames("frames were lost".to_owned()))?;
+            came.map_err(|_| MeasureError::Frames("messages were lost".to_owned()))?;
         }
     }
     let took = busy()?.since(before);
     // Half of it is the sender's.
-    Ok((took.computing_ms + took.beside_ms) / FRAMES as f64 / 2.0)
+    Ok((took.computing_ms + took.beside_ms) / MESSAGES as f64 / 2.0)
 }

@@ -16,8 +16,10 @@ use self::request::Request;
 use super::profile::Profile;
 use super::{Costs, Pieces, PlanError};
 
-/// Bytes of a frame's header, seal and packet, its way through Zenoh and TCP included.
-const FRAME: f64 = 24.0 + 16.0 + 92.0;
+/// Bytes of a message beside its content: Zenoh's, and TCP's of a first packet.
+const MESSAGE: f64 = 92.0;
+/// Bytes of a frame's header.
+const HEADER: f64 = 14.0;
 /// Bytes on the wire of a long message's byte.
 const BULK: f64 = 1.05;
 

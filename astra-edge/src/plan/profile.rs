@@ -29,9 +29,9 @@ pub struct Profile {
     pub strip: Option<Strip>,
     /// Features on their way back, by tokens: packing and unpacking.
     pub share: Curve,
-    /// Handing a frame on, or taking one in.
-    pub frame: f64,
-    /// A frame's way between two idle devices, apart from the time its bits take.
+    /// Handing a message of code frames on, or taking one in, by its bytes.
+    pub message: Curve,
+    /// A message's way between two idle devices, apart from the time its bits take.
     pub hop: f64,
     /// What depends on the rung.
     pub rungs: Vec<RungProfile>,
@@ -69,7 +69,7 @@ pub struct RungProfile {
     pub attend: Surface,
 }
 
-/// Time as a function of a number of tokens.
+/// Time as a function of a number of tokens, or of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
     /// However few there are.

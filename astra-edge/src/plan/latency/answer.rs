@@ -4,7 +4,7 @@ use astra_bundle::HeadRows;
 
 use super::request::{Member, Request};
 use super::ways::Ways;
-use super::{BULK, FRAME};
+use super::{BULK, MESSAGE};
 use crate::plan::Rows;
 
 /// Bits of a channel of features on their way to the head.
@@ -53,7 +53,7 @@ impl Request<'_> {
             for (receiver, arrival) in arrivals.iter_mut().enumerate() {
                 let tokens = rows.tokens_in(receiver, *range).len();
                 if receiver != sender && tokens > 0 {
-                    let size = bytes * tokens as f64 + FRAME;
+                    let size = bytes * tokens as f64 + MESSAGE;
                     *arrival = arrival.max(ways.carry(sender, receiver, size, ready));
                 }
             }
@@ -65,7 +65,7 @@ impl Request<'_> {
             member.compute(self.on_device(self.profile.head * scored));
             let values = rows.of(number).len() * side * form.scale * form.scale;
             let value = if self.case.rung == 0 { 4.0 } else { SCORE };
-            let size = values as f64 * value * BULK + FRAME;
+            let size = values as f64 * value * BULK + MESSAGE;
             last = last.max(match number {
                 0 => member.clock,
                 _ => ways.carry(number, 0, size, member.clock),

@@ -1,9 +1,9 @@
 //! The members' way through the blocks.
 
-use astra_wire::Layout;
+use astra_wire::{Layout, MAX_FRAME, MAX_MESSAGE};
 
 use super::ways::Ways;
-use super::{BULK, Case, FRAME, Prediction};
+use super::{BULK, Case, HEADER, MESSAGE, Prediction};
 use crate::plan::profile::{Profile, Rows, RungProfile};
 use crate::plan::{Pieces, TokenRange};
 
@@ -26,6 +26,13 @@ struct Sent {
     ready: f64,
     sender: usize,
     bytes: f64,
+}
+
+/// Codes of some tokens, as they are handed on.
+struct Codes {
+    /// Headers of frames included.
+    bytes: f64,
+    messages: f64,
 }
 
 /// A member as far as it is.
@@ -85,7 +92,7 @@ impl Request<'_> {
                 None => (0.0, 0.0, 4.0),
             };
             ready += self.on_device(encode);
-            let arrival = ways.carry(0, number, bytes * tokens as f64 * BULK + FRAME, ready);
+            let arrival = ways.carry(0, number, bytes * tokens as f64 * BULK + MESSAGE, ready);
             if let Some(member) = members.get_mut(number) {
                 member.clock = arrival + self.on_device(decode);
             }
@@ -113,17 +120,34 @@ impl Request<'_> {
         if receivers == 0 || tokens == 0 {
             return None;
         }
-        let frames = f64::from(self.layout.frames(tokens));
-        let hand_on = frames * receivers as f64 * self.profile.frame;
+        let codes = self.codes(tokens);
+        let hand_on = receivers as f64 * self.handling(&codes);
         // The rung's curve is of all tokens at once, whose base a piece does not pay again.
         let encode = self.rung.encode.token * f64::from(tokens) + hand_on;
         member.encode(self.on_device(encode));
-        let codes = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
         Some(Sent {
             ready: member.clock,
             sender,
-            bytes: codes * f64::from(tokens) + frames * FRAME,
+            bytes: codes.bytes * BULK + codes.messages * MESSAGE,
         })
+    }
+
+    /// What the codes of so many tokens become.
+    fn codes(&self, tokens: u16) -> Codes {
+        let token = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
+        let frames = f64::from(self.layout.frames(tokens));
+        let bytes = token * f64::from(tokens) + frames * HEADER;
+        Codes {
+            bytes,
+            // The next frame has to fit whole.
+            messages: (bytes / (MAX_MESSAGE - MAX_FRAME) as f64).ceil(),
+        }
+    }
+
+    /// What it takes of a processor to hand them on to one member, or to take them in.
+    fn handling(&self, codes: &Codes) -> f64 {
+        let message = &self.profile.message;
+        codes.messages * message.base + codes.bytes * message.token
     }
 
     /// When each member has the last of what was sent to it.
@@ -155,9 +179,8 @@ impl Request<'_> {
             member.compute(self.on_device(self.profile.local.at(tokens)));
             member.compute(self.on_device(self.rung.expect.at(tokens + remote)));
             if remote > 0 {
-                // Frames are taken in while there is nothing else to do, if there is such a time.
-                let frames = self.frames_to(number);
-                let taken_in = member.clock + self.on_device(frames * self.profile.frame);
+                // Messages are taken in while there is nothing else to do, if there is such a time.
+                let taken_in = member.clock + self.on_device(self.taking_in(number));
                 member.wait_until(arrival.max(taken_in) + self.unevenness());
                 member.encode(self.on_device(self.rung.decode.at(remote)));
             }
@@ -198,19 +221,19 @@ impl Request<'_> {
         }
     }
 
-    /// Frames that a member takes in, in one block.
-    fn frames_to(&self, receiver: usize) -> f64 {
+    /// What a member takes to take in the codes of one block.
+    fn taking_in(&self, receiver: usize) -> f64 {
         let senders = self.ranges.iter().enumerate();
         let heard = senders.filter(|(sender, _)| match self.profile.causal {
             true => *sender < receiver,
             false => *sender != receiver,
         });
-        let frames = heard.flat_map(|(_, range)| {
+        let times = heard.flat_map(|(_, range)| {
             let pieces = self.pieces(range);
             let tokens = (0..pieces.count()).map(move |piece| pieces.tokens(piece).len() as u16);
-            tokens.map(|tokens| f64::from(self.layout.frames(tokens)))
+            tokens.map(|tokens| self.handling(&self.codes(tokens)))
         });
-        frames.sum()
+        times.sum()
     }
 
     fn pieces(&self, range: &TokenRange) -> Pieces {

@@ -32,7 +32,7 @@ fn profile(causal: bool) -> Profile {
             bytes: 0.0,
         }),
         share: line(0.0),
-        frame: 0.0,
+        message: line(0.0),
         hop: 0.0,
         rungs: vec![RungProfile {
             bits: 160,

@@ -37,9 +37,10 @@ impl Start<'_> {
 /// What one request cost a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
-    /// Microseconds of making tokens of the input; 0 where these are in [`compute_us`](Self::compute_us), as today's devices have it.
-    pub embed_us: u32,
-    /// Microseconds of running blocks.
+    /// Microseconds of processor time of the computing thread that [`compute_us`](Self::compute_us) has no part in, from the first
+    /// step to the last: the codec, frames, going to wait.
+    pub own_us: u32,
+    /// Microseconds of making tokens of the input and running blocks.
     pub compute_us: u32,
     /// Microseconds of encoding, sending and decoding codes.
     pub encode_us: u32,

@@ -108,7 +108,7 @@ pub(crate) fn offer() -> Offer {
 
 pub(crate) fn stats() -> Stats {
     Stats {
-        embed_us: 100,
+        own_us: 100,
         compute_us: 20_000,
         encode_us: 900,
         wait_us: 3,
