@@ -7,8 +7,8 @@ use super::{BULK, Case, HEADER, MESSAGE, Prediction};
 use crate::plan::profile::{Profile, Rows, RungProfile};
 use crate::plan::{Pieces, TokenRange};
 
-/// Milliseconds in which shares of a core are dealt out.
-const PERIOD: f64 = 10.0;
+/// Milliseconds in which shares of a core are dealt out, where a device has no whole one: those of the lab.
+const PERIOD: f64 = 4.0;
 
 /// A request of several members.
 pub(super) struct Request<'a> {

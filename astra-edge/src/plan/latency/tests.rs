@@ -78,8 +78,8 @@ fn without_a_network_in_the_way_work_is_divided() {
         ..case(4, 1e9)
     };
     let found = predict(&profile(false), &half).unwrap();
-    // Half a core, and in ten blocks a wait for the last of four.
-    let expected = 500.0 + 10.0 * 0.5 * 10.0 * 0.3;
+    // Half a core, and in ten blocks a wait for the last of four, each of which is held up for half of 4 ms.
+    let expected = 500.0 + 10.0 * 0.5 * 4.0 * 0.3;
     assert!((found.latency_ms - expected).abs() < 0.1, "{found:?}");
     assert_eq!(
         predict(&profile(false), &case(1, 1.0)).unwrap().latency_ms,

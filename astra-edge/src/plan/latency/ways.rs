@@ -29,8 +29,8 @@ impl Ways {
         self.arrive(to, bytes, began, left)
     }
 
-    /// The same for copies to several members, which leave frame by frame side by side. Of the numbers, `from` stands for the
-    /// last member.
+    /// The same for copies to several members. They leave one after another in an order nobody here knows, so each counts on being
+    /// the last. Of the numbers, `from` stands for the last member.
     pub(super) fn spread(
         &mut self,
         from: usize,
