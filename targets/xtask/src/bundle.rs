@@ -144,7 +144,7 @@ fn check(path: &Path, recipe: &Recipe) -> Result<(), String> {
         return Err("it is for exact mode alone".to_owned());
     }
     match (manifest.image.map(|image| image.size), recipe.size) {
-        (found, expected) if found == expected => made_as_now(manifest),
+        (found, expected) if found == expected => made_as_now(manifest).and(head_as_now(path)),
         (Some(found), Some(expected)) => Err(format!(
             "it takes images of {found} pixels, expected {expected}"
         )),
@@ -167,6 +167,17 @@ fn made_as_now(manifest: &Manifest) -> Result<(), String> {
         return Err("its members cannot share the map".to_owned());
     }
     Ok(())
+}
+
+/// Likewise a head whose up-convolutions are not sub-pixel convolutions.
+fn head_as_now(path: &Path) -> Result<(), String> {
+    const NODE: &[u8] = b"ConvTranspose";
+    // Not there where the model has none.
+    let graph = fs::read(path.join("head.onnx")).unwrap_or_default();
+    match graph.windows(NODE.len()).any(|bytes| bytes == NODE) {
+        true => Err("its saliency head has transposed convolutions".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// Removes the bundle and what interrupted exports left beside it, under hidden names.
@@ -313,5 +324,18 @@ mod tests {
                 .unwrap_err()
                 .contains("manifest.json")
         );
+    }
+
+    #[test]
+    fn a_head_of_transposed_convolutions_is_exported_again() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(head_as_now(folder.path()), Ok(()));
+        for (graph, sound) in [
+            ("Conv\x1a\x0cDepthToSpace", true),
+            ("\x0dConvTranspose:", false),
+        ] {
+            fs::write(folder.path().join("head.onnx"), graph).unwrap();
+            assert_eq!(head_as_now(folder.path()).is_ok(), sound, "{graph:?}");
+        }
     }
 }
