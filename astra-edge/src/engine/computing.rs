@@ -1,11 +1,19 @@
 //! The threads that compute, as tools that look at a process see them.
 
 use std::ffi::CString;
+use std::time::Duration;
 
 use rustix::thread;
+use rustix::time::{ClockId, clock_gettime};
 
 /// Name of the threads that run the model: the worker's, and those that ONNX Runtime has it share its work with.
 pub const COMPUTING: &str = "astra-compute";
+
+/// Processor time of the calling thread since it began.
+pub fn thread_time() -> Duration {
+    // Never negative.
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
 
 /// Runs `build`; threads that it starts are called [`COMPUTING`], as ONNX Runtime gives its own no name, and a thread has that of
 /// the one that starts it.

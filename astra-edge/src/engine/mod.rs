@@ -33,7 +33,7 @@ mod whole;
 
 pub use beat::Beat;
 pub use codec::Codec;
-pub use computing::COMPUTING;
+pub use computing::{COMPUTING, thread_time};
 pub use decode::Decoder;
 pub use error::EngineError;
 pub use form::{Form, Input, OwnedInput};

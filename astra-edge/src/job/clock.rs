@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
-
+use crate::engine::thread_time;
 use crate::gather::Patience;
 
 /// The deadline, dealt evenly over the blocks: a member that is merely slow is waited for, one that fell silent costs the
@@ -55,12 +54,6 @@ impl Clock {
             .saturating_sub(self.begun)
             .saturating_sub(self.in_steps)
     }
-}
-
-/// Processor time of this thread since it began.
-fn thread_time() -> Duration {
-    // Never negative.
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[cfg(test)]

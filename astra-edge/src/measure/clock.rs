@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use crate::engine::thread_time;
 
 /// Times that a step is run; the fastest counts, for what is slower was held up.
 pub(super) const RUNS: usize = 3;
@@ -20,10 +20,7 @@ impl Clock {
     fn now(self, start: Instant) -> Duration {
         match self {
             Self::Wall => start.elapsed(),
-            Self::Processor => {
-                let time = clock_gettime(ClockId::ThreadCPUTime);
-                Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
-            }
+            Self::Processor => thread_time(),
         }
     }
 
