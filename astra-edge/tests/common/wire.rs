@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use astra_edge::gather::Gather;
 use astra_edge::job::{FrameSink, SinkError};
 use astra_edge::plan::TokenRange;
-use astra_wire::{CodeFrame, Frames, Layout, MAX_FRAME, emit};
+use astra_wire::{Frames, Layout};
 
 /// Frames straight into the other members' gathers.
 pub(crate) struct Wire {
@@ -41,15 +41,6 @@ impl Wire {
         self.sent += 1;
         self.sent.is_multiple_of(self.lose)
     }
-
-    /// The frame by itself.
-    fn bytes(&self, frame: &CodeFrame<'_>) -> Vec<u8> {
-        let codes: Vec<u32> = frame.codes(&self.layout).unwrap().collect();
-        let mut bytes = vec![0; MAX_FRAME];
-        let length = emit(&frame.header, &self.layout, &codes, &mut bytes).unwrap();
-        bytes.truncate(length);
-        bytes
-    }
 }
 
 impl FrameSink for Wire {
@@ -62,10 +53,12 @@ impl FrameSink for Wire {
             self.others.iter().for_each(|other| other.receive(message));
             return Ok(());
         }
-        for frame in Frames::new(message, self.layout) {
+        let mut rest = message;
+        for frame in Frames::new(message, self.layout).map(Result::unwrap) {
+            let (bytes, behind) = rest.split_at(frame.header.encoded_len() + frame.codes.len());
+            rest = behind;
             if !self.is_lost() {
-                let bytes = self.bytes(&frame.unwrap());
-                self.others.iter().for_each(|other| other.receive(&bytes));
+                self.others.iter().for_each(|other| other.receive(bytes));
             }
         }
         Ok(())

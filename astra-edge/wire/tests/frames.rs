@@ -264,11 +264,9 @@ fn frames_of_one_message_are_read_up_to_the_first_that_is_none() {
         let all: Vec<u32> = (0..u32::from(codes) * u32::from(tokens))
             .map(|code| code % 200)
             .collect();
-        let mut framer = Framer::new(header(&layout, 5, tokens), layout, &all).unwrap();
         let (mut message, mut ends) = (Vec::new(), Vec::new());
-        let mut buffer = [0; MAX_FRAME];
-        while let Some(length) = framer.next_frame(&mut buffer).unwrap() {
-            message.extend(&buffer[..length]);
+        for frame in frames(header(&layout, 5, tokens), layout, &all) {
+            message.extend(frame);
             ends.push(message.len());
         }
         assert!(ends.len() > 1, "{ends:?}");
