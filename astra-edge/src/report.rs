@@ -101,7 +101,10 @@ pub struct MemberReport {
     pub code_bytes_sent: u64,
     /// Tokens left out of its attention because they did not come in time, summed over blocks.
     pub masked_tokens: u32,
-    /// Frames it could not use.
+    /// Frames that came when their block was over.
+    #[serde(default)]
+    pub late_frames: u32,
+    /// Frames it could not use for another reason.
     pub refused_frames: u32,
     /// Bytes of features it sent to members whose rows of the map border on its own.
     #[serde(default)]

@@ -181,8 +181,7 @@ pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
         frames_sent: count(stats.frames_sent * copies),
         frames_received: count(stats.received.frames),
         masked_tokens: count(stats.masked_tokens),
-        // They are in `refused_frames`.
-        late_frames: 0,
+        late_frames: count(stats.received.late),
         refused_frames: count(stats.received.refused),
     }
 }

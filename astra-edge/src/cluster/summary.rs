@@ -46,6 +46,7 @@ pub(super) fn of_members(
             frames_received: stats.frames_received,
             code_bytes_sent: code_bytes(*range, report.rung_bits, shape) * copies as u64,
             masked_tokens: stats.masked_tokens,
+            late_frames: stats.late_frames,
             refused_frames: stats.refused_frames,
             halo_bytes: stats.halo_bytes,
             input_bytes: account.input_bytes,

@@ -9,7 +9,9 @@ pub struct Received {
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Frames not used: late, early, of another plan, or damaged.
+    /// Frames that came when their block was over.
+    pub late: u64,
+    /// Frames not used for another reason: early, of another plan, or damaged.
     pub refused: u64,
 }
 
@@ -17,16 +19,22 @@ pub struct Received {
 pub(super) struct Counters {
     frames: AtomicU64,
     bytes: AtomicU64,
+    late: AtomicU64,
     refused: AtomicU64,
 }
 
 impl Counters {
-    /// A message of so many frames, some of them refused.
-    pub(super) fn message(&self, bytes: usize, frames: u64, refused: u64) {
-        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.frames.fetch_add(frames, Ordering::Relaxed);
-        if refused > 0 {
-            self.refused.fetch_add(refused, Ordering::Relaxed);
+    /// What one message brought.
+    pub(super) fn add(&self, message: &Received) {
+        for (sum, news) in [
+            (&self.frames, message.frames),
+            (&self.bytes, message.bytes),
+            (&self.late, message.late),
+            (&self.refused, message.refused),
+        ] {
+            if news > 0 {
+                sum.fetch_add(news, Ordering::Relaxed);
+            }
         }
     }
 
@@ -34,6 +42,7 @@ impl Counters {
         Received {
             frames: self.frames.swap(0, Ordering::Relaxed),
             bytes: self.bytes.swap(0, Ordering::Relaxed),
+            late: self.late.swap(0, Ordering::Relaxed),
             refused: self.refused.swap(0, Ordering::Relaxed),
         }
     }

@@ -84,18 +84,25 @@ impl Gather {
 
     /// Takes in the frames of one message. What cannot be used is counted and dropped; behind bytes that are no frame nothing can.
     pub fn receive(&self, message: &[u8]) {
-        let (mut frames, mut refused, mut complete) = (0, 0, false);
+        let mut complete = false;
+        let mut news = Received {
+            bytes: message.len() as u64,
+            ..Received::default()
+        };
         for frame in Frames::new(message, self.layout) {
-            frames += 1;
+            news.frames += 1;
             match frame.map_err(Refused::from).and_then(|f| self.accept(f)) {
                 Ok(last) => complete |= last,
                 Err(reason) => {
-                    refused += 1;
+                    match reason {
+                        Refused::Late => news.late += 1,
+                        _ => news.refused += 1,
+                    }
                     tracing::trace!(%reason, "frame not used");
                 }
             }
         }
-        self.counters.message(message.len(), frames, refused);
+        self.counters.add(&news);
         if complete {
             self.thread.unpark();
         }

@@ -56,8 +56,7 @@ pub struct Stats {
     pub frames_received: u32,
     /// Tokens whose codes did not come in time, added up over blocks.
     pub masked_tokens: u32,
-    /// Frames that came after their block had gone on; 0 where these are in [`refused_frames`](Self::refused_frames), as today's devices
-    /// have it.
+    /// Frames that came after their block had gone on.
     pub late_frames: u32,
     /// Frames that could not be used: malformed, too early, of another plan or rung.
     pub refused_frames: u32,
