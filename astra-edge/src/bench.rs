@@ -131,6 +131,9 @@ pub struct Row {
     pub requests: usize,
     /// Requests that other members answered, because the devices found fewer or more worth it: they are in none of the figures.
     pub requests_by_others: usize,
+    /// What came before the latency, median: reading the picture and making it as large as the model's input. `null` where it was not
+    /// measured.
+    pub prepare_ms: Option<f64>,
     /// Median of their latencies.
     pub latency_ms_median: f64,
     /// The quarter of requests that was fastest took at most this.
@@ -230,6 +233,8 @@ impl Row {
             rung_bits,
             requests: samples.len(),
             requests_by_others: all.len() - samples.len(),
+            prepare_ms: Some(of(&|sample| sample.report.prepare_ms, 0.5))
+                .filter(|&time| time > 0.0),
             latency_ms_median: median,
             latency_ms_quarter: latency(0.25),
             latency_ms_three_quarters: latency(0.75),

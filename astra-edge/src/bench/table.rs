@@ -29,6 +29,7 @@ impl Row {
                 Some(bits) => bits.to_string(),
             },
             self.requests.to_string(),
+            figure(self.prepare_ms, 1),
             time(self.latency_ms_median),
             format!("{:.1}-{:.1}", self.latency_ms_min, self.latency_ms_max),
             figure(self.speedup_over_one_device, 2),
@@ -47,13 +48,14 @@ impl Row {
     }
 }
 
-const HEADINGS: [&str; 19] = [
+const HEADINGS: [&str; 20] = [
     "link",
     "method",
     "devices",
     "tokens",
     "bits",
     "n",
+    "prepare",
     "median ms",
     "min-max",
     "speedup",

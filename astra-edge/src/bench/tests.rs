@@ -14,6 +14,7 @@ fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
     Sample {
         report: Report {
             latency_ms,
+            prepare_ms: latency_ms / 10.0,
             members: vec![member("a", 2.0), member("b", 4.0)],
             input_bytes: 300,
             result_bytes: 40,
@@ -72,6 +73,7 @@ fn a_row_sums_up_its_requests() {
         ),
         (32.0, 30.0, 40.0)
     );
+    assert_eq!(row.prepare_ms, Some(3.2));
     assert_eq!(row.speedup_over_one_device, Some(2.0));
     let agreement = row.agreement.unwrap();
     assert_eq!(agreement.cls_cosine, Some(0.97));

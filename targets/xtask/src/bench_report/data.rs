@@ -15,6 +15,8 @@ pub(super) struct Row {
     pub(super) devices: usize,
     pub(super) tokens: usize,
     pub(super) rung_bits: Option<u32>,
+    #[serde(default)]
+    pub(super) prepare_ms: Option<f64>,
     pub(super) latency_ms_median: f64,
     pub(super) speedup_over_one_device: Option<f64>,
     pub(super) agreement: Option<Agreement>,

@@ -4,12 +4,13 @@ use std::fmt::Write;
 
 use super::data::Row;
 
-const HEADINGS: [&str; 13] = [
+const HEADINGS: [&str; 14] = [
     "bench",
     "link",
     "method",
     "devices",
     "tokens",
+    "prepare ms",
     "ms",
     "speedup",
     "agreement",
@@ -72,6 +73,7 @@ fn cells(row: &Row) -> [String; HEADINGS.len()] {
         method,
         row.devices.to_string(),
         row.tokens.to_string(),
+        known(row.prepare_ms.map(|time| format!("{time:.1}"))),
         format!("{:.0}", row.latency_ms_median),
         known(
             row.speedup_over_one_device
