@@ -6,10 +6,12 @@
 //! - [`hugging_face`]: directories with `config.json` and `model.safetensors`, of DINOv2, ViT, Llama, Qwen2, GPT-2 and BERT
 //! - `tensors`, `llama`: tensors by name, and a Llama out of those of any file
 //! - `sides`: how large a model may be
+//! - `end_tokens`: tokens at which a generation ends without being configured
 //!
 //! Files are untrusted: whatever does not have the structure that is known here is refused, with the name of the tensor, node
 //! or field, what was found and what was expected.
 
+mod end_tokens;
 mod error;
 pub mod gguf;
 pub mod hugging_face;
