@@ -37,8 +37,10 @@ pub struct Imported {
     pub content: Content,
     /// Name of the file with the weights, without directories.
     pub file: String,
-    /// Its hash.
+    /// Its hash; of several files, that of all of them, one after another.
     pub sha256: Sha256Digest,
+    /// What is computed otherwise than the file says, or may be, in words for its user.
+    pub warnings: Vec<String>,
 }
 
 /// What a file holds.

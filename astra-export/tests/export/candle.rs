@@ -1,4 +1,4 @@
-//! Real models, and every quantization of GGUF, against candle.
+//! Real models against candle.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,16 +9,12 @@ use astra_export::family::decoder::{Decoder, DecoderNorm, Mlp};
 use astra_export::family::weights::Linear;
 use astra_export::package::{Draft, Request};
 use astra_export::source::{Content, Imported, TextModel, gguf, hugging_face};
-use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, llama};
 
 use crate::cache;
-use crate::gguf_file::GgufFile;
-use crate::models::{HIDDEN, Random};
 use crate::runtime::{Array, Graph, max_difference};
-use crate::text_models::{HEAD_DIM, KV_HEADS, QUERY_HEADS, VOCAB};
 
 /// Tokens of the text that logits are compared over.
 const TOKENS: usize = 256;
@@ -210,67 +206,4 @@ fn normalized_mean(features: &[f32], width: usize) -> Vec<f32> {
     }
     let length = sum.iter().map(|x| x * x).sum::<f64>().sqrt();
     sum.iter().map(|x| (x / length) as f32).collect()
-}
-
-/// Width of the MLP at which its maps are whole blocks of every kind.
-const WIDE: usize = 32;
-
-#[test]
-fn every_quantization_is_read_as_candle_reads_it() {
-    let mut random = Random::new(61);
-    for (number, kind) in [
-        (0, GgmlDType::F32),
-        (1, GgmlDType::F16),
-        (2, GgmlDType::Q4_0),
-        (3, GgmlDType::Q4_1),
-        (8, GgmlDType::Q8_0),
-        (12, GgmlDType::Q4K),
-        (14, GgmlDType::Q6K),
-        (30, GgmlDType::BF16),
-    ] {
-        let values = random.around(0.1, 1.5, WIDE * HIDDEN);
-        let values = Tensor::from_slice(&values, (1, WIDE * HIDDEN), &Device::Cpu).unwrap();
-        let quantized = QTensor::quantize(&values, kind).unwrap();
-        let bytes = quantized.data().unwrap().into_owned();
-        let expected = quantized.dequantize(&Device::Cpu).unwrap();
-        let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
-
-        let mut file = small(&mut random);
-        file.raw("blk.0.ffn_up.weight", &[WIDE, HIDDEN], number, bytes);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("small.gguf");
-        std::fs::write(&path, file.bytes()).unwrap();
-        let imported = gguf::open(&path).unwrap();
-        let Mlp::Gated { up, .. } = &decoder(&imported).blocks[0].mlp else {
-            panic!("a plain MLP");
-        };
-        let found = matrix(up).flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let difference = max_difference(&found, &expected);
-        assert!(difference <= 1e-6, "{kind:?} is off by {difference}");
-    }
-}
-
-/// A model of one layer.
-fn small(random: &mut Random) -> GgufFile {
-    let mut file = GgufFile::llama("llama");
-    file.set("llama.block_count", 1.into());
-    file.set("llama.feed_forward_length", WIDE.into());
-    let (queries, values) = (QUERY_HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM);
-    for (name, dims) in [
-        ("token_embd", &[VOCAB, HIDDEN][..]),
-        ("output_norm", &[HIDDEN]),
-        ("blk.0.attn_norm", &[HIDDEN]),
-        ("blk.0.attn_q", &[queries, HIDDEN]),
-        ("blk.0.attn_k", &[values, HIDDEN]),
-        ("blk.0.attn_v", &[values, HIDDEN]),
-        ("blk.0.attn_output", &[HIDDEN, queries]),
-        ("blk.0.ffn_norm", &[HIDDEN]),
-        ("blk.0.ffn_gate", &[WIDE, HIDDEN]),
-        ("blk.0.ffn_up", &[WIDE, HIDDEN]),
-        ("blk.0.ffn_down", &[HIDDEN, WIDE]),
-    ] {
-        let values = random.around(0.0, 1.0, dims.iter().product());
-        file.floats(&format!("{name}.weight"), dims, &values);
-    }
-    file
 }

@@ -26,10 +26,7 @@ impl GgufFile {
             })
             .collect();
         let kinds: Vec<u32> = (0..VOCAB).map(|id| if id < 3 { 3 } else { 1 }).collect();
-        let mut file = Self {
-            metadata: BTreeMap::new(),
-            tensors: BTreeMap::new(),
-        };
+        let mut file = Self::empty();
         for (key, value) in [
             ("general.architecture", json!(architecture)),
             ("tokenizer.ggml.model", json!("gpt2")),
@@ -58,6 +55,18 @@ impl GgufFile {
             file.set(&format!("{architecture}.{key}"), value);
         }
         file
+    }
+
+    /// Neither metadata nor tensors.
+    pub(crate) fn empty() -> Self {
+        Self {
+            metadata: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn remove(&mut self, key: &str) {
+        self.metadata.remove(key);
     }
 
     pub(crate) fn set(&mut self, key: &str, value: Value) {

@@ -112,6 +112,9 @@ impl Export {
     pub(in crate::cli) fn run(self) -> Result<()> {
         self.check_place()?;
         let imported = self.source.read()?;
+        for warning in &imported.warnings {
+            eprintln!("warning: {}: {warning}", imported.file);
+        }
         let name = self.name.clone().unwrap_or_else(|| self.source.name());
         let request = Request {
             name: &name,

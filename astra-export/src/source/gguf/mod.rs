@@ -1,25 +1,34 @@
-//! GGUF files of Llama (`general.architecture` `llama`) and Qwen2 (`qwen2`), in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q4_K and Q6_K.
+//! GGUF files of Llama (`general.architecture` `llama`) and Qwen2 (`qwen2`).
 //!
+//! - `parts`: one file, or those of a split model
 //! - `reader`: the container
-//! - `quantized`: float32 of quantized blocks
+//! - `metadata`: typed values of it
+//! - `hyperparameters`: the keys of an architecture, sorted into read, harmless and refused
+//! - `quantized`: types of values
 //! - `tokenizer`: a tokenizer file out of the metadata
 //!
-//! Files of `llama` keep the rows of queries and keys in another order than everybody else, in which rotary positions turn
+//! Files of `llama` keep the rows of queries and keys in another order than all other files, in which rotary positions turn
 //! neighbours; that is undone.
 
+mod hyperparameters;
+mod metadata;
+mod parts;
 mod quantized;
 mod reader;
 mod tokenizer;
 
 use std::path::Path;
 
-use astra_bundle::{Sha256Digest, Task, TextInput};
+use astra_bundle::{Task, TextInput};
 
-use super::error::{Mismatch, SourceError, read};
-use super::llama::{self, Dimensions, Names, Pairs};
+use super::error::{Mismatch, SourceError};
+use super::llama::{self, Names, Pairs};
 use super::tensors::Tensors;
-use super::{Content, Imported, ImportedText, MAX_TOKENS, TOKENIZER, Tensor, TextModel};
+use super::{Content, Imported, ImportedText, TOKENIZER, Tensor, TextModel};
+use hyperparameters::Keys;
+use parts::Parts;
 use reader::{Gguf, Value};
+use tokenizer::Tokenizer;
 
 const NAMES: Names = Names {
     embedding: "token_embd",
@@ -36,32 +45,33 @@ const NAMES: Names = Names {
     up: "ffn_up",
     down: "ffn_down",
 };
-/// Divisors of the frequencies of rotary positions, by channel.
-const ROPE_FACTORS: &str = "rope_freqs.weight";
-/// Ids of tokens that end a text, a turn, or what a model says of its own accord.
-const END_IDS: [&str; 3] = [
+const ARCHITECTURE: &str = "general.architecture";
+const BOS: &str = "tokenizer.ggml.bos_token_id";
+/// Ids of tokens that end a text, a turn or a message, and of those of code models at which llama.cpp ends too.
+const END_IDS: [&str; 6] = [
     "tokenizer.ggml.eos_token_id",
     "tokenizer.ggml.eot_token_id",
     "tokenizer.ggml.eom_token_id",
+    "tokenizer.ggml.fim_pad_token_id",
+    "tokenizer.ggml.fim_rep_token_id",
+    "tokenizer.ggml.fim_sep_token_id",
 ];
 
-/// Reads the model in `path`.
+/// Reads the model in `path`; of a split model, the path of any part.
 ///
 /// # Errors
 /// [`SourceError`]
 pub fn open(path: &Path) -> Result<Imported, SourceError> {
-    let bytes = read(path)?;
-    let gguf = Gguf::parse(&bytes).map_err(|error| SourceError::Format {
-        path: path.to_owned(),
-        format: "a GGUF file",
-        error,
-    })?;
-    let text = import(&gguf).map_err(|mismatch| mismatch.at(path))?;
+    let parts = Parts::read(path)?;
+    let path = parts.path();
+    let gguf = parts.gguf()?;
+    let (text, warnings) = import(&gguf).map_err(|mismatch| mismatch.at(path))?;
     let file = path.file_name().unwrap_or_default();
     Ok(Imported {
         content: Content::Text(text),
         file: file.to_string_lossy().into_owned(),
-        sha256: Sha256Digest::of(&bytes),
+        sha256: parts.digest(),
+        warnings,
     })
 }
 
@@ -75,174 +85,112 @@ impl Tensors for Gguf<'_> {
     }
 }
 
-fn import(gguf: &Gguf<'_>) -> Result<ImportedText, Mismatch> {
-    let key = "general.architecture";
-    let architecture = gguf.text(key)?;
-    let pairs = match architecture {
-        "llama" => Pairs::Neighbours,
-        "qwen2" => Pairs::Halves,
-        other => {
-            let expected = "\"llama\" or \"qwen2\"";
-            return Err(Mismatch::new(key, format!("{other:?}"), expected));
-        }
-    };
-    let of = |name: &str| format!("{architecture}.{name}");
-    refuse_scaling(gguf, &of("rope.scaling.type"))?;
-    let dims = dimensions(gguf, &of)?;
-    let mut model = llama::read(&dims, &NAMES, pairs, gguf)?;
-    if gguf.contains(ROPE_FACTORS) {
-        let factors = gguf.values(ROPE_FACTORS, &[dims.head_dim / 2])?;
-        for (frequency, factor) in model.frequencies.iter_mut().zip(factors) {
-            *frequency /= f64::from(factor);
-        }
+fn import(gguf: &Gguf<'_>) -> Result<(ImportedText, Vec<String>), Mismatch> {
+    let (architecture, pairs) = architecture(gguf)?;
+    let keys = Keys { gguf, architecture };
+    // What can be refused cheaply is refused before weights are read.
+    keys.check()?;
+    let dims = keys.dimensions()?;
+    let tokenizer = tokenizer::read(gguf)?;
+    let (max_tokens, limited) = keys.max_tokens()?;
+    let input = text_input(gguf, &tokenizer, dims.vocab, max_tokens)?;
+    let mut warnings: Vec<String> = limited.into_iter().chain(tokenizer.warning).collect();
+    if input.eos.is_empty() {
+        warnings.push(format!(
+            "{}: found nothing, and no token that ends a turn: generations end at their longest",
+            END_IDS[0]
+        ));
     }
-    let max_tokens = gguf.size(&of("context_length"))?.min(MAX_TOKENS);
-    Ok(ImportedText {
-        input: text_input(gguf, dims.vocab, max_tokens)?,
-        tokenizer: tokenizer::write(gguf)?,
+    let mut model = llama::read(&dims, &NAMES, pairs, gguf)?;
+    keys.scale(&mut model.frequencies)?;
+    gguf.check_all_read()?;
+    let text = ImportedText {
+        input,
+        tokenizer: tokenizer.file,
         task: Task::Generation,
         model: TextModel::Decoder(model.into()),
-    })
-}
-
-fn dimensions(gguf: &Gguf<'_>, of: &impl Fn(&str) -> String) -> Result<Dimensions, Mismatch> {
-    let heads = gguf.size(&of("attention.head_count"))?;
-    let hidden = gguf.size(&of("embedding_length"))?;
-    let or = |name: &str, other: usize| match gguf.get(&of(name)) {
-        Some(_) => gguf.size(&of(name)),
-        None => Ok(other),
     };
-    let head_dim = or("attention.key_length", hidden / heads.max(1))?;
-    let turned = or("rope.dimension_count", head_dim)?;
-    if turned != head_dim {
-        let expected = format!("{head_dim}, all channels of a head");
-        return Err(Mismatch::new(of("rope.dimension_count"), turned, expected));
-    }
-    let experts = or("expert_count", 0)?;
-    if experts > 0 {
-        let expected = "0: mixtures of experts are not supported";
-        return Err(Mismatch::new(of("expert_count"), experts, expected));
-    }
-    Ok(Dimensions {
-        hidden,
-        layers: gguf.size(&of("block_count"))?,
-        heads,
-        kv_heads: or("attention.head_count_kv", heads)?,
-        head_dim,
-        mlp: gguf.size(&of("feed_forward_length"))?,
-        vocab: gguf.texts("tokenizer.ggml.tokens")?.count(),
-        rope_base: gguf.float_or(&of("rope.freq_base"), 10_000.0)?,
-        epsilon: gguf.float_or(&of("attention.layer_norm_rms_epsilon"), 1e-5)? as f32,
-    })
+    Ok((text, warnings))
 }
 
-fn refuse_scaling(gguf: &Gguf<'_>, key: &str) -> Result<(), Mismatch> {
-    match gguf.get(key) {
-        None => Ok(()),
-        Some(Value::Text(none)) if none == "none" => Ok(()),
-        Some(other) => {
-            let expected = "none: scaled positions are not supported";
-            Err(Mismatch::new(key, format!("{other:?}"), expected))
+/// The architecture, and which channels of a head its files turn together.
+fn architecture<'a>(gguf: &'a Gguf<'_>) -> Result<(&'a str, Pairs), Mismatch> {
+    let kind = gguf.optional_text("general.type")?;
+    if let Some(other) = kind.filter(|kind| *kind != "model") {
+        let expected = "\"model\": the file with all weights of a language model";
+        return Err(Mismatch::new(
+            "general.type",
+            format!("{other:?}"),
+            expected,
+        ));
+    }
+    let architecture = gguf.text(ARCHITECTURE)?;
+    match architecture {
+        "llama" => Ok((architecture, Pairs::Neighbours)),
+        "qwen2" => Ok((architecture, Pairs::Halves)),
+        other => {
+            let expected = "\"llama\" or \"qwen2\"";
+            Err(Mismatch::new(ARCHITECTURE, format!("{other:?}"), expected))
         }
     }
 }
 
-fn text_input(gguf: &Gguf<'_>, vocab: usize, max_tokens: usize) -> Result<TextInput, Mismatch> {
-    let tokens: Vec<&str> = gguf.texts("tokenizer.ggml.tokens")?.collect();
-    let id = |key: &str| match gguf.get(key) {
-        Some(_) => gguf.id(key, vocab).map(Some),
-        None => Ok(None),
-    };
+fn text_input(
+    gguf: &Gguf<'_>,
+    tokenizer: &Tokenizer,
+    vocab: usize,
+    max_tokens: usize,
+) -> Result<TextInput, Mismatch> {
+    let tokens = gguf.texts("tokenizer.ggml.tokens")?;
     let token = |id: Option<u32>| {
         let token = tokens.get(usize::try_from(id?).ok()?)?;
         Some((*token).to_owned())
     };
-    let bos = id("tokenizer.ggml.bos_token_id")?;
+    let bos = gguf.id(BOS, vocab)?;
     let mut eos = Vec::new();
     for key in END_IDS {
-        eos.extend(id(key)?.filter(|id| !eos.contains(id)));
+        eos.extend(gguf.id(key, vocab)?.filter(|id| !eos.contains(id)));
     }
-    let chat_template = match gguf.get("tokenizer.chat_template") {
-        Some(Value::Text(template)) => Some(template.clone()),
-        _ => None,
-    };
+    let named = eos.first().copied();
+    let ends = tokenizer.ends.iter().filter(|id| !eos.contains(id));
+    let ends: Vec<u32> = ends.copied().collect();
+    eos.extend(ends);
     Ok(TextInput {
         tokenizer: TOKENIZER.to_owned(),
         vocab,
         max_tokens,
         bos,
         bos_token: token(bos),
-        eos_token: token(eos.first().copied()),
+        eos_token: token(named),
         eos,
-        add_bos: bos.is_some() && gguf.flag("tokenizer.ggml.add_bos_token"),
-        chat_template,
+        add_bos: adds_bos(gguf, tokenizer, bos)?,
+        chat_template: match gguf.get("tokenizer.chat_template") {
+            Some(Value::Text(template)) => Some(template.clone()),
+            _ => None,
+        },
         rotary: true,
         learned_positions: false,
     })
 }
 
-impl Gguf<'_> {
-    fn wanted(&self, key: &str, expected: &str) -> Result<&Value, Mismatch> {
-        self.get(key)
-            .ok_or_else(|| Mismatch::missing(key, expected))
+/// Whether a text begins with BOS. What llama.cpp does besides that is refused: it ends texts with EOS, suppresses tokens.
+fn adds_bos(gguf: &Gguf<'_>, tokenizer: &Tokenizer, bos: Option<u32>) -> Result<bool, Mismatch> {
+    let key = "tokenizer.ggml.add_eos_token";
+    if gguf.flag(key)? == Some(true) {
+        let expected = "false: prompts that end with EOS are not supported";
+        return Err(Mismatch::new(key, true, expected));
     }
-
-    fn text(&self, key: &str) -> Result<&str, Mismatch> {
-        match self.wanted(key, "a string")? {
-            Value::Text(text) => Ok(text),
-            other => Err(Mismatch::new(key, format!("{other:?}"), "a string")),
-        }
+    let key = "tokenizer.ggml.suppress_tokens";
+    if let Some(numbers) = gguf.numbers(key, 0)?.filter(|numbers| !numbers.is_empty()) {
+        let found = format!("{} tokens", numbers.len());
+        let expected = "none: suppressing tokens is not supported";
+        return Err(Mismatch::new(key, found, expected));
     }
-
-    fn size(&self, key: &str) -> Result<usize, Mismatch> {
-        let expected = "a whole number";
-        let value = self.wanted(key, expected)?;
-        let size = match value {
-            Value::Unsigned(value) => usize::try_from(*value).ok(),
-            Value::Signed(value) => usize::try_from(*value).ok(),
-            _ => None,
-        };
-        size.ok_or_else(|| Mismatch::new(key, format!("{value:?}"), expected))
+    let adds = gguf.flag("tokenizer.ggml.add_bos_token")?;
+    let adds = adds.unwrap_or(tokenizer.add_bos);
+    if adds && bos.is_none() {
+        let expected = "the id of BOS, which texts begin with";
+        return Err(Mismatch::missing(BOS, expected));
     }
-
-    fn id(&self, key: &str, vocab: usize) -> Result<u32, Mismatch> {
-        let id = self.size(key)?;
-        let known = u32::try_from(id).ok().filter(|_| id < vocab);
-        known.ok_or_else(|| Mismatch::new(key, id, format!("below {vocab}")))
-    }
-
-    fn float_or(&self, key: &str, other: f64) -> Result<f64, Mismatch> {
-        match self.get(key) {
-            None => Ok(other),
-            Some(Value::Float(value)) => Ok(*value),
-            Some(value) => Err(Mismatch::new(key, format!("{value:?}"), "a number")),
-        }
-    }
-
-    fn flag(&self, key: &str) -> bool {
-        self.get(key) == Some(&Value::Bool(true))
-    }
-
-    fn texts(&self, key: &str) -> Result<impl Iterator<Item = &str>, Mismatch> {
-        let expected = "an array of strings";
-        match self.wanted(key, expected)? {
-            Value::Array(values) => Ok(values.iter().map(|value| match value {
-                Value::Text(text) => text.as_str(),
-                _ => "",
-            })),
-            other => Err(Mismatch::new(key, format!("{other:?}"), expected)),
-        }
-    }
-
-    fn sizes(&self, key: &str) -> Vec<u64> {
-        let Some(Value::Array(values)) = self.get(key) else {
-            return Vec::new();
-        };
-        let number = |value: &Value| match value {
-            Value::Unsigned(value) => *value,
-            Value::Signed(value) => u64::try_from(*value).unwrap_or(0),
-            _ => 0,
-        };
-        values.iter().map(number).collect()
-    }
+    Ok(adds)
 }

@@ -1,81 +1,155 @@
-//! How tensors of a GGUF file are quantized, and float32 of them. The layouts are those of ggml: blocks of 32 or 256 values,
-//! scales in half precision.
+//! Types of the values of a GGUF tensor, and their float32 values.
+//!
+//! Numbers, names and block layouts are ggml's (`ggml.h`, `ggml-common.h`). `candle-core` decodes all but IQ4_NL and IQ4_XS.
 
+use candle_core::Device;
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use candle_core::quantized::{GgmlDType, QTensor};
+
+use crate::source::Mismatch;
 use crate::source::tensor::{Precision, half_to_single};
 
-/// How the values of a tensor are kept.
+/// How a tensor is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    F32,
-    F16,
-    Bf16,
-    Q4_0,
-    Q4_1,
-    Q8_0,
-    Q4K,
-    Q6K,
+pub(super) enum ValueType {
+    Plain(Precision),
+    /// Blocks that candle decodes.
+    Candle(GgmlDType),
+    /// 32 values: a half-precision scale, then 4-bit indices into [`IQ4_VALUES`].
+    Iq4Nl,
+    /// 256 values: a half-precision scale, eight 6-bit scales, then 4-bit indices into [`IQ4_VALUES`].
+    Iq4Xs,
 }
 
-/// Kinds by their number in a file.
-const KINDS: [(u32, Kind, &str); 8] = [
-    (0, Kind::F32, "F32"),
-    (1, Kind::F16, "F16"),
-    (2, Kind::Q4_0, "Q4_0"),
-    (3, Kind::Q4_1, "Q4_1"),
-    (8, Kind::Q8_0, "Q8_0"),
-    (12, Kind::Q4K, "Q4_K"),
-    (14, Kind::Q6K, "Q6_K"),
-    (30, Kind::Bf16, "BF16"),
+/// Every number that ggml has given to a type, and what it is called. Types without a reader here are refused by name.
+const TYPES: [(u32, &str, Option<ValueType>); 39] = {
+    use GgmlDType::{Q2K, Q3K, Q4_0, Q4_1, Q4K, Q5_0, Q5_1, Q5K, Q6K, Q8_0};
+    use ValueType::{Candle, Iq4Nl, Iq4Xs, Plain};
+    [
+        (0, "F32", Some(Plain(Precision::F32))),
+        (1, "F16", Some(Plain(Precision::F16))),
+        (2, "Q4_0", Some(Candle(Q4_0))),
+        (3, "Q4_1", Some(Candle(Q4_1))),
+        (4, "Q4_2", None),
+        (5, "Q4_3", None),
+        (6, "Q5_0", Some(Candle(Q5_0))),
+        (7, "Q5_1", Some(Candle(Q5_1))),
+        (8, "Q8_0", Some(Candle(Q8_0))),
+        (9, "Q8_1", None),
+        (10, "Q2_K", Some(Candle(Q2K))),
+        (11, "Q3_K", Some(Candle(Q3K))),
+        (12, "Q4_K", Some(Candle(Q4K))),
+        (13, "Q5_K", Some(Candle(Q5K))),
+        (14, "Q6_K", Some(Candle(Q6K))),
+        (15, "Q8_K", None),
+        (16, "IQ2_XXS", None),
+        (17, "IQ2_XS", None),
+        (18, "IQ3_XXS", None),
+        (19, "IQ1_S", None),
+        (20, "IQ4_NL", Some(Iq4Nl)),
+        (21, "IQ3_S", None),
+        (22, "IQ2_S", None),
+        (23, "IQ4_XS", Some(Iq4Xs)),
+        (24, "I8", None),
+        (25, "I16", None),
+        (26, "I32", None),
+        (27, "I64", None),
+        (28, "F64", None),
+        (29, "IQ1_M", None),
+        (30, "BF16", Some(Plain(Precision::Bf16))),
+        (31, "Q4_0_4_4", None),
+        (32, "Q4_0_4_8", None),
+        (33, "Q4_0_8_8", None),
+        (34, "TQ1_0", None),
+        (35, "TQ2_0", None),
+        (36, "IQ4_NL_4_4", None),
+        (39, "MXFP4", None),
+        (40, "NVFP4", None),
+    ]
+};
+
+/// What the 16 indices of IQ4_NL and IQ4_XS stand for, before the scale.
+const IQ4_VALUES: [f32; 16] = [
+    -127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0,
+    89.0, 113.0,
 ];
 
-impl Kind {
-    pub(super) fn of(number: u32) -> Option<Self> {
-        let known = KINDS.iter().find(|(known, ..)| *known == number);
-        known.map(|(_, kind, _)| *kind)
+impl ValueType {
+    /// The type with a number; `tensor` is named where it has no reader.
+    pub(super) fn of(number: u32, tensor: &str) -> Result<Self, Mismatch> {
+        let known = TYPES.iter().find(|(known, ..)| *known == number);
+        if let Some((.., Some(found))) = known {
+            return Ok(*found);
+        }
+        let found = match known {
+            Some((_, name, _)) => format!("values of type {name}"),
+            None => format!("values of type number {number}"),
+        };
+        let names = TYPES.iter().filter(|(.., reader)| reader.is_some());
+        let names: Vec<&str> = names.map(|(_, name, _)| *name).collect();
+        Err(Mismatch::new(
+            tensor,
+            found,
+            format!("one of {}", names.join(", ")),
+        ))
     }
 
-    pub(super) fn names() -> String {
-        KINDS.map(|(_, _, name)| name).join(", ")
-    }
-
-    /// Values that are kept together.
+    /// Values in a block.
     pub(super) fn block(self) -> usize {
         match self {
-            Self::F32 | Self::F16 | Self::Bf16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q8_0 => 32,
-            Self::Q4K | Self::Q6K => 256,
+            Self::Plain(_) => 1,
+            Self::Candle(kind) => kind.block_size(),
+            Self::Iq4Nl => 32,
+            Self::Iq4Xs => 256,
         }
     }
 
-    /// Bytes of so many values, if they are whole blocks.
+    /// Bytes of a block.
+    fn block_bytes(self) -> usize {
+        match self {
+            Self::Plain(Precision::F32) => 4,
+            Self::Plain(Precision::F16 | Precision::Bf16) => 2,
+            Self::Candle(kind) => kind.type_size(),
+            Self::Iq4Nl => 2 + 16,
+            Self::Iq4Xs => 2 + 2 + 4 + 128,
+        }
+    }
+
+    /// Bytes of `values` values; `None` unless they are whole blocks.
     pub(super) fn byte_len(self, values: usize) -> Option<usize> {
-        let each = match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-            Self::Q4_0 => 2 + 16,
-            Self::Q4_1 => 4 + 16,
-            Self::Q8_0 => 2 + 32,
-            Self::Q4K => 4 + 12 + 128,
-            Self::Q6K => 128 + 64 + 16 + 2,
-        };
         let blocks = values / self.block();
         let whole = values.is_multiple_of(self.block());
-        blocks.checked_mul(each).filter(|_| whole)
+        blocks.checked_mul(self.block_bytes()).filter(|_| whole)
     }
 
-    /// Float32 of whole blocks.
-    pub(super) fn decode(self, bytes: &[u8]) -> Vec<f32> {
+    /// The values of whole blocks.
+    pub(super) fn decode(self, bytes: &[u8]) -> Result<Vec<f32>, candle_core::Error> {
         match self {
-            Self::F32 => Precision::F32.decode(bytes),
-            Self::F16 => Precision::F16.decode(bytes),
-            Self::Bf16 => Precision::Bf16.decode(bytes),
-            Self::Q4_0 => blocks(bytes, q4_0),
-            Self::Q4_1 => blocks(bytes, q4_1),
-            Self::Q8_0 => blocks(bytes, q8_0),
-            Self::Q4K => blocks(bytes, q4_k),
-            Self::Q6K => blocks(bytes, q6_k),
+            Self::Plain(precision) => Ok(precision.decode(bytes)),
+            Self::Candle(kind) => {
+                let values = bytes.len() / self.block_bytes() * self.block();
+                decode_with_candle(kind, bytes, values)
+            }
+            Self::Iq4Nl => Ok(blocks(bytes, iq4_nl)),
+            Self::Iq4Xs => Ok(blocks(bytes, iq4_xs)),
         }
     }
+}
+
+fn decode_with_candle(
+    kind: GgmlDType,
+    bytes: &[u8],
+    values: usize,
+) -> Result<Vec<f32>, candle_core::Error> {
+    // Blocks hold numbers of 16 bits, which candle reads in place; a file may place a tensor at an odd address.
+    let mut aligned = vec![0u64; bytes.len().div_ceil(size_of::<u64>())];
+    let whole: &mut [u8] = bytemuck::cast_slice_mut(&mut aligned);
+    whole
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
+    let tensor: QTensor = qtensor_from_ggml(kind, whole, vec![values], &Device::Cpu)?;
+    tensor.dequantize(&Device::Cpu)?.to_vec1()
 }
 
 fn blocks<const N: usize>(bytes: &[u8], decode: fn(&[u8; N], &mut Vec<f32>)) -> Vec<f32> {
@@ -85,121 +159,33 @@ fn blocks<const N: usize>(bytes: &[u8], decode: fn(&[u8; N], &mut Vec<f32>)) -> 
     values
 }
 
-/// A half-precision number at the beginning.
-fn half(bytes: &[u8]) -> f32 {
-    match bytes {
-        [low, high, ..] => half_to_single(u16::from_le_bytes([*low, *high])),
-        _ => 0.0,
-    }
+/// What the lower four bits of every byte stand for, then the upper four.
+fn iq4(indices: &[u8], scale: f32, values: &mut Vec<f32>) {
+    let low = indices.iter().map(|byte| byte & 15);
+    let high = indices.iter().map(|byte| byte >> 4);
+    let value = |index: u8| IQ4_VALUES.get(usize::from(index)).copied();
+    let found = low.chain(high).filter_map(value);
+    values.extend(found.map(|value| value * scale));
 }
 
-/// The lower half of every byte, then the upper half of every byte.
-fn nibbles(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    let low = bytes.iter().map(|byte| byte & 15);
-    let high = bytes.iter().map(|byte| byte >> 4);
-    low.chain(high).map(f32::from)
+fn iq4_nl(block: &[u8; 18], values: &mut Vec<f32>) {
+    let [low, high, indices @ ..] = block;
+    let scale = half_to_single(u16::from_le_bytes([*low, *high]));
+    iq4(indices, scale, values);
 }
 
-/// Scale; 32 values of 4 bits about 8.
-fn q4_0(block: &[u8; 18], values: &mut Vec<f32>) {
-    let (scale, bits) = block.split_at(2);
-    let scale = half(scale);
-    values.extend(nibbles(bits).map(|bits| (bits - 8.0) * scale));
-}
-
-/// Scale and least; 32 values of 4 bits above it.
-fn q4_1(block: &[u8; 20], values: &mut Vec<f32>) {
-    let (head, bits) = block.split_at(4);
-    let (scale, least) = head.split_at(2);
-    let (scale, least) = (half(scale), half(least));
-    values.extend(nibbles(bits).map(|bits| bits * scale + least));
-}
-
-/// Scale; 32 values of 8 bits with sign.
-fn q8_0(block: &[u8; 34], values: &mut Vec<f32>) {
-    let (scale, bytes) = block.split_at(2);
-    let scale = half(scale);
-    let signed = bytes.iter().map(|byte| f32::from(byte.cast_signed()));
-    values.extend(signed.map(|value| value * scale));
-}
-
-/// Scale of scales and of leasts; 8 of each in 6 bits; 8 times 32 values of 4 bits.
-fn q4_k(block: &[u8; 144], values: &mut Vec<f32>) {
-    let (head, bits) = block.split_at(16);
-    let (halves, packed) = head.split_at(4);
-    let (scale, least) = halves.split_at(2);
-    let (scale, least) = (half(scale), half(least));
-    let (low, rest) = packed.split_at(4);
-    let (middle, high) = rest.split_at(4);
-    // The first four scales and leasts are the lower six bits of their bytes; of the others, the lower four bits stand in the
-    // last four bytes, the upper two above those of the first.
-    let first = low.iter().zip(middle).map(|(s, m)| (s & 63, m & 63));
-    let second = high.iter().zip(low.iter().zip(middle));
-    let second = second.map(|(h, (l, m))| (h & 15 | l >> 6 << 4, h >> 4 | m >> 6 << 4));
-    let scales: Vec<(u8, u8)> = first.chain(second).collect();
-    for (pair, bits) in scales.chunks(2).zip(bits.chunks(32)) {
-        // The lower halves of 32 bytes are one run of values, the upper halves the next.
-        let runs = pair
-            .iter()
-            .flat_map(|scales| std::iter::repeat_n(scales, 32));
-        values.extend(
-            nibbles(bits)
-                .zip(runs)
-                .map(|(bits, &(s, m))| scale * f32::from(s) * bits - least * f32::from(m)),
-        );
-    }
-}
-
-/// The lower 4 and the upper 2 bits of 256 values about 32; 16 scales of 8 bits; scale of scales.
-fn q6_k(block: &[u8; 210], values: &mut Vec<f32>) {
-    let (low, rest) = block.split_at(128);
-    let (high, rest) = rest.split_at(64);
-    let (scales, scale) = rest.split_at(16);
-    let scale = half(scale);
-    let halves = low.chunks(64).zip(high.chunks(32)).zip(scales.chunks(8));
-    for ((low, high), scales) in halves {
-        // Quarter i of 128 values takes bits 2 i and 2 i + 1 of each of 32 bytes.
-        let upper = [0, 2, 4, 6].into_iter();
-        let upper = upper.flat_map(|shift| high.iter().map(move |byte| (byte >> shift & 3) << 4));
-        let lower = low.iter().map(|byte| byte & 15);
-        let lower = lower.chain(low.iter().map(|byte| byte >> 4));
-        let scales = scales
-            .iter()
-            .flat_map(|scale| std::iter::repeat_n(scale, 16));
-        let all = lower.zip(upper).zip(scales);
-        values.extend(all.map(|((lower, upper), s)| {
-            scale * f32::from(s.cast_signed()) * (f32::from(lower | upper) - 32.0)
-        }));
+/// `d`, `scales_h` (2 bits of each run of 32 values), `scales_l` (4 bits of each, low half of a byte first), indices.
+fn iq4_xs(block: &[u8; 136], values: &mut Vec<f32>) {
+    let [d0, d1, h0, h1, l0, l1, l2, l3, indices @ ..] = block;
+    let scale = half_to_single(u16::from_le_bytes([*d0, *d1]));
+    let high = u16::from_le_bytes([*h0, *h1]);
+    let low = u32::from_le_bytes([*l0, *l1, *l2, *l3]);
+    for (run, indices) in indices.chunks(16).enumerate() {
+        let bits = low >> (4 * run) & 15 | u32::from(high >> (2 * run) & 3) << 4;
+        iq4(indices, scale * (bits as f32 - 32.0), values);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blocks_by_hand() {
-        // 0x3800 is 0.5, 0x3c00 is 1, 0xc000 is -2.
-        let mut q4_0 = vec![0x00, 0x38];
-        q4_0.extend([0x1f; 16]);
-        let found = Kind::Q4_0.decode(&q4_0);
-        assert_eq!((found[0], found[31], found.len()), (3.5, -3.5, 32));
-
-        let mut q4_1 = vec![0x00, 0x3c, 0x00, 0xc0];
-        q4_1.extend([0x30; 16]);
-        let found = Kind::Q4_1.decode(&q4_1);
-        assert_eq!((found[0], found[31], found.len()), (-2.0, 1.0, 32));
-
-        let mut q8_0 = vec![0x00, 0x38];
-        q8_0.extend([0xfe; 32]);
-        assert_eq!(Kind::Q8_0.decode(&q8_0), [-1.0; 32]);
-    }
-
-    #[test]
-    fn only_whole_blocks_have_a_length() {
-        assert_eq!(Kind::Q4K.byte_len(512), Some(288));
-        assert_eq!(Kind::Q6K.byte_len(256), Some(210));
-        assert_eq!(Kind::Q4K.byte_len(128), None);
-        assert_eq!(Kind::F32.byte_len(usize::MAX), None);
-    }
-}
+#[path = "quantized_tests.rs"]
+mod tests;

@@ -1,18 +1,19 @@
 //! The container: metadata, and where each tensor lies. Versions 2 and 3, little-endian.
 //!
 //! Layout by the specification of GGUF: `"GGUF"`, version u32, tensors u64, metadata entries u64; entries of key, type u32 and
-//! value; for each tensor name, number of dimensions u32, dimensions u64 (fastest first), kind u32 and offset u64; then the
+//! value; for each tensor name, number of dimensions u32, dimensions u64 (fastest first), type u32 and offset u64; then the
 //! data, aligned. A string is its length u64 and UTF-8.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::quantized::Kind;
+use super::quantized::ValueType;
 use crate::source::{Mismatch, Tensor};
 
 const MAGIC: &[u8; 4] = b"GGUF";
 /// What the data and each tensor is aligned to, unless the file says otherwise.
 const ALIGNMENT: u64 = 32;
-/// Arrays of arrays are not nested deeper than this by anybody.
+/// Arrays of arrays are not nested deeper than this in any known file.
 const MAX_DEPTH: usize = 4;
 /// Most dimensions of a tensor.
 const MAX_DIMENSIONS: u32 = 4;
@@ -28,39 +29,42 @@ pub(super) enum Value {
     Array(Vec<Value>),
 }
 
-/// A whole file.
+/// A whole file, or all parts of a split one.
 #[derive(Debug)]
 pub(super) struct Gguf<'a> {
     metadata: BTreeMap<String, Value>,
-    tensors: BTreeMap<String, Info>,
-    data: &'a [u8],
+    tensors: BTreeMap<String, Info<'a>>,
+    /// Names of tensors that were read.
+    read: RefCell<BTreeSet<String>>,
 }
 
 #[derive(Debug)]
-struct Info {
+struct Info<'a> {
     /// Slowest first, as everywhere else here.
     dims: Vec<usize>,
-    kind: u32,
+    value_type: u32,
     offset: u64,
+    /// The data of its file.
+    data: &'a [u8],
 }
 
 impl<'a> Gguf<'a> {
-    /// Reads the metadata and the list of tensors.
+    /// Reads the metadata and the list of tensors of one file.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let mut cursor = Cursor { rest: bytes };
         if cursor.take(MAGIC.len())? != MAGIC {
             return Err("it does not begin with \"GGUF\"".to_owned());
         }
-        let version = cursor.u32()?;
-        if !matches!(version, 2 | 3) {
-            return Err(format!("version {version}, expected 2 or 3"));
-        }
+        check_version(cursor.u32()?)?;
         let (tensor_count, entry_count) = (cursor.u64()?, cursor.u64()?);
         let mut metadata = BTreeMap::new();
         for _ in 0..entry_count {
             let key = cursor.text()?;
             let kind = cursor.u32()?;
-            metadata.insert(key, cursor.value(kind, 0)?);
+            let value = cursor.value(kind, 0)?;
+            if metadata.insert(key.clone(), value).is_some() {
+                return Err(format!("key {key:?} is there twice"));
+            }
         }
         let mut tensors = BTreeMap::new();
         for _ in 0..tensor_count {
@@ -77,19 +81,41 @@ impl<'a> Gguf<'a> {
         let read = (bytes.len() - cursor.rest.len()) as u64;
         let start = read.next_multiple_of(alignment);
         let data = usize::try_from(start).ok().and_then(|at| bytes.get(at..));
+        let data = data.unwrap_or_default();
+        tensors.values_mut().for_each(|info| info.data = data);
         Ok(Self {
             metadata,
             tensors,
-            data: data.unwrap_or_default(),
+            read: RefCell::default(),
         })
+    }
+
+    /// Takes over the tensors of another part of the same model.
+    pub(super) fn add_part(&mut self, part: Self) -> Result<(), Mismatch> {
+        for (name, info) in part.tensors {
+            if self.tensors.contains_key(&name) {
+                return Err(Mismatch::new(name, "the tensor in two parts", "one"));
+            }
+            self.tensors.insert(name, info);
+        }
+        Ok(())
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)
     }
 
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.metadata.keys().map(String::as_str)
+    }
+
     pub(super) fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// Number of tensors.
+    pub(super) fn tensor_count(&self) -> usize {
+        self.tensors.len()
     }
 
     /// A tensor in float32.
@@ -97,29 +123,63 @@ impl<'a> Gguf<'a> {
         let Some(info) = self.tensors.get(name) else {
             return Err(Mismatch::missing(name, "a tensor of that name"));
         };
-        let kind = Kind::of(info.kind).ok_or_else(|| {
-            let found = format!("values of kind {}", info.kind);
-            Mismatch::new(name, found, format!("one of {}", Kind::names()))
+        self.read.borrow_mut().insert(name.to_owned());
+        let value_type = ValueType::of(info.value_type, name)?;
+        let bytes = info.bytes(name, value_type)?;
+        let values = value_type.decode(bytes);
+        let values = values.map_err(|error| {
+            let expected = "values that can be decoded";
+            Mismatch::new(name, error, expected)
         })?;
-        let count = info.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        let bytes = count
-            .and_then(|count| kind.byte_len(count))
-            .ok_or_else(|| {
-                let found = format!("dimensions {:?}", info.dims);
-                let expected = format!("a multiple of {} values", kind.block());
-                Mismatch::new(name, found, expected)
-            })?;
-        let start = usize::try_from(info.offset).ok();
+        Tensor::new(name, info.dims.clone(), values)
+    }
+
+    /// Refuses a file with tensors that nothing asked for: they belong to a part of the model that would be lost.
+    pub(super) fn check_all_read(&self) -> Result<(), Mismatch> {
+        let read = self.read.borrow();
+        match self.tensors.iter().find(|(name, _)| !read.contains(*name)) {
+            None => Ok(()),
+            Some((name, info)) => {
+                let found = format!("a tensor of dimensions {:?}", info.dims);
+                let expected = "only tensors of the known parts of this architecture";
+                Err(Mismatch::new(name, found, expected))
+            }
+        }
+    }
+}
+
+fn check_version(version: u32) -> Result<(), String> {
+    match version {
+        2 | 3 => Ok(()),
+        other if matches!(other.swap_bytes(), 1..=3) => Err("found a big-endian file, expected \
+             a little-endian one (convert it with gguf_convert_endian.py of llama.cpp)"
+            .to_owned()),
+        other => Err(format!("version: found {other}, expected 2 or 3")),
+    }
+}
+
+impl<'a> Info<'a> {
+    fn bytes(&self, name: &str, value_type: ValueType) -> Result<&'a [u8], Mismatch> {
+        // A block lies within one row.
+        let row = self.dims.last().copied().unwrap_or_default();
+        let whole = row.is_multiple_of(value_type.block());
+        let count = self.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let bytes = count.and_then(|count| value_type.byte_len(count));
+        let bytes = bytes.filter(|_| whole).ok_or_else(|| {
+            let found = format!("dimensions {:?}", self.dims);
+            let expected = format!("rows of a multiple of {} values", value_type.block());
+            Mismatch::new(name, found, expected)
+        })?;
+        let start = usize::try_from(self.offset).ok();
         let end = start.and_then(|start| start.checked_add(bytes));
         let range = start
             .zip(end)
             .and_then(|(from, to)| self.data.get(from..to));
-        let range = range.ok_or_else(|| {
-            let found = format!("{bytes} bytes at byte {} of the data", info.offset);
+        range.ok_or_else(|| {
+            let found = format!("{bytes} bytes at byte {} of the data", self.offset);
             let expected = format!("to end within {} bytes", self.data.len());
             Mismatch::new(name, found, expected)
-        })?;
-        Tensor::new(name, info.dims.clone(), kind.decode(range))
+        })
     }
 }
 
@@ -188,7 +248,7 @@ impl<'a> Cursor<'a> {
         Ok(Value::Array(values))
     }
 
-    fn info(&mut self, name: &str) -> Result<Info, String> {
+    fn info(&mut self, name: &str) -> Result<Info<'a>, String> {
         let count = self.u32()?;
         if !(1..=MAX_DIMENSIONS).contains(&count) {
             let expected = format!("expected 1 to {MAX_DIMENSIONS}");
@@ -205,8 +265,9 @@ impl<'a> Cursor<'a> {
         dims.reverse();
         Ok(Info {
             dims,
-            kind: self.u32()?,
+            value_type: self.u32()?,
             offset: self.u64()?,
+            data: &[],
         })
     }
 }

@@ -88,6 +88,7 @@ impl Directory<'_> {
             content: import(self, &tensors)?,
             file: WEIGHTS.to_owned(),
             sha256: Sha256Digest::of(&bytes),
+            warnings: Vec::new(),
         })
     }
 

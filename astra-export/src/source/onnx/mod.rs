@@ -45,6 +45,7 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
         }),
         file: file.to_string_lossy().into_owned(),
         sha256: Sha256Digest::of(&bytes),
+        warnings: Vec::new(),
     })
 }
 

@@ -1,5 +1,9 @@
 //! GGUF files of Llama and Qwen2.
 
+mod keys;
+mod parts;
+mod tokens;
+
 use std::path::PathBuf;
 
 use astra_export::family::decoder::Decoder;
@@ -130,16 +134,19 @@ fn other_gguf_files_are_refused_by_key_or_tensor() {
             ("general.architecture", json!("mamba")),
             "\"mamba\", expected \"llama\" or \"qwen2\"",
         ),
-        (("tokenizer.ggml.model", json!("llama")), "byte-level BPE"),
+        (("tokenizer.ggml.model", json!("t5")), "byte-level BPE"),
         (
             ("tokenizer.ggml.pre", json!("unheard-of")),
             "\"unheard-of\", expected one of",
         ),
         (
             ("llama.rope.scaling.type", json!("yarn")),
-            "scaled positions",
+            "found \"yarn\", expected \"none\" or \"linear\"",
         ),
-        (("llama.expert_count", json!(8)), "mixtures of experts"),
+        (
+            ("llama.expert_count", json!(8)),
+            "llama.expert_count: found 8, expected 0",
+        ),
         (("llama.block_count", json!(4)), "blk.3."),
         (("llama.block_count", json!(2)), "blk.2.attn_norm"),
         (
@@ -164,11 +171,11 @@ fn other_gguf_files_are_refused_by_key_or_tensor() {
     let refusal = gguf_refusal(&file);
     assert!(refusal.contains("output_norm.weight: found dimensions [2, 12], expected [24]"));
     let mut file = whole.clone();
-    file.raw("output_norm.weight", &[24], 10, vec![0; 24]);
-    assert!(gguf_refusal(&file).contains("values of kind 10, expected one of F32, F16, Q4_0"));
+    file.raw("output_norm.weight", &[24], 16, vec![0; 24]);
+    assert!(gguf_refusal(&file).contains("values of type IQ2_XXS, expected one of F32, F16, Q4_0"));
     let mut file = whole;
     file.raw("output_norm.weight", &[24], 3, vec![0; 24]);
-    assert!(gguf_refusal(&file).contains("a multiple of 32 values"));
+    assert!(gguf_refusal(&file).contains("rows of a multiple of 32 values"));
 }
 
 #[test]
