@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError};
 
-use crate::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput};
+use crate::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput, part, part_mut};
 use crate::gather::{Gather, GatherError, Received};
 use crate::plan::Plan;
 use clock::Clock;
@@ -225,7 +225,7 @@ impl DataPath {
             clock.time(&mut stats.compute, || self.member.expect(model, block))?;
             let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
             if cache.is_some() && stats.masked_tokens > 0 {
-                return Ok(self.outcome(stats, &clock, false));
+                return self.outcome(stats, &clock, false);
             }
             clock.time(&mut stats.compute, || {
                 self.member.attend(model, &self.codec, block, arrived)
@@ -243,22 +243,27 @@ impl DataPath {
             }
         }
         self.overlap.note(stats.wait, clock.start.elapsed());
-        Ok(self.outcome(stats, &clock, true))
+        self.outcome(stats, &clock, true)
     }
 
-    fn outcome(&self, mut stats: JobStats, clock: &Clock, complete: bool) -> Outcome {
+    fn outcome(
+        &self,
+        mut stats: JobStats,
+        clock: &Clock,
+        complete: bool,
+    ) -> Result<Outcome, JobError> {
         stats.received = self.gather.take_received();
         (stats.total, stats.own) = (clock.start.elapsed(), clock.own());
         let (cls, features) = if complete {
-            (self.member.n_class(), self.member.n_patches())
+            (self.member.n_class()?, self.member.n_patches()?)
         } else {
             Default::default()
         };
-        Outcome {
+        Ok(Outcome {
             cls: cls.to_vec(),
             features: features.to_vec(),
             stats,
-        }
+        })
     }
 
     /// Whether anybody attends to the own tokens.
@@ -300,16 +305,16 @@ impl DataPath {
         };
         match self.codec.codebook(block)? {
             Some(book) => {
-                self.member.residual(tokens.clone());
-                let y = rows(self.member.y(), &tokens, self.codec.rank());
+                self.member.residual(tokens.clone())?;
+                let y = rows(self.member.y()?, &tokens, self.codec.rank())?;
                 let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
-                let codes = self.codes.get_mut(from..to).unwrap_or_default();
+                let codes = part_mut("codes", &mut self.codes, from..to)?;
                 book.encode(y, codes).map_err(EngineError::from)?;
                 self.out
                     .send(Framer::new(header, self.layout, codes)?, stats)?;
             }
             None => {
-                let values = rows(self.member.n_patches(), &tokens, self.codec.codes());
+                let values = rows(self.member.n_patches()?, &tokens, self.codec.codes())?;
                 self.out
                     .send(Framer::new(header, self.layout, values)?, stats)?;
             }
@@ -349,7 +354,7 @@ impl DataPath {
         stats.wait += collected.waited;
         stats.decode += collected.decoded;
         stats.masked_tokens += collected.missing as u64;
-        Ok(self.member.complete(collected.arrived))
+        Ok(self.member.complete(collected.arrived)?)
     }
 
     /// Bytes the codes of so many tokens pack to, padding of each frame's last byte aside.
@@ -360,7 +365,10 @@ impl DataPath {
 }
 
 /// The named rows of a matrix whose rows are `width` long.
-fn rows<'a>(matrix: &'a [f32], rows: &Range<usize>, width: usize) -> &'a [f32] {
-    let values = rows.start * width..rows.end * width;
-    matrix.get(values).unwrap_or_default()
+fn rows<'a>(
+    matrix: &'a [f32],
+    rows: &Range<usize>,
+    width: usize,
+) -> Result<&'a [f32], EngineError> {
+    part("rows", matrix, rows.start * width..rows.end * width)
 }

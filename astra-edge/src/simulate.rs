@@ -1,7 +1,7 @@
 //! All members of a request in one process, in lock step and without a network: what the codec does to an answer, and
 //! nothing else. For measuring agreement at export, and for tests.
 
-use crate::engine::{Codec, EngineError, Input, Member, Model};
+use crate::engine::{Codec, EngineError, Input, Member, Model, part, part_mut};
 use crate::plan::TokenRange;
 
 /// Members of one split at one rung.
@@ -67,14 +67,14 @@ impl Simulation {
                 member.expect_own(model, block)?;
                 member.expect(model, block)?;
             }
-            self.deal(codec.rank());
+            self.deal(codec.rank())?;
             for member in &mut self.members {
-                let remote = member.complete(member.remote_tokens());
+                let remote = member.complete(member.remote_tokens())?;
                 member.local(model, block)?;
                 member.advance(model, codec, block, remote)?;
             }
         }
-        Ok(self.features())
+        self.features()
     }
 
     /// What each member sends, decoded once.
@@ -92,15 +92,15 @@ impl Simulation {
             decoded = rest;
             match &book {
                 Some(book) => {
-                    let codes = self.codes.get_mut(..member.tokens() * codec.codes());
-                    let codes = codes.unwrap_or_default();
-                    member.residual(0..member.tokens());
-                    book.encode(member.y(), codes)?;
+                    let own = 0..member.tokens() * codec.codes();
+                    let codes = part_mut("codes", &mut self.codes, own)?;
+                    member.residual(0..member.tokens())?;
+                    book.encode(member.y()?, codes)?;
                     book.decode(codes, place)?;
                     member.coded(book, codes)?;
                 }
                 None => {
-                    let values = member.n_patches();
+                    let values = member.n_patches()?;
                     EngineError::length("exchanged values", values.len(), place.len())?;
                     place.copy_from_slice(values);
                 }
@@ -110,37 +110,34 @@ impl Simulation {
     }
 
     /// What was decoded, to all members but those it is of.
-    fn deal(&mut self, rank: usize) {
+    fn deal(&mut self, rank: usize) -> Result<(), EngineError> {
         if self.members.len() < 2 {
-            return;
+            return Ok(());
         }
         for (member, range) in self.members.iter_mut().zip(&self.ranges) {
-            let (before, from) = self
-                .decoded
-                .split_at_checked(range.indexes().start * rank)
-                .unwrap_or_default();
-            let after = from
-                .get(usize::from(range.tokens) * rank..)
-                .unwrap_or_default();
+            let own = range.indexes();
+            let (first, end) = (own.start * rank, own.end * rank);
+            let before = part("decoded tokens", &self.decoded, 0..first)?;
+            let after = part("decoded tokens", &self.decoded, end..self.decoded.len())?;
+            let remote = member.remote_mut();
+            part_mut("remote rows", remote, 0..first)?.copy_from_slice(before);
             // A causal member attends to those before it only.
-            let (left, right) = member
-                .remote_mut()
-                .split_at_mut_checked(before.len())
-                .unwrap_or_default();
-            left.copy_from_slice(before);
-            if !right.is_empty() {
-                right.copy_from_slice(after);
+            if remote.len() > first {
+                EngineError::length("remote rows", remote.len(), first + after.len())?;
+                let all = first..remote.len();
+                part_mut("remote rows", remote, all)?.copy_from_slice(after);
             }
         }
+        Ok(())
     }
 
-    fn features(&self) -> Features {
-        let copies: Vec<&[f32]> = self.members.iter().map(Member::n_class).collect();
-        let patches = self.members.iter().flat_map(Member::n_patches);
-        Features {
-            cls: mean(&copies),
-            patches: patches.copied().collect(),
-        }
+    fn features(&self) -> Result<Features, EngineError> {
+        let copies = self.members.iter().map(Member::n_class);
+        let patches = self.members.iter().map(Member::n_patches);
+        Ok(Features {
+            cls: mean(&copies.collect::<Result<Vec<_>, _>>()?),
+            patches: patches.collect::<Result<Vec<_>, _>>()?.concat(),
+        })
     }
 }
 

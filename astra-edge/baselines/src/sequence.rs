@@ -77,7 +77,7 @@ impl Sequence {
     fn send(&mut self, mesh: &mut Mesh) -> Result<()> {
         for other in mesh.others() {
             if self.plan.senders(other) & (1 << self.me) != 0 {
-                self.wire.send(mesh, other, self.member.n_patches())?;
+                self.wire.send(mesh, other, self.member.n_patches()?)?;
             }
         }
         Ok(())
@@ -121,19 +121,19 @@ impl Sequence {
             return self.finish_text(mesh, times, hidden);
         }
         let Some(end) = &mut self.end else {
-            self.wire.send(mesh, 0, self.member.n_class())?;
-            self.wire.send(mesh, 0, self.member.n_patches())?;
+            self.wire.send(mesh, 0, self.member.n_class()?)?;
+            self.wire.send(mesh, 0, self.member.n_patches()?)?;
             return Ok(None);
         };
-        let mut copies = vec![self.member.n_class().to_vec()];
-        let mut features = self.member.n_patches().to_vec();
+        let mut copies = vec![self.member.n_class()?.to_vec()];
+        let mut features = self.member.n_patches()?.to_vec();
         for other in 1..mesh.devices() {
             let range = self
                 .plan
                 .ranges
                 .get(other)
                 .map_or(0, |range| usize::from(range.tokens));
-            let class = self.member.n_class().len();
+            let class = self.member.n_class()?.len();
             for (rows, length) in [(None, class), (Some(&mut features), range * hidden)] {
                 let mut values = vec![0.0; length];
                 self.wire.read(&mesh.expect(other)?, &mut values)?;
@@ -159,7 +159,7 @@ impl Sequence {
     ) -> Result<Option<Answer>> {
         let last = mesh.devices() - 1;
         if let Some(end) = &mut self.end {
-            let rows = self.member.n_patches().to_vec();
+            let rows = self.member.n_patches()?.to_vec();
             let answer = timed(&mut times.compute, || end.run(Vec::new(), rows, hidden))?;
             let Answer::Scores(scores) = &answer else {
                 return Ok(Some(answer));

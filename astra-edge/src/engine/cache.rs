@@ -4,6 +4,7 @@ use ort::value::Tensor;
 
 use super::EngineError;
 use super::buffers::zeros;
+use super::error::{part, part_mut};
 
 /// Room is made for a multiple of so many tokens.
 const STEP: usize = 128;
@@ -71,7 +72,11 @@ impl Cache {
                 let new = new.extract_tensor_mut().1;
                 let from = old.chunks_exact((self.capacity * self.width).max(1));
                 for (from, to) in from.zip(new.chunks_exact_mut(capacity * self.width)) {
-                    copy(from.get(..kept), to.get_mut(..kept));
+                    part_mut("larger cache", to, 0..kept)?.copy_from_slice(part(
+                        "cache",
+                        from,
+                        0..kept,
+                    )?);
                 }
             }
             *block = larger;
@@ -106,7 +111,7 @@ impl Cache {
                 let columns = index * self.width..(index + 1) * self.width;
                 let rows = rows.chunks_exact(row.max(1));
                 for (row, to) in rows.zip(head.chunks_exact_mut(self.width.max(1))) {
-                    copy(row.get(columns.clone()), Some(to));
+                    to.copy_from_slice(part("row of keys or values", row, columns.clone())?);
                 }
             }
         }
@@ -120,14 +125,5 @@ impl CachedBlock {
             keys: zeros([1, heads, capacity, width])?,
             values: zeros([1, heads, capacity, width])?,
         })
-    }
-}
-
-/// Both are of one length where the caller's sums are right; a row of another is left alone.
-fn copy(from: Option<&[f32]>, to: Option<&mut [f32]>) {
-    if let (Some(from), Some(to)) = (from, to)
-        && from.len() == to.len()
-    {
-        to.copy_from_slice(from);
     }
 }

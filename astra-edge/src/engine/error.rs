@@ -1,5 +1,6 @@
 //! What can go wrong between a bundle and ONNX Runtime.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::BundleError;
@@ -136,6 +137,42 @@ impl EngineError {
             expected,
         })
     }
+}
+
+/// The named entries of a buffer.
+///
+/// # Errors
+/// [`EngineError::Length`]: it is shorter.
+pub(crate) fn part<'a, T>(
+    what: &'static str,
+    buffer: &'a [T],
+    entries: Range<usize>,
+) -> Result<&'a [T], EngineError> {
+    let (found, expected) = (buffer.len(), entries.end);
+    let part = buffer.get(entries);
+    part.ok_or(EngineError::Length {
+        what,
+        found,
+        expected,
+    })
+}
+
+/// As [`part`], to be written.
+///
+/// # Errors
+/// [`EngineError::Length`]: it is shorter.
+pub(crate) fn part_mut<'a, T>(
+    what: &'static str,
+    buffer: &'a mut [T],
+    entries: Range<usize>,
+) -> Result<&'a mut [T], EngineError> {
+    let (found, expected) = (buffer.len(), entries.end);
+    let part = buffer.get_mut(entries);
+    part.ok_or(EngineError::Length {
+        what,
+        found,
+        expected,
+    })
 }
 
 fn reasons(tried: &[(Provider, String)]) -> String {

@@ -3,6 +3,7 @@
 use astra_bundle::Manifest;
 
 use super::EngineError;
+use super::error::part;
 
 /// What a model takes in, and which of its tokens attend to which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +76,16 @@ impl<'a> Input<'a> {
             Self::Pixels(pixels) => {
                 let width = pixels.len() / total.max(1);
                 EngineError::length("pixels", pixels.len(), width * total)?;
-                let part = pixels.get(tokens.start * width..tokens.end * width);
-                Ok(OwnedInput::Pixels(part.unwrap_or_default().to_vec()))
+                let own = tokens.start * width..tokens.end * width;
+                Ok(OwnedInput::Pixels(part("pixels", pixels, own)?.to_vec()))
             }
             Self::Ids(ids) => {
                 EngineError::length("token ids", ids.len(), class_tokens + total)?;
-                let (sinks, divided) = ids.split_at_checked(class_tokens).unwrap_or_default();
-                let part = divided.get(tokens).unwrap_or_default();
-                Ok(OwnedInput::Ids([sinks, part].concat()))
+                let sinks = part("token ids", ids, 0..class_tokens)?;
+                let own = class_tokens + tokens.start..class_tokens + tokens.end;
+                Ok(OwnedInput::Ids(
+                    [sinks, part("token ids", ids, own)?].concat(),
+                ))
             }
         }
     }

@@ -8,6 +8,7 @@ use ort::value::TensorRef;
 
 use super::bind;
 use super::buffers::{Buffers, Sizes};
+use super::error::{part, part_mut};
 use super::pieces::MemberPieces;
 use super::predict::{Prediction, spread};
 use super::{Codec, EngineError, Input, Model};
@@ -116,13 +117,16 @@ impl Member {
     }
 
     /// Makes y of some own tokens what the encoder codes: where the codec predicts, the residual of what receivers expect.
-    pub fn residual(&mut self, tokens: Range<usize>) {
-        let class = self.sizes.class_tokens;
-        if let Some(prediction) = &self.prediction {
-            let (_, y) = self.buffers.y.extract_tensor_mut();
-            let y = y.get_mut(class * self.sizes.coded..).unwrap_or_default();
-            prediction.residual(y, tokens);
-        }
+    ///
+    /// # Errors
+    /// There are no such tokens.
+    pub fn residual(&mut self, tokens: Range<usize>) -> Result<(), EngineError> {
+        let Some(prediction) = &self.prediction else {
+            return Ok(());
+        };
+        let (_, y) = self.buffers.y.extract_tensor_mut();
+        let own = self.sizes.class_tokens * self.sizes.coded..y.len();
+        prediction.residual(part_mut("y", y, own)?, tokens)
     }
 
     /// Notes the codes of the own tokens, [t, G]: receivers know the tokens by these. Nothing where the codec does not predict.
@@ -161,18 +165,21 @@ impl Member {
 
     /// Makes decoded residuals the tokens they are of. Where the codec predicts, what did not arrive is what was expected. Returns
     /// the rows there then are, of the `arrived` that were decoded.
-    pub fn complete(&mut self, arrived: usize) -> usize {
+    ///
+    /// # Errors
+    /// More rows arrived than there is room for.
+    pub fn complete(&mut self, arrived: usize) -> Result<usize, EngineError> {
         let Some(prediction) = &self.prediction else {
-            return arrived;
+            return Ok(arrived);
         };
         let sizes = &self.sizes;
         let (_, remote) = self.buffers.remote.extract_tensor_mut();
         if arrived < sizes.remote {
-            let there = self.arrived.get(..arrived).unwrap_or_default();
+            let there = part("rows that arrived", &self.arrived, 0..arrived)?;
             spread(remote, sizes.rank, there, |row| sizes.remote_token(row));
         }
         prediction.complete(remote);
-        sizes.remote
+        Ok(sizes.remote)
     }
 
     /// Queries, keys and values of the own rows, from n.
@@ -272,7 +279,7 @@ impl Member {
             ..
         } = &mut self.buffers;
         let (_, rows) = remote.extract_tensor();
-        let rows = rows.get(..arrived * self.sizes.rank).unwrap_or_default();
+        let rows = part("remote rows", rows, 0..arrived * self.sizes.rank)?;
         let failed = EngineError::run("attend");
         let remote =
             TensorRef::from_array_view(([arrived, self.sizes.rank], rows)).map_err(&failed)?;
@@ -281,8 +288,9 @@ impl Member {
             "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,
         ];
         // A row that is not there shifts those behind it, but not their positions.
-        let tokens = self.arrived.get(..arrived).unwrap_or_default().iter();
+        let tokens = part("rows that arrived", &self.arrived, 0..arrived)?;
         let positions: Vec<i64> = tokens
+            .iter()
             .map(|token| (self.sizes.class_tokens + token) as i64)
             .collect();
         if form.is_rotary() {
@@ -291,9 +299,12 @@ impl Member {
             inputs.extend(ort::inputs!["remote_positions" => positions]);
         }
         let outputs = session.run(inputs).map_err(&failed)?;
-        let Some(value) = outputs.get("x_out") else {
-            return Ok(());
-        };
+        let value = outputs.get("x_out");
+        let value = value.ok_or(EngineError::Length {
+            what: "outputs x_out of attend",
+            found: 0,
+            expected: 1,
+        })?;
         let (_, values) = value.try_extract_tensor::<f32>().map_err(&failed)?;
         let (_, place) = attended.extract_tensor_mut();
         EngineError::length("x_out", values.len(), place.len())?;
@@ -317,24 +328,33 @@ impl Member {
     }
 
     /// n of the divided rows: [t, D].
-    pub fn n_patches(&self) -> &[f32] {
-        self.n()
-            .get(self.sizes.class_tokens * self.sizes.hidden..)
-            .unwrap_or_default()
+    ///
+    /// # Errors
+    /// n is shorter than its class rows.
+    pub fn n_patches(&self) -> Result<&[f32], EngineError> {
+        let n = self.n();
+        part("n", n, self.sizes.class_tokens * self.sizes.hidden..n.len())
     }
 
     /// n of the class rows: [c, D].
-    pub fn n_class(&self) -> &[f32] {
-        self.n()
-            .get(..self.sizes.class_tokens * self.sizes.hidden)
-            .unwrap_or_default()
+    ///
+    /// # Errors
+    /// n is shorter than its class rows.
+    pub fn n_class(&self) -> Result<&[f32], EngineError> {
+        part(
+            "n",
+            self.n(),
+            0..self.sizes.class_tokens * self.sizes.hidden,
+        )
     }
 
     /// What the encoder codes: [t, R]; empty in exact mode.
-    pub fn y(&self) -> &[f32] {
+    ///
+    /// # Errors
+    /// y is shorter than its class rows.
+    pub fn y(&self) -> Result<&[f32], EngineError> {
         let (_, y) = self.buffers.y.extract_tensor();
-        y.get(self.sizes.class_tokens * self.sizes.coded..)
-            .unwrap_or_default()
+        part("y", y, self.sizes.class_tokens * self.sizes.coded..y.len())
     }
 
     /// Queries of the own rows after [`local`](Self::local): [m, H * d].

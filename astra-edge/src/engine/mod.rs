@@ -36,6 +36,7 @@ pub use codec::Codec;
 pub use computing::{COMPUTING, thread_time};
 pub use decode::Decoder;
 pub use error::EngineError;
+pub(crate) use error::{part, part_mut};
 pub use form::{Form, Input, OwnedInput};
 pub use head_rows::SharedHead;
 pub use member::Member;

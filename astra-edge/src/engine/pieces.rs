@@ -6,6 +6,7 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
 use super::buffers::{Buffers, Sizes, zeros};
+use super::error::{part, part_mut};
 use super::{Codec, EngineError, Model, bind};
 use crate::plan::Pieces;
 
@@ -101,11 +102,11 @@ impl MemberPieces {
             found: piece + 1,
             expected: self.several.count(),
         })?;
-        take(&mut set.attended, &buffers.attended, &rows);
+        take(&mut set.attended, &buffers.attended, &rows)?;
         bind::run_block(sessions, &set.bindings, block, "mlp")?;
-        put(&set.x, &mut buffers.x, &rows);
-        put(&set.n, &mut buffers.n, &rows);
-        put(&set.y, &mut buffers.y, &rows);
+        put(&set.x, &mut buffers.x, &rows)?;
+        put(&set.n, &mut buffers.n, &rows)?;
+        put(&set.y, &mut buffers.y, &rows)?;
         Ok(())
     }
 }
@@ -144,25 +145,24 @@ impl Set {
 }
 
 /// Copies the named rows of `all` into `own`.
-fn take(own: &mut Tensor<f32>, all: &Tensor<f32>, rows: &Range<usize>) {
+fn take(own: &mut Tensor<f32>, all: &Tensor<f32>, rows: &Range<usize>) -> Result<(), EngineError> {
     let (_, own) = own.extract_tensor_mut();
-    let from = values(own.len(), rows);
-    if let Some(all) = all.extract_tensor().1.get(from) {
-        own.copy_from_slice(all);
-    }
+    let from = values(own.len(), rows)?;
+    own.copy_from_slice(part("rows", all.extract_tensor().1, from)?);
+    Ok(())
 }
 
 /// Copies `own` to the named rows of `all`.
-fn put(own: &Tensor<f32>, all: &mut Tensor<f32>, rows: &Range<usize>) {
+fn put(own: &Tensor<f32>, all: &mut Tensor<f32>, rows: &Range<usize>) -> Result<(), EngineError> {
     let (_, own) = own.extract_tensor();
-    let to = values(own.len(), rows);
-    if let Some(all) = all.extract_tensor_mut().1.get_mut(to) {
-        all.copy_from_slice(own);
-    }
+    let to = values(own.len(), rows)?;
+    part_mut("rows", all.extract_tensor_mut().1, to)?.copy_from_slice(own);
+    Ok(())
 }
 
 /// Where the values of `rows` lie, which are `count` in all.
-fn values(count: usize, rows: &Range<usize>) -> Range<usize> {
+fn values(count: usize, rows: &Range<usize>) -> Result<Range<usize>, EngineError> {
     let width = count / rows.len().max(1);
-    rows.start * width..rows.end * width
+    EngineError::length("values of a piece", count, width * rows.len())?;
+    Ok(rows.start * width..rows.end * width)
 }

@@ -11,6 +11,7 @@ use ort::value::Tensor;
 
 use super::bind::{self, Bind};
 use super::buffers::{Buffers, Sizes, zeros};
+use super::error::{part, part_mut};
 use super::{Codec, EngineError};
 
 /// States and expectations of a member's tokens, and of those it attends to. The state of the latter is what decoding left in
@@ -73,12 +74,13 @@ impl Prediction {
     }
 
     /// What is expected of some own tokens is taken off their rows of `y`, [t, R]: the residual remains.
-    pub(super) fn residual(&self, y: &mut [f32], tokens: Range<usize>) {
+    pub(super) fn residual(&self, y: &mut [f32], tokens: Range<usize>) -> Result<(), EngineError> {
         let rows = tokens.start * self.rank..tokens.end * self.rank;
         let (_, expected) = self.own_expected.extract_tensor();
-        let expected = expected.get(rows.clone()).unwrap_or_default();
-        let y = y.get_mut(rows).unwrap_or_default();
+        let expected = part("expected tokens", expected, rows.clone())?;
+        let y = part_mut("y", y, rows)?;
         y.iter_mut().zip(expected).for_each(|(y, x)| *y -= x);
+        Ok(())
     }
 
     /// Where the decoded residual of the own tokens goes, before [`confirm`](Self::confirm).

@@ -36,6 +36,14 @@ pub enum GatherError {
     /// `remote` is not of the codec's shape.
     #[error(transparent)]
     Code(#[from] LengthError),
+    /// `remote` or its list of tokens is shorter than the plan.
+    #[error("rows of remote tokens: found {found}, expected {expected} of the plan")]
+    Rows {
+        /// Rows there are.
+        found: usize,
+        /// Rows there should be.
+        expected: usize,
+    },
 }
 
 /// Deadline and members given up on, kept over the blocks of one request.
@@ -123,11 +131,13 @@ impl Gather {
         let start = Instant::now();
         let width = self.width(book);
         let at = self.first_row(member) * width;
-        let rows = remote.get_mut(at..at + usize::from(range.tokens) * width);
-        for (token, row) in range
-            .indexes()
-            .zip(rows.unwrap_or_default().chunks_exact_mut(width))
-        {
+        let end = at + usize::from(range.tokens) * width;
+        let there = remote.len() / width.max(1);
+        let rows = remote.get_mut(at..end).ok_or(GatherError::Rows {
+            found: there,
+            expected: end / width.max(1),
+        })?;
+        for (token, row) in range.indexes().zip(rows.chunks_exact_mut(width)) {
             self.decode_token(sequence, token, book, row)?;
         }
         outcome.decoded += start.elapsed();
@@ -157,14 +167,18 @@ impl Gather {
                     row * width..(row + 1) * width,
                     next * width..(next + 1) * width,
                 );
+                let short = GatherError::Rows {
+                    found: tokens.len().min(remote.len() / width.max(1)),
+                    expected: row + 1,
+                };
                 let Some(place) = tokens.get_mut(next).filter(|_| from.end <= remote.len()) else {
-                    continue;
+                    return Err(short);
                 };
                 if complete {
                     // No row moves down, so none is overwritten before it is moved.
                     remote.copy_within(from, to.start);
                 } else if self.slots.has_token(sequence, token) {
-                    let row = remote.get_mut(to).unwrap_or_default();
+                    let row = remote.get_mut(to).ok_or(short)?;
                     self.decode_token(sequence, token, book, row)?;
                 } else {
                     continue;

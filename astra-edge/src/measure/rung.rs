@@ -55,10 +55,8 @@ impl Bench<'_> {
                     continue;
                 };
                 let mut codes = vec![0; tokens * codec.codes()];
-                encode.push((
-                    tokens,
-                    self.clock.fastest(|| book.encode(member.y(), &mut codes))?,
-                ));
+                let y = member.y()?;
+                encode.push((tokens, self.clock.fastest(|| book.encode(y, &mut codes))?));
                 let mut rows = vec![0.0; tokens * codec.rank()];
                 decode.push((
                     tokens,
