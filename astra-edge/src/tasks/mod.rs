@@ -1,7 +1,7 @@
 //! What surrounds the model for each kind of input.
 //!
 //! - [`grid`]: where a token's patch lies in the square input, and pixels from one order to the other
-//! - [`image`]: a photograph in a file to the pixels of every token
+//! - [`photograph`]: a photograph in a file to pixels, and [`image`]: to the pixels of every token
 //! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
 //! - [`features`]: features of one member's tokens, compressed for the way to others
 //! - [`scores`]: scores of a map as bytes, and [`lossless`]: those bytes, compressed for the way back
@@ -15,6 +15,7 @@ pub mod grid;
 mod heat;
 pub mod image;
 pub mod lossless;
+pub mod photograph;
 pub mod picture;
 pub mod scores;
 pub mod strip;

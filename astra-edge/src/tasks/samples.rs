@@ -1,7 +1,9 @@
 //! Inputs for the tests of this folder.
 
+use std::io::Cursor;
+
 use astra_bundle::{Filter, Fit, ImageInput};
-use image::{Rgb, RgbImage};
+use image::{ImageFormat, Rgb, RgbImage};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 pub(crate) fn spec(size: usize, patch: usize) -> ImageInput {
@@ -31,4 +33,29 @@ pub(crate) fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
         let wave = |phase: f32| 120.0 + 60.0 * (7.0 * u + 5.0 * v + phase).sin() + edge + grain;
         Rgb([wave(0.0) as u8, wave(1.0) as u8, wave(2.5) as u8])
     })
+}
+
+pub(crate) fn file(image: &RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// An upright photograph: red at the top left, green at the top right, blue below.
+pub(crate) fn flag(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        match (x < width / 2, y < height / 2) {
+            (true, true) => Rgb([255, 0, 0]),
+            (false, true) => Rgb([0, 255, 0]),
+            _ => Rgb([0, 0, 255]),
+        }
+    })
+}
+
+pub(crate) fn near(found: Rgb<u8>, expected: [u8; 3]) -> bool {
+    found
+        .0
+        .iter()
+        .zip(expected)
+        .all(|(a, b)| a.abs_diff(b) < 30)
 }
