@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use astra_edge::alone::AloneError;
 use astra_edge::client::{Answered, Client};
+use astra_edge::cluster::RequestError;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_edge::tasks::image::MAX_FILE;
@@ -97,12 +99,23 @@ pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
 }
 
 async fn alone(args: &Args, image: &[u8]) -> Result<Answered> {
-    let reply = args.question.picture(image).await?;
+    let reply = args.question.picture(image).await;
+    let reply = reply.map_err(|error| named(error, &args.image))?;
     Ok(Answered {
         report: reply.report,
         cls: reply.answer.cls,
         map: reply.answer.map,
     })
+}
+
+/// An error about a picture, with its file; others are of the bundle or the machine.
+pub(super) fn named(error: anyhow::Error, path: &Path) -> anyhow::Error {
+    match error.downcast_ref::<AloneError>() {
+        Some(AloneError::Request(RequestError::Image(_))) => {
+            error.context(path.display().to_string())
+        }
+        _ => error,
+    }
 }
 
 async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {

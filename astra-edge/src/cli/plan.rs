@@ -157,7 +157,8 @@ fn measured(args: &Args) -> Result<Profile> {
     let pixels = match (&args.image, &bundle.manifest().image) {
         (Some(path), Some(spec)) => {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
-            Some(prepare(&bytes, spec)?.pixels)
+            let prepared = prepare(&bytes, spec);
+            Some(prepared.with_context(|| path.display().to_string())?.pixels)
         }
         _ => None,
     };

@@ -5,6 +5,7 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use super::grid::{Grid, patches};
+use super::photograph::MAX_MEMORY;
 pub use super::photograph::{ImageError, MAX_FILE, decode};
 
 /// A photograph ready for the model.
@@ -42,6 +43,7 @@ pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> 
     let grid = Grid::new(spec)?;
     let original = decode(bytes)?;
     let content = place(original.dimensions(), grid.size(), spec.fit);
+    check_strip(&original, content)?;
     let square = fit(&original, content, grid.size(), filter(spec.filter));
     Ok(Prepared {
         pixels: patches(&square, &grid)?,
@@ -67,6 +69,21 @@ fn place((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
         width,
         height,
     }
+}
+
+/// Refuses a strip so long that resizing it takes too much memory: its columns are resized first, to four 32-bit numbers a pixel.
+fn check_strip(original: &RgbImage, content: Rect) -> Result<(), ImageError> {
+    const PIXEL_BYTES: u64 = 16;
+    let (width, height) = original.dimensions();
+    let rows = content.height;
+    if u64::from(width) * u64::from(rows) * PIXEL_BYTES > MAX_MEMORY {
+        return Err(ImageError::Strip {
+            width,
+            height,
+            rows,
+        });
+    }
+    Ok(())
 }
 
 fn fit(original: &RgbImage, content: Rect, size: u32, filter: FilterType) -> RgbImage {

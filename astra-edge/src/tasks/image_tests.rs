@@ -112,6 +112,18 @@ fn corrupted_files_do_not_panic() {
     }
 }
 
+#[test]
+fn strips_too_long_to_resize_are_refused() {
+    let stretched = ImageInput {
+        fit: Fit::Stretch,
+        ..spec(518, 14)
+    };
+    let strip = file(&RgbImage::new(60_000, 1), ImageFormat::Png);
+    let error = prepare(&strip, &stretched).unwrap_err();
+    assert!(matches!(error, ImageError::Strip { .. }), "{error}");
+    assert!(prepare(&strip, &spec(518, 14)).is_ok());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -1,9 +1,17 @@
 //! A photograph in a file to pixels, upright.
+//!
+//! What comes out is what Pillow's `ImageOps.exif_transpose(image).convert("RGB")` gives, as in the preprocessing of the
+//! `transformers` library: transparency is dropped, colour profiles are ignored, and of samples of 16 bits the higher byte
+//! counts. (Of grey ones too, which Pillow clips instead.)
 
+mod jpeg;
+mod kind;
+mod upright;
+
+use std::borrow::Cow;
 use std::io::Cursor;
 
-use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::grid::GridError;
 
@@ -11,39 +19,41 @@ use super::grid::GridError;
 pub const MAX_FILE: usize = 48 << 20;
 /// Largest photograph in pixels.
 const MAX_PIXELS: u64 = 100_000_000;
-/// Longest side of a photograph in pixels: a thin strip of few pixels can still take much memory to resize.
-const MAX_SIDE: u32 = 16_384;
-/// Most memory the decoder may ask for, in bytes: the largest photograph with 4 bytes a pixel.
-const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+/// Longest side of a photograph in pixels: of each row and column something is kept where a map is drawn or pixels are resized.
+const MAX_SIDE: u32 = 100_000;
+/// Most memory that decoding, or resizing, may ask for, in bytes: the largest photograph with 4 bytes a pixel.
+pub(super) const MAX_MEMORY: u64 = MAX_PIXELS * 4;
 /// Bytes of a file that an error shows.
 const SHOWN: usize = 8;
 
 /// What can be read.
-const SUPPORTED: &str = "JPEG, PNG or WebP";
+const SUPPORTED: &str = "a JPEG, PNG or WebP file";
 
 /// A file is not a photograph that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// Nothing in it.
-    #[error("the image is empty: expected a {SUPPORTED} file")]
+    #[error("image: found an empty file, expected {SUPPORTED}")]
     Empty,
     /// Not an image of any known kind.
-    #[error("not an image: {bytes} bytes that start with {start}; expected a {SUPPORTED} file")]
+    #[error("not an image: found {bytes} bytes that start with {start}, expected {SUPPORTED}")]
     NotAnImage {
         /// Size of the file.
         bytes: usize,
         /// Its first bytes, in hexadecimal and as text.
         start: String,
     },
-    /// An image of a kind that is not read here.
-    #[error("the image is {found:?}: expected a {SUPPORTED} file")]
+    /// A file of a kind that is not read here.
+    #[error("image: found {found}, expected {SUPPORTED}{advice}")]
     Format {
         /// What it is.
-        found: ImageFormat,
+        found: &'static str,
+        /// How to come to a file that is read, after a semicolon; empty where that is plain.
+        advice: &'static str,
     },
     /// The file ends before the image does.
     #[error(
-        "the JPEG image stops after {bytes} bytes without its end marker: the file is truncated"
+        "JPEG image: found {bytes} bytes without an end marker, expected one: the file is cut short"
     )]
     Truncated {
         /// Size of the file.
@@ -51,16 +61,32 @@ pub enum ImageError {
     },
     /// More pixels than a device should decode.
     #[error(
-        "the image is {width} x {height} pixels: expected at most {MAX_SIDE} a side and {MAX_PIXELS} in all"
+        "image: found {width} x {height} pixels of {pixel_bytes} bytes, expected at most {MAX_SIDE} a side, {MAX_PIXELS} \
+         pixels and {MAX_MEMORY} bytes"
     )]
     TooLarge {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.
         height: u32,
+        /// Bytes of each pixel.
+        pixel_bytes: u8,
+    },
+    /// A strip too long to be resized.
+    #[error(
+        "image: found {width} x {height} pixels to be resized to {rows} rows, expected at most {MAX_MEMORY} bytes \
+         for all of its columns; cut it"
+    )]
+    Strip {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Rows it is to have.
+        rows: u32,
     },
     /// Damaged, truncated, or written in a way the decoder does not know.
-    #[error("the {format:?} image of {bytes} bytes cannot be decoded: {source}")]
+    #[error("{} image of {bytes} bytes: cannot be decoded: {source}", name(*.format))]
     Decode {
         /// What it claims to be.
         format: ImageFormat,
@@ -74,7 +100,7 @@ pub enum ImageError {
     Grid(#[from] GridError),
 }
 
-/// A JPEG, PNG or WebP file to pixels, upright.
+/// A JPEG, PNG or WebP file to pixels, upright. Of an animation the first frame.
 ///
 /// # Errors
 /// The file is of another kind, does not decode, or is too large.
@@ -85,26 +111,41 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
         bytes: bytes.len(),
         source,
     };
+    let whole = match format {
+        ImageFormat::Jpeg => jpeg::with_tables(bytes),
+        _ => Cow::Borrowed(bytes),
+    };
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_MEMORY);
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let mut reader = ImageReader::with_format(Cursor::new(whole.as_ref()), format);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(error)?;
 
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if width.max(height) > MAX_SIDE || pixels > MAX_PIXELS || decoder.total_bytes() > MAX_MEMORY {
-        return Err(ImageError::TooLarge { width, height });
+    let ((width, height), color) = (decoder.dimensions(), decoder.color_type());
+    let (pixels, memory) = (u64::from(width) * u64::from(height), decoder.total_bytes());
+    if width.max(height) > MAX_SIDE || pixels > MAX_PIXELS || memory > MAX_MEMORY {
+        return Err(ImageError::TooLarge {
+            width,
+            height,
+            pixel_bytes: color.bytes_per_pixel(),
+        });
     }
     // The decoder of JPEG fills what is missing with grey and says nothing.
-    if format == ImageFormat::Jpeg && !jpeg_ends(bytes) {
+    if format == ImageFormat::Jpeg && !jpeg::ends(bytes) {
         return Err(ImageError::Truncated { bytes: bytes.len() });
     }
-    // Damaged metadata do not make the photograph worthless.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut image = DynamicImage::from_decoder(decoder).map_err(error)?;
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    let orientation = upright::orientation(&mut decoder, bytes);
+    // Bounded above, well below what a machine can address.
+    let mut samples = vec![0; usize::try_from(memory).unwrap_or_default()];
+    decoder.read_image(&mut samples).map_err(error)?;
+    let samples = rgb(samples, color.channel_count(), color.bytes_per_pixel());
+    let image = RgbImage::from_raw(width, height, samples);
+    let image = image.ok_or(ImageError::TooLarge {
+        width,
+        height,
+        pixel_bytes: color.bytes_per_pixel(),
+    })?;
+    Ok(upright::turn(image, orientation))
 }
 
 fn format(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
@@ -113,10 +154,15 @@ fn format(bytes: &[u8]) -> Result<ImageFormat, ImageError> {
     }
     match image::guess_format(bytes) {
         Ok(found @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => Ok(found),
-        Ok(found) => Err(ImageError::Format { found }),
-        Err(_) => Err(ImageError::NotAnImage {
-            bytes: bytes.len(),
-            start: start(bytes),
+        _ => Err(match kind::of(bytes) {
+            Some(kind::Kind { name, advice }) => ImageError::Format {
+                found: name,
+                advice,
+            },
+            None => ImageError::NotAnImage {
+                bytes: bytes.len(),
+                start: start(bytes),
+            },
         }),
     }
 }
@@ -128,34 +174,42 @@ fn start(bytes: &[u8]) -> String {
     format!("{} (\"{}\")", hex.join(" "), shown.escape_ascii())
 }
 
-/// Whether a JPEG file has an end marker after its first scan. Metadata, which may hold a whole thumbnail with an end marker
-/// of its own, come before that.
-fn jpeg_ends(bytes: &[u8]) -> bool {
-    const END: [u8; 2] = [0xff, 0xd9];
-    let scan = jpeg_scan(bytes).unwrap_or(bytes);
-    scan.windows(2).rev().any(|pair| pair == END)
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        _ => "WebP",
+    }
 }
 
-/// What follows the header of the first scan, by walking the segments before it (ITU-T T.81, B.1.1).
-fn jpeg_scan(bytes: &[u8]) -> Option<&[u8]> {
-    const START_OF_SCAN: u8 = 0xda;
-    let mut rest = bytes.get(2..)?;
-    loop {
-        match rest {
-            [0xff, 0xff, ..] => rest = rest.get(1..)?,
-            [0xff, marker, high, low, ..] => {
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                let after = rest.get(2 + length..)?;
-                if *marker == START_OF_SCAN {
-                    return Some(after);
-                }
-                rest = after;
-            }
-            _ => return None,
+/// Samples of a decoder, in the machine's order of bytes, to three bytes a pixel. Transparency is dropped.
+fn rgb(mut samples: Vec<u8>, channels: u8, pixel_bytes: u8) -> Vec<u8> {
+    let sample_bytes = usize::from(pixel_bytes / channels.max(1)).max(1);
+    if sample_bytes > 1 {
+        let highest = if cfg!(target_endian = "big") { 0 } else { 1 };
+        let mut place = 0;
+        samples.retain(|_| {
+            place += 1;
+            (place - 1) % sample_bytes == highest
+        });
+    }
+    match channels {
+        1 => samples.iter().flat_map(|grey| [*grey; 3]).collect(),
+        2 => {
+            let (pixels, _) = samples.as_chunks::<2>();
+            pixels.iter().flat_map(|[grey, _]| [*grey; 3]).collect()
         }
+        4 => {
+            let mut place = 0;
+            samples.retain(|_| {
+                place += 1;
+                place % 4 != 0
+            });
+            samples
+        }
+        _ => samples,
     }
 }
 
 #[cfg(test)]
-#[path = "photograph_tests.rs"]
 mod tests;

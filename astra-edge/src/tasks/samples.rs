@@ -59,3 +59,16 @@ pub(crate) fn near(found: Rgb<u8>, expected: [u8; 3]) -> bool {
         .zip(expected)
         .all(|(a, b)| a.abs_diff(b) < 30)
 }
+
+/// CRC of a PNG chunk, one bit at a time.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                (crc >> 1) ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
+    })
+}
