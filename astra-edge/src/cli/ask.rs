@@ -40,7 +40,7 @@ pub(super) struct Args {
     /// Logits are divided by it; 0 takes the most likely token, always.
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
-    /// Probability that the tokens in question have together.
+    /// Probability that the tokens in question have together; 0 takes the most likely token, always.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f32,
     /// Number of tokens in question; 0 for all.
@@ -136,22 +136,21 @@ impl Source {
 
 impl Args {
     fn sampling(&self) -> Sampling {
-        Sampling {
+        let sampling = Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
             repetition_penalty: self.repetition_penalty,
             seed: self.seed.unwrap_or_else(rand::random),
-        }
+        };
+        sampling.settled()
     }
 
     fn messages(&self) -> Vec<Message> {
-        let message = |role: &str, content: &str| Message {
-            role: role.to_owned(),
-            content: content.to_owned(),
-        };
-        let system = self.system.iter().map(|text| message("system", text));
-        system.chain([message("user", &self.prompt)]).collect()
+        let system = self.system.iter();
+        let system = system.map(|text| Message::new("system", text));
+        let user = Message::new("user", &self.prompt);
+        system.chain([user]).collect()
     }
 
     /// The question for this machine.

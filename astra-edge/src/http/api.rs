@@ -106,7 +106,7 @@ impl Api {
     /// Refuses every model but the one there is.
     pub(super) fn check_model(&self, wanted: Option<&str>) -> Result<(), ApiError> {
         match wanted {
-            None => Ok(()),
+            None | Some("") => Ok(()),
             Some(wanted) if wanted == self.model() => Ok(()),
             Some(wanted) => Err(ApiError::unknown_model(wanted, self.model())),
         }

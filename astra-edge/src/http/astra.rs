@@ -20,11 +20,13 @@ pub(super) struct Options {
     /// Tokens of each member, in the order of their names.
     ranges: Option<Vec<u16>>,
     /// Answer on the asked device alone.
+    #[serde(deserialize_with = "or_default")]
     alone: bool,
     /// Time until the answer, of a text its first token, is due: `5s`, `800ms`.
     #[serde(deserialize_with = "duration")]
     deadline: Option<Duration>,
     /// Most members; 0 for the device's own limit.
+    #[serde(deserialize_with = "or_default")]
     max_members: u8,
     /// See [`crate::tasks::text::sampling::Sampling::top_k`].
     pub(super) top_k: Option<u32>,
@@ -36,6 +38,15 @@ fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duratio
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parse_duration(&text).map_err(D::Error::custom))
         .transpose()
+}
+
+/// `null` for what was not given.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 impl Options {

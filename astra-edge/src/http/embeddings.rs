@@ -1,36 +1,46 @@
 //! `/v1/embeddings`.
+//!
+//! All texts of a request are divided into tokens before the first is computed, so that one that is refused costs nothing.
+//! They are then computed one after the other, each with the time that the request gives to a text; what is kept of each is
+//! its vector, and JSON is made of one at a time as the answer is sent.
 
+use std::convert::Infallible;
+use std::iter;
 use std::sync::Arc;
 
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::Api;
 use super::astra::{Options, Took};
 use super::body::Asked;
-use super::error::{ApiError, json_response};
+use super::error::ApiError;
 use super::parameters::Tokens;
-use crate::cluster::Asker;
+use super::rest::{self, Rest};
+use super::whole::whole;
+use crate::cluster::words::{Prompt, Words, WordsError};
+use crate::cluster::{Asker, Embedded};
 
-/// Most texts of a request: they are computed one after the other.
-const MAX_INPUTS: usize = 256;
+/// Most texts of a request, as in OpenAI's API.
+pub(super) const MAX_INPUTS: usize = 2048;
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     model: Option<String>,
     input: Tokens,
-    #[serde(default)]
-    encoding_format: Encoding,
-    dimensions: Option<usize>,
-    #[serde(rename = "user")]
-    _user: Option<Value>,
+    encoding_format: Option<Encoding>,
+    #[serde(default, deserialize_with = "whole")]
+    dimensions: Option<i128>,
     astra: Option<Options>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -48,10 +58,14 @@ pub(super) async fn embeddings(
 ) -> Result<Response, ApiError> {
     api.check_model(body.model.as_deref())?;
     let words = api.words()?;
+    rest::check(&body.rest)?;
     let options = body.astra.unwrap_or_default();
     options.check_no_sampling()?;
     let width = api.manifest.shape.hidden;
-    if body.dimensions.is_some_and(|wanted| wanted != width) {
+    if body
+        .dimensions
+        .is_some_and(|wanted| wanted != width as i128)
+    {
         let message = format!("embeddings are not cut short: expected {width} or nothing");
         return Err(ApiError::unsupported("dimensions", message));
     }
@@ -61,33 +75,88 @@ pub(super) async fn embeddings(
         return Err(ApiError::invalid("input", message));
     }
     let (asker, _waits) = Asker::at(slot).that_waits();
-    let mut data = Vec::new();
-    let (mut tokens, mut latency, mut bytes) = (0, 0.0, 0);
-    for (index, input) in inputs.into_iter().enumerate() {
-        let embedded = words.embed(options.ask(), options.shares(), input, asker.clone());
-        let (embedded, found) = embedded
-            .await
-            .map_err(|error| ApiError::of_words(&error, "input"))?;
-        let report = &embedded.report;
-        tokens += found;
-        latency += report.latency_ms;
-        let frames: u64 = report.members.iter().map(|member| member.bytes_sent).sum();
-        bytes += frames;
-        data.push(json!({
-            "object": "embedding",
-            "index": index,
-            "embedding": write(&embedded.embedding, body.encoding_format),
-            "astra": Took::of(report, &api.manifest).value(),
-        }));
+    let texts = inputs.len();
+    let computed = compute(words, inputs, &options, &asker).await;
+    let computed = computed.map_err(|(index, error)| of_text(&error, index, texts))?;
+    let encoding = body.encoding_format.unwrap_or_default();
+    Ok(respond(api, computed, encoding, asker))
+}
+
+/// Vectors of all texts.
+#[derive(Default)]
+struct Computed {
+    embedded: Vec<Embedded>,
+    /// Tokens of all texts.
+    tokens: usize,
+    latency_ms: f64,
+    /// Bytes of code frames between members.
+    frame_bytes: u64,
+}
+
+/// Vectors of all texts, or which of them has none and why.
+async fn compute(
+    words: &Words,
+    inputs: Vec<Prompt>,
+    options: &Options,
+    asker: &Asker,
+) -> Result<Computed, (usize, WordsError)> {
+    let mut computed = Computed::default();
+    for (index, ids) in words.tokens(inputs).await?.into_iter().enumerate() {
+        let prompt = Prompt::Tokens(ids);
+        let one = words.embed(options.ask(), options.shares(), prompt, asker.clone());
+        let (one, tokens) = one.await.map_err(|error| (index, error))?;
+        let members = one.report.members.iter();
+        computed.frame_bytes += members.map(|member| member.bytes_sent).sum::<u64>();
+        computed.latency_ms += one.report.latency_ms;
+        computed.tokens += tokens;
+        computed.embedded.push(one);
     }
-    let whole = json!({
+    Ok(computed)
+}
+
+/// The error of one text, which says which it is where there are several.
+fn of_text(error: &WordsError, index: usize, texts: usize) -> ApiError {
+    let mut refused = ApiError::of_words(error, "input");
+    if texts > 1 {
+        refused.message = format!("input[{index}]: {}", refused.message);
+    }
+    refused
+}
+
+/// The answer, of which JSON is made one vector at a time. The asker keeps its place while the client reads.
+fn respond(api: Arc<Api>, computed: Computed, encoding: Encoding, asker: Asker) -> Response {
+    let Computed {
+        embedded,
+        tokens,
+        latency_ms,
+        frame_bytes,
+    } = computed;
+    let frame = json!({
         "object": "list",
         "model": api.model(),
         "usage": { "prompt_tokens": tokens, "total_tokens": tokens },
-        "astra": { "texts": data.len(), "latency_ms": latency, "frame_bytes": bytes },
-        "data": data,
+        "astra": { "texts": embedded.len(), "latency_ms": latency_ms, "frame_bytes": frame_bytes },
+    })
+    .to_string();
+    // The vectors are the last field of this object.
+    let head = format!("{},\"data\":[", frame.strip_suffix('}').unwrap_or(&frame));
+    let vectors = embedded.into_iter().enumerate().map(move |(index, one)| {
+        let _place = &asker;
+        let comma = if index == 0 { "" } else { "," };
+        let vector = json!({
+            "object": "embedding",
+            "index": index,
+            "embedding": write(&one.embedding, encoding),
+            "astra": Took::of(&one.report, &api.manifest).value(),
+        });
+        format!("{comma}{vector}")
     });
-    Ok(json_response(StatusCode::OK, &whole))
+    let chunks = iter::once(head)
+        .chain(vectors)
+        .chain(iter::once("]}".to_owned()));
+    let chunks = chunks.map(|chunk| Ok::<_, Infallible>(Bytes::from(chunk)));
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, Body::from_stream(stream::iter(chunks))).into_response()
 }
 
 fn write(embedding: &[f32], encoding: Encoding) -> Value {

@@ -9,7 +9,9 @@
 //! - `body`: a request's body, read with limits
 //! - [`error`]: errors as clients expect them
 //! - `astra`: the field `astra`, in requests and in answers
-//! - `generation`: completions and chats, and `answer`: their answers, whole or as a stream
+//! - `generation`: completions and chats, `parameters` and `messages`: what they are asked with, and `answer`: their answers,
+//!   whole or as a stream
+//! - `rest`: what a request holds beyond the parameters that are read, and `whole`: whole numbers as clients write them
 //! - `embeddings`, `saliency`, `models`: the other routes
 //!
 //! There is no authentication: whoever reaches the address may ask. Bodies that are not declared as JSON or as a picture are
@@ -23,10 +25,13 @@ mod embeddings;
 pub mod error;
 mod generation;
 mod listener;
+mod messages;
 mod models;
 mod parameters;
+mod rest;
 mod saliency;
 pub mod server;
+mod whole;
 
 pub use api::{Api, Pictures};
 pub use server::{HttpError, Listening, Server};

@@ -1,15 +1,17 @@
 //! Parameters of completions and chats.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::astra::Options;
 use super::error::ApiError;
+use super::messages::{Said, messages};
+use super::rest::{self, Rest, is_empty};
+use super::whole::whole;
 use crate::cluster::words::{Ask, Prompt};
 use crate::tasks::text::sampling::Sampling;
-use crate::tasks::text::template::Message;
+
+/// Tokens of a completion where nothing is said, as in OpenAI's API.
+const COMPLETION_TOKENS: usize = 16;
 
 /// The body of a completion or a chat. `rest` holds what is refused, ignored, or not known at all.
 #[derive(Debug, Deserialize)]
@@ -17,26 +19,35 @@ pub(super) struct Parameters {
     pub(super) model: Option<String>,
     prompt: Option<Tokens>,
     messages: Option<Vec<Said>>,
-    max_tokens: Option<usize>,
-    max_completion_tokens: Option<usize>,
+    #[serde(default, deserialize_with = "whole")]
+    max_tokens: Option<i128>,
+    #[serde(default, deserialize_with = "whole")]
+    max_completion_tokens: Option<i128>,
     temperature: Option<f32>,
     top_p: Option<f32>,
-    seed: Option<i64>,
+    /// As vLLM and llama.cpp name it; otherwise in `astra`.
+    #[serde(default, deserialize_with = "whole")]
+    top_k: Option<i128>,
+    /// As vLLM names it; otherwise in `astra`.
+    repetition_penalty: Option<f32>,
+    #[serde(default, deserialize_with = "whole")]
+    seed: Option<i128>,
     stop: Option<Stop>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     astra: Option<Options>,
     #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
+    rest: Rest,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct StreamOptions {
     include_usage: Option<bool>,
     /// Filling that hides how long pieces are; there is none here.
     #[serde(rename = "include_obfuscation")]
     _include_obfuscation: Option<bool>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Debug, Deserialize)]
@@ -59,29 +70,6 @@ pub(super) enum Tokens {
     ManyIds(Vec<Vec<u32>>),
 }
 
-/// A message as clients write it.
-#[derive(Debug, Deserialize)]
-struct Said {
-    role: String,
-    content: Option<Content>,
-    #[serde(flatten)]
-    rest: BTreeMap<String, Value>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of parts")]
-enum Content {
-    Text(String),
-    Parts(Vec<Part>),
-}
-
-#[derive(Debug, Deserialize)]
-struct Part {
-    #[serde(rename = "type")]
-    kind: String,
-    text: Option<String>,
-}
-
 /// What a route makes of its parameters.
 pub(super) struct Wanted {
     pub(super) ask: Ask,
@@ -99,38 +87,38 @@ impl Parameters {
         )?;
         let prompt = self.prompt.take();
         let prompt = prompt.ok_or_else(|| missing("prompt"))?.only()?;
-        // What OpenAI's completions do where nothing is said.
-        self.max_tokens.get_or_insert(16);
-        self.wanted(prompt)
+        let max_tokens = match self.max_tokens {
+            None => Some(COMPLETION_TOKENS),
+            Some(given) => limit("max_tokens", given)?,
+        };
+        self.wanted(prompt, max_tokens)
     }
 
     /// As a chat.
     pub(super) fn chat(mut self) -> Result<Wanted, ApiError> {
         refuse_other(self.prompt.is_some(), "prompt")?;
-        let messages = self.messages.take().ok_or_else(|| missing("messages"))?;
-        let messages = messages.into_iter().enumerate();
-        let messages: Result<_, _> = messages.map(|(place, said)| said.message(place)).collect();
-        self.max_tokens = self.max_completion_tokens.or(self.max_tokens);
-        self.wanted(Prompt::Chat(messages?))
+        let said = self.messages.take().ok_or_else(|| missing("messages"))?;
+        let messages = messages(said)?;
+        let max_tokens = match (self.max_completion_tokens, self.max_tokens) {
+            (Some(given), _) => limit("max_completion_tokens", given)?,
+            (None, Some(given)) => limit("max_tokens", given)?,
+            (None, None) => None,
+        };
+        self.wanted(Prompt::Chat(messages), max_tokens)
     }
 
-    fn wanted(self, prompt: Prompt) -> Result<Wanted, ApiError> {
-        for (name, value) in &self.rest {
-            check_rest(name, value)?;
-        }
+    fn wanted(self, prompt: Prompt, max_tokens: Option<usize>) -> Result<Wanted, ApiError> {
+        rest::check(&self.rest)?;
+        let sampling = self.sampling()?;
         let options = self.astra.unwrap_or_default();
         let stream = self.stream.unwrap_or(false);
-        if self.stream_options.is_some() && !stream {
-            let message = "stream_options without stream: expected \"stream\": true with them";
-            return Err(ApiError::invalid("stream_options", message));
-        }
-        let usage = self.stream_options.and_then(|given| given.include_usage);
-        let sampling = Sampling {
-            temperature: self.temperature.unwrap_or(1.0),
-            top_p: self.top_p.unwrap_or(1.0),
-            top_k: options.top_k.unwrap_or(0),
-            repetition_penalty: options.repetition_penalty.unwrap_or(1.0),
-            seed: self.seed.map_or_else(rand::random, i64::cast_unsigned),
+        let usage = match self.stream_options {
+            Some(_) if !stream => {
+                let message = "stream_options without stream: expected \"stream\": true with them";
+                return Err(ApiError::invalid("stream_options", message));
+            }
+            Some(given) => given.usage()?,
+            None => false,
         };
         Ok(Wanted {
             ask: Ask {
@@ -138,16 +126,74 @@ impl Parameters {
                 shares: options.shares(),
                 prompt,
                 sampling,
-                stops: match self.stop {
-                    None => Vec::new(),
-                    Some(Stop::One(stop)) => vec![stop],
-                    Some(Stop::Many(stops)) => stops,
-                },
-                max_tokens: self.max_tokens,
+                stops: self.stop.map(Stop::strings).unwrap_or_default(),
+                max_tokens,
             },
             stream,
-            usage: usage.unwrap_or(false),
+            usage,
         })
+    }
+
+    fn sampling(&self) -> Result<Sampling, ApiError> {
+        let own = self.astra.as_ref();
+        let top_k = match self.top_k {
+            // -1 is what vLLM writes for all of them.
+            None | Some(-1) => None,
+            Some(given) => Some(u32::try_from(given).map_err(|_| {
+                let message = format!("top_k is {given}: expected -1 to {}", u32::MAX);
+                ApiError::invalid("top_k", message)
+            })?),
+        };
+        let top_k = once("top_k", top_k, own.and_then(|own| own.top_k))?;
+        let penalty = own.and_then(|own| own.repetition_penalty);
+        let penalty = once("repetition_penalty", self.repetition_penalty, penalty)?;
+        let sampling = Sampling {
+            temperature: self.temperature.unwrap_or(1.0),
+            top_p: self.top_p.unwrap_or(1.0),
+            top_k: top_k.unwrap_or(0),
+            repetition_penalty: penalty.unwrap_or(1.0),
+            seed: self.seed()?,
+        };
+        Ok(sampling.settled())
+    }
+
+    fn seed(&self) -> Result<u64, ApiError> {
+        match self.seed {
+            // -1 is what vLLM and llama.cpp take for another one each time.
+            None | Some(-1) => Ok(rand::random()),
+            Some(given) => i64::try_from(given)
+                .map(i64::cast_unsigned)
+                .or_else(|_| u64::try_from(given))
+                .map_err(|_| {
+                    let message = format!("seed is {given}: expected one of 64 bits");
+                    ApiError::invalid("seed", message)
+                }),
+        }
+    }
+}
+
+impl StreamOptions {
+    fn usage(self) -> Result<bool, ApiError> {
+        let asking = self.rest.iter().find(|(_, value)| !is_empty(value));
+        if let Some((name, value)) = asking {
+            let message = format!("{name} = {value} is not supported");
+            return Err(ApiError::unsupported(
+                &format!("stream_options.{name}"),
+                message,
+            ));
+        }
+        Ok(self.include_usage.unwrap_or(false))
+    }
+}
+
+impl Stop {
+    /// Empty ones end nothing, as llama.cpp has it; clients send them for none.
+    fn strings(self) -> Vec<String> {
+        let all = match self {
+            Self::One(stop) => vec![stop],
+            Self::Many(stops) => stops,
+        };
+        all.into_iter().filter(|stop| !stop.is_empty()).collect()
     }
 }
 
@@ -176,53 +222,6 @@ impl Tokens {
     }
 }
 
-impl Said {
-    fn message(self, place: usize) -> Result<Message, ApiError> {
-        let at = |field: &str| format!("messages[{place}].{field}");
-        for (name, value) in &self.rest {
-            // What an answer of this API carries comes back in the next request, empty.
-            if name != "name" && !neutral(name, value) {
-                let message = format!("{name} in a message is not supported");
-                return Err(ApiError::unsupported(&at(name), message));
-            }
-        }
-        let role = match self.role.as_str() {
-            // The same thing under a newer name, which templates do not know.
-            "developer" => "system".to_owned(),
-            "system" | "user" | "assistant" => self.role,
-            other => {
-                let message =
-                    format!("role {other:?}: expected system, developer, user or assistant");
-                return Err(ApiError::invalid(&at("role"), message));
-            }
-        };
-        let content = match self.content {
-            Some(Content::Text(text)) => text,
-            Some(Content::Parts(parts)) => join(parts, &at("content"))?,
-            None => {
-                let message = "a message without content: expected text";
-                return Err(ApiError::invalid(&at("content"), message));
-            }
-        };
-        Ok(Message { role, content })
-    }
-}
-
-fn join(parts: Vec<Part>, at: &str) -> Result<String, ApiError> {
-    let mut text = String::new();
-    for part in parts {
-        match (part.kind.as_str(), part.text) {
-            ("text", Some(more)) => text.push_str(&more),
-            ("text", None) => return Err(ApiError::invalid(at, "a part without text")),
-            (kind, _) => {
-                let message = format!("a part of type {kind:?}: expected only \"text\"");
-                return Err(ApiError::unsupported(at, message));
-            }
-        }
-    }
-    Ok(text)
-}
-
 fn missing(name: &str) -> ApiError {
     ApiError::invalid(name, format!("{name} is missing"))
 }
@@ -237,79 +236,23 @@ fn refuse_other(there: bool, name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Ignored: they change nothing in what is answered.
-const IGNORED: [&str; 6] = [
-    "user",
-    "metadata",
-    "store",
-    "service_tier",
-    "safety_identifier",
-    "prompt_cache_key",
-];
-
-/// Known, and taken only with a value that asks for nothing.
-const UNSUPPORTED: [&str; 24] = [
-    "n",
-    "best_of",
-    "suffix",
-    "echo",
-    "logprobs",
-    "top_logprobs",
-    "logit_bias",
-    "presence_penalty",
-    "frequency_penalty",
-    "tools",
-    "tool_choice",
-    "parallel_tool_calls",
-    "functions",
-    "function_call",
-    "response_format",
-    "modalities",
-    "audio",
-    "prediction",
-    "reasoning_effort",
-    "verbosity",
-    "web_search_options",
-    "refusal",
-    "annotations",
-    "tool_calls",
-];
-
-fn check_rest(name: &str, value: &Value) -> Result<(), ApiError> {
-    if IGNORED.contains(&name) || neutral(name, value) {
-        return Ok(());
+/// Most tokens to generate; -1 leaves none out, as in llama.cpp.
+fn limit(name: &str, given: i128) -> Result<Option<usize>, ApiError> {
+    match given {
+        -1 => Ok(None),
+        ..1 => {
+            let message = format!("{name} is {given}: expected at least 1, or -1 for no limit");
+            Err(ApiError::invalid(name, message))
+        }
+        given => Ok(Some(usize::try_from(given).unwrap_or(usize::MAX))),
     }
-    if UNSUPPORTED.contains(&name) {
-        let message = format!("{name} = {value} is not supported");
-        return Err(ApiError::unsupported(name, message));
-    }
-    let message = format!("there is no parameter {name:?}");
-    let mut error = ApiError::unsupported(name, message);
-    error.code = "unknown_parameter";
-    Err(error)
 }
 
-/// Whether a parameter that is not supported asks for what happens anyway.
-fn neutral(name: &str, value: &Value) -> bool {
-    if !UNSUPPORTED.contains(&name) {
-        return false;
+/// What was given in one of the two places for it.
+fn once<T>(name: &str, outside: Option<T>, inside: Option<T>) -> Result<Option<T>, ApiError> {
+    if outside.is_some() && inside.is_some() {
+        let message = format!("{name} and astra.{name}: expected one of the two");
+        return Err(ApiError::invalid(name, message));
     }
-    match (name, value) {
-        (_, Value::Null | Value::Bool(false)) | ("parallel_tool_calls", Value::Bool(_)) => true,
-        ("n" | "best_of", value) => value.as_u64() == Some(1),
-        ("tool_choice" | "function_call", Value::String(choice)) => {
-            choice == "none" || choice == "auto"
-        }
-        ("response_format", Value::Object(format)) => {
-            format.get("type").and_then(Value::as_str) == Some("text")
-        }
-        ("modalities", Value::Array(list)) => list.iter().all(|item| item == "text"),
-        (_, Value::Number(number)) => {
-            name != "logprobs" && name != "top_logprobs" && number.as_f64() == Some(0.0)
-        }
-        (_, Value::Array(list)) => list.is_empty(),
-        (_, Value::Object(map)) => map.is_empty(),
-        (_, Value::String(text)) => text.is_empty(),
-        (_, Value::Bool(true)) => false,
-    }
+    Ok(outside.or(inside))
 }

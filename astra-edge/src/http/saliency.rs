@@ -16,6 +16,7 @@ use super::api::Api;
 use super::astra::{Options, Took};
 use super::body::{Raw, parse};
 use super::error::{ApiError, json_response};
+use super::rest::{self, Rest};
 use crate::cluster::{Asker, Question, Reply};
 use crate::engine::Map;
 use crate::tasks::picture::map_png;
@@ -24,12 +25,13 @@ use crate::tasks::picture::map_png;
 const ASTRA: &str = "x-astra";
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Parameters {
     model: Option<String>,
     /// Base64, or a data URL of it.
     image: String,
     astra: Option<Options>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 /// How the map is to be answered.
@@ -77,6 +79,7 @@ fn picture(api: &Api, kind: &str, bytes: Bytes) -> Result<(Vec<u8>, Options), Ap
         "application/json" => {
             let parameters: Parameters = parse(&bytes)?;
             api.check_model(parameters.model.as_deref())?;
+            rest::check(&parameters.rest)?;
             let options = parameters.astra.unwrap_or_default();
             Ok((decode(&parameters.image)?, options))
         }

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::api::Api;
+use super::embeddings::MAX_INPUTS;
 use super::error::{ApiError, json_response};
 use super::listener::Limited;
 use super::{embeddings, generation, models, saliency};
@@ -26,6 +27,8 @@ use crate::tasks::image::MAX_FILE;
 
 /// Largest body of text, in bytes.
 const MAX_TEXT: usize = 4 << 20;
+/// Largest body of texts to embed: all there may be, of 4 KiB each.
+const MAX_TEXTS: usize = MAX_INPUTS * 4096;
 /// What clients have to be done in when the device stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -135,8 +138,10 @@ fn routes(api: Arc<Api>) -> Router {
     let text = Router::new()
         .route("/v1/completions", post(generation::completions))
         .route("/v1/chat/completions", post(generation::chat))
-        .route("/v1/embeddings", post(embeddings::embeddings))
         .layer(DefaultBodyLimit::max(MAX_TEXT));
+    let texts = Router::new()
+        .route("/v1/embeddings", post(embeddings::embeddings))
+        .layer(DefaultBodyLimit::max(MAX_TEXTS));
     let pictures = Router::new()
         .route("/v1/saliency", post(saliency::saliency))
         .layer(DefaultBodyLimit::max(MAX_FILE));
@@ -145,6 +150,7 @@ fn routes(api: Arc<Api>) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*model}", get(models::one))
         .merge(text)
+        .merge(texts)
         .merge(pictures)
         .fallback(nowhere)
         .method_not_allowed_fallback(wrong_method)

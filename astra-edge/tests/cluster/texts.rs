@@ -247,7 +247,7 @@ fn vectors_from_the_command_line() {
 fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
     for (flags, part) in [
         (vec!["ask", "hi", "--temperature=-1"], "temperature is -1"),
-        (vec!["ask", "hi", "--top-p", "0"], "top_p is 0"),
+        (vec!["ask", "hi", "--top-p", "2"], "top_p is 2"),
         (vec!["ask", "hi", "--stop", ""], "empty"),
         (vec!["ask", "", "--no-multicast"], "prompt is empty"),
         (vec!["embed", "a", ""], "text 2 is empty"),

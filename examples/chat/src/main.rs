@@ -101,10 +101,7 @@ async fn chat(args: &Args, client: &Client, device: &Hello) -> Result<()> {
 }
 
 fn message(role: &str, content: &str) -> Message {
-    Message {
-        role: role.to_owned(),
-        content: content.to_owned(),
-    }
+    Message::new(role, content)
 }
 
 /// One line from standard input; `None` at its end.

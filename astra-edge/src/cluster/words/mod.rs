@@ -205,6 +205,23 @@ impl Words {
         Ok((embedded, tokens))
     }
 
+    /// The token ids of many prompts to embed, special ones included, all checked before the first is computed.
+    ///
+    /// # Errors
+    /// The first prompt that is refused, by its place among them.
+    pub async fn tokens(&self, prompts: Vec<Prompt>) -> Result<Vec<Vec<u32>>, (usize, WordsError)> {
+        self.text.check(EMBED).map_err(|error| (0, error))?;
+        let (text, most) = (Arc::clone(&self.text), self.max_tokens());
+        let divide = move || {
+            let prompts = prompts.into_iter().enumerate();
+            prompts
+                .map(|(place, prompt)| text.ids(&prompt, most).map_err(|error| (place, error)))
+                .collect()
+        };
+        let divided = tokio::task::spawn_blocking(divide).await;
+        divided.map_err(|error| (0, WordsError::Stopped(error.to_string())))?
+    }
+
     async fn ids(&self, prompt: Prompt, most: usize) -> Result<Vec<u32>, WordsError> {
         let text = Arc::clone(&self.text);
         // A long text takes a while.

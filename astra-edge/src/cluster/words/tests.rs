@@ -96,10 +96,7 @@ async fn an_asker_that_goes_away_ends_the_generation() {
 async fn a_chat_goes_through_the_template() {
     let model = Fake::saying("yes");
     let words = writer(Arc::clone(&model));
-    let message = Message {
-        role: "user".to_owned(),
-        content: "hello?".to_owned(),
-    };
+    let message = Message::new("user", "hello?");
     read(
         words
             .write(ask(Prompt::Chat(vec![message])), Asker::default())

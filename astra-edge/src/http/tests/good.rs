@@ -1,5 +1,5 @@
 use super::*;
-use crate::cluster::words::fake::{BREAK, Fake, embedder, writer};
+use crate::cluster::words::fake::{BREAK, Fake, writer};
 use crate::tasks::text::fixture;
 use crate::tasks::text::sampling::Sampling;
 
@@ -139,36 +139,6 @@ async fn a_stream_that_breaks_says_so() {
     assert_eq!(chunk["choices"][0]["text"], "x");
     let error: Value = serde_json::from_str(events[1]).unwrap();
     assert_eq!(error["error"]["type"], "server_error");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn embeddings_of_every_form() {
-    let bed = Bed::of(embedder()).await;
-    for (input, counts) in [
-        (json!("hello"), vec![1.0]),
-        (json!(["hello", "a b c"]), vec![1.0, 5.0]),
-        (json!([5, 6, 7]), vec![3.0]),
-        (json!([[5, 6], [7]]), vec![2.0, 1.0]),
-    ] {
-        let said = bed.post("/v1/embeddings", &json!({ "model": MODEL, "input": input }));
-        let answer = said.json();
-        assert_eq!(said.status, 200, "{said:?}");
-        for (index, count) in counts.iter().enumerate() {
-            let item = &answer["data"][index];
-            assert_eq!(item["embedding"], json!([count, 0.5, -1.0]));
-            assert_eq!(item["index"], index);
-            assert!(item["astra"]["members"].is_array());
-        }
-        let sum: f64 = counts.iter().sum();
-        assert_eq!(answer["usage"]["prompt_tokens"], sum as u64);
-        assert_eq!(answer["astra"]["texts"], counts.len());
-    }
-    let said = bed.post(
-        "/v1/embeddings",
-        &json!({ "input": "hello", "encoding_format": "base64" }),
-    );
-    // 1.0, 0.5 and -1.0 as little-endian float32.
-    assert_eq!(said.json()["data"][0]["embedding"], "AACAPwAAAD8AAIC/");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -38,7 +38,7 @@ fn begin(bed: &Bed, body: &str) -> TcpStream {
     stream
 }
 
-async fn until(what: impl Fn() -> bool) {
+pub(super) async fn until(what: impl Fn() -> bool) {
     let waiting = async {
         while !what() {
             tokio::task::yield_now().await;

@@ -1,8 +1,10 @@
 //! A served address, and requests byte by byte.
 
 mod bad;
+mod embeddings;
 mod good;
 mod hang_up;
+mod neutral;
 mod parameters;
 mod slow;
 

@@ -66,6 +66,21 @@ impl Sampling {
         seed: 0,
     };
 
+    /// The same, with a `top_p` of 0 as what it comes to: the most likely token alone is left in question, as in llama.cpp and
+    /// in OpenAI's API.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        // An impossible temperature stays, for the check to find.
+        if self.top_p != 0.0 || self.temperature.is_nan() || self.temperature < 0.0 {
+            return self;
+        }
+        Self {
+            temperature: 0.0,
+            top_p: 1.0,
+            ..self
+        }
+    }
+
     /// Checks that every value is possible.
     ///
     /// # Errors

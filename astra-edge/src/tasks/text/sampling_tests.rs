@@ -182,3 +182,25 @@ fn impossible_values_are_named() {
         assert_eq!(refused(sampling), text);
     }
 }
+
+/// transformers, llama.cpp and OpenAI's API keep the most likely token whatever `top_p` is.
+#[test]
+fn a_top_p_of_zero_is_greedy() {
+    let sampling = Sampling {
+        temperature: 1.3,
+        top_p: 0.0,
+        seed: 9,
+        ..Sampling::GREEDY
+    };
+    let settled = sampling.settled();
+    assert_eq!(settled.check(), Ok(()));
+    let mut sampler = Sampler::new(settled);
+    for _ in 0..50 {
+        assert_eq!(sampler.pick(&mut [0.1, 0.3, 0.2, 0.29], &[]), 1);
+    }
+    let other = Sampling {
+        top_p: 0.5,
+        ..sampling
+    };
+    assert_eq!(other.settled(), other);
+}

@@ -26,6 +26,24 @@ pub struct Message {
     pub role: String,
     /// What is said.
     pub content: String,
+    /// Who of several in this role says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What the assistant thought before it answered, for templates that show it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_content: Option<String>,
+}
+
+impl Message {
+    /// What `role` says, and nothing else.
+    pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            content: content.into(),
+            name: None,
+            reasoning_content: None,
+        }
+    }
 }
 
 /// A template is refused, or refuses a chat.

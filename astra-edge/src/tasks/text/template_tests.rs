@@ -1,10 +1,7 @@
 use super::*;
 
 fn chat(messages: &[(&str, &str)]) -> Vec<Message> {
-    let message = |(role, content): &(&str, &str)| Message {
-        role: (*role).to_owned(),
-        content: (*content).to_owned(),
-    };
+    let message = |(role, content): &(&str, &str)| Message::new(*role, *content);
     messages.iter().map(message).collect()
 }
 
@@ -93,4 +90,28 @@ fn a_template_that_does_not_end_is_ended() {
     let source = "{% for a in range(90000) %}{% for b in range(90000) %}x{% endfor %}{% endfor %}";
     let failed = render(source, &[]).unwrap_err();
     assert!(matches!(failed, TemplateError::Failed(_)), "{failed}");
+}
+
+/// transformers gives a template every field of a message; one that is not given is undefined.
+#[test]
+fn thoughts_and_names_are_there_where_they_are_given() {
+    let source = "{% for m in messages %}[{{ m.role }}{% if m.name is defined %} {{ m.name }}{% endif %}]\
+                  {% if m.reasoning_content is string %}<think>{{ m.reasoning_content }}</think>{% endif %}\
+                  {{ m.content }}{% endfor %}";
+    let template = ChatTemplate::new(source, "", "").unwrap();
+    let messages = [
+        Message {
+            name: Some("eve".to_owned()),
+            ..Message::new("user", "hi")
+        },
+        Message {
+            reasoning_content: Some("hm".to_owned()),
+            ..Message::new("assistant", "yes")
+        },
+        Message::new("user", "more"),
+    ];
+    assert_eq!(
+        template.render(&messages).unwrap(),
+        "[user eve]hi[assistant]<think>hm</think>yes[user]more"
+    );
 }
