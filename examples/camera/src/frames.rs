@@ -60,7 +60,8 @@ impl Newest {
     }
 }
 
-/// One frame from its first marker to its last; `None` at the end of the stream.
+/// One frame from its first marker to its last; `None` at the end of the stream. A frame in which the next one begins was cut
+/// short by the camera, and is left out.
 fn read_frame(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut frame = Vec::new();
     // Whatever lies between two frames is not of interest.
@@ -74,15 +75,22 @@ fn read_frame(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     }
     frame.extend([0xff, SOI]);
     loop {
-        let marker = marker(input, &mut frame)?;
+        let mut marker = marker(input, &mut frame)?;
         match marker {
-            EOI => return Ok(Some(frame)),
-            // Markers without a segment behind them.
-            0x01 | 0xd0..=0xd7 => {}
+            // Markers without a segment after them.
+            SOI | EOI | 0x01 | 0xd0..=0xd7 => {}
             _ => segment(input, &mut frame)?,
         }
-        if marker == SOS && scan(input, &mut frame)? == EOI {
-            return Ok(Some(frame));
+        if marker == SOS {
+            marker = scan(input, &mut frame)?;
+        }
+        match marker {
+            EOI => return Ok(Some(frame)),
+            SOI => {
+                frame.clear();
+                frame.extend([0xff, SOI]);
+            }
+            _ => {}
         }
     }
 }
@@ -143,7 +151,7 @@ fn scan(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
         }
         match next {
             0 | 0xd0..=0xd7 => {}
-            EOI => return Ok(EOI),
+            SOI | EOI => return Ok(next),
             // Another segment, as between the scans of a progressive file.
             marker => {
                 segment(input, frame)?;
@@ -181,6 +189,24 @@ mod tests {
         assert_eq!(read_frame(&mut input).unwrap(), Some(frame(1)));
         assert_eq!(read_frame(&mut input).unwrap(), Some(frame(2)));
         assert_eq!(read_frame(&mut input).unwrap(), None);
+    }
+
+    /// Cameras drop the end of a frame when the bus is busy.
+    #[test]
+    fn a_frame_in_which_the_next_begins_is_left_out() {
+        let whole = frame(2);
+        // Without the end marker, without the last of the data, in the middle of the header, and after the first marker.
+        let length = frame(1).len();
+        for cut in [length - 2, length - 3, 2 + 8, 2] {
+            let stream = [&frame(1)[..cut], &whole].concat();
+            let mut input = stream.as_slice();
+            assert_eq!(
+                read_frame(&mut input).unwrap(),
+                Some(whole.clone()),
+                "{cut}"
+            );
+            assert_eq!(read_frame(&mut input).unwrap(), None);
+        }
     }
 
     #[test]
