@@ -16,7 +16,7 @@ use super::question::QuestionArgs;
 
 /// Make vectors of texts through a cluster.
 ///
-/// Prints a line of numbers for each text, in order.
+/// Prints a line of numbers for each text, in order, as they are computed.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The texts.
@@ -55,21 +55,42 @@ pub(super) fn main(args: Args) -> Result<()> {
     super::log(&args.log)?;
     let texts = args.texts()?;
     let runtime = super::runtime()?;
-    let embeddings = if args.question.alone {
-        runtime.block_on(args.here(texts))?
+    if args.question.alone {
+        runtime.block_on(args.here(texts))
     } else {
-        runtime.block_on(args.through_cluster(texts))?
-    };
-    if args.json {
-        return super::print_json(&Embeddings {
-            embeddings: &embeddings,
-        });
+        runtime.block_on(args.through_cluster(texts))
     }
-    for Embedding { embedding, .. } in &embeddings {
-        let numbers: Vec<String> = embedding.iter().map(f32::to_string).collect();
-        super::print_line(&numbers.join(" "))?;
+}
+
+/// Vectors on their way to standard output: each as it comes, or all at the end in one JSON object.
+struct Output {
+    all: Option<Vec<Embedding>>,
+}
+
+impl Output {
+    fn new(json: bool) -> Self {
+        Self {
+            all: json.then(Vec::new),
+        }
     }
-    Ok(())
+
+    fn put(&mut self, embedding: Embedding) -> Result<()> {
+        if let Some(all) = &mut self.all {
+            all.push(embedding);
+            return Ok(());
+        }
+        let numbers: Vec<String> = embedding.embedding.iter().map(f32::to_string).collect();
+        super::print_line(&numbers.join(" "))
+    }
+
+    fn end(self) -> Result<()> {
+        match self.all {
+            Some(embeddings) => super::print_json(&Embeddings {
+                embeddings: &embeddings,
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Args {
@@ -88,33 +109,39 @@ impl Args {
         }
     }
 
-    async fn here(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+    async fn here(&self, texts: Vec<String>) -> Result<()> {
         let words = self.question.words()?;
-        let mut embeddings = Vec::new();
-        for text in texts {
-            let prompt = Prompt::Text(text.clone());
+        let prompts = texts.iter().cloned().map(Prompt::Text).collect();
+        let divided = words.tokens(prompts).await;
+        let divided = divided.map_err(|(place, error)| {
+            let text = texts.get(place).map(String::as_str).unwrap_or_default();
+            anyhow::Error::from(error).context(shown(place, text))
+        })?;
+        let mut output = Output::new(self.json);
+        for (place, (text, ids)) in texts.into_iter().zip(divided).enumerate() {
+            let prompt = Prompt::Tokens(ids);
             let embedded = words
                 .embed(self.question.options(), None, prompt, Asker::default())
                 .await;
-            let (embedded, _) = embedded.with_context(|| shown(&text))?;
-            embeddings.push(Embedding {
+            let (embedded, _) = embedded.with_context(|| shown(place, &text))?;
+            output.put(Embedding {
                 text,
                 embedding: embedded.embedding,
                 report: embedded.report,
-            });
+            })?;
         }
-        Ok(embeddings)
+        output.end()
     }
 
-    async fn through_cluster(&self, texts: Vec<String>) -> Result<Vec<Embedding>> {
+    async fn through_cluster(&self, texts: Vec<String>) -> Result<()> {
         let network = Network::from(self.network.clone());
         let mut client = Client::open(&network).await?;
-        let embeddings = self.ask_cluster(&mut client, texts).await;
+        let asked = self.ask_cluster(&mut client, texts).await;
         client.close().await;
-        embeddings
+        asked
     }
 
-    async fn ask_cluster(&self, client: &mut Client, texts: Vec<String>) -> Result<Vec<Embedding>> {
+    async fn ask_cluster(&self, client: &mut Client, texts: Vec<String>) -> Result<()> {
         let QuestionArgs {
             device,
             ranges,
@@ -122,8 +149,8 @@ impl Args {
             ..
         } = &self.question;
         let device = client.find(device.as_deref(), *wait).await?;
-        let mut embeddings = Vec::new();
-        for text in texts {
+        let mut output = Output::new(self.json);
+        for (place, text) in texts.into_iter().enumerate() {
             let answered = {
                 let question = Control::AskVector(AskVector {
                     options: self.question.options(),
@@ -132,14 +159,14 @@ impl Args {
                 let within = self.question.patience();
                 client.ask(&device, &question, ranges, within).await
             };
-            let answered = answered.with_context(|| shown(&text))?;
-            embeddings.push(Embedding {
+            let answered = answered.with_context(|| shown(place, &text))?;
+            output.put(Embedding {
                 text,
                 embedding: answered.cls,
                 report: answered.report,
-            });
+            })?;
         }
-        Ok(embeddings)
+        output.end()
     }
 }
 
@@ -149,11 +176,11 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(lines.map(str::to_owned).collect())
 }
 
-/// The beginning of a text, for an error.
-fn shown(text: &str) -> String {
+/// Which text it is and how it begins, for an error.
+fn shown(place: usize, text: &str) -> String {
     let mut start: String = text.chars().take(40).collect();
     if start.len() < text.len() {
         start.push('…');
     }
-    format!("{start:?}")
+    format!("text {} ({start:?})", place + 1)
 }

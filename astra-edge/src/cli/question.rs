@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How a question is to be answered.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct QuestionArgs {
-    /// Device to ask [default: the fastest of those seen first].
+    /// Device to ask, by its name, its id or the first digits of its id [default: the fastest of those seen first].
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// Bits per token per block, or exact for float32 [default: the device's].

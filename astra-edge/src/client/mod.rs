@@ -1,6 +1,7 @@
 //! Asking a cluster from outside: finds its devices, and puts a question to one of them.
 
 mod drawn;
+mod named;
 mod text;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use crate::tasks::features::{FeatureError, read_exact};
 
 pub use drawn::DrawError;
 pub use text::Answering;
+
+use named::named;
 
 /// How long one look around takes.
 const LOOK: Duration = Duration::from_millis(250);
@@ -44,6 +47,19 @@ pub enum ClientError {
         name: Option<String>,
         /// Devices that are there, and why they cannot be asked.
         seen: Vec<String>,
+    },
+    /// A name, or the first digits of an id, stands for several devices.
+    #[error(
+        "device {name:?} of cluster {cluster}: found {} of that name ({}), expected one; give its id, or the first digits of it",
+        .devices.len(), ids(.devices)
+    )]
+    Ambiguous {
+        /// The cluster.
+        cluster: String,
+        /// What was asked for.
+        name: String,
+        /// The devices.
+        devices: Vec<DeviceId>,
     },
     /// The device could not answer.
     #[error("{device}: {text}")]
@@ -156,23 +172,30 @@ impl Client {
         self.seen.values()
     }
 
-    /// Looks around until a device can be asked: the one of that name, else the fastest of those seen first.
+    /// Looks around until a device can be asked: the one of that name or id, or whose id begins so, else the fastest of those
+    /// seen first.
     ///
     /// # Errors
-    /// [`ClientError::NoDevice`] after `wait`.
+    /// [`ClientError::NoDevice`] after `wait`; [`ClientError::Ambiguous`] where `name` stands for several.
     pub async fn find(&mut self, name: Option<&str>, wait: Duration) -> Result<Hello, ClientError> {
         let until = Instant::now() + wait;
+        let mut before = None;
         loop {
             self.look().await?;
-            let candidates = self.seen().filter(|seen| seen.why.is_none());
-            let best = candidates
-                .filter_map(|seen| seen.hello.as_ref())
-                .filter(|hello| name.is_none_or(|name| hello.name == name))
-                .min_by_key(|hello| (hello.speed, hello.device));
-            if let Some(best) = best {
-                return Ok(best.clone());
+            let usable = self.seen().filter(|seen| seen.why.is_none());
+            let usable: Vec<&Hello> = usable.filter_map(|seen| seen.hello.as_ref()).collect();
+            let found = named(&usable, name).map_err(|devices| ClientError::Ambiguous {
+                cluster: self.link.cluster().to_string(),
+                name: name.unwrap_or_default().to_owned(),
+                devices,
+            })?;
+            // Devices are seen one after the other: the next look shows whether another one has the same name.
+            let settled = name.is_none() || found.map(|hello| hello.device) == before;
+            if let Some(found) = found.filter(|_| settled) {
+                return Ok(found.clone());
             }
-            if Instant::now() >= until {
+            before = found.map(|hello| hello.device);
+            if before.is_none() && Instant::now() >= until {
                 return Err(ClientError::NoDevice {
                     cluster: self.link.cluster().to_string(),
                     name: name.map(str::to_owned),
@@ -266,6 +289,11 @@ fn in_words(seen: &Seen) -> String {
         Some(why) => format!("{name} ({why})"),
         None => name,
     }
+}
+
+fn ids(devices: &[DeviceId]) -> String {
+    let ids: Vec<String> = devices.iter().map(DeviceId::to_string).collect();
+    ids.join(", ")
 }
 
 fn wanted_name(name: &Option<String>) -> String {

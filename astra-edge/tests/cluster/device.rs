@@ -127,7 +127,9 @@ impl Cluster {
         if !command.get_args().any(|arg| arg == "--bundle") {
             command.arg("--bundle").arg(bundle_dir());
         }
-        let log = self.folder.path().join(format!("{name}.log"));
+        // Two devices may have the same name.
+        let log = format!("{}-{name}.log", self.devices.len());
+        let log = self.folder.path().join(log);
         let mut process = command
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())

@@ -22,5 +22,6 @@ mod pictures;
 mod refusals;
 mod service;
 mod texts;
+mod twins;
 mod two_coordinators;
 mod web;
