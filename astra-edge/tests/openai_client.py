@@ -42,6 +42,19 @@ def generate():
         for choice in chunk.choices:
             pieces.append(choice.delta.content or "")
             finish = choice.finish_reason or finish
+    # An answer goes back as it came: the client's object, and a dictionary of all its fields.
+    follow_ups = []
+    for answer in (chat.choices[0].message, chat.choices[0].message.model_dump()):
+        follow_up = client.chat.completions.create(
+            model=MODEL,
+            messages=[*MESSAGES, answer, {"role": "user", "content": "And of Italy?"}],
+            max_completion_tokens=8,
+            top_p=0,
+            stop=[],
+            tools=[],
+            extra_body=ASTRA,
+        )
+        follow_ups.append(follow_up.choices[0].message.content)
     # Hanging up in the middle, and going on.
     with client.completions.create(
         model=MODEL, prompt="Once upon a time", max_tokens=400, temperature=0, stream=True, extra_body=ASTRA
@@ -63,6 +76,7 @@ def generate():
         "stream_finish": finish,
         "stream_tokens": usage.completion_tokens,
         "chat_tokens": chat.usage.completion_tokens,
+        "follow_ups": follow_ups,
         "stream_class": took["agreement"]["class"],
         "first": first,
         "again": again.choices[0].text,

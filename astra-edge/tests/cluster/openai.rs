@@ -41,6 +41,9 @@ fn it_completes_and_chats_as_a_stream_too() {
     assert_eq!(got["stream_tokens"], got["chat_tokens"]);
     assert!(got["pieces"].as_u64().unwrap() > 4, "{got}");
     assert_eq!(got["stream_class"], "exact");
+    let follow_ups = got["follow_ups"].as_array().unwrap();
+    assert_ne!(follow_ups[0], "", "{got}");
+    assert_eq!(follow_ups[0], follow_ups[1], "{got}");
     let broken = client(&cluster, "broken");
     assert_eq!(
         broken,
