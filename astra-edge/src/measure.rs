@@ -125,7 +125,7 @@ impl Bench<'_> {
         let (manifest, dir) = (bundle.manifest(), bundle.dir());
         let hidden = manifest.shape.hidden;
         match manifest.task {
-            Task::Embedding { .. } => Err(MeasureError::Task),
+            Task::Embedding(_) => Err(MeasureError::Task),
             Task::Generation => {
                 let mut decoder = Decoder::open(runtime, dir, manifest)?;
                 let mut points = Vec::new();

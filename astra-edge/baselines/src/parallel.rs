@@ -117,7 +117,7 @@ impl End {
             Task::Generation => {
                 Self::Text(LanguageHead::open(runtime, dir, manifest.shape.hidden)?)
             }
-            Task::Embedding { .. } => bail!("there are no baselines of sentence encoders"),
+            Task::Embedding(_) => bail!("there are no baselines of sentence encoders"),
             _ => Self::Picture(Head::open(runtime, dir, manifest)?),
         })
     }

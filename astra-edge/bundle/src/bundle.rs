@@ -10,7 +10,7 @@ use crate::error::{BundleError, Invalid};
 use crate::files;
 use crate::install;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE};
-use crate::manifest::{Basis, Manifest, Rung, TensorRef};
+use crate::manifest::{Basis, Manifest, Rung, Task, TensorRef};
 
 /// Extension of the graphs.
 const GRAPH_EXTENSION: &str = "onnx";
@@ -98,6 +98,11 @@ impl Bundle {
     fn check_references(&self) -> Result<(), BundleError> {
         codebook::check_header(&self.codebooks)
             .map_err(|invalid| invalid.at(&self.dir.join(CODEBOOKS_FILE)))?;
+        if let Task::Embedding(embedding) = &self.manifest.task {
+            for tensor in embedding.tensors() {
+                self.tensor(tensor)?;
+            }
+        }
         for block in 0..self.manifest.shape.blocks {
             self.exact(block)?;
             for basis in &self.manifest.bases {

@@ -6,7 +6,8 @@
 //! - `layout`: names of the files, alignment, arithmetic that both sides share
 //! - [`BundleError`], [`Invalid`]: every refusal, naming the file, what was found and what was expected
 //! - [`Sha256Digest`]: hashes of files, and of the manifest, which is the identity of the bundle
-//! - [`Manifest`] and its parts: the JSON file, and the checks that need nothing but its text
+//! - [`Manifest`] and its parts: the JSON file, and the checks that need nothing but its text; [`ImageInput`] and [`Embedding`]
+//!   have files of their own
 //! - [`CodebookView`]: the binary layout of one block's codebooks
 //! - `files`: files checked against the manifest, two of them mapped into memory
 //! - [`Bundle`]: the reader
@@ -28,8 +29,10 @@ compile_error!(
 mod bundle;
 mod codebook;
 mod digest;
+mod embedding;
 mod error;
 mod files;
+mod image;
 mod install;
 mod layout;
 mod manifest;
@@ -39,11 +42,12 @@ mod writer;
 pub use bundle::{BasisView, Bundle, ExactView, PredictionView};
 pub use codebook::CodebookView;
 pub use digest::Sha256Digest;
+pub use embedding::{Activation, Embedding, EmbeddingStep, TextPooling};
 pub use error::{BundleError, Invalid};
+pub use image::{Filter, Fit, HeadRows, ImageInput};
 pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
 pub use manifest::{
-    Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry, Filter,
-    Fit, HeadRows, ImageInput, Manifest, PredictionBlock, Rung, Shape, Source, Task, TensorRef,
-    TextInput, TextPooling,
+    Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry,
+    Manifest, PredictionBlock, Rung, Shape, Source, Task, TensorRef, TextInput,
 };
 pub use writer::BundleWriter;

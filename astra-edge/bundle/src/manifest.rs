@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
+use crate::embedding::Embedding;
+use crate::image::ImageInput;
 
 /// The whole file. [`Manifest::validate`] says which values are possible.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,22 +90,7 @@ pub enum Task {
     /// Scores of the next token.
     Generation,
     /// One vector for the whole text.
-    Embedding {
-        /// What of the tokens makes it.
-        pooling: TextPooling,
-        /// Whether it is scaled to length 1.
-        normalize: bool,
-    },
-}
-
-/// What makes one vector of the features of a text's tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TextPooling {
-    /// Their mean, special tokens included.
-    Mean,
-    /// The first one.
-    Cls,
+    Embedding(Embedding),
 }
 
 /// The file the model came from.
@@ -134,35 +121,6 @@ pub struct Shape {
     /// Tokens that every member computes itself: the class token of an image; the first tokens of a text for a causal model,
     /// its attention sink, P.
     pub class_tokens: usize,
-}
-
-/// How a photograph becomes the input of `embed`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageInput {
-    /// Side of the square input in pixels.
-    pub size: usize,
-    /// Side of a patch in pixels.
-    pub patch: usize,
-    /// How a photograph that is not square fits in.
-    pub fit: Fit,
-    /// Filter it is resized with.
-    #[serde(default)]
-    pub filter: Filter,
-    /// Height and width of the head's map, where the head answers one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_size: Option<[usize; 2]>,
-    /// How members compute the map in parts, where its head is one that can be divided.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head_rows: Option<HeadRows>,
-}
-
-/// A head that answers for rows of patches: `head_rows` makes scores of some rows, `head_finish` the map of all scores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeadRows {
-    /// Rows of patches that `head_rows` looks at above those it answers for, and below.
-    pub halo: usize,
-    /// Rows of scores a row of patches, and columns of scores a column.
-    pub scale: usize,
 }
 
 /// How a text becomes the input of `embed`.
@@ -198,31 +156,6 @@ pub struct TextInput {
     /// Whether `embed` takes positions, to look vectors up by.
     #[serde(default)]
     pub learned_positions: bool,
-}
-
-/// How a photograph that is not square becomes one that is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// The longest side becomes [`ImageInput::size`]; black fills the rest, half on either side.
-    Pad,
-    /// Both sides become [`ImageInput::size`].
-    Stretch,
-}
-
-/// Filter a photograph is resized with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Filter {
-    /// Nearest pixel.
-    Nearest,
-    /// Linear, widened when shrinking.
-    #[default]
-    Triangle,
-    /// Cubic (Catmull-Rom), widened when shrinking.
-    CatmullRom,
-    /// Windowed sinc of three lobes, widened when shrinking.
-    Lanczos3,
 }
 
 /// Where a tensor lies in `weights.bin`: little-endian float32, last dimension fastest.

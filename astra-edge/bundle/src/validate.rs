@@ -7,7 +7,7 @@ use crate::codebook::Layout;
 use crate::error::Invalid;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
 use crate::manifest::{
-    Agreement, Basis, ExactBlock, ImageInput, Manifest, Rung, Shape, Task, TensorRef, TextInput,
+    Agreement, Basis, ExactBlock, Manifest, Rung, Shape, Task, TensorRef, TextInput,
 };
 
 /// A token's position is 16 bits on the wire.
@@ -15,15 +15,13 @@ const MAX_TOKENS: usize = 65_535;
 /// A block's number is 8 bits on the wire.
 const MAX_BLOCKS: usize = 255;
 /// Axes of a basis are 16 bits in the codebooks; no Transformer that runs on a small device comes near.
-const MAX_HIDDEN: usize = 8_192;
-/// Decoded pixels stay within what a small device can hold.
-const MAX_IMAGE_SIDE: usize = 8_192;
+pub(crate) const MAX_HIDDEN: usize = 8_192;
 /// A code is at most 16 bits on the wire.
 const MAX_CODE_BITS: u32 = 16;
 /// Far above any tokenizer; a head of that many rows would be gigabytes.
 const MAX_VOCAB: usize = 1 << 24;
 
-fn require(
+pub(crate) fn require(
     holds: bool,
     field: impl Into<String>,
     found: impl Display,
@@ -35,7 +33,7 @@ fn require(
     Err(Invalid::new(field, found, expected))
 }
 
-fn in_range(
+pub(crate) fn in_range(
     field: impl Into<String>,
     value: usize,
     range: RangeInclusive<usize>,
@@ -104,7 +102,10 @@ impl Manifest {
                 (!self.family.is_text(), "classification", "one that sees")
             }
             Task::Generation => (self.family.is_causal(), "generation", "a causal one"),
-            Task::Embedding { .. } => (self.family.is_text(), "embedding", "one that reads"),
+            Task::Embedding(ref embedding) => {
+                embedding.validate(&self.shape)?;
+                (self.family.is_text(), "embedding", "one that reads")
+            }
             Task::Features => (true, "features", "any"),
         };
         let (possible, task, family) = needs;
@@ -190,32 +191,6 @@ impl Shape {
     }
 }
 
-impl ImageInput {
-    fn validate(&self, shape: &Shape) -> Result<(), Invalid> {
-        in_range("image.size", self.size, 1..=MAX_IMAGE_SIDE)?;
-        in_range("image.patch", self.patch, 1..=self.size)?;
-        let side = self.size / self.patch;
-        require(
-            side * side == shape.tokens,
-            "image.size",
-            format!("{} with patches of {}", self.size, self.patch),
-            format!("a size of {} patches", shape.tokens),
-        )?;
-        for side in self.map_size.iter().flatten() {
-            in_range("image.map_size", *side, 1..=MAX_IMAGE_SIDE)?;
-        }
-        if let Some(rows) = self.head_rows {
-            in_range("image.head_rows.halo", rows.halo, 0..=side)?;
-            in_range(
-                "image.head_rows.scale",
-                rows.scale,
-                1..=MAX_IMAGE_SIDE / side,
-            )?;
-        }
-        Ok(())
-    }
-}
-
 impl TextInput {
     fn validate(&self, shape: &Shape) -> Result<(), Invalid> {
         check_file_name("text.tokenizer", &self.tokenizer)?;
@@ -275,7 +250,7 @@ impl ExactBlock {
 }
 
 impl TensorRef {
-    fn validate(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
+    pub(crate) fn validate(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
         require(
             self.shape == shape,
             format!("{field}.shape"),

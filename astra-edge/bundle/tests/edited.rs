@@ -237,8 +237,8 @@ fn edited_texts() {
         edited("/task", embedding),
         "task is embedding by the family Vit, expected one that reads for it"
     );
-    let max = json!({ "kind": "embedding", "pooling": "max", "normalize": true });
-    assert!(edited_text("/task", max).contains("unknown variant `max`"));
+    let median = json!({ "kind": "embedding", "pooling": "median", "normalize": true });
+    assert!(edited_text("/task", median).contains("unknown variant `median`"));
 }
 
 #[test]

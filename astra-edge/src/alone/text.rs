@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{AloneError, MACHINE, WHY};
-use crate::cluster::share::{pooled, vector};
 use crate::cluster::text::{Embedded, Generate, Generated};
 use crate::cluster::words::{Model, Text, Words};
 use crate::cluster::{Asker, RequestError, summary};
@@ -20,6 +19,7 @@ use crate::generate::{Ended, Generation, Prefill};
 use crate::node::NodeError;
 use crate::plan::TokenRange;
 use crate::report::{MemberReport, Report};
+use crate::tasks::embedding::{pooled, vector};
 use crate::tasks::text::sampling::Sampler;
 use crate::worker::{Worker, WorkerError};
 
@@ -77,8 +77,9 @@ impl Machine {
     }
 
     async fn embed(&self, ids: Vec<u32>) -> Result<Embedded, RequestError> {
-        let manifest = self.worker.bundle().manifest();
-        let Task::Embedding { pooling, normalize } = manifest.task else {
+        let bundle = self.worker.bundle();
+        let manifest = bundle.manifest();
+        let Task::Embedding(of) = &manifest.task else {
             return Err(WorkerError::OtherTask.into());
         };
         let (tokens, hidden) = (ids.len(), manifest.shape.hidden);
@@ -87,8 +88,8 @@ impl Machine {
             first: 0,
             tokens: short(tokens),
         };
-        let share = pooled(pooling, all, &answer.patches, hidden);
-        let embedding = vector(pooling, normalize, &[(tokens, share)], hidden);
+        let share = pooled(of, all, tokens, &answer.patches, hidden);
+        let embedding = vector(bundle, of, &[(all, share)]).map_err(RequestError::from)?;
         Ok(Embedded {
             report: report(tokens, took),
             embedding: embedding.ok_or(RequestError::Nothing)?,

@@ -48,6 +48,7 @@ impl Answered {
             patch,
             fit: Fit::Pad,
             filter: Filter::default(),
+            resize: None,
             map_size: None,
             head_rows: None,
         })?;

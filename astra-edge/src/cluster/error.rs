@@ -41,7 +41,7 @@ pub enum RequestError {
         /// Tokens there are.
         vocab: usize,
     },
-    /// The bundle has no such rung.
+    /// The bundle has no such rung or tensor.
     #[error(transparent)]
     Rung(#[from] BundleError),
     /// The tokens cannot be divided as asked.

@@ -10,10 +10,11 @@ use super::assemble::Share;
 use super::device::{Device, encode};
 use super::halo;
 use super::seat::Seat;
-use super::share::{Dense, microseconds, pooled, stats_of, unpack};
+use super::share::{Dense, microseconds, stats_of, unpack};
 use crate::engine::{Input, OwnedInput};
 use crate::job::Outcome;
 use crate::plan::{Plan, Rows, TokenRange};
+use crate::tasks::embedding::pooled;
 use crate::tasks::strip;
 
 /// A part that a member is to do.
@@ -123,11 +124,14 @@ pub(super) async fn share_of(
     let manifest = device.bundle().manifest();
     let mut stats = stats_of(&outcome.stats, seat.receivers());
     let range = seat.range().ok_or("no place in the plan")?;
-    let share = match manifest.task {
-        Task::Embedding { pooling, .. } => Share {
-            cls: pooled(pooling, range, &outcome.features, manifest.shape.hidden),
-            ..Share::default()
-        },
+    let share = match &manifest.task {
+        Task::Embedding(embedding) => {
+            let (total, hidden) = (seat.plan.tokens(), manifest.shape.hidden);
+            Share {
+                cls: pooled(embedding, range, total, &outcome.features, hidden),
+                ..Share::default()
+            }
+        }
         _ if manifest.family.is_text() => Share::default(),
         _ => match device.rows(&seat.plan.ranges) {
             Some((rows, _)) => {

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use astra_bundle::TextPooling;
 use astra_wire::{MemberResult, Stats};
 
 use super::assemble::Share;
 use super::dense::{Coded, DenseError, Packed};
 use crate::job::JobStats;
-use crate::plan::TokenRange;
 use crate::tasks::features::{read_exact, write_exact};
 use crate::tasks::lossless::Lines;
 
@@ -113,60 +111,6 @@ pub fn unpack(
     Ok(share)
 }
 
-/// A member's share of a text's vector: the sum of its tokens' features, [D], or those of the first token where it owns it,
-/// else nothing. `features` are [t, D].
-pub fn pooled(
-    pooling: TextPooling,
-    range: TokenRange,
-    features: &[f32],
-    hidden: usize,
-) -> Vec<f32> {
-    match pooling {
-        TextPooling::Cls if range.first == 0 => features.get(..hidden).unwrap_or_default().to_vec(),
-        TextPooling::Cls => Vec::new(),
-        TextPooling::Mean => {
-            let mut sums = vec![0.0_f64; hidden];
-            for row in features.chunks_exact(hidden.max(1)) {
-                for (sum, value) in sums.iter_mut().zip(row) {
-                    *sum += f64::from(*value);
-                }
-            }
-            sums.into_iter().map(|sum| sum as f32).collect()
-        }
-    }
-}
-
-/// A text's vector from the members' shares, with the tokens each owns: their mean, or the one there is, of length 1 if
-/// `normalize`. `None` if nothing came that makes one.
-pub fn vector(
-    pooling: TextPooling,
-    normalize: bool,
-    shares: &[(usize, Vec<f32>)],
-    hidden: usize,
-) -> Option<Vec<f32>> {
-    let mut sums = vec![0.0_f64; hidden];
-    let mut count = 0;
-    for (tokens, share) in shares.iter().filter(|(_, share)| share.len() == hidden) {
-        for (sum, value) in sums.iter_mut().zip(share) {
-            *sum += f64::from(*value);
-        }
-        count += match pooling {
-            TextPooling::Mean => *tokens,
-            TextPooling::Cls => 1,
-        };
-    }
-    if count == 0 {
-        return None;
-    }
-    let length = sums.iter().map(|sum| sum * sum).sum::<f64>().sqrt();
-    let scale = if normalize {
-        length.max(f64::MIN_POSITIVE)
-    } else {
-        count as f64
-    };
-    Some(sums.into_iter().map(|sum| (sum / scale) as f32).collect())
-}
-
 /// What a job cost, as it is reported; each frame goes to `receivers` members.
 pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
     let copies = receivers as u64;
@@ -239,40 +183,5 @@ mod tests {
             let other = unpack(&message, Dense::Features(3), 2, 3);
             assert!(matches!(other, Err(ShareError::Class { .. })));
         }
-    }
-
-    #[test]
-    fn a_vector_is_the_mean_of_all_tokens_whoever_owns_them() {
-        let features = [1.0, 0.0, 3.0, 4.0, 5.0, 5.0];
-        let range = |first, tokens| TokenRange { first, tokens };
-        let share = |pooling, range: TokenRange| {
-            let rows = usize::from(range.first) * 2..range.end() * 2;
-            let own = pooled(pooling, range, &features[rows], 2);
-            (usize::from(range.tokens), own)
-        };
-        for split in [&[range(0, 3)][..], &[range(0, 1), range(1, 2)]] {
-            let of = |pooling| -> Vec<_> { split.iter().map(|r| share(pooling, *r)).collect() };
-            let mean = of(TextPooling::Mean);
-            assert_eq!(
-                vector(TextPooling::Mean, false, &mean, 2),
-                Some(vec![3.0, 3.0])
-            );
-            let unit = vector(TextPooling::Mean, true, &mean, 2).unwrap();
-            assert!((unit[0] - 0.5_f32.sqrt()).abs() < 1e-6, "{unit:?}");
-            let first = of(TextPooling::Cls);
-            assert_eq!(
-                vector(TextPooling::Cls, false, &first, 2),
-                Some(vec![1.0, 0.0])
-            );
-        }
-        // Without the first token's owner there is no first token.
-        let rest = [share(TextPooling::Cls, range(1, 2))];
-        assert_eq!(vector(TextPooling::Cls, false, &rest, 2), None);
-        assert_eq!(vector(TextPooling::Mean, true, &[], 2), None);
-        let zero = [(3, vec![0.0, 0.0])];
-        assert_eq!(
-            vector(TextPooling::Mean, true, &zero, 2),
-            Some(vec![0.0, 0.0])
-        );
     }
 }

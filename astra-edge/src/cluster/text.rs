@@ -44,7 +44,7 @@ pub struct Generated {
 pub struct Embedded {
     /// What it took.
     pub report: Report,
-    /// The vector: [D].
+    /// The vector, of [`Embedding::width`](astra_bundle::Embedding::width) numbers.
     pub embedding: Vec<f32>,
 }
 
@@ -113,15 +113,15 @@ impl Coordinator {
     ) -> Result<Embedded, RequestError> {
         let asked = self.asked(&options)?;
         let manifest = self.device().bundle().manifest();
-        let (text, pooling, normalize) = match (&manifest.text, &manifest.task) {
-            (Some(text), Task::Embedding { pooling, normalize }) => (text, *pooling, *normalize),
+        let (text, embedding) = match (&manifest.text, &manifest.task) {
+            (Some(text), Task::Embedding(embedding)) => (text, embedding),
             _ => {
                 let wanted = "make vectors of texts";
                 return Err(RequestError::Task { wanted });
             }
         };
         check(text, &ids)?;
-        let work = Text::new(asked, shares, ids, pooling, normalize);
+        let work = Text::new(asked, shares, ids, embedding.clone());
         let mut desk = self.turn(&asked, asker.gone()).await?;
         if options.alone {
             return self.alone(&work, "as asked".to_owned()).await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_bundle::TextPooling;
+use astra_bundle::Embedding;
 
 use super::choose::{Choice, ChooseError, Wish};
 use super::choose_text::choose_for_text;
@@ -12,12 +12,12 @@ use super::device::Device;
 use super::request;
 use super::roster::Candidate;
 use super::setup::ActivePlan;
-use super::share::{pooled, vector};
 use super::summary;
 use super::text::Embedded;
 use super::work::{Asked, Ran, Work};
 use crate::engine::OwnedInput;
 use crate::plan::TokenRange;
+use crate::tasks::embedding::{pooled, vector};
 
 /// A text on its way.
 pub(super) struct Text {
@@ -25,8 +25,7 @@ pub(super) struct Text {
     wish: Wish,
     tokens: usize,
     input: Arc<OwnedInput>,
-    pooling: TextPooling,
-    normalize: bool,
+    embedding: Embedding,
 }
 
 impl Text {
@@ -34,25 +33,23 @@ impl Text {
         asked: Asked,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
-        pooling: TextPooling,
-        normalize: bool,
+        embedding: Embedding,
     ) -> Self {
         Self {
             wish: asked.wish(ids.len(), shares),
             asked,
             tokens: ids.len(),
             input: Arc::new(OwnedInput::Ids(ids)),
-            pooling,
-            normalize,
+            embedding,
         }
     }
 
     fn vector(
         &self,
-        shares: &[(usize, Vec<f32>)],
-        hidden: usize,
+        device: &Device,
+        shares: &[(TokenRange, Vec<f32>)],
     ) -> Result<Vec<f32>, RequestError> {
-        vector(self.pooling, self.normalize, shares, hidden).ok_or(RequestError::Nothing)
+        vector(device.bundle(), &self.embedding, shares)?.ok_or(RequestError::Nothing)
     }
 }
 
@@ -100,11 +97,11 @@ impl Work for Text {
         let (mut shares, mut missing) = (Vec::new(), Vec::new());
         for (range, share) in plan.choice.ranges.iter().zip(&harvest.shares) {
             match share {
-                Some(share) => shares.push((usize::from(range.tokens), share.cls.clone())),
+                Some(share) => shares.push((*range, share.cls.clone())),
                 None => missing.push((*range).into()),
             }
         }
-        let embedding = self.vector(&shares, device.shape().hidden)?;
+        let embedding = self.vector(device, &shares)?;
         let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &harvest.accounts, device.shape());
         report.missing = missing;
@@ -123,8 +120,8 @@ impl Work for Text {
             first: 0,
             tokens: self.wish.tokens,
         };
-        let share = pooled(self.pooling, all, &answer.patches, hidden);
-        let embedding = self.vector(&[(self.tokens, share)], hidden)?;
+        let share = pooled(&self.embedding, all, self.tokens, &answer.patches, hidden);
+        let embedding = self.vector(device, &[(all, share)])?;
         let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
         summary::of_one(
             &mut report,

@@ -135,7 +135,7 @@ fn head_output(task: &Task) -> Option<&'static str> {
     match task {
         Task::Saliency => Some("map"),
         Task::Classification { .. } => Some("logits"),
-        Task::Features | Task::Generation | Task::Embedding { .. } => None,
+        Task::Features | Task::Generation | Task::Embedding(_) => None,
     }
 }
 

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::iter;
 use std::sync::Arc;
 
+use astra_bundle::Task;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header;
@@ -61,7 +62,11 @@ pub(super) async fn embeddings(
     rest::check(&body.rest)?;
     let options = body.astra.unwrap_or_default();
     options.check_no_sampling()?;
-    let width = api.manifest.shape.hidden;
+    let hidden = api.manifest.shape.hidden;
+    let width = match &api.manifest.task {
+        Task::Embedding(embedding) => embedding.width(hidden),
+        _ => hidden,
+    };
     if body
         .dimensions
         .is_some_and(|wanted| wanted != width as i128)

@@ -1,12 +1,12 @@
 //! A photograph in a file to the pixels of every token.
 
-use astra_bundle::{Filter, Fit, ImageInput};
+use astra_bundle::{Fit, ImageInput};
 use image::RgbImage;
-use image::imageops::{self, FilterType};
+use image::imageops;
 
 use super::grid::{Grid, patches};
-use super::photograph::MAX_MEMORY;
 pub use super::photograph::{ImageError, MAX_FILE, decode};
+use super::resize::resize;
 
 /// A photograph ready for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct Prepared {
     pub pixels: Vec<u8>,
     /// The photograph as it was taken, upright.
     pub original: RgbImage,
-    /// Where the photograph lies in the square input; the rest is padding.
+    /// Where the photograph lies in the square input; the rest is padding. What is cropped fills the square.
     pub content: Rect,
 }
 
@@ -43,8 +43,7 @@ pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> 
     let grid = Grid::new(spec)?;
     let original = decode(bytes)?;
     let content = place(original.dimensions(), grid.size(), spec.fit);
-    check_strip(&original, content)?;
-    let square = fit(&original, content, grid.size(), filter(spec.filter));
+    let square = fit(&original, content, spec, grid.size());
     Ok(Prepared {
         pixels: patches(&square, &grid)?,
         original,
@@ -52,11 +51,11 @@ pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> 
     })
 }
 
-/// Where a photograph of these dimensions goes in a square of `size`.
+/// Where a photograph of these dimensions goes in the square input; what is cropped fills it.
 fn place((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
     let longest = u64::from(width.max(height).max(1));
     let scaled = |side: u32| match fit {
-        Fit::Stretch => size,
+        Fit::Stretch | Fit::Crop | Fit::StretchCrop => size,
         Fit::Pad => {
             let rounded = (2 * u64::from(side) * u64::from(size) + longest) / (2 * longest);
             u32::try_from(rounded).unwrap_or(size).clamp(1, size)
@@ -71,23 +70,17 @@ fn place((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
     }
 }
 
-/// Refuses a strip so long that resizing it takes too much memory: its columns are resized first, to four 32-bit numbers a pixel.
-fn check_strip(original: &RgbImage, content: Rect) -> Result<(), ImageError> {
-    const PIXEL_BYTES: u64 = 16;
-    let (width, height) = original.dimensions();
-    let rows = content.height;
-    if u64::from(width) * u64::from(rows) * PIXEL_BYTES > MAX_MEMORY {
-        return Err(ImageError::Strip {
-            width,
-            height,
-            rows,
-        });
-    }
-    Ok(())
-}
-
-fn fit(original: &RgbImage, content: Rect, size: u32, filter: FilterType) -> RgbImage {
-    let resized = imageops::resize(original, content.width, content.height, filter);
+fn fit(original: &RgbImage, content: Rect, spec: &ImageInput, size: u32) -> RgbImage {
+    let whole = match spec.fit {
+        Fit::Pad | Fit::Stretch => (content.width, content.height),
+        Fit::Crop | Fit::StretchCrop => before_crop(original.dimensions(), spec, size),
+    };
+    let (left, top) = (
+        whole.0.saturating_sub(size) / 2,
+        whole.1.saturating_sub(size) / 2,
+    );
+    let (across, down) = (left..left + content.width, top..top + content.height);
+    let resized = resize(original, whole, across, down, spec.filter);
     if resized.dimensions() == (size, size) {
         return resized;
     }
@@ -96,13 +89,20 @@ fn fit(original: &RgbImage, content: Rect, size: u32, filter: FilterType) -> Rgb
     square
 }
 
-fn filter(filter: Filter) -> FilterType {
-    match filter {
-        Filter::Nearest => FilterType::Nearest,
-        Filter::Triangle => FilterType::Triangle,
-        Filter::CatmullRom => FilterType::CatmullRom,
-        Filter::Lanczos3 => FilterType::Lanczos3,
+/// Width and height of a photograph whose middle is cut out, at least `size` each. The longer side is rounded down, as in
+/// `get_resize_output_image_size` of the `transformers` library.
+fn before_crop((width, height): (u32, u32), spec: &ImageInput, size: u32) -> (u32, u32) {
+    let side = spec.resize.and_then(|side| u32::try_from(side).ok());
+    let side = side.unwrap_or(size).max(size);
+    if spec.fit == Fit::StretchCrop {
+        return (side, side);
     }
+    let shortest = u64::from(width.min(height).max(1));
+    let scaled = |length: u32| {
+        let length = u64::from(side) * u64::from(length) / shortest;
+        u32::try_from(length).unwrap_or(u32::MAX).max(side)
+    };
+    (scaled(width), scaled(height))
 }
 
 #[cfg(test)]

@@ -5,11 +5,14 @@
 //! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
 //! - [`features`]: features of one member's tokens, compressed for the way to others
 //! - [`scores`]: scores of a map as bytes, and [`lossless`]: those bytes, compressed for the way back
+//! - [`resize`]: photographs to other sizes, to the bit as Pillow does
+//! - [`embedding`]: one vector of a text from the features of its tokens
 //! - [`picture`]: a map drawn over the photograph it belongs to
 //! - [`text`]: what surrounds a language model
 //!
 //! Nothing here panics on bytes from files or the network; each module has its own typed error.
 
+pub mod embedding;
 pub mod features;
 pub mod grid;
 mod heat;
@@ -17,6 +20,7 @@ pub mod image;
 pub mod lossless;
 pub mod photograph;
 pub mod picture;
+pub mod resize;
 pub mod scores;
 pub mod strip;
 pub mod text;

@@ -21,8 +21,8 @@ pub const MAX_FILE: usize = 48 << 20;
 const MAX_PIXELS: u64 = 100_000_000;
 /// Longest side of a photograph in pixels: of each row and column something is kept where a map is drawn or pixels are resized.
 const MAX_SIDE: u32 = 100_000;
-/// Most memory that decoding, or resizing, may ask for, in bytes: the largest photograph with 4 bytes a pixel.
-pub(super) const MAX_MEMORY: u64 = MAX_PIXELS * 4;
+/// Most memory that decoding may ask for, in bytes: the largest photograph with 4 bytes a pixel.
+const MAX_MEMORY: u64 = MAX_PIXELS * 4;
 /// Bytes of a file that an error shows.
 const SHOWN: usize = 8;
 
@@ -71,19 +71,6 @@ pub enum ImageError {
         height: u32,
         /// Bytes of each pixel.
         pixel_bytes: u8,
-    },
-    /// A strip too long to be resized.
-    #[error(
-        "image: found {width} x {height} pixels to be resized to {rows} rows, expected at most {MAX_MEMORY} bytes \
-         for all of its columns; cut it"
-    )]
-    Strip {
-        /// Width in pixels.
-        width: u32,
-        /// Height in pixels.
-        height: u32,
-        /// Rows it is to have.
-        rows: u32,
     },
     /// Damaged, truncated, or written in a way the decoder does not know.
     #[error("{} image of {bytes} bytes: cannot be decoded: {source}", name(*.format))]

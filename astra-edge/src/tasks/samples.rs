@@ -12,6 +12,7 @@ pub(crate) fn spec(size: usize, patch: usize) -> ImageInput {
         patch,
         fit: Fit::Pad,
         filter: Filter::Triangle,
+        resize: None,
         map_size: None,
         head_rows: None,
     }
@@ -70,5 +71,13 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
                 crc >> 1
             }
         })
+    })
+}
+
+/// A picture of whole numbers that another program can make: parabolas, a checkerboard of black and white, and a moire.
+pub(crate) fn checked(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        let board = (x / 3 + y / 2) % 2 * 255;
+        Rgb([x * x * 3 + y * 7, board, x * y * 11 + x * 5].map(|value| (value % 256) as u8))
     })
 }

@@ -110,6 +110,7 @@ mod tests {
         patch: 4,
         fit: Fit::Stretch,
         filter: Filter::Triangle,
+        resize: None,
         map_size: None,
         head_rows: None,
     };

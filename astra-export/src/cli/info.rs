@@ -49,7 +49,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         Task::Features => "features".to_owned(),
         Task::Classification { .. } => "classification".to_owned(),
         Task::Generation => "next token".to_owned(),
-        Task::Embedding { .. } => "embedding".to_owned(),
+        Task::Embedding(_) => "embedding".to_owned(),
     };
     let input = match (manifest.image, &manifest.text) {
         (Some(image), _) => format!(
@@ -104,7 +104,7 @@ fn push_heading(text: &mut String, task: &Task) {
     text.push_str("\n bits  rank  groups  words  devices");
     text.push_str(match task {
         Task::Generation => "  perplexity   exact",
-        Task::Embedding { .. } => "  cosine",
+        Task::Embedding(_) => "  cosine",
         _ => "  cls cosine  patch cosine  map error",
     });
 }
@@ -122,7 +122,7 @@ fn push_agreement(text: &mut String, task: &Task, agreement: &Agreement) {
             number(agreement.perplexity, 3),
             number(agreement.perplexity_exact, 3)
         ),
-        Task::Embedding { .. } => write!(text, " {:>7}", number(agreement.embedding_cosine, 4)),
+        Task::Embedding(_) => write!(text, " {:>7}", number(agreement.embedding_cosine, 4)),
         _ => write!(
             text,
             " {:>11} {:>13} {:>10}",

@@ -30,7 +30,7 @@ impl Stored {
         size: usize,
     ) -> Result<Self, PackageError> {
         let patch = vit.model.patch;
-        let stored = StoredVit::store(writer, &vit.model, &vit.scale, side(size, patch)?)?;
+        let stored = StoredVit::store(writer, &vit.model, &vit.input.scale, side(size, patch)?)?;
         let task = stored.task();
         Ok(Self {
             family: Family::Vit,
@@ -38,8 +38,9 @@ impl Stored {
             image: Some(ImageInput {
                 size,
                 patch,
-                fit: vit.fit,
-                filter: vit.filter,
+                fit: vit.input.fit,
+                filter: vit.input.filter,
+                resize: vit.input.fit.crops().then(|| vit.input.resize_for(size)),
                 map_size: (task == Task::Saliency).then_some([size, size]),
                 head_rows: stored.head_rows(),
             }),
@@ -65,16 +66,23 @@ impl Stored {
             return Err(PackageError::Tokens { found, least, most });
         }
         writer.file(&text.input.tokenizer, &text.tokenizer)?;
-        let (family, shape, exact, graphs) = match &text.model {
+        let (family, task, shape, exact, graphs) = match &text.model {
             TextModel::Decoder(model) => {
                 let stored = StoredDecoder::store(writer, model, found)?;
                 let graphs = decoder::graphs(&stored);
-                (model.family, stored.shape, stored.exact, graphs)
+                (
+                    model.family,
+                    Task::Generation,
+                    stored.shape,
+                    stored.exact,
+                    graphs,
+                )
             }
             TextModel::Bert(model) => {
                 let stored = StoredBert::store(writer, model, found)?;
                 let graphs = bert::graphs(&stored);
-                (Family::Bert, stored.shape, stored.exact, graphs)
+                let task = Task::Embedding(stored.embedding_head);
+                (Family::Bert, task, stored.shape, stored.exact, graphs)
             }
         };
         let input = TextInput {
@@ -83,7 +91,7 @@ impl Stored {
         };
         Ok(Self {
             family,
-            task: text.task.clone(),
+            task,
             shape,
             image: None,
             text: Some(input),

@@ -21,7 +21,7 @@ mod sides;
 mod tensor;
 mod tensors;
 
-use astra_bundle::{Filter, Fit, Sha256Digest, Task, TextInput};
+use astra_bundle::{Filter, Fit, Sha256Digest, TextInput};
 
 use crate::family::bert::BertModel;
 use crate::family::decoder::Decoder;
@@ -81,12 +81,32 @@ impl Content {
 pub struct ImportedVit {
     /// Weights and head.
     pub model: VitModel,
+    /// How a photograph becomes its input.
+    pub input: PictureInput,
+}
+
+/// How a photograph becomes the input of a vision Transformer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PictureInput {
     /// How bytes become values.
     pub scale: ImageScale,
     /// How a photograph that is not square fits in.
     pub fit: Fit,
     /// Filter it is resized with.
     pub filter: Filter,
+    /// Side of the square input in pixels that the model was published for.
+    pub size: usize,
+    /// Side in pixels that the photograph is resized to before the middle is cut out at that size of the input; `size` where nothing
+    /// is cut off.
+    pub resize: usize,
+}
+
+impl PictureInput {
+    /// The same share of a photograph at an input of `size` pixels: what `resize` is there, to the nearest.
+    pub fn resize_for(&self, size: usize) -> usize {
+        let whole = self.size.max(1);
+        (2 * size * self.resize + whole) / (2 * whole)
+    }
 }
 
 /// A model that reads.
@@ -94,8 +114,6 @@ pub struct ImportedVit {
 pub struct ImportedText {
     /// Weights.
     pub model: TextModel,
-    /// What it is for.
-    pub task: Task,
     /// How text becomes tokens; `max_tokens` is the model's own limit.
     pub input: TextInput,
     /// Content of [`TextInput::tokenizer`].
@@ -105,9 +123,9 @@ pub struct ImportedText {
 /// The weights of a model that reads.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TextModel {
-    /// A causal language model.
+    /// A causal language model, which generates.
     Decoder(Decoder),
-    /// A text encoder.
+    /// A text encoder, which embeds.
     Bert(BertModel),
 }
 

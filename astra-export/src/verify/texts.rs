@@ -1,9 +1,10 @@
 //! Rungs and numbers of devices against one device, on texts.
 
-use astra_bundle::{Agreement, Bundle, Manifest, Task, TextPooling};
+use astra_bundle::{Agreement, Bundle, Embedding, Manifest, Task};
 use astra_edge::engine::{Codec, Encoder, Form, Input, LanguageHead, Model, Runtime};
 use astra_edge::plan::{TokenRange, split};
 use astra_edge::simulate::{Features, Simulation};
+use astra_edge::tasks::embedding::{pooled, vector};
 
 use super::VerifyError;
 use super::score::Row;
@@ -62,11 +63,12 @@ pub fn measure_texts(
 }
 
 /// What is made of the features to compare them by.
-enum Measure {
+enum Measure<'a> {
     Perplexity(LanguageHead),
     Embedding {
         whole: Encoder,
-        pooling: TextPooling,
+        bundle: &'a Bundle,
+        embedding: &'a Embedding,
     },
 }
 
@@ -79,20 +81,21 @@ enum Figures {
         texts: usize,
     },
     /// A vector each.
-    Embeddings(Vec<Vec<f64>>),
+    Embeddings(Vec<Vec<f32>>),
 }
 
-impl Measure {
-    fn of(runtime: &Runtime, bundle: &Bundle) -> Result<Self, VerifyError> {
+impl<'a> Measure<'a> {
+    fn of(runtime: &Runtime, bundle: &'a Bundle) -> Result<Self, VerifyError> {
         let manifest = bundle.manifest();
-        match manifest.task {
+        match &manifest.task {
             Task::Generation => {
                 let head = LanguageHead::open(runtime, bundle.dir(), manifest.shape.hidden)?;
                 Ok(Self::Perplexity(head))
             }
-            Task::Embedding { pooling, .. } => Ok(Self::Embedding {
+            Task::Embedding(embedding) => Ok(Self::Embedding {
                 whole: Encoder::open(runtime, bundle.dir())?,
-                pooling,
+                bundle,
+                embedding,
             }),
             _ => Err(VerifyError::NotOfTexts),
         }
@@ -112,7 +115,7 @@ impl Measure {
 
 struct Bed<'a> {
     model: Model,
-    measure: Measure,
+    measure: Measure<'a>,
     texts: &'a [&'a [u32]],
     /// Tokens that every member computes.
     sink: usize,
@@ -127,11 +130,15 @@ impl Bed<'_> {
                 let alone = Codec::alone(&manifest.shape)?;
                 self.divided(&alone, 1)
             }
-            Measure::Embedding { whole, pooling } => {
+            Measure::Embedding {
+                whole,
+                bundle,
+                embedding,
+            } => {
                 let embed = |text: &&[u32]| {
                     let features = whole.run(text)?;
                     self.meter.add(1);
-                    Ok(pool(&features, manifest.shape.hidden, *pooling))
+                    embed(bundle, embedding, &features)
                 };
                 let embeddings = self.texts.iter().map(embed);
                 Ok(Figures::Embeddings(
@@ -164,7 +171,7 @@ impl Bed<'_> {
 impl Figures {
     fn add(
         &mut self,
-        measure: &mut Measure,
+        measure: &mut Measure<'_>,
         features: Features,
         text: &[u32],
         hidden: usize,
@@ -181,9 +188,12 @@ impl Figures {
                 *tokens += following.len();
                 *texts += 1;
             }
-            (Self::Embeddings(embeddings), Measure::Embedding { pooling, .. }) => {
-                embeddings.push(pool(&rows, hidden, *pooling));
-            }
+            (
+                Self::Embeddings(embeddings),
+                Measure::Embedding {
+                    bundle, embedding, ..
+                },
+            ) => embeddings.push(embed(bundle, embedding, &rows)?),
             _ => {}
         }
         Ok(())
@@ -242,24 +252,28 @@ fn surprise(logits: &[f32], ids: &[u32]) -> f64 {
     logits.chunks(vocab.max(1)).zip(ids).map(of_row).sum()
 }
 
-/// One vector of the rows of features; its length does not matter here.
-fn pool(features: &[f32], hidden: usize, pooling: TextPooling) -> Vec<f64> {
-    let mut sum = vec![0.0; hidden];
-    let rows = features.chunks(hidden.max(1));
-    let rows = match pooling {
-        TextPooling::Mean => rows.take(usize::MAX),
-        TextPooling::Cls => rows.take(1),
+/// One vector of the features of all tokens; of zeros where the text is too short to be one.
+fn embed(
+    bundle: &Bundle,
+    embedding: &Embedding,
+    features: &[f32],
+) -> Result<Vec<f32>, VerifyError> {
+    let hidden = bundle.manifest().shape.hidden;
+    let tokens = features.len() / hidden.max(1);
+    let all = TokenRange {
+        first: 0,
+        tokens: u16::try_from(tokens).unwrap_or(u16::MAX),
     };
-    for row in rows {
-        for (sum, &x) in sum.iter_mut().zip(row) {
-            *sum += f64::from(x);
-        }
-    }
-    sum
+    let share = pooled(embedding, all, tokens, features, hidden);
+    let vector = vector(bundle, embedding, &[(all, share)])?;
+    Ok(vector.unwrap_or_else(|| vec![0.0; embedding.width(hidden)]))
 }
 
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| {
+        let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+        products.sum::<f64>()
+    };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
 }
 
@@ -277,10 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn pooling_and_cosine_by_hand() {
-        let features = [3.0, 0.0, 1.0, 4.0];
-        assert_eq!(pool(&features, 2, TextPooling::Mean), [4.0, 4.0]);
-        assert_eq!(pool(&features, 2, TextPooling::Cls), [3.0, 0.0]);
+    fn cosine_by_hand() {
         assert!((cosine(&[1.0, 1.0], &[3.0, 0.0]) - 0.5_f64.sqrt()).abs() < 1e-12);
     }
 }

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use astra_bundle::{Filter, Fit};
-use astra_export::family::vit::{Classifier, Head, ImageScale, Pooling, VitModel};
+use astra_export::family::vit::{Classifier, Head, Pooling, VitModel};
 use astra_export::family::weights::{Linear, Norm};
 use astra_export::source::{SourceError, hugging_face};
 use safetensors::tensor::{Dtype, TensorView};
@@ -30,7 +29,7 @@ pub(crate) const DINOV2: Names = Names {
     scales: true,
 };
 
-const VIT: Names = Names {
+pub(crate) const VIT: Names = Names {
     prefix: "vit.",
     norms: ["layernorm_before", "layernorm_after"],
     mlp: ["intermediate.dense", "output.dense"],
@@ -115,7 +114,7 @@ impl Directory {
         self.folder.path()
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) {
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
         std::fs::write(self.path().join(name), bytes).unwrap();
     }
 
@@ -155,7 +154,7 @@ impl Directory {
         self.refusal()
     }
 
-    fn refusal(&self) -> String {
+    pub(crate) fn refusal(&self) -> String {
         hugging_face::open(self.path())
             .expect_err("a changed directory")
             .to_string()
@@ -234,7 +233,6 @@ fn both_architectures_bare_and_with_classifier() {
             let directory = Directory::new(&names, prefixed, classes);
             let imported = vit(hugging_face::open(directory.path()).unwrap());
             assert_eq!(imported.model, directory.expected);
-            assert_eq!(imported.scale, ImageScale::IMAGENET);
         }
     }
 }
@@ -264,40 +262,6 @@ fn attention_may_have_no_bias() {
     directory.save(Dtype::F32);
     let imported = vit(hugging_face::open(directory.path()).unwrap());
     assert_eq!(imported.model.blocks[0].key.bias, [0.0; HIDDEN]);
-}
-
-#[test]
-fn the_preprocessor_is_followed() {
-    let directory = Directory::new(&VIT, true, 0);
-    let preprocessor = json!({
-        "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.25, 0.5], "resample": 3,
-        "size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224},
-    });
-    directory.write(
-        "preprocessor_config.json",
-        preprocessor.to_string().as_bytes(),
-    );
-    let imported = vit(hugging_face::open(directory.path()).unwrap());
-    assert_eq!(imported.scale.std, [0.5, 0.25, 0.5]);
-    assert_eq!(
-        (imported.fit, imported.filter),
-        (Fit::Pad, Filter::CatmullRom)
-    );
-    directory.write(
-        "preprocessor_config.json",
-        br#"{"size": {"height": 224, "width": 224}}"#,
-    );
-    assert_eq!(
-        vit(hugging_face::open(directory.path()).unwrap()).fit,
-        Fit::Stretch
-    );
-    for (text, name) in [
-        (r#"{"image_std": [1, 0, 1]}"#, "image_std"),
-        (r#"{"rescale_factor": 1.0}"#, "rescale_factor"),
-    ] {
-        directory.write("preprocessor_config.json", text.as_bytes());
-        assert!(directory.refusal().contains(name));
-    }
 }
 
 #[test]

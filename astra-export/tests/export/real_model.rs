@@ -72,7 +72,7 @@ fn the_whole_graph_answers_as_the_original() {
 
     let folder = tempfile::tempdir().unwrap();
     let mut writer = BundleWriter::create(&folder.path().join("bundle")).unwrap();
-    let vit = StoredVit::store(&mut writer, model, &imported.scale, SIDE).unwrap();
+    let vit = StoredVit::store(&mut writer, model, &imported.input.scale, SIDE).unwrap();
     for (name, bytes) in graphs(&vit) {
         writer.graph(&name, &bytes).unwrap();
     }

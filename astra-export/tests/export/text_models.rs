@@ -1,6 +1,6 @@
 //! Small models that read, with random weights.
 
-use astra_export::family::bert::{BertBlock, BertModel};
+use astra_export::family::bert::{BertBlock, BertModel, EmbeddingHead};
 use astra_export::family::decoder::Decoder;
 use astra_export::family::gpt2::{Gpt2Block, Gpt2Model};
 use astra_export::family::llama::{LlamaBlock, LlamaModel, rope_frequencies};
@@ -122,6 +122,7 @@ impl Random {
             positions: self.around(0.0, 1.0, POSITIONS * HIDDEN),
             norm: self.norm(),
             blocks: (0..BLOCKS).map(|_| block(self)).collect(),
+            head: EmbeddingHead::mean(),
         }
     }
 

@@ -155,6 +155,7 @@ pub fn empty_manifest() -> Manifest {
             patch: 2,
             fit: Fit::Pad,
             filter: Filter::Triangle,
+            resize: None,
             map_size: Some([8, 8]),
             head_rows: None,
         }),
@@ -217,8 +218,7 @@ pub fn write_parts(writer: &mut BundleWriter) -> Manifest {
 /// A language model of the same size.
 pub fn write_text(dir: &Path) -> Bundle {
     let mut writer = BundleWriter::create(dir).unwrap();
-    let mut manifest = as_language_model(write_parts(&mut writer));
-    writer.file(TOKENIZER, b"{}").unwrap();
+    let mut manifest = text_parts(&mut writer);
     manifest.rungs[1].agreement = vec![Agreement {
         devices: 4,
         images: 20,
@@ -227,6 +227,13 @@ pub fn write_text(dir: &Path) -> Bundle {
         ..Agreement::default()
     }];
     writer.finish(manifest).unwrap()
+}
+
+/// Its parts, to be finished.
+pub fn text_parts(writer: &mut BundleWriter) -> Manifest {
+    let manifest = as_language_model(write_parts(writer));
+    writer.file(TOKENIZER, b"{}").unwrap();
+    manifest
 }
 
 /// Tensors that `write` writes.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::*;
 use crate::cluster::text::Finish;
 use crate::tasks::text::fixture;
-use astra_bundle::{Task, TextPooling};
+use astra_bundle::{Embedding, Task, TextPooling};
 
 /// What a prompt makes the fake do.
 pub(crate) const FAIL: &str = "fail!";
@@ -118,9 +118,6 @@ pub(crate) fn embedder() -> Words {
 
 /// The same, with a model of one's own.
 pub(crate) fn embedder_by(model: Arc<dyn Model>) -> Words {
-    let task = Task::Embedding {
-        pooling: TextPooling::Mean,
-        normalize: true,
-    };
+    let task = Task::Embedding(Embedding::plain(TextPooling::Mean, true));
     Words::new(model, text(task))
 }

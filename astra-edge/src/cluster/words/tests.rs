@@ -1,6 +1,7 @@
 use super::fake::{BREAK, FAIL, Fake, embedder, writer};
 use super::*;
 use crate::tasks::text::fixture;
+use astra_bundle::{Embedding, Task, TextPooling};
 use std::sync::atomic::Ordering;
 
 fn ask(prompt: Prompt) -> Ask {
@@ -175,6 +176,21 @@ async fn failures_of_the_model_come_through() {
     assert!(matches!(writing.next().await, Some(Ok(Event::Piece(_)))));
     assert!(matches!(writing.next().await, Some(Err(_))));
     assert!(writing.next().await.is_none());
+}
+
+#[test]
+fn the_prompt_of_a_model_goes_before_texts_and_not_before_token_ids() {
+    let embedding = Embedding {
+        prompt: "to find: ".to_owned(),
+        ..Embedding::plain(TextPooling::Mean, true)
+    };
+    let of = super::fake::text(Task::Embedding(embedding));
+    let ids = |prompt: Prompt| of.ids(&prompt, 100);
+    let expected = fixture::tokenizer().encode("to find: hello").unwrap();
+    let text = |text: &str| ids(Prompt::Text(text.to_owned()));
+    assert_eq!(text("hello").unwrap(), expected);
+    assert!(matches!(text(""), Err(WordsError::Empty)));
+    assert_eq!(ids(Prompt::Tokens(vec![5, 6])).unwrap(), [5, 6]);
 }
 
 #[tokio::test]

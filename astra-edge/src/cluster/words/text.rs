@@ -1,5 +1,6 @@
 //! What a bundle has for text: its tokenizer and its chat template.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ impl Text {
     pub(super) fn ids(&self, prompt: &Prompt, most: usize) -> Result<Vec<u32>, WordsError> {
         let ids = match prompt {
             Prompt::Text(text) if text.is_empty() => return Err(WordsError::Empty),
-            Prompt::Text(text) => self.tokenizer.encode(text)?,
+            Prompt::Text(text) => self.tokenizer.encode(&self.prompted(text))?,
             Prompt::Chat(messages) if messages.is_empty() => return Err(WordsError::Empty),
             Prompt::Chat(messages) => {
                 let template = self.template.as_ref().ok_or(WordsError::NoTemplate)?;
@@ -77,15 +78,25 @@ impl Text {
         }
     }
 
+    /// A text with what the model wants put before every text.
+    fn prompted<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        match &self.task {
+            Task::Embedding(embedding) if !embedding.prompt.is_empty() => {
+                Cow::Owned(format!("{}{text}", embedding.prompt))
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+
     pub(super) fn check(&self, wanted: &'static str) -> Result<(), WordsError> {
         let found = match self.task {
             Task::Generation => "it goes on from a prompt",
-            Task::Embedding { .. } => "it makes one vector of a text",
+            Task::Embedding(_) => "it makes one vector of a text",
             Task::Saliency | Task::Features | Task::Classification { .. } => "it takes pictures",
         };
         let fits = match self.task {
             Task::Generation => wanted == GENERATE,
-            Task::Embedding { .. } => wanted == EMBED,
+            Task::Embedding(_) => wanted == EMBED,
             _ => false,
         };
         if fits {

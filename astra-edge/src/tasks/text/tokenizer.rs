@@ -56,10 +56,21 @@ impl Tokenizer {
     /// The file cannot be read, is no tokenizer, or is of another model.
     pub fn open(dir: &Path, text: &TextInput) -> Result<Self, TokenizerError> {
         let path = dir.join(&text.tokenizer);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) => return Err(TokenizerError::Read { path, error }),
-        };
+        match std::fs::read(&path) {
+            Ok(bytes) => Self::from_bytes(bytes, path, text),
+            Err(error) => Err(TokenizerError::Read { path, error }),
+        }
+    }
+
+    /// A tokenizer from the content of the file at `path`, which errors name.
+    ///
+    /// # Errors
+    /// The bytes are no tokenizer, or one of another model.
+    pub fn from_bytes(
+        bytes: Vec<u8>,
+        path: PathBuf,
+        text: &TextInput,
+    ) -> Result<Self, TokenizerError> {
         let mut inner = match tokenizers::Tokenizer::from_bytes(bytes) {
             Ok(inner) => inner,
             Err(error) => {

@@ -38,9 +38,10 @@ pub(in crate::cli) struct Export {
     /// Directory the bundle goes to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Side of the square input in pixels, a multiple of the model's patch, for models that see
-    #[arg(long, value_name = "PIXELS", default_value_t = 224)]
-    size: usize,
+    /// Side of the square input in pixels, a multiple of the model's patch, for models that see; by default what
+    /// preprocessor_config.json says, or 224
+    #[arg(long, value_name = "PIXELS")]
+    size: Option<usize>,
     /// Longest text in tokens, for models that read; by default the model's own limit
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
@@ -118,7 +119,10 @@ impl Export {
         let name = self.name.clone().unwrap_or_else(|| self.source.name());
         let request = Request {
             name: &name,
-            size: self.size,
+            size: self.size.unwrap_or(match &imported.content {
+                Content::Image(vit) => vit.input.size,
+                Content::Text(_) => 0,
+            }),
             max_tokens: self.max_tokens,
             seed: self.seed,
         };

@@ -82,7 +82,7 @@ impl Verify {
         let Content::Image(vit) = source::onnx::open(&path)?.content else {
             bail!("{}: its input is no image", path.display());
         };
-        let scale = vit.scale;
+        let scale = vit.input.scale;
         let mut original = Original::open(runtime, &path, image, scale)?;
         let bar = Bar::new("original");
         let report = bar.report();

@@ -11,5 +11,5 @@ mod model;
 mod stored;
 
 pub use graphs::graphs;
-pub use model::{BertBlock, BertModel};
+pub use model::{BertBlock, BertModel, DenseLayer, EmbeddingHead, HeadStep};
 pub use stored::StoredBert;

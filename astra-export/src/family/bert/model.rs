@@ -1,5 +1,7 @@
 //! The weights of a BERT, whatever file they came from.
 
+use astra_bundle::{Activation, TextPooling};
+
 use crate::family::weights::{Linear, Norm};
 
 /// A model. Every length fits the dimensions; sources check that.
@@ -19,6 +21,8 @@ pub struct BertModel {
     pub norm: Norm,
     /// Layers, first to last.
     pub blocks: Vec<BertBlock>,
+    /// What one vector is made of the last layer with.
+    pub head: EmbeddingHead,
 }
 
 /// One layer: `x = norm1(x + output(attention(query, key, value of x)))`, `x = norm2(x + down(gelu(up(x))))`.
@@ -40,4 +44,55 @@ pub struct BertBlock {
     pub down: Linear,
     /// After the MLP.
     pub norm2: Norm,
+}
+
+/// From the features of a text's tokens to one vector; see [`Embedding`](astra_bundle::Embedding).
+#[derive(Debug, Clone, PartialEq)]
+pub struct EmbeddingHead {
+    /// What of the tokens makes a vector.
+    pub pooling: TextPooling,
+    /// Text that is put before every text.
+    pub prompt: String,
+    /// Tokens at the beginning that are not pooled.
+    pub skip: usize,
+    /// What is done to the pooled vector, in order.
+    pub steps: Vec<HeadStep>,
+}
+
+/// A step from the pooled vector to the embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub enum HeadStep {
+    /// To length 1.
+    Normalize,
+    /// To another width.
+    Dense(DenseLayer),
+    /// To the first channels alone, as many as this.
+    Truncate(usize),
+}
+
+/// `activation(weight x + bias)`
+#[derive(Debug, Clone, PartialEq)]
+pub struct DenseLayer {
+    /// Columns of the weight.
+    pub inputs: usize,
+    /// Rows of the weight.
+    pub outputs: usize,
+    /// `[outputs, inputs]`
+    pub weight: Vec<f32>,
+    /// `[outputs]`
+    pub bias: Option<Vec<f32>>,
+    /// Applied to each output.
+    pub activation: Activation,
+}
+
+impl EmbeddingHead {
+    /// The mean of all tokens as it is.
+    pub fn mean() -> Self {
+        Self {
+            pooling: TextPooling::Mean,
+            prompt: String::new(),
+            skip: 0,
+            steps: Vec::new(),
+        }
+    }
 }

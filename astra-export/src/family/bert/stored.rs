@@ -1,8 +1,10 @@
 //! A BERT in the weights of a bundle.
 
-use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
+use astra_bundle::{
+    BundleError, BundleWriter, Embedding, EmbeddingStep, ExactBlock, Shape, TensorRef,
+};
 
-use super::model::{BertBlock, BertModel};
+use super::model::{BertBlock, BertModel, DenseLayer, EmbeddingHead, HeadStep};
 use crate::family::stored::{StoredAttention, StoredMlp, store_exact, store_norm};
 use crate::graph::StoredNorm;
 
@@ -11,6 +13,8 @@ use crate::graph::StoredNorm;
 pub struct StoredBert {
     /// Dimensions at this number of tokens.
     pub shape: Shape,
+    /// What one vector of a text is made with.
+    pub embedding_head: Embedding,
     /// What exact mode decodes with, by block.
     pub exact: Vec<ExactBlock>,
     /// `[vocab, D]`
@@ -60,6 +64,7 @@ impl StoredBert {
                 tokens: max_tokens,
                 class_tokens: 0,
             },
+            embedding_head: store_head(writer, &model.head)?,
             exact,
             embedding,
             positions,
@@ -78,5 +83,32 @@ fn store_block(writer: &mut BundleWriter, block: &BertBlock) -> Result<StoredBlo
         norm1: store_norm(writer, &block.norm1)?,
         mlp: StoredMlp::store(writer, [&block.up, &block.down])?,
         norm2: store_norm(writer, &block.norm2)?,
+    })
+}
+
+fn store_head(writer: &mut BundleWriter, head: &EmbeddingHead) -> Result<Embedding, BundleError> {
+    let steps = head.steps.iter().map(|step| match step {
+        HeadStep::Normalize => Ok(EmbeddingStep::Normalize),
+        HeadStep::Dense(dense) => store_dense(writer, dense),
+        HeadStep::Truncate(width) => Ok(EmbeddingStep::Truncate { width: *width }),
+    });
+    Ok(Embedding {
+        steps: steps.collect::<Result<_, _>>()?,
+        pooling: head.pooling,
+        prompt: head.prompt.clone(),
+        skip: head.skip,
+    })
+}
+
+fn store_dense(
+    writer: &mut BundleWriter,
+    dense: &DenseLayer,
+) -> Result<EmbeddingStep, BundleError> {
+    let bias = dense.bias.as_ref();
+    let bias = bias.map(|bias| writer.weights(bias, &[dense.outputs]));
+    Ok(EmbeddingStep::Dense {
+        weight: writer.weights(&dense.weight, &[dense.outputs, dense.inputs])?,
+        bias: bias.transpose()?,
+        activation: dense.activation,
     })
 }

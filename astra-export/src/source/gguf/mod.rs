@@ -19,7 +19,7 @@ mod tokenizer;
 
 use std::path::Path;
 
-use astra_bundle::{Task, TextInput};
+use astra_bundle::TextInput;
 
 use super::error::{Mismatch, SourceError};
 use super::llama::{self, Names, Pairs};
@@ -107,7 +107,6 @@ fn import(gguf: &Gguf<'_>) -> Result<(ImportedText, Vec<String>), Mismatch> {
     let text = ImportedText {
         input,
         tokenizer: tokenizer.file,
-        task: Task::Generation,
         model: TextModel::Decoder(model.into()),
     };
     Ok((text, warnings))

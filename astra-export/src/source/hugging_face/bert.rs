@@ -1,18 +1,20 @@
-//! BERT (`model_type` `bert`), with the pooling that Sentence Transformers keep beside it.
+//! BERT (`model_type` `bert`), with what the `sentence-transformers` library keeps beside it.
+//!
+//! Tensors of heads (`cls.`, `classifier.`, `pooler.`) and buffers such as `position_ids` are of no use to an embedding.
 
-use astra_bundle::{Task, TextPooling};
 use serde::Deserialize;
 
+use super::sentences::Sentences;
 use super::tensors::SafeTensors;
-use super::{Content, Directory, text};
-use crate::family::bert::{BertBlock, BertModel};
+use super::{Content, Directory, text, wordpiece};
+use crate::family::bert::{BertBlock, BertModel, EmbeddingHead};
 use crate::family::weights::{Linear, Norm};
 use crate::source::sides::{MAX_SIDE, MAX_VOCAB, check_heads, check_layers, check_sides};
 use crate::source::tensors::Tensors;
 use crate::source::{Mismatch, SourceError, TextModel};
 
-const MODULES: &str = "modules.json";
-const SENTENCES: &str = "sentence_bert_config.json";
+const EMBEDDING: &str = "embeddings.word_embeddings.weight";
+
 /// Optional fields have the defaults of the `transformers` library where they are left out.
 #[derive(Debug, Deserialize)]
 struct Config {
@@ -28,95 +30,24 @@ struct Config {
     position_embedding_type: Option<String>,
 }
 
-/// A step of a Sentence Transformer.
-#[derive(Debug, Deserialize)]
-struct Module {
-    path: String,
-    r#type: String,
-}
-
-/// What becomes one vector of those of the tokens.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct PoolingConfig {
-    pooling_mode_cls_token: bool,
-    pooling_mode_mean_tokens: bool,
-    pooling_mode_max_tokens: bool,
-    pooling_mode_mean_sqrt_len_tokens: bool,
-    pooling_mode_weightedmean_tokens: bool,
-    pooling_mode_lasttoken: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Sentences {
-    max_seq_length: Option<usize>,
-}
-
 pub(super) fn import(
     directory: &Directory<'_>,
     tensors: &SafeTensors<'_>,
 ) -> Result<Content, SourceError> {
     let config: Config = directory.config()?;
     config.check().map_err(directory.in_config())?;
-    let model = read(&config, tensors).map_err(directory.in_weights())?;
-    let sentences: Option<Sentences> = directory.optional(SENTENCES)?;
+    let mut sentences = Sentences::read(directory, config.hidden_size)?;
     let most = config.max_position_embeddings;
-    let limit = sentences.and_then(|sentences| sentences.max_seq_length);
-    let limit = limit.unwrap_or(most).min(most);
-    let mut text = text::read(directory, config.vocab_size, limit)?;
-    text.input.learned_positions = true;
-    Ok(text.of(TextModel::Bert(model), pooling(directory)?))
-}
-
-/// What the directory says; the mean, as it is, where it says nothing.
-fn pooling(directory: &Directory<'_>) -> Result<Task, SourceError> {
-    let modules: Vec<Module> = directory.optional(MODULES)?.unwrap_or_default();
-    let is = |module: &Module, name: &str| module.r#type.ends_with(name);
-    let normalize = modules.iter().any(|module| is(module, ".Normalize"));
-    let Some(module) = modules.iter().find(|module| is(module, ".Pooling")) else {
-        let pooling = TextPooling::Mean;
-        return Ok(Task::Embedding { pooling, normalize });
+    let limit = match sentences.limit {
+        Some(limit) => limit,
+        None => text::model_max_length(directory)?.unwrap_or(most),
     };
-    let name = format!("{}/{}", module.path, super::CONFIG);
-    let config: PoolingConfig = directory.optional(&name)?.unwrap_or_default();
-    let pooling = config.pooling();
-    let pooling = pooling.map_err(|mismatch| mismatch.at(&directory.dir.join(&name)))?;
-    Ok(Task::Embedding { pooling, normalize })
-}
-
-impl PoolingConfig {
-    fn pooling(&self) -> Result<TextPooling, Mismatch> {
-        let modes = [
-            ("pooling_mode_cls_token", self.pooling_mode_cls_token),
-            ("pooling_mode_mean_tokens", self.pooling_mode_mean_tokens),
-            ("pooling_mode_max_tokens", self.pooling_mode_max_tokens),
-            (
-                "pooling_mode_mean_sqrt_len_tokens",
-                self.pooling_mode_mean_sqrt_len_tokens,
-            ),
-            (
-                "pooling_mode_weightedmean_tokens",
-                self.pooling_mode_weightedmean_tokens,
-            ),
-            ("pooling_mode_lasttoken", self.pooling_mode_lasttoken),
-        ];
-        let set: Vec<&str> = modes
-            .into_iter()
-            .filter_map(|(name, set)| set.then_some(name))
-            .collect();
-        match set.as_slice() {
-            ["pooling_mode_cls_token"] => Ok(TextPooling::Cls),
-            ["pooling_mode_mean_tokens"] => Ok(TextPooling::Mean),
-            other => {
-                let expected = "either pooling_mode_cls_token or pooling_mode_mean_tokens";
-                Err(Mismatch::new(
-                    "pooling modes",
-                    format!("{other:?}"),
-                    expected,
-                ))
-            }
-        }
-    }
+    let mut text = text::read(directory, config.vocab_size, limit.min(most))?;
+    text.input.learned_positions = true;
+    wordpiece::follow_configuration(directory, &mut text)?;
+    sentences.apply_to(directory, &mut text)?;
+    let model = read(&config, tensors, sentences.head).map_err(directory.in_weights())?;
+    Ok(text.of(TextModel::Bert(model)))
 }
 
 impl Config {
@@ -155,8 +86,13 @@ impl Config {
     }
 }
 
-fn read(config: &Config, tensors: &SafeTensors<'_>) -> Result<BertModel, Mismatch> {
-    let prefix = tensors.prefix("bert.", "embeddings.word_embeddings.weight")?;
+fn read(
+    config: &Config,
+    tensors: &SafeTensors<'_>,
+    head: EmbeddingHead,
+) -> Result<BertModel, Mismatch> {
+    let prefix = prefix(tensors)?;
+    let prefix = prefix.as_str();
     let reader = Reader {
         config,
         tensors,
@@ -173,7 +109,31 @@ fn read(config: &Config, tensors: &SafeTensors<'_>) -> Result<BertModel, Mismatc
         positions: reader.positions()?,
         norm: reader.norm(&format!("{prefix}embeddings.LayerNorm"))?,
         blocks: blocks.collect::<Result<_, _>>()?,
+        head,
     })
+}
+
+/// What stands before the names of all tensors: `bert.` or nothing as the `transformers` library writes them, or what another
+/// program put there, such as `0.auto_model.`.
+fn prefix(tensors: &SafeTensors<'_>) -> Result<String, Mismatch> {
+    let mut found: Vec<&str> = tensors
+        .names()
+        .filter_map(|name| name.strip_suffix(EMBEDDING))
+        .filter(|prefix| prefix.is_empty() || prefix.ends_with('.'))
+        .collect();
+    found.sort_unstable();
+    let usual = ["bert.", ""]
+        .into_iter()
+        .find(|usual| found.contains(usual));
+    match (usual, found.as_slice()) {
+        (Some(prefix), _) | (None, &[prefix]) => Ok(prefix.to_owned()),
+        (None, []) => Err(Mismatch::missing(EMBEDDING, "a tensor of that name")),
+        (None, several) => Err(Mismatch::new(
+            EMBEDDING,
+            format!("several, with the prefixes {several:?}"),
+            "one encoder",
+        )),
+    }
 }
 
 struct Reader<'a> {
@@ -206,8 +166,17 @@ impl Reader<'_> {
 
     fn norm(&self, name: &str) -> Result<Norm, Mismatch> {
         let epsilon = self.config.layer_norm_eps.unwrap_or(1e-12);
-        self.tensors
-            .layer_norm(name, self.config.hidden_size, epsilon)
+        let channels = self.config.hidden_size;
+        // Checkpoints that were converted from TensorFlow have its names.
+        let [gamma, beta] = ["gamma", "beta"].map(|part| format!("{name}.{part}"));
+        if !self.tensors.contains(&gamma) {
+            return self.tensors.layer_norm(name, channels, epsilon);
+        }
+        Ok(Norm {
+            weight: self.tensors.values(&gamma, &[channels])?,
+            bias: self.tensors.values(&beta, &[channels])?,
+            epsilon,
+        })
     }
 
     fn block(&self, number: usize) -> Result<BertBlock, Mismatch> {

@@ -2,7 +2,6 @@
 //!
 //! Its linear maps are stored as `[inputs, outputs]`, and queries, keys and values are one map of three parts.
 
-use astra_bundle::Task;
 use serde::Deserialize;
 
 use super::tensors::SafeTensors;
@@ -38,7 +37,7 @@ pub(super) fn import(
     let model = read(&config, tensors).map_err(directory.in_weights())?;
     let mut text = text::read(directory, config.vocab_size, config.n_positions)?;
     text.input.learned_positions = true;
-    Ok(text.of(TextModel::Decoder(model.into()), Task::Generation))
+    Ok(text.of(TextModel::Decoder(model.into())))
 }
 
 impl Config {

@@ -2,7 +2,6 @@
 
 use std::f64::consts::TAU;
 
-use astra_bundle::Task;
 use serde::Deserialize;
 
 use super::tensors::SafeTensors;
@@ -83,7 +82,7 @@ pub(super) fn import(
     let limit = config.max_position_embeddings.unwrap_or(2048);
     let mut text = text::read(directory, config.vocab_size, limit)?;
     text.input.rotary = true;
-    Ok(text.of(TextModel::Decoder(model.into()), Task::Generation))
+    Ok(text.of(TextModel::Decoder(model.into())))
 }
 
 impl Config {

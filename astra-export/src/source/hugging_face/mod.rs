@@ -1,19 +1,24 @@
 //! Hugging Face directories: `config.json`, `model.safetensors` and what goes with them.
 //!
-//! - `vit`, `vit_config`: DINOv2 and ViT
+//! - `vit`, `vit_config`: DINOv2 and ViT; `preprocessor`: how photographs become their input
 //! - `llama`: Llama, Mistral without sliding window, and Qwen2
 //! - `gpt2`
-//! - `bert`: with the pooling of Sentence Transformers
-//! - `text`: tokenizer, special tokens and chat template
+//! - `bert`, and `sentences`: what the `sentence-transformers` library keeps beside a model
+//! - `object`: JSON files whose fields are all known
+//! - `text`: tokenizer, special tokens and chat template; `wordpiece`: the normalizer of BERT's
 //! - `tensors`: the tensors of a safetensors file
 
 mod bert;
 mod gpt2;
 mod llama;
+mod object;
+mod preprocessor;
+mod sentences;
 mod tensors;
 mod text;
 mod vit;
 mod vit_config;
+mod wordpiece;
 
 use std::path::Path;
 
@@ -33,8 +38,8 @@ const MODEL_TYPES: [&str; 7] = ["dinov2", "vit", "llama", "mistral", "qwen2", "g
 
 /// Reads the model in `dir`.
 ///
-/// Of vision Transformers without `preprocessor_config.json`, pixels are scaled with ImageNet's means and deviations and
-/// photographs are stretched to squares.
+/// Photographs become the input of a vision Transformer as its `preprocessor_config.json` says; without that file as the first
+/// published ViT and DINOv2 take them.
 ///
 /// # Errors
 /// [`SourceError`]

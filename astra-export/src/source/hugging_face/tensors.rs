@@ -34,6 +34,11 @@ impl<'a> SafeTensors<'a> {
         safetensors::SafeTensors::deserialize(bytes).map(Self)
     }
 
+    /// Names of all tensors.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name)
+    }
+
     /// What stands before `name`: `prefix` or nothing.
     pub(super) fn prefix(&self, prefix: &'a str, name: &str) -> Result<&'a str, Mismatch> {
         let with = format!("{prefix}{name}");

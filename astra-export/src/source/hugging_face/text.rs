@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use astra_bundle::{Task, TextInput};
+use astra_bundle::TextInput;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -19,10 +19,9 @@ pub(super) struct Text {
 
 impl Text {
     /// Together with the model it is for.
-    pub(super) fn of(self, model: TextModel, task: Task) -> Content {
+    pub(super) fn of(self, model: TextModel) -> Content {
         Content::Text(ImportedText {
             model,
-            task,
             input: self.input,
             tokenizer: self.tokenizer,
         })
@@ -161,6 +160,20 @@ pub(super) fn read(
         },
         tokenizer,
     })
+}
+
+/// The longest text that the tokenizer's own configuration tells, where it tells a sensible one.
+pub(super) fn model_max_length(directory: &Directory<'_>) -> Result<Option<usize>, SourceError> {
+    /// Without a limit the `transformers` library writes 10^30.
+    #[derive(Default, Deserialize)]
+    struct Limit {
+        model_max_length: Option<f64>,
+    }
+    let limit: Limit = directory
+        .optional("tokenizer_config.json")?
+        .unwrap_or_default();
+    let most = limit.model_max_length.filter(|most| *most >= 1.0);
+    Ok(most.map(|most| most as usize))
 }
 
 impl TokenizerFile {

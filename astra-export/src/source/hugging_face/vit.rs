@@ -3,15 +3,13 @@
 //! Weights may be those of the bare model or of one with a classifier, whose tensors then stand under `dinov2.` or `vit.`.
 
 use super::tensors::SafeTensors;
-use super::vit_config::{Architecture, Config, Preprocessor};
-use super::{Content, Directory};
+use super::vit_config::{Architecture, Config};
+use super::{Content, Directory, preprocessor};
 use crate::family::vit::{BlockWeights, Classifier, Head, Pooling, VitModel};
 use crate::family::weights::{Linear, Norm};
 use crate::position::PositionTable;
 use crate::source::tensors::Tensors;
 use crate::source::{ImportedVit, Mismatch, SourceError};
-
-const PREPROCESSOR: &str = "preprocessor_config.json";
 
 pub(super) fn import(
     directory: &Directory<'_>,
@@ -19,16 +17,10 @@ pub(super) fn import(
 ) -> Result<Content, SourceError> {
     let config: Config = directory.config()?;
     config.check().map_err(directory.in_config())?;
-    let preprocessor: Preprocessor = directory.optional(PREPROCESSOR)?.unwrap_or_default();
-    let path = directory.dir.join(PREPROCESSOR);
-    let scale = preprocessor
-        .scale()
-        .map_err(|mismatch| mismatch.at(&path))?;
+    let input = preprocessor::read(directory, config.model_type)?;
     Ok(Content::Image(ImportedVit {
         model: import_model(&config, tensors).map_err(directory.in_weights())?,
-        scale,
-        fit: preprocessor.fit(),
-        filter: preprocessor.filter(),
+        input,
     }))
 }
 

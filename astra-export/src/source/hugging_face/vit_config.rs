@@ -1,11 +1,9 @@
-//! `config.json` and `preprocessor_config.json`, as far as they decide what is computed.
+//! `config.json`, as far as it decides what is computed.
 
 use std::collections::BTreeMap;
 
-use astra_bundle::{Filter, Fit};
 use serde::Deserialize;
 
-use crate::family::vit::ImageScale;
 use crate::source::Mismatch;
 use crate::source::sides::{MAX_SIDE, check_heads, check_sides};
 
@@ -100,72 +98,5 @@ impl Config {
         (0..classes)
             .map(|class| names.get(&class.to_string()).cloned())
             .collect()
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Preprocessor {
-    image_mean: Option<[f32; 3]>,
-    image_std: Option<[f32; 3]>,
-    do_normalize: Option<bool>,
-    rescale_factor: Option<f64>,
-    size: Option<Size>,
-    /// A constant of Pillow.
-    resample: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Size {
-    Shortest {
-        #[serde(rename = "shortest_edge")]
-        _edge: f64,
-    },
-    Other(serde::de::IgnoredAny),
-}
-
-impl Preprocessor {
-    pub(super) fn scale(&self) -> Result<ImageScale, Mismatch> {
-        let plain = ImageScale {
-            mean: [0.0; 3],
-            std: [1.0; 3],
-        };
-        let factor = self.rescale_factor.unwrap_or(1.0 / 255.0);
-        if (factor * 255.0 - 1.0).abs() > 1e-3 {
-            return Err(Mismatch::new("rescale_factor", factor, "1 / 255"));
-        }
-        if self.do_normalize == Some(false) {
-            return Ok(plain);
-        }
-        let scale = ImageScale {
-            mean: self.image_mean.unwrap_or(ImageScale::IMAGENET.mean),
-            std: self.image_std.unwrap_or(ImageScale::IMAGENET.std),
-        };
-        if scale.std.iter().all(|std| std.is_normal()) {
-            return Ok(scale);
-        }
-        Err(Mismatch::new(
-            "image_std",
-            format!("{:?}", scale.std),
-            "no zeros",
-        ))
-    }
-
-    /// Models trained on the middle of a photograph see all of it, undistorted, when it is padded; those trained on stretched
-    /// ones get them stretched.
-    pub(super) fn fit(&self) -> Fit {
-        match self.size {
-            Some(Size::Shortest { .. }) => Fit::Pad,
-            Some(Size::Other(_)) | None => Fit::Stretch,
-        }
-    }
-
-    pub(super) fn filter(&self) -> Filter {
-        match self.resample {
-            Some(0) => Filter::Nearest,
-            Some(1) => Filter::Lanczos3,
-            Some(3) => Filter::CatmullRom,
-            Some(_) | None => Filter::Triangle,
-        }
     }
 }

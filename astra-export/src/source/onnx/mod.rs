@@ -16,10 +16,13 @@ use astra_bundle::{Filter, Fit, Sha256Digest};
 use prost::Message;
 
 use super::error::{Mismatch, SourceError, read};
-use super::{Content, Imported, ImportedVit, Tensor};
+use super::{Content, Imported, ImportedVit, PictureInput, Tensor};
 use crate::family::vit::{ImageScale, VitModel};
 use crate::graph::proto::ModelProto;
 use index::Index;
+
+/// Side of the input that these models are used with.
+const SIZE: usize = 224;
 
 /// Reads the model in `path`.
 ///
@@ -39,9 +42,13 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
     Ok(Imported {
         content: Content::Image(ImportedVit {
             model: import(&model).map_err(|mismatch| mismatch.at(path))?,
-            scale: ImageScale::IMAGENET,
-            fit: Fit::Pad,
-            filter: Filter::Triangle,
+            input: PictureInput {
+                scale: ImageScale::IMAGENET,
+                fit: Fit::Pad,
+                filter: Filter::Triangle,
+                size: SIZE,
+                resize: SIZE,
+            },
         }),
         file: file.to_string_lossy().into_owned(),
         sha256: Sha256Digest::of(&bytes),
