@@ -17,13 +17,6 @@ impl Sha256Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Hash of several pieces, one after another.
-    pub fn of_parts(parts: &[&[u8]]) -> Self {
-        let mut sha = Sha256::new();
-        parts.iter().for_each(|part| sha.update(part));
-        Self(sha.finalize().into())
-    }
-
     /// Hash of everything that is left in `reader`, and how many bytes that was.
     ///
     /// # Errors

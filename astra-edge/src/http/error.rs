@@ -96,15 +96,17 @@ impl ApiError {
             )
         };
         match error {
-            WordsError::Task { .. } | WordsError::NoTemplate => {
-                refused("unsupported_task", "model")
-            }
+            WordsError::Task { .. }
+            | WordsError::NoTemplate
+            | WordsError::Template(TemplateError::Parse(_)) => refused("unsupported_task", "model"),
             WordsError::Empty => refused("empty_prompt", param),
             WordsError::TooLong { .. } => refused("context_length_exceeded", param),
             WordsError::NoTokens => refused("invalid_value", "max_tokens"),
             WordsError::UnknownToken { .. }
             | WordsError::Template(TemplateError::Refused(_))
-            | WordsError::Tokenizer(TokenizerError::Encode(_)) => refused("invalid_value", param),
+            | WordsError::Tokenizer(
+                TokenizerError::Encode(_) | TokenizerError::UnknownToken { .. },
+            ) => refused("invalid_value", param),
             WordsError::Sampling(error) => refused("invalid_value", error.field),
             WordsError::Stop(_) => refused("invalid_value", "stop"),
             WordsError::Request(error) => Self::of_request(error, param),

@@ -92,3 +92,12 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
         error,
     })
 }
+
+/// The text of a file.
+pub(crate) fn read_text(path: &Path) -> Result<String, SourceError> {
+    String::from_utf8(read(path)?).map_err(|error| SourceError::Format {
+        path: path.to_owned(),
+        format: "a text in UTF-8",
+        error: error.to_string(),
+    })
+}

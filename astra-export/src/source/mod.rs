@@ -35,11 +35,12 @@ pub use tensor::{Precision, Tensor};
 pub struct Imported {
     /// Weights, and how inputs become what they take.
     pub content: Content,
-    /// Name of the file with the weights, without directories.
+    /// Name of the file with the weights, without directories; of the index where there are several.
     pub file: String,
-    /// Its hash; of several files, that of all of them, one after another.
+    /// Its hash; where there are several files that of the list of their hashes in the order of their names, each as 64 hex digits
+    /// and a newline.
     pub sha256: Sha256Digest,
-    /// What is computed otherwise than the file says, or may be, in words for its user.
+    /// What the user should know: in which way the bundle does less than the files say.
     pub warnings: Vec<String>,
 }
 
@@ -118,6 +119,16 @@ pub struct ImportedText {
     pub input: TextInput,
     /// Content of [`TextInput::tokenizer`].
     pub tokenizer: Vec<u8>,
+    /// Name of the file that [`TextInput::chat_template`] is from, where that is not the one with the weights.
+    pub template_from: Option<String>,
+}
+
+/// A chat template, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ChatTemplate {
+    source: String,
+    /// Name of the file.
+    from: String,
 }
 
 /// The weights of a model that reads.
@@ -127,6 +138,18 @@ pub enum TextModel {
     Decoder(Decoder),
     /// A text encoder, which embeds.
     Bert(BertModel),
+}
+
+/// The hash of one file; of several that of the list of their hashes in the order of their names, each as 64 hex digits and a
+/// newline.
+fn digest_of_files(digests: &[Sha256Digest]) -> Sha256Digest {
+    match digests {
+        [one] => *one,
+        several => {
+            let lines = several.iter().map(|digest| format!("{digest}\n"));
+            Sha256Digest::of(lines.collect::<String>().as_bytes())
+        }
+    }
 }
 
 /// Longest text of a bundle: positions are numbered with 16 bits.

@@ -75,6 +75,11 @@ impl Tensor {
         &self.dims
     }
 
+    /// Its values.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Its values, if it has these dimensions.
     ///
     /// # Errors

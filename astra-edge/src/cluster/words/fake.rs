@@ -105,7 +105,7 @@ impl Model for Fake {
 pub(crate) fn text(task: Task) -> Text {
     let input = fixture::input();
     let template = input.chat_template.clone().unwrap();
-    Text::of(fixture::tokenizer(), input, task, Some(&template)).unwrap()
+    Text::of(fixture::tokenizer(), input, task, Some(&template))
 }
 
 pub(crate) fn writer(model: Arc<Fake>) -> Words {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use astra_bundle::{Manifest, Task, TextInput};
 
 use super::{Prompt, WordsError};
-use crate::tasks::text::template::ChatTemplate;
+use crate::tasks::text::template::{ChatTemplate, TemplateError};
 use crate::tasks::text::tokenizer::Tokenizer;
 
 /// What [`Text::check`] asks for.
@@ -20,21 +20,24 @@ pub struct Text {
     pub(super) input: TextInput,
     task: Task,
     pub(super) tokenizer: Arc<Tokenizer>,
-    template: Option<ChatTemplate>,
+    /// What is wrong with it where it cannot be used.
+    template: Option<Result<ChatTemplate, TemplateError>>,
 }
 
 impl Text {
-    /// Opens what a bundle in `dir` has for text: nothing for models of images.
+    /// Opens what a bundle in `dir` has for text: nothing for models of images. With a chat template that cannot be used chats are
+    /// refused.
     ///
     /// # Errors
-    /// The tokenizer or the chat template is refused.
+    /// The tokenizer is refused.
     pub fn open(dir: &Path, manifest: &Manifest) -> Result<Option<Self>, WordsError> {
         let Some(input) = manifest.text.clone() else {
             return Ok(None);
         };
         let tokenizer = Tokenizer::open(dir, &input)?;
         let template = input.chat_template.clone();
-        Self::of(tokenizer, input, manifest.task.clone(), template.as_deref()).map(Some)
+        let task = manifest.task.clone();
+        Ok(Some(Self::of(tokenizer, input, task, template.as_deref())))
     }
 
     /// Puts one together from its parts.
@@ -43,16 +46,19 @@ impl Text {
         input: TextInput,
         task: Task,
         template: Option<&str>,
-    ) -> Result<Self, WordsError> {
+    ) -> Self {
         let token = |token: &Option<String>| token.clone().unwrap_or_default();
         let (bos, eos) = (token(&input.bos_token), token(&input.eos_token));
         let template = template.map(|source| ChatTemplate::new(source, &bos, &eos));
-        Ok(Self {
-            template: template.transpose()?,
+        if let Some(Err(error)) = &template {
+            tracing::warn!(%error, "chats are refused, prompts are not");
+        }
+        Self {
+            template,
             tokenizer: Arc::new(tokenizer),
             task,
             input,
-        })
+        }
     }
 
     /// The token ids of a prompt, checked.
@@ -63,6 +69,7 @@ impl Text {
             Prompt::Chat(messages) if messages.is_empty() => return Err(WordsError::Empty),
             Prompt::Chat(messages) => {
                 let template = self.template.as_ref().ok_or(WordsError::NoTemplate)?;
+                let template = template.as_ref().map_err(TemplateError::clone)?;
                 self.tokenizer.encode_as_is(&template.render(messages)?)?
             }
             Prompt::Tokens(ids) => ids.clone(),

@@ -7,6 +7,7 @@
 //! - [`stop`]: strings that end a generation
 
 pub mod detokenizer;
+mod generation_tag;
 pub mod sampling;
 pub mod stop;
 pub mod template;

@@ -6,10 +6,11 @@
 
 use std::io::{self, Write};
 
+use super::generation_tag;
 use jiff::fmt::strtime;
 use jiff::{Timestamp, tz::TimeZone};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde};
+use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ impl Message {
 }
 
 /// A template is refused, or refuses a chat.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
     /// It cannot be read.
@@ -85,8 +86,11 @@ impl ChatTemplate {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
+        environment.add_test("sequence", is_sequence);
+        // Lines of templates end as Jinja makes all lines of a source end.
+        let source = source.replace("\r\n", "\n").replace('\r', "\n");
         environment
-            .add_template_owned(NAME, source.to_owned())
+            .add_template_owned(NAME, generation_tag::replaced(&source))
             .map_err(|error| TemplateError::Parse(error.to_string()))?;
         Ok(Self {
             environment,
@@ -107,6 +111,8 @@ impl ChatTemplate {
         let template = self.environment.get_template(NAME).map_err(failed)?;
         let context = context! {
             messages => Value::from(Serde(messages)),
+            tools => (),
+            documents => (),
             add_generation_prompt => true,
             bos_token => self.bos_token.as_str(),
             eos_token => self.eos_token.as_str(),
@@ -142,8 +148,16 @@ fn strftime_now(format: &str) -> Result<String, Error> {
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
 }
 
+/// In Python everything with a length and items is a sequence.
+fn is_sequence(value: &Value) -> bool {
+    let kind = value.kind();
+    matches!(kind, ValueKind::Seq | ValueKind::Map | ValueKind::String)
+}
+
+/// `json.dumps` of Python without escapes for HTML.
 fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    let ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
     let mut text = Vec::new();
     let written = match indent {
@@ -156,8 +170,26 @@ fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     };
     let failed = |reason: String| Error::new(ErrorKind::BadSerialization, reason);
     written.map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8(text).map_err(|error| failed(error.to_string()))?;
+    let mut text = String::from_utf8(text).map_err(|error| failed(error.to_string()))?;
+    if ascii == Some(true) {
+        text = in_ascii(&text);
+    }
     Ok(Value::from_safe_string(text))
+}
+
+/// JSON whose strings have no letters but ASCII's.
+fn in_ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            text.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            text.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    text
 }
 
 /// JSON as Python writes it: a blank behind every comma and colon.

@@ -24,15 +24,17 @@ pub enum TokenizerError {
         /// Why.
         reason: String,
     },
-    /// The tokenizer knows tokens that the model does not.
-    #[error("{}: {found} tokens, expected at most the model's {expected}", path.display())]
-    Vocabulary {
-        /// The file.
-        path: PathBuf,
-        /// Tokens of the tokenizer.
-        found: usize,
+    /// A text contains a token that the tokenizer knows and the model does not.
+    #[error(
+        "the text contains {token:?}: found token id {id}, expected less than {vocab}, the model's vocabulary"
+    )]
+    UnknownToken {
+        /// The token as text.
+        token: String,
+        /// Its id.
+        id: u32,
         /// Tokens of the model.
-        expected: usize,
+        vocab: usize,
     },
     /// A text cannot be divided into tokens.
     #[error("the text cannot be divided into tokens: {0}")]
@@ -45,6 +47,8 @@ pub enum TokenizerError {
 /// Divides text into the tokens of one model, and puts them together again.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Tokens of the model; the tokenizer may have more.
+    vocab: usize,
     /// Put before a text, where the tokenizer itself does not.
     bos: Option<u32>,
 }
@@ -53,7 +57,7 @@ impl Tokenizer {
     /// Opens the tokenizer of a bundle in `dir`.
     ///
     /// # Errors
-    /// The file cannot be read, is no tokenizer, or is of another model.
+    /// The file cannot be read, or is no tokenizer.
     pub fn open(dir: &Path, text: &TextInput) -> Result<Self, TokenizerError> {
         let path = dir.join(&text.tokenizer);
         match std::fs::read(&path) {
@@ -85,17 +89,9 @@ impl Tokenizer {
             reason: error.to_string(),
         })?;
         inner.with_padding(None);
-        let found = inner.get_vocab_size(true);
-        if found > text.vocab {
-            let expected = text.vocab;
-            return Err(TokenizerError::Vocabulary {
-                path,
-                found,
-                expected,
-            });
-        }
         Ok(Self {
             inner,
+            vocab: text.vocab,
             bos: text.bos.filter(|_| text.add_bos),
         })
     }
@@ -103,7 +99,7 @@ impl Tokenizer {
     /// The tokens of a text, with the special ones that the model wants around it.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`].
+    /// [`TokenizerError::Encode`], [`TokenizerError::UnknownToken`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let ids = self.ids(text, true)?;
         Ok(self.bos.into_iter().chain(ids).collect())
@@ -112,7 +108,7 @@ impl Tokenizer {
     /// The tokens of a text that says itself where special ones belong, as templates do.
     ///
     /// # Errors
-    /// [`TokenizerError::Encode`].
+    /// [`TokenizerError::Encode`], [`TokenizerError::UnknownToken`].
     pub fn encode_as_is(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         self.ids(text, false)
     }
@@ -120,7 +116,16 @@ impl Tokenizer {
     fn ids(&self, text: &str, special: bool) -> Result<Vec<u32>, TokenizerError> {
         let encoded = self.inner.encode_fast(text, special);
         let encoded = encoded.map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        Ok(encoded.get_ids().to_vec())
+        let ids = encoded.get_ids();
+        let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < self.vocab);
+        if let Some(&id) = ids.iter().find(|id| !known(id)) {
+            return Err(TokenizerError::UnknownToken {
+                token: self.inner.id_to_token(id).unwrap_or_default(),
+                id,
+                vocab: self.vocab,
+            });
+        }
+        Ok(ids.to_vec())
     }
 
     /// The text of tokens, without special ones. Bytes that are no UTF-8 become U+FFFD.
@@ -192,13 +197,26 @@ mod tests {
         assert!(open(&fixture::input()).contains("tokenizer.json: cannot read"));
         std::fs::write(folder.path().join("tokenizer.json"), "{}").unwrap();
         assert!(open(&fixture::input()).contains("tokenizer.json: not a tokenizer"));
+    }
+
+    /// Files of transformers often have tokens that were added to the tokenizer and not to the model, such as one for padding.
+    #[test]
+    fn a_token_that_the_model_lacks_is_refused_in_texts_only() {
+        let folder = tempfile::tempdir().unwrap();
         fixture::write(folder.path());
         let mut input = fixture::input();
-        input.vocab = 100;
-        let error = open(&input);
-        assert!(
-            error.contains("tokens, expected at most the model's 100"),
-            "{error}"
-        );
+        input.vocab = fixture::LONGER as usize;
+        let tokenizer = Tokenizer::open(folder.path(), &input).unwrap();
+        assert_eq!(tokenizer.encode("abc").unwrap().len(), 3);
+        for error in [tokenizer.encode("hello"), tokenizer.encode_as_is("a hello")] {
+            let id = fixture::LONGER + 3;
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                format!(
+                    "the text contains \"hello\": found token id {id}, expected less than {}, the model's vocabulary",
+                    fixture::LONGER
+                )
+            );
+        }
     }
 }

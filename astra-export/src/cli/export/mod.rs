@@ -1,6 +1,7 @@
 //! `astra-export export`.
 
 mod inputs;
+mod notices;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ use inputs::{Photographs, Texts};
 ///   DINOv2, ViT            --onnx FILE (DINOv2) or --hf DIR   photographs
 ///   Llama, Qwen2           --gguf FILE or --hf DIR            text
 ///   Mistral, GPT-2, BERT   --hf DIR                           text
+///
+/// SOURCES.md lists which files of a directory and which fields of its config.json are used, ignored and refused.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct Export {
@@ -113,9 +116,7 @@ impl Export {
     pub(in crate::cli) fn run(self) -> Result<()> {
         self.check_place()?;
         let imported = self.source.read()?;
-        for warning in &imported.warnings {
-            eprintln!("warning: {}: {warning}", imported.file);
-        }
+        notices::print(&imported);
         let name = self.name.clone().unwrap_or_else(|| self.source.name());
         let request = Request {
             name: &name,

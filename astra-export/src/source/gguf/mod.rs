@@ -106,6 +106,7 @@ fn import(gguf: &Gguf<'_>) -> Result<(ImportedText, Vec<String>), Mismatch> {
     gguf.check_all_read()?;
     let text = ImportedText {
         input,
+        template_from: None,
         tokenizer: tokenizer.file,
         model: TextModel::Decoder(model.into()),
     };

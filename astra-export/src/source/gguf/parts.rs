@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use astra_bundle::Sha256Digest;
 
 use super::reader::Gguf;
+use crate::source::digest_of_files;
 use crate::source::error::{Mismatch, SourceError, read};
 
 const COUNT: &str = "split.count";
@@ -69,15 +70,10 @@ impl Parts {
         first.map_or(Path::new(""), |(path, _)| path)
     }
 
-    /// SHA-256 of all files, one after another.
+    /// See [`digest_of_files`].
     pub(super) fn digest(&self) -> Sha256Digest {
-        match self.files.as_slice() {
-            [(_, bytes)] => Sha256Digest::of(bytes),
-            files => {
-                let all: Vec<&[u8]> = files.iter().map(|(_, bytes)| bytes.as_slice()).collect();
-                Sha256Digest::of_parts(&all)
-            }
-        }
+        let digests = self.files.iter().map(|(_, bytes)| Sha256Digest::of(bytes));
+        digest_of_files(&digests.collect::<Vec<_>>())
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::tensors::SafeTensors;
 use super::{Content, Directory, text};
+use crate::family::decoder::Decoder;
 use crate::family::gpt2::{Gpt2Block, Gpt2Model};
 use crate::family::weights::{Linear, Norm};
 use crate::source::llama::check_head;
@@ -13,19 +14,27 @@ use crate::source::sides::{MAX_SIDE, MAX_VOCAB, check_heads, check_layers, check
 use crate::source::tensors::Tensors;
 use crate::source::{Mismatch, SourceError, TextModel};
 
+/// Scores of the next token, where they are not the products with the embedding.
+const HEAD: &str = "lm_head";
+
 /// Optional fields have the defaults of the `transformers` library where they are left out.
 #[derive(Debug, Deserialize)]
 struct Config {
+    #[serde(alias = "hidden_size")]
     n_embd: usize,
+    #[serde(alias = "num_hidden_layers")]
     n_layer: usize,
+    #[serde(alias = "num_attention_heads")]
     n_head: usize,
     n_inner: Option<usize>,
     vocab_size: usize,
+    #[serde(alias = "max_position_embeddings")]
     n_positions: usize,
     layer_norm_epsilon: Option<f32>,
     activation_function: Option<String>,
     scale_attn_weights: Option<bool>,
     scale_attn_by_inverse_layer_idx: Option<bool>,
+    tie_word_embeddings: Option<bool>,
 }
 
 pub(super) fn import(
@@ -34,10 +43,38 @@ pub(super) fn import(
 ) -> Result<Content, SourceError> {
     let config: Config = directory.config()?;
     config.check().map_err(directory.in_config())?;
-    let model = read(&config, tensors).map_err(directory.in_weights())?;
     let mut text = text::read(directory, config.vocab_size, config.n_positions)?;
     text.input.learned_positions = true;
-    Ok(text.of(TextModel::Decoder(model.into())))
+    let model = read(&config, tensors).map_err(directory.in_weights())?;
+    let head = head(&config, &model, tensors).map_err(directory.in_weights())?;
+    let model = Decoder {
+        head,
+        ..model.into()
+    };
+    Ok(text.of(TextModel::Decoder(model)))
+}
+
+/// The head of its own, if there is one. As in transformers 5 (`tie_weights` in `modeling_utils.py`) one that differs from the
+/// embedding is used even where the configuration says that it is the embedding.
+fn head(
+    config: &Config,
+    model: &Gpt2Model,
+    tensors: &SafeTensors<'_>,
+) -> Result<Option<Linear>, Mismatch> {
+    let name = format!("{HEAD}.weight");
+    if !tensors.contains(&name) {
+        if config.tie_word_embeddings == Some(false) {
+            let expected = "a tensor of that name, as tie_word_embeddings of config.json is false";
+            return Err(Mismatch::missing(name, expected));
+        }
+        return Ok(None);
+    }
+    let dims = [config.vocab_size, config.n_embd];
+    if tensors.values(&name, &dims)? == model.embedding {
+        return Ok(None);
+    }
+    let head = tensors.linear(HEAD, config.n_embd, config.vocab_size)?;
+    Ok(Some(head))
 }
 
 impl Config {
@@ -48,7 +85,8 @@ impl Config {
     /// Refuses what would be computed otherwise.
     fn check(&self) -> Result<(), Mismatch> {
         match self.activation_function.as_deref() {
-            None | Some("gelu_new" | "gelu_pytorch_tanh") => {}
+            // Names of transformers for one formula.
+            None | Some("gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" | "gelu_python_tanh") => {}
             Some(other) => {
                 let found = format!("{other:?}");
                 return Err(Mismatch::new("activation_function", found, "\"gelu_new\""));

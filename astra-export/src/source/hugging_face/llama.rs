@@ -1,12 +1,10 @@
 //! Llama (`model_type` `llama`), Mistral (`mistral`) and Qwen2 (`qwen2`).
 
-use std::f64::consts::TAU;
-
-use serde::Deserialize;
-
+use super::llama_config::Config;
+use super::rope::Rope;
 use super::tensors::SafeTensors;
 use super::{Content, Directory, text};
-use crate::source::llama::{self, Dimensions, Names, Pairs};
+use crate::source::llama::{self, Names, Pairs};
 use crate::source::tensors::Tensors;
 use crate::source::{Mismatch, SourceError, TextModel};
 
@@ -26,135 +24,89 @@ const NAMES: Names = Names {
     down: "mlp.down_proj",
 };
 
-/// Optional fields have the defaults of the `transformers` library where they are left out.
-#[derive(Debug, Deserialize)]
-struct Config {
-    model_type: String,
-    hidden_size: usize,
-    num_hidden_layers: usize,
-    num_attention_heads: usize,
-    num_key_value_heads: Option<usize>,
-    head_dim: Option<usize>,
-    intermediate_size: usize,
-    vocab_size: usize,
-    max_position_embeddings: Option<usize>,
-    rms_norm_eps: Option<f32>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<Scaling>,
-    hidden_act: Option<String>,
-    tie_word_embeddings: Option<bool>,
-    sliding_window: Option<usize>,
-    use_sliding_window: Option<bool>,
-}
-
-/// Rotary positions stretched after training.
-#[derive(Debug, Clone, Deserialize)]
-struct Scaling {
-    #[serde(alias = "type")]
-    rope_type: String,
-    #[serde(default)]
-    factor: f64,
-    #[serde(default)]
-    low_freq_factor: f64,
-    #[serde(default)]
-    high_freq_factor: f64,
-    #[serde(default)]
-    original_max_position_embeddings: f64,
-}
+/// Of files of the model without its head, as `LlamaModel` saves them.
+const NAMES_WITHOUT_PREFIX: Names = Names {
+    embedding: "embed_tokens",
+    norm: "norm",
+    layers: "layers",
+    ..NAMES
+};
 
 pub(super) fn import(
     directory: &Directory<'_>,
     tensors: &SafeTensors<'_>,
 ) -> Result<Content, SourceError> {
     let config: Config = directory.config()?;
-    config.check().map_err(directory.in_config())?;
-    let dims = config.dimensions();
-    let head = format!("{}.weight", NAMES.head);
-    if config.tie_word_embeddings == Some(false) && !tensors.contains(&head) {
-        let expected = "a tensor of that name, as tie_word_embeddings is false";
-        return Err(directory.in_weights()(Mismatch::missing(head, expected)));
-    }
-    let model = llama::read(&dims, &NAMES, Pairs::Halves, tensors);
-    let mut model = model.map_err(directory.in_weights())?;
-    if let Some(scaling) = &config.rope_scaling {
-        scaling.apply(&mut model.frequencies);
-    }
-    let limit = config.max_position_embeddings.unwrap_or(2048);
-    let mut text = text::read(directory, config.vocab_size, limit)?;
+    let fields = directory.fields()?;
+    let in_config = directory.in_config();
+    config.check().map_err(&in_config)?;
+    let longest = config.longest();
+    let rope = Rope::read(&fields, longest).map_err(&in_config)?;
+    let window = config.window().map_err(&in_config)?;
+    let names = names(&config, tensors).map_err(directory.in_weights())?;
+    let dims = config.dimensions(rope.theta);
+    let mut text = text::read(directory, dims.vocab, limit(directory, longest, window))?;
     text.input.rotary = true;
+    let model = llama::read(&dims, &names, Pairs::Halves, tensors);
+    let mut model = model.map_err(directory.in_weights())?;
+    check_biases(&config, &names, tensors).map_err(directory.in_weights())?;
+    rope.scale(&mut model.frequencies);
     Ok(text.of(TextModel::Decoder(model.into())))
 }
 
-impl Config {
-    /// Refuses what would be computed otherwise.
-    fn check(&self) -> Result<(), Mismatch> {
-        match self.hidden_act.as_deref() {
-            None | Some("silu" | "swish") => {}
-            Some(other) => {
-                return Err(Mismatch::new(
-                    "hidden_act",
-                    format!("{other:?}"),
-                    "\"silu\"",
-                ));
-            }
+/// Tokens of the longest text: within the window full attention is the same.
+fn limit(directory: &Directory<'_>, longest: usize, window: Option<usize>) -> usize {
+    match window {
+        Some(width) if width < longest => {
+            directory.warn(format!(
+                "texts are limited to {width} tokens instead of {longest}: with sliding_window = {width}, attention to more is not \
+                 supported"
+            ));
+            width
         }
-        // Qwen2 has a width of the window even where it is not used.
-        let slides = self
-            .use_sliding_window
-            .unwrap_or(self.model_type == "mistral");
-        if let Some(window) = self.sliding_window.filter(|_| slides) {
-            let expected = "null: attention to a window is not supported";
-            return Err(Mismatch::new("sliding_window", window, expected));
-        }
-        match &self.rope_scaling {
-            Some(scaling) => scaling.check(),
-            None => Ok(()),
-        }
-    }
-
-    fn dimensions(&self) -> Dimensions {
-        let heads = self.num_attention_heads;
-        Dimensions {
-            hidden: self.hidden_size,
-            layers: self.num_hidden_layers,
-            heads,
-            kv_heads: self.num_key_value_heads.unwrap_or(heads),
-            head_dim: self.head_dim.unwrap_or(self.hidden_size / heads.max(1)),
-            mlp: self.intermediate_size,
-            vocab: self.vocab_size,
-            rope_base: self.rope_theta.unwrap_or(10_000.0),
-            epsilon: self.rms_norm_eps.unwrap_or(1e-6),
-        }
+        _ => longest,
     }
 }
 
-impl Scaling {
-    fn check(&self) -> Result<(), Mismatch> {
-        match self.rope_type.as_str() {
-            "default" => Ok(()),
-            "llama3" if self.factor > 0.0 && self.high_freq_factor > self.low_freq_factor => Ok(()),
-            other => {
-                let expected = "\"default\" or a whole \"llama3\"";
-                Err(Mismatch::new(
-                    "rope_scaling",
-                    format!("{other:?}"),
-                    expected,
-                ))
+/// What the tensors are called; refuses a file without head unless the embedding is that too.
+///
+/// As transformers 5 ties them (`tie_weights` in `modeling_utils.py`): a head of its own is used even where the configuration says
+/// that it is the embedding, and the head alone is also the embedding.
+fn names(config: &Config, tensors: &SafeTensors<'_>) -> Result<Names, Mismatch> {
+    let has = |name: &str| tensors.contains(&format!("{name}.weight"));
+    let bare = !has(NAMES.embedding) && has(NAMES_WITHOUT_PREFIX.embedding);
+    let names = match bare {
+        true => NAMES_WITHOUT_PREFIX,
+        false => NAMES,
+    };
+    let tied = config.tie_word_embeddings == Some(true);
+    if !tied && !has(names.head) {
+        let name = format!("{}.weight", names.head);
+        let expected = "a tensor of that name, as tie_word_embeddings of config.json is not true";
+        return Err(Mismatch::missing(name, expected));
+    }
+    if tied && has(names.head) && !has(names.embedding) {
+        return Ok(Names {
+            embedding: names.head,
+            ..names
+        });
+    }
+    Ok(names)
+}
+
+/// Refuses biases that the configuration says there are none of: they would be added, which transformers does not.
+fn check_biases(config: &Config, names: &Names, tensors: &SafeTensors<'_>) -> Result<(), Mismatch> {
+    for part in config.parts_without_bias(names) {
+        for layer in 0..config.num_hidden_layers {
+            let name = format!("{}.{layer}.{part}.bias", names.layers);
+            if !tensors.contains(&name) {
+                continue;
+            }
+            if tensors.tensor(&name)?.values().iter().any(|&v| v != 0.0) {
+                let expected = "no bias: neither attention_bias nor mlp_bias of config.json says that there is one";
+                return Err(Mismatch::new(name, "a tensor", expected));
             }
         }
     }
-
-    /// Llama 3.1's: frequencies that turn less than once in the length of training are divided, those that turn often kept,
-    /// those between mixed.
-    fn apply(&self, frequencies: &mut [f64]) {
-        if self.rope_type != "llama3" {
-            return;
-        }
-        for frequency in frequencies {
-            let turns = self.original_max_position_embeddings * *frequency / TAU;
-            let range = self.high_freq_factor - self.low_freq_factor;
-            let kept = ((turns - self.low_freq_factor) / range).clamp(0.0, 1.0);
-            *frequency *= kept + (1.0 - kept) / self.factor;
-        }
-    }
+    Ok(())
 }

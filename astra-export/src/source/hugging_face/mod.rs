@@ -1,37 +1,46 @@
 //! Hugging Face directories: `config.json`, `model.safetensors` and what goes with them.
 //!
+//! - `fields`, `field_lists`: which fields of `config.json` are read, which change nothing, and which are refused
 //! - `vit`, `vit_config`: DINOv2 and ViT; `preprocessor`: how photographs become their input
-//! - `llama`: Llama, Mistral without sliding window, and Qwen2
+//! - `llama`, `llama_config`, `rope`, `window`: Llama, Mistral and Qwen2
 //! - `gpt2`
 //! - `bert`, and `sentences`: what the `sentence-transformers` library keeps beside a model
 //! - `object`: JSON files whose fields are all known
-//! - `text`: tokenizer, special tokens and chat template; `wordpiece`: the normalizer of BERT's
-//! - `tensors`: the tensors of a safetensors file
+//! - `text`, `chat_template`: tokenizer, special tokens and chat template; `wordpiece`: the normalizer of BERT's
+//! - `files`, `tensors`: which files hold the weights, and the tensors in them
 
 mod bert;
+mod chat_template;
+mod field_lists;
+mod fields;
+mod files;
 mod gpt2;
 mod llama;
+mod llama_config;
 mod object;
 mod preprocessor;
+mod rope;
 mod sentences;
 mod tensors;
 mod text;
 mod vit;
 mod vit_config;
+mod window;
 mod wordpiece;
 
+use std::cell::RefCell;
 use std::path::Path;
 
-use astra_bundle::Sha256Digest;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
 
 use super::error::{Mismatch, SourceError, read};
 use super::{Content, Imported};
+use files::Weights;
 use tensors::SafeTensors;
 
 const CONFIG: &str = "config.json";
-const WEIGHTS: &str = "model.safetensors";
 
 /// Values of `model_type` that are known.
 const MODEL_TYPES: [&str; 7] = ["dinov2", "vit", "llama", "mistral", "qwen2", "gpt2", "bert"];
@@ -51,55 +60,66 @@ pub fn open(dir: &Path) -> Result<Imported, SourceError> {
     let path = dir.join(CONFIG);
     let config = read(&path)?;
     let Head { model_type } = parse(&path, &config)?;
-    let weights = dir.join(WEIGHTS);
+    let import: Import = match model_type.as_str() {
+        "dinov2" | "vit" => vit::import,
+        "llama" | "mistral" | "qwen2" => llama::import,
+        "gpt2" => gpt2::import,
+        "bert" => bert::import,
+        other => {
+            let expected = format!("one of {MODEL_TYPES:?}");
+            return Err(Mismatch::new("model_type", format!("{other:?}"), expected).at(&path));
+        }
+    };
+    let fields: Map<String, Json> = parse(&path, &config)?;
+    fields::check(&fields, &model_type).map_err(|mismatch| mismatch.at(&path))?;
+    let weights = files::weights(dir)?;
+    let tensors = match &weights {
+        Weights::Single(path) => SafeTensors::open(path)?,
+        Weights::Sharded(index) => SafeTensors::open_sharded(index)?,
+    };
     let directory = Directory {
         dir,
         config: &config,
-        weights: &weights,
+        weights: tensors.path(),
+        warnings: RefCell::default(),
     };
-    match model_type.as_str() {
-        "dinov2" | "vit" => directory.import(vit::import),
-        "llama" | "mistral" | "qwen2" => directory.import(llama::import),
-        "gpt2" => directory.import(gpt2::import),
-        "bert" => directory.import(bert::import),
-        other => {
-            let expected = format!("one of {MODEL_TYPES:?}");
-            Err(Mismatch::new("model_type", format!("{other:?}"), expected).at(&path))
-        }
-    }
+    let content = import(&directory, &tensors)?;
+    let file = tensors.path().file_name().unwrap_or_default();
+    Ok(Imported {
+        content,
+        file: file.to_string_lossy().into_owned(),
+        sha256: tensors.digest()?,
+        warnings: directory.warnings.into_inner(),
+    })
 }
+
+/// Reads a model of one architecture.
+type Import = fn(&Directory<'_>, &SafeTensors<'_>) -> Result<Content, SourceError>;
 
 /// What the architectures read from.
 struct Directory<'a> {
     dir: &'a Path,
     /// Content of `config.json`.
     config: &'a [u8],
-    /// Path of the weights.
+    /// Path of the weights, or of the index of their files.
     weights: &'a Path,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Directory<'_> {
-    fn import(
-        &self,
-        import: fn(&Self, &SafeTensors<'_>) -> Result<Content, SourceError>,
-    ) -> Result<Imported, SourceError> {
-        let bytes = read(self.weights)?;
-        let tensors = SafeTensors::parse(&bytes).map_err(|error| SourceError::Format {
-            path: self.weights.to_owned(),
-            format: "a safetensors file",
-            error: error.to_string(),
-        })?;
-        Ok(Imported {
-            content: import(self, &tensors)?,
-            file: WEIGHTS.to_owned(),
-            sha256: Sha256Digest::of(&bytes),
-            warnings: Vec::new(),
-        })
-    }
-
     /// `config.json`
     fn config<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
         parse(&self.dir.join(CONFIG), self.config)
+    }
+
+    /// `config.json`, field by field.
+    fn fields(&self) -> Result<Map<String, Json>, SourceError> {
+        self.config()
+    }
+
+    /// Tells the user what is not as the files say.
+    fn warn(&self, warning: String) {
+        self.warnings.borrow_mut().push(warning);
     }
 
     /// Another JSON file, if it is there.

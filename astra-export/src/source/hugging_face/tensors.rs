@@ -1,22 +1,63 @@
-//! The tensors of a safetensors file.
+//! The tensors of the safetensors files of a directory.
+//!
+//! Values are read when they are asked for, so that no file is in memory as a whole.
 
-use safetensors::{Dtype, SafeTensorError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+
+use astra_bundle::Sha256Digest;
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
 
 use crate::source::tensors::Tensors;
-use crate::source::{Mismatch, Precision, Tensor};
+use crate::source::{Mismatch, Precision, SourceError, Tensor, digest_of_files};
 
-pub(super) struct SafeTensors<'a>(safetensors::SafeTensors<'a>);
+/// Bytes before the header that say how long it is.
+const LENGTH: usize = size_of::<u64>();
+/// Longest header, as the format defines it.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Tensors of one file or several.
+pub(super) struct SafeTensors<'a> {
+    /// The file, or the index of the files.
+    path: &'a Path,
+    files: Vec<Shard>,
+    /// Which file a tensor is in.
+    places: BTreeMap<String, usize>,
+}
+
+/// An open file.
+struct Shard {
+    file: File,
+    path: PathBuf,
+    /// Where the values begin.
+    start: u64,
+    metadata: Metadata,
+}
+
+/// `model.safetensors.index.json`
+#[derive(Deserialize)]
+struct Index {
+    /// Names of files by names of tensors.
+    weight_map: BTreeMap<String, String>,
+}
 
 impl Tensors for SafeTensors<'_> {
     fn contains(&self, name: &str) -> bool {
-        self.0.tensor(name).is_ok()
+        self.places.contains_key(name)
     }
 
     fn tensor(&self, name: &str) -> Result<Tensor, Mismatch> {
-        let Ok(view) = self.0.tensor(name) else {
+        let shard = self.places.get(name).and_then(|&file| self.files.get(file));
+        let found = shard.and_then(|shard| Some((shard, shard.metadata.info(name)?)));
+        let Some((shard, info)) = found else {
             return Err(Mismatch::missing(name, "a tensor of that name"));
         };
-        let precision = match view.dtype() {
+        let precision = match info.dtype {
             Dtype::F32 => Precision::F32,
             Dtype::F16 => Precision::F16,
             Dtype::BF16 => Precision::Bf16,
@@ -25,18 +66,87 @@ impl Tensors for SafeTensors<'_> {
                 return Err(Mismatch::new(name, found, "F32, F16 or BF16"));
             }
         };
-        Tensor::from_bytes(name, view.shape().to_vec(), precision, view.data())
+        let bytes = shard.bytes(info);
+        let bytes = bytes.map_err(|error| {
+            let found = format!(
+                "values that cannot be read from {}: {error}",
+                shard.path.display()
+            );
+            Mismatch::new(name, found, "a file that stays as it is")
+        })?;
+        Tensor::from_bytes(name, info.shape.clone(), precision, &bytes)
     }
 }
 
 impl<'a> SafeTensors<'a> {
-    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, SafeTensorError> {
-        safetensors::SafeTensors::deserialize(bytes).map(Self)
+    /// Opens one file.
+    pub(super) fn open(path: &'a Path) -> Result<Self, SourceError> {
+        let shard = Shard::open(path)?;
+        let names = shard.metadata.offset_keys();
+        Ok(Self {
+            path,
+            places: names.into_iter().map(|name| (name, 0)).collect(),
+            files: vec![shard],
+        })
+    }
+
+    /// Opens the files that an index in `path` names, all in its directory or below.
+    pub(super) fn open_sharded(path: &'a Path) -> Result<Self, SourceError> {
+        let index: Index = super::parse(path, &crate::source::error::read(path)?)?;
+        let dir = path.parent().unwrap_or(Path::new("."));
+        let names: BTreeSet<&String> = index.weight_map.values().collect();
+        let mut files = Vec::new();
+        let mut places = BTreeMap::new();
+        for (number, name) in names.into_iter().enumerate() {
+            check_name(name).map_err(|mismatch| mismatch.at(path))?;
+            let file = dir.join(name);
+            if !file.exists() {
+                let tensors = index.weight_map.values().filter(|of| *of == name).count();
+                let expected = format!("the file that the index names for {tensors} tensors");
+                return Err(Mismatch::missing(name, expected).at(path));
+            }
+            let shard = Shard::open(&file)?;
+            for tensor in shard.metadata.offset_keys() {
+                places.entry(tensor).or_insert(number);
+            }
+            for (tensor, _) in index.weight_map.iter().filter(|(_, of)| *of == name) {
+                if shard.metadata.info(tensor).is_none() {
+                    let expected = format!("a tensor of that name, as {} says", path.display());
+                    return Err(Mismatch::missing(tensor, expected).at(&file));
+                }
+                places.insert(tensor.clone(), number);
+            }
+            files.push(shard);
+        }
+        Ok(Self {
+            path,
+            files,
+            places,
+        })
+    }
+
+    /// See [`digest_of_files`].
+    pub(super) fn digest(&self) -> Result<Sha256Digest, SourceError> {
+        let mut digests = Vec::new();
+        for shard in &self.files {
+            let io = |error| SourceError::Io {
+                path: shard.path.clone(),
+                error,
+            };
+            let file = File::open(&shard.path).map_err(io)?;
+            digests.push(Sha256Digest::of_reader(file).map_err(io)?.0);
+        }
+        Ok(digest_of_files(&digests))
+    }
+
+    /// The file, or the index of the files.
+    pub(super) fn path(&self) -> &'a Path {
+        self.path
     }
 
     /// Names of all tensors.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name)
+        self.places.keys().map(String::as_str)
     }
 
     /// What stands before `name`: `prefix` or nothing.
@@ -53,4 +163,67 @@ impl<'a> SafeTensors<'a> {
             ))
         }
     }
+}
+
+/// Refuses a file that may be outside the directory of the index.
+fn check_name(name: &str) -> Result<(), Mismatch> {
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
+    if !name.is_empty() && Path::new(name).components().all(inside) {
+        return Ok(());
+    }
+    let expected = "names of files in the directory of the index";
+    Err(Mismatch::new("weight_map", format!("{name:?}"), expected))
+}
+
+impl Shard {
+    fn open(path: &Path) -> Result<Self, SourceError> {
+        let io = |error| SourceError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
+        let header = header(&mut file, bytes);
+        let (start, metadata) = header.map_err(|error| SourceError::Format {
+            path: path.to_owned(),
+            format: "a safetensors file",
+            error,
+        })?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            start,
+            metadata,
+        })
+    }
+
+    fn bytes(&self, info: &TensorInfo) -> io::Result<Vec<u8>> {
+        let (begin, end) = info.data_offsets;
+        let mut bytes = vec![0; end.saturating_sub(begin)];
+        self.file
+            .read_exact_at(&mut bytes, self.start + begin as u64)?;
+        Ok(bytes)
+    }
+}
+
+/// Where the values begin and what there is, of a file of `bytes` bytes.
+fn header(file: &mut File, bytes: u64) -> Result<(u64, Metadata), String> {
+    let mut length = [0; LENGTH];
+    let read = |error: io::Error| error.to_string();
+    file.read_exact(&mut length).map_err(read)?;
+    let length = u64::from_le_bytes(length);
+    let start = length.saturating_add(LENGTH as u64);
+    if length > MAX_HEADER || start > bytes {
+        return Err(format!(
+            "found a header of {length} bytes in a file of {bytes}"
+        ));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(read)?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| error.to_string())?;
+    let expected = start.saturating_add(metadata.data_len() as u64);
+    if expected != bytes {
+        return Err(format!("found {bytes} bytes, expected {expected}"));
+    }
+    Ok((start, metadata))
 }

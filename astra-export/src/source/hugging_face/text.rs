@@ -6,24 +6,45 @@ use astra_bundle::TextInput;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::{Content, Directory};
+use super::chat_template::{self, Templates};
+use super::{Content, Directory, files};
+use crate::source::end_tokens::{Entry, end_ids};
 use crate::source::error::read as read_file;
 use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, TextModel};
+
+pub(super) const CONFIG: &str = "tokenizer_config.json";
+const GENERATION: &str = "generation_config.json";
+/// Special tokens, of tokenizers saved before `tokenizer_config.json` had them.
+const SPECIAL: &str = "special_tokens_map.json";
+/// Classes of transformers 4 that put the first token before a text unless they are told not to.
+const CLASSES_THAT_ADD_BOS: [&str; 2] = ["LlamaTokenizer", "LlamaTokenizerFast"];
 
 /// What there is besides weights.
 pub(super) struct Text {
     /// Without the kind of positions.
     pub(super) input: TextInput,
     pub(super) tokenizer: Vec<u8>,
+    /// Tokens of the vocabulary that end a generation without being configured.
+    ends: Vec<u32>,
+    template_from: Option<String>,
 }
 
 impl Text {
     /// Together with the model it is for.
     pub(super) fn of(self, model: TextModel) -> Content {
+        let mut input = self.input;
+        if let TextModel::Decoder(_) = model {
+            let configured = input.eos.clone();
+            let others = self.ends.into_iter();
+            input
+                .eos
+                .extend(others.filter(|id| !configured.contains(id)));
+        }
         Content::Text(ImportedText {
             model,
-            input: self.input,
+            input,
             tokenizer: self.tokenizer,
+            template_from: self.template_from,
         })
     }
 }
@@ -34,8 +55,17 @@ impl Text {
 struct TokenizerConfig {
     bos_token: Option<Token>,
     eos_token: Option<Token>,
-    add_bos_token: bool,
-    chat_template: Option<Template>,
+    add_bos_token: Option<bool>,
+    tokenizer_class: Option<String>,
+    chat_template: Option<Templates>,
+}
+
+/// `special_tokens_map.json`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct SpecialTokens {
+    bos_token: Option<Token>,
+    eos_token: Option<Token>,
 }
 
 /// A token as text, or with how it is found.
@@ -44,20 +74,6 @@ struct TokenizerConfig {
 enum Token {
     Text(String),
     Full { content: String },
-}
-
-/// One template, or several by name.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Template {
-    One(String),
-    Named(Vec<NamedTemplate>),
-}
-
-#[derive(Debug, Deserialize)]
-struct NamedTemplate {
-    name: String,
-    template: String,
 }
 
 /// `config.json` and `generation_config.json`.
@@ -110,49 +126,50 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Text, SourceError> {
     let path = directory.dir.join(TOKENIZER);
+    files::check_tokenizer(&path)?;
     let tokenizer = read_file(&path)?;
     let file: TokenizerFile = super::parse(&path, &tokenizer)?;
-    let config: TokenizerConfig = directory
-        .optional("tokenizer_config.json")?
-        .unwrap_or_default();
+    let config: TokenizerConfig = directory.optional(CONFIG)?.unwrap_or_default();
+    let special: SpecialTokens = directory.optional(SPECIAL)?.unwrap_or_default();
     let ids: [Ids; 2] = [
         directory.config()?,
-        directory
-            .optional("generation_config.json")?
-            .unwrap_or_default(),
+        directory.optional(GENERATION)?.unwrap_or_default(),
     ];
-    let bos_token = config.bos_token.map(Token::into_text);
-    let eos_token = config.eos_token.map(Token::into_text);
+    let may_add = config.may_add_bos(&file);
+    let bos_token = config.bos_token.or(special.bos_token);
+    let eos_token = config.eos_token.or(special.eos_token);
+    let (bos_token, eos_token) = (
+        bos_token.map(Token::into_text),
+        eos_token.map(Token::into_text),
+    );
     let bos = bos_token.as_deref().and_then(|token| file.id(token));
     let bos = bos.or(ids.iter().find_map(|ids| ids.bos_token_id));
-    let mut eos: Vec<u32> = eos_token
-        .iter()
-        .filter_map(|token| file.id(token))
-        .collect();
-    for id in ids
-        .into_iter()
-        .filter_map(|ids| ids.eos_token_id)
-        .flat_map(OneOrMany::into_vec)
-    {
+    let configured = eos_token.iter().filter_map(|token| file.id(token));
+    let of_files = ids.into_iter().filter_map(|ids| ids.eos_token_id);
+    let mut eos: Vec<u32> = Vec::new();
+    for id in configured.chain(of_files.flat_map(OneOrMany::into_vec)) {
         if !eos.contains(&id) {
             eos.push(id);
         }
     }
-    for id in bos.iter().chain(&eos) {
-        if usize::try_from(*id).is_ok_and(|id| id >= vocab) {
-            let expected = format!("below {vocab}, the size of the vocabulary");
-            return Err(Mismatch::new("id of a special token", id, expected).at(&path));
-        }
+    let known = |id: &u32| usize::try_from(*id).is_ok_and(|id| id < vocab);
+    if let Some(id) = bos.iter().chain(&eos).find(|id| !known(id)) {
+        let expected = format!("below {vocab}, the size of the vocabulary");
+        return Err(Mismatch::new("id of a special token", id, expected).at(&path));
     }
+    let template = chat_template::read(directory, config.chat_template)?;
+    let (chat_template, template_from) = template.map(|of| (of.source, of.from)).unzip();
     Ok(Text {
+        ends: file.ends().into_iter().filter(known).collect(),
+        template_from,
         input: TextInput {
             tokenizer: TOKENIZER.to_owned(),
             vocab,
             max_tokens: limit.min(MAX_TOKENS),
-            add_bos: config.add_bos_token && bos.is_some() && !file.adds(bos_token.as_deref()),
+            add_bos: may_add && bos.is_some() && !file.adds(bos_token.as_deref()),
             bos,
             eos,
-            chat_template: config.chat_template.and_then(Template::into_text),
+            chat_template,
             bos_token,
             eos_token,
             rotary: false,
@@ -176,6 +193,16 @@ pub(super) fn model_max_length(directory: &Directory<'_>) -> Result<Option<usize
     Ok(most.map(|most| most as usize))
 }
 
+impl TokenizerConfig {
+    /// Whether the tokenizer puts the first token before a text where the post-processor of its file does not.
+    fn may_add_bos(&self, file: &TokenizerFile) -> bool {
+        let class = self.tokenizer_class.as_deref();
+        let by_class = class.is_some_and(|class| CLASSES_THAT_ADD_BOS.contains(&class));
+        let unsaid = by_class && file.post_processor.is_none();
+        self.add_bos_token.unwrap_or(unsaid)
+    }
+}
+
 impl TokenizerFile {
     fn id(&self, token: &str) -> Option<u32> {
         let added = self
@@ -187,6 +214,28 @@ impl TokenizerFile {
             _ => None,
         };
         added.map(|added| added.id).or(vocabulary)
+    }
+
+    /// Ids of the tokens that end a generation without being configured.
+    fn ends(&self) -> Vec<u32> {
+        let added = self.added_tokens.iter().map(|token| Entry {
+            id: token.id,
+            text: &token.content,
+            added: true,
+        });
+        let vocabulary = match &self.model.vocab {
+            Some(Vocabulary::ById(ids)) => Some(ids),
+            _ => None,
+        };
+        let words = vocabulary.into_iter().flatten().map(|(text, id)| Entry {
+            id: *id,
+            text,
+            added: false,
+        });
+        let mut ends = end_ids(added.chain(words));
+        ends.sort_unstable();
+        ends.dedup();
+        ends
     }
 
     /// Whether the post-processor puts `token` around texts.
@@ -211,19 +260,6 @@ impl Token {
     fn into_text(self) -> String {
         match self {
             Self::Text(content) | Self::Full { content } => content,
-        }
-    }
-}
-
-impl Template {
-    fn into_text(self) -> Option<String> {
-        match self {
-            Self::One(template) => Some(template),
-            Self::Named(templates) => {
-                let mut templates = templates.into_iter();
-                let default = templates.find(|template| template.name == "default");
-                default.map(|template| template.template)
-            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::source::Mismatch;
 use crate::source::sides::{MAX_SIDE, check_heads, check_sides};
@@ -21,7 +21,11 @@ pub(super) struct Config {
     pub(super) hidden_size: usize,
     pub(super) num_hidden_layers: usize,
     pub(super) num_attention_heads: usize,
+    #[serde(deserialize_with = "side")]
     pub(super) patch_size: usize,
+    /// Of the pictures of training; how many positions there are says the file.
+    #[serde(default, rename = "image_size", deserialize_with = "optional_side")]
+    _image_size: Option<usize>,
     /// ViT's way to give the width of the MLP.
     intermediate_size: Option<usize>,
     /// DINOv2's way.
@@ -32,6 +36,30 @@ pub(super) struct Config {
     qkv_bias: Option<bool>,
     use_swiglu_ffn: Option<bool>,
     id2label: Option<BTreeMap<String, String>>,
+}
+
+/// The side of a square, which may be given as height and width.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Side {
+    Square(usize),
+    Sides([usize; 2]),
+}
+
+fn optional_side<'de, D: Deserializer<'de>>(value: D) -> Result<Option<usize>, D::Error> {
+    match Option::<Side>::deserialize(value)? {
+        None => Ok(None),
+        Some(Side::Square(side)) => Ok(Some(side)),
+        Some(Side::Sides([height, width])) if height == width => Ok(Some(width)),
+        Some(Side::Sides(sides)) => {
+            let error = format!("found {sides:?} for a side, expected equal height and width");
+            Err(serde::de::Error::custom(error))
+        }
+    }
+}
+
+fn side<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
+    optional_side(value)?.ok_or_else(|| serde::de::Error::custom("found null, expected a side"))
 }
 
 impl Config {
@@ -45,7 +73,8 @@ impl Config {
             ));
         }
         match self.hidden_act.as_deref() {
-            None | Some("gelu") => {}
+            // Two names of transformers for one formula.
+            None | Some("gelu" | "gelu_python") => {}
             Some(other) => {
                 return Err(Mismatch::new(
                     "hidden_act",

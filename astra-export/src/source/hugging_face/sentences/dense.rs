@@ -5,13 +5,14 @@ use serde_json::json;
 
 use super::super::object::Object;
 use super::super::tensors::SafeTensors;
-use super::super::{CONFIG, Directory, WEIGHTS};
+use super::super::{CONFIG, Directory};
 use crate::family::bert::DenseLayer;
-use crate::source::error::read as read_file;
 use crate::source::sides::{MAX_SIDE, check_sides};
 use crate::source::tensors::Tensors;
 use crate::source::{Mismatch, SourceError};
 
+/// Weights of a layer.
+const WEIGHTS: &str = "model.safetensors";
 const PICKLED: &str = "pytorch_model.bin";
 /// Classes of PyTorch without parameters.
 const ACTIVATIONS: [(&str, Activation); 4] = [
@@ -93,12 +94,7 @@ fn weights(
         let found = Mismatch::new("the layer's weights", PICKLED, expected);
         return Err(found.at(&file));
     }
-    let bytes = read_file(&file)?;
-    let tensors = SafeTensors::parse(&bytes).map_err(|error| SourceError::Format {
-        path: file.clone(),
-        format: "a safetensors file",
-        error: error.to_string(),
-    })?;
+    let tensors = SafeTensors::open(&file)?;
     let values = |name: &str, dims: &[usize]| {
         let values = tensors.values(name, dims);
         values.map_err(|mismatch| mismatch.at(&file))
