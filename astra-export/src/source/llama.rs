@@ -162,7 +162,8 @@ pub(super) fn check_head(head_dim: usize) -> Result<(), Mismatch> {
 }
 
 impl Dimensions {
-    fn check(&self) -> Result<(), Mismatch> {
+    /// Refuses a model that is too large or whose heads do not fit.
+    pub(super) fn check(&self) -> Result<(), Mismatch> {
         check_sides([
             ("hidden size", self.hidden, MAX_SIDE),
             ("number of layers", self.layers, MAX_SIDE),

@@ -207,3 +207,21 @@ async fn a_text_has_one_vector() {
     assert_eq!(tokens, 5);
     assert_eq!(embedded.embedding, [5.0, 0.5, -1.0]);
 }
+
+#[tokio::test]
+async fn a_chat_template_that_cannot_be_used_costs_chats_alone() {
+    let input = fixture::input();
+    let text_of = Text::of(
+        fixture::tokenizer(),
+        input,
+        Task::Generation,
+        Some("{% no such tag %}"),
+    );
+    let words = Words::new(Fake::saying("yes"), text_of);
+    let writing = words.write(text("hello"), Asker::default()).await.unwrap();
+    assert_eq!(read(writing).await.unwrap().0.concat(), "yes");
+    let chat = ask(Prompt::Chat(vec![Message::new("user", "hello")]));
+    let error = words.write(chat, Asker::default()).await.err().unwrap();
+    let said = "the model's chat template cannot be read: ";
+    assert!(error.to_string().starts_with(said), "{error}");
+}

@@ -19,7 +19,7 @@ pub(super) const COMMON: Family = Family {
         "unsloth_*",
         "license",
         "language",
-        "tokenizer_class",
+        "tokenizer_*",
         "model_max_length",
         // How another program computes and what it returns.
         "torch_dtype",
@@ -27,7 +27,8 @@ pub(super) const COMMON: Family = Family {
         "attn_implementation",
         "_attn_implementation*",
         "_experts_implementation*",
-        "_flash_attn_2_enabled",
+        "*flash_att*",
+        "trust_remote_code",
         "use_cache",
         "output_attentions",
         "output_hidden_states",
@@ -57,6 +58,10 @@ pub(super) const COMMON: Family = Family {
         "_num_labels",
         "label2id",
         // Tokens that nothing here reads.
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "unk_token",
         "pad_token_id",
         "sep_token_id",
         "cls_token_id",
@@ -143,6 +148,8 @@ const LLAMA: Family = Family {
     ignored: &[
         "pretraining_tp",
         "max_sequence_length",
+        "max_seq_length",
+        "max_seq_len",
         "seq_length",
         "is_llama_config",
         "is_decoder",
@@ -260,6 +267,7 @@ const VIT: Family = Family {
         "id2label",
     ],
     ignored: &[
+        "mlp_ratio",
         "encoder_stride",
         "pooler_output_size",
         "pooler_act",
@@ -290,6 +298,7 @@ const DINOV2: Family = Family {
         "id2label",
     ],
     ignored: &[
+        "intermediate_size",
         "layerscale_value",
         "drop_path_rate",
         "apply_layernorm",

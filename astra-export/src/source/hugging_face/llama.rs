@@ -3,6 +3,7 @@
 use super::llama_config::Config;
 use super::rope::Rope;
 use super::tensors::SafeTensors;
+use super::window::Windows;
 use super::{Content, Directory, text};
 use crate::source::llama::{self, Names, Pairs};
 use crate::source::tensors::Tensors;
@@ -37,16 +38,18 @@ pub(super) fn import(
     tensors: &SafeTensors<'_>,
 ) -> Result<Content, SourceError> {
     let config: Config = directory.config()?;
-    let fields = directory.fields()?;
+    let windows: Windows = directory.config()?;
     let in_config = directory.in_config();
     config.check().map_err(&in_config)?;
     let longest = config.longest();
-    let rope = Rope::read(&fields, longest).map_err(&in_config)?;
-    let window = config.window().map_err(&in_config)?;
-    let names = names(&config, tensors).map_err(directory.in_weights())?;
+    let rope = Rope::read(&directory.config, longest).map_err(&in_config)?;
+    let window = windows.width(&config.model_type, config.num_hidden_layers);
+    let window = window.map_err(&in_config)?;
     let dims = config.dimensions(rope.theta);
+    dims.check().map_err(&in_config)?;
     let mut text = text::read(directory, dims.vocab, limit(directory, longest, window))?;
     text.input.rotary = true;
+    let names = names(&config, tensors).map_err(directory.in_weights())?;
     let model = llama::read(&dims, &names, Pairs::Halves, tensors);
     let mut model = model.map_err(directory.in_weights())?;
     check_biases(&config, &names, tensors).map_err(directory.in_weights())?;

@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::window::Windows;
 use crate::source::Mismatch;
 use crate::source::llama::{Dimensions, Names};
 
 /// Optional fields have the defaults of the `transformers` library where they are left out.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
-    model_type: String,
+    pub(super) model_type: String,
     hidden_size: usize,
     pub(super) num_hidden_layers: usize,
     num_attention_heads: usize,
@@ -25,8 +24,6 @@ pub(super) struct Config {
     pub(super) tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
-    #[serde(flatten)]
-    windows: Windows,
 }
 
 fn present<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<usize>>, D::Error> {
@@ -54,11 +51,6 @@ impl Config {
             _ => 2048,
         };
         self.max_position_embeddings.unwrap_or(default)
-    }
-
-    /// Tokens that attention reaches back, where it does not reach all.
-    pub(super) fn window(&self) -> Result<Option<usize>, Mismatch> {
-        self.windows.width(&self.model_type, self.num_hidden_layers)
     }
 
     pub(super) fn dimensions(&self, rope_base: f64) -> Dimensions {

@@ -29,6 +29,7 @@ mod window;
 mod wordpiece;
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -71,7 +72,7 @@ pub fn open(dir: &Path) -> Result<Imported, SourceError> {
         }
     };
     let fields: Map<String, Json> = parse(&path, &config)?;
-    fields::check(&fields, &model_type).map_err(|mismatch| mismatch.at(&path))?;
+    let fields = fields::used(fields, &model_type).map_err(|mismatch| mismatch.at(&path))?;
     let weights = files::weights(dir)?;
     let tensors = match &weights {
         Weights::Single(path) => SafeTensors::open(path)?,
@@ -79,7 +80,7 @@ pub fn open(dir: &Path) -> Result<Imported, SourceError> {
     };
     let directory = Directory {
         dir,
-        config: &config,
+        config: fields,
         weights: tensors.path(),
         warnings: RefCell::default(),
     };
@@ -99,8 +100,8 @@ type Import = fn(&Directory<'_>, &SafeTensors<'_>) -> Result<Content, SourceErro
 /// What the architectures read from.
 struct Directory<'a> {
     dir: &'a Path,
-    /// Content of `config.json`.
-    config: &'a [u8],
+    /// The fields of `config.json` that are used.
+    config: Map<String, Json>,
     /// Path of the weights, or of the index of their files.
     weights: &'a Path,
     warnings: RefCell<Vec<String>>,
@@ -109,12 +110,9 @@ struct Directory<'a> {
 impl Directory<'_> {
     /// `config.json`
     fn config<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
-        parse(&self.dir.join(CONFIG), self.config)
-    }
-
-    /// `config.json`, field by field.
-    fn fields(&self) -> Result<Map<String, Json>, SourceError> {
-        self.config()
+        let value = Json::Object(self.config.clone());
+        let found = serde_path_to_error::deserialize(value);
+        found.map_err(|error| unknown(&self.dir.join(CONFIG), &error))
     }
 
     /// Tells the user what is not as the files say.
@@ -145,9 +143,17 @@ impl Directory<'_> {
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, SourceError> {
-    serde_json::from_slice(bytes).map_err(|error| SourceError::Format {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let found = serde_path_to_error::deserialize(&mut json);
+    let found = found.map_err(|error| unknown(path, &error))?;
+    json.end().map_err(|error| unknown(path, &error))?;
+    Ok(found)
+}
+
+fn unknown(path: &Path, error: &impl Display) -> SourceError {
+    SourceError::Format {
         path: path.to_owned(),
         format: "a configuration that is known",
         error: error.to_string(),
-    })
+    }
 }

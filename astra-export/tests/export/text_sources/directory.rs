@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use astra_export::source::{ImportedText, hugging_face};
+use astra_export::source::{Imported, ImportedText, hugging_face};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ impl Directory {
         directory
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
@@ -40,23 +40,45 @@ impl Directory {
         std::fs::write(path, value.to_string()).unwrap();
     }
 
+    /// A file of another kind, or a broken one.
+    pub(super) fn write_text(&self, name: &str, text: &str) {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    pub(super) fn remove(&self, name: &str) {
+        std::fs::remove_file(self.path().join(name)).unwrap();
+    }
+
     fn save(&self) {
+        self.save_as("model.safetensors", |_| true);
+    }
+
+    /// A file of some of the tensors, by their names; returns the names.
+    pub(super) fn save_as(&self, file: &str, wanted: impl Fn(&str) -> bool) -> Vec<String> {
         let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let all: BTreeMap<_, (Vec<usize>, Vec<u8>)> = self
             .tensors
             .iter()
+            .filter(|(name, _)| wanted(name))
             .map(|(name, (dims, values))| (name, (dims.clone(), bytes(values))))
             .collect();
         let views = all.iter().map(|(name, (dims, bytes))| {
             let view = TensorView::new(Dtype::F32, dims.clone(), bytes).unwrap();
             (name.as_str(), view)
         });
-        let file = safetensors::serialize(views, None).unwrap();
-        std::fs::write(self.path().join("model.safetensors"), file).unwrap();
+        let content = safetensors::serialize(views, None).unwrap();
+        std::fs::write(self.path().join(file), content).unwrap();
+        all.keys().map(|name| (*name).clone()).collect()
+    }
+
+    pub(super) fn import(&self) -> Imported {
+        hugging_face::open(self.path()).unwrap()
     }
 
     pub(super) fn read(&self) -> ImportedText {
-        text(hugging_face::open(self.path()).unwrap().content)
+        text(self.import().content)
     }
 
     pub(super) fn refusal(&self) -> String {

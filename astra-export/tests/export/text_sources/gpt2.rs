@@ -2,7 +2,7 @@
 
 use astra_export::family::decoder::Decoder;
 use astra_export::family::weights::{Linear, Norm};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::directory::Directory;
 use super::{Tensors, decoder, put};
@@ -56,6 +56,7 @@ fn gpt2_directories_are_read_to_the_last_bit() {
             "model_type": "gpt2", "n_embd": HIDDEN, "n_layer": 3, "n_head": HEADS, "n_inner": MLP,
             "vocab_size": VOCAB, "n_positions": POSITIONS, "activation_function": "gelu_new",
         });
+        check_head(&config, &tensors, &Decoder::from(model.clone()));
         let mut directory = Directory::new(config, tensors);
         let found = directory.read();
         assert_eq!(decoder(&found), &Decoder::from(model.clone()));
@@ -74,6 +75,31 @@ fn gpt2_directories_are_read_to_the_last_bit() {
             directory.check_every_tensor(&[]);
         }
     }
+}
+
+/// A head of its own is used if it differs from the embedding, as by `tie_weights` of transformers 5.
+fn check_head(config: &Value, tensors: &Tensors, expected: &Decoder) {
+    let mut tensors = tensors.clone();
+    put(
+        &mut tensors,
+        "lm_head.weight",
+        &[VOCAB, HIDDEN],
+        &expected.embedding,
+    );
+    let same = Directory::new(config.clone(), tensors.clone()).read();
+    assert_eq!(decoder(&same), expected);
+    let head = Random::new(49).around(0.0, 1.0, VOCAB * HIDDEN);
+    put(&mut tensors, "lm_head.weight", &[VOCAB, HIDDEN], &head);
+    let other = Directory::new(config.clone(), tensors.clone()).read();
+    let linear = Linear::from_transposed(HIDDEN, VOCAB, &head, vec![0.0; VOCAB]);
+    assert_eq!(decoder(&other).head.as_ref(), Some(&linear));
+    tensors.remove("lm_head.weight");
+    let without = Directory::new(config.clone(), tensors);
+    let refusal = without.refusal_of("tie_word_embeddings", json!(false));
+    assert!(
+        refusal.contains("lm_head.weight: found nothing"),
+        "{refusal}"
+    );
 }
 
 /// One map to the outputs of all three.

@@ -2,9 +2,12 @@
 
 mod bert;
 mod directory;
+mod fields;
+mod files;
 mod gguf;
 mod gpt2;
 mod llama;
+mod tokens;
 
 use std::collections::BTreeMap;
 
