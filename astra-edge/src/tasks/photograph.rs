@@ -48,7 +48,7 @@ pub enum ImageError {
     Format {
         /// What it is.
         found: &'static str,
-        /// How to come to a file that is read, after a semicolon; empty where that is plain.
+        /// How to get a file that is read, after a semicolon; may be empty.
         advice: &'static str,
     },
     /// The file ends before the image does.

@@ -193,7 +193,7 @@ async fn sampling_beside_and_inside_astra_is_the_same() {
     }
 }
 
-/// llama.cpp's clients write -1 for no limit; a limit beyond the longest text is none.
+/// llama.cpp's clients write -1 for no limit; a larger limit than the model's longest text changes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_limit_is_all_there_is_room_for() {
     let model = Fake::saying("x");

@@ -5,7 +5,7 @@
 pub(super) struct Kind {
     /// Its name, with an article where it needs one.
     pub(super) name: &'static str,
-    /// How to come to a file that is read; empty where that is plain.
+    /// How to get a file that is read, after a semicolon; may be empty.
     pub(super) advice: &'static str,
 }
 

@@ -48,7 +48,7 @@ fn files_of_phones_are_named_with_a_way_to_convert_them() {
     }
     assert!(message(&brands(&[b"crx "])).contains("raw photograph (CR3)"));
     assert!(message(&brands(&[b"isom", b"mp42"])).contains("an MP4 or QuickTime video"));
-    // A length that is none must not hide the brand.
+    // A length of 0 means "to the end of the file".
     let mut endless = brands(&[b"heic"]);
     endless[..4].fill(0);
     assert!(message(&endless).contains("found HEIC"));
