@@ -27,6 +27,7 @@ const FORMAT: u32 = 1;
 const ORIGIN: &str = "origin.json";
 /// Checksums of a graph's files.
 const CHECKSUMS: &str = "checksums.json";
+const PROCESSOR: &str = "/proc/cpuinfo";
 const GRAPH: &str = "graph.onnx";
 const WEIGHTS: &str = "weights.bin";
 /// A graph that is being packed. Only whoever holds the lock touches it.
@@ -48,7 +49,7 @@ pub(super) struct PackedWeights {
 
 /// Why there are none.
 #[derive(Debug, thiserror::Error)]
-enum PackedError {
+pub(super) enum PackedError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
     #[error("{}: {free} bytes free, {needed} needed", path.display())]
@@ -84,25 +85,31 @@ struct Checksum {
 impl PackedWeights {
     /// The set of `bundle` in `cache`, empty if it is new. Sets of bundles that were at the same place before, or that are gone from
     /// theirs, are deleted then.
-    pub(super) fn of(bundle: &Bundle, cache: &Path) -> io::Result<Self> {
-        let dir = fs::canonicalize(bundle.dir())?;
-        let largest = 2 * fs::metadata(dir.join(WEIGHTS_FILE))?.len();
+    ///
+    /// # Errors
+    /// There is no such folder, and none can be made or written in.
+    pub(super) fn of(bundle: &Bundle, cache: &Path) -> Result<Self, PackedError> {
+        let (dir, weights) = (bundle.dir(), bundle.dir().join(WEIGHTS_FILE));
+        let dir = fs::canonicalize(dir).map_err(at(dir))?;
+        let largest = 2 * fs::metadata(&weights).map_err(at(&weights))?.len();
         let origin = Origin {
             format: FORMAT,
             bundle: dir,
             hash: Sha256Digest(bundle.hash()),
             onnxruntime: ort::info().to_owned(),
-            processor: processor()?,
+            processor: processor().map_err(at(Path::new(PROCESSOR)))?,
         };
-        let text = serde_json::to_vec_pretty(&origin)?;
+        let text = serde_json::to_vec_pretty(&origin);
+        let text = text.map_err(|error| at(cache)(error.into()))?;
         let mut name = Sha256Digest::of(&text).to_string();
         name.truncate(16);
         let sets = cache.join("packed");
         let folder = sets.join(name);
         if !folder.join(ORIGIN).exists() {
-            fs::create_dir_all(&folder)?;
-            delete_former(&sets, &folder, &origin)?;
-            fs::write(folder.join(ORIGIN), &text)?;
+            fs::create_dir_all(&folder).map_err(at(&folder))?;
+            delete_former(&sets, &folder, &origin).map_err(at(&sets))?;
+            let origin = folder.join(ORIGIN);
+            fs::write(&origin, &text).map_err(at(&origin))?;
         }
         Ok(Self {
             folder,
@@ -114,15 +121,20 @@ impl PackedWeights {
     /// A session of a graph of the bundle with mapped weights, packed now if they are not yet; `None` where that cannot be, which is
     /// said once.
     pub(super) fn session(&self, runtime: &Runtime, graph: &Path) -> Option<Session> {
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.is_given_up() {
             return None;
         }
         self.mapped_or_packed(runtime, graph)
             .inspect_err(|error| {
-                tracing::warn!(%error, "weights are packed in memory, not mapped");
+                without(error);
                 self.given_up.store(true, Ordering::Relaxed);
             })
             .ok()
+    }
+
+    /// Whether sessions pack their weights in memory from now on.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
     }
 
     fn mapped_or_packed(&self, runtime: &Runtime, graph: &Path) -> Result<Session, PackedError> {
@@ -172,6 +184,11 @@ impl PackedWeights {
             needed,
         })
     }
+}
+
+/// Says why weights are not mapped.
+pub(super) fn without(error: &PackedError) {
+    tracing::warn!("no weights cache, the weights are packed in memory: {error}");
 }
 
 /// A session of what lies at `place`, if it is all there and as it was written.
@@ -299,7 +316,7 @@ fn processor() -> io::Result<String> {
         "CPU part",
         "Features",
     ];
-    let text = fs::read_to_string("/proc/cpuinfo")?;
+    let text = fs::read_to_string(PROCESSOR)?;
     let lines = text.lines().filter(|line| {
         let key = line.split(':').next().unwrap_or_default().trim_end();
         TELLING.contains(&key)

@@ -11,7 +11,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use super::arena::Arena;
 use super::computing;
 use super::library;
-use super::packed::PackedWeights;
+use super::packed::{self, PackedWeights};
 use super::provider::usable;
 use super::{EngineError, Provider};
 
@@ -27,6 +27,7 @@ pub struct Runtime {
     /// What sessions compute in; each has its own where ONNX Runtime makes none for all.
     arena: Option<Arc<Arena>>,
     packed: Option<Arc<PackedWeights>>,
+    cacheless: bool,
 }
 
 impl Runtime {
@@ -71,6 +72,7 @@ impl Runtime {
             providers: [Provider::Cpu].into(),
             prepacking: true,
             packed: None,
+            cacheless: false,
         })
     }
 
@@ -112,11 +114,17 @@ impl Runtime {
         match PackedWeights::of(bundle, cache) {
             Ok(packed) => self.packed = Some(Arc::new(packed)),
             Err(error) => {
-                let cache = cache.display();
-                tracing::warn!(%cache, %error, "weights are packed in memory, not mapped");
+                packed::without(&error);
+                self.cacheless = true;
             }
         }
         self
+    }
+
+    /// Whether weights were to be mapped from a cache, and are packed in memory because it cannot be used.
+    pub fn is_cacheless(&self) -> bool {
+        let given_up = |packed: &Arc<PackedWeights>| packed.is_given_up();
+        self.cacheless || self.packed.as_ref().is_some_and(given_up)
     }
 
     /// Whether a session takes the provider: its own libraries may be missing, or the device it drives.
