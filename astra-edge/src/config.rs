@@ -15,7 +15,7 @@ use serde::Deserialize;
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
 use crate::engine::Provider;
-use crate::link::{LinkError, LinkSettings, interface};
+use crate::link::{Joining, LinkError, Wanted};
 use crate::paths;
 
 pub use bundle::find_bundle;
@@ -96,7 +96,7 @@ pub struct Settings {
     /// The cluster's key.
     pub key: Vec<u8>,
     /// How to take part in the network.
-    pub link: LinkSettings,
+    pub link: Joining,
     /// Directory of the bundle.
     pub bundle: PathBuf,
     /// The ONNX Runtime library, where named.
@@ -227,19 +227,17 @@ impl Config {
     /// # Errors
     /// The name is not possible.
     pub fn seen_from_beside(&self) -> Result<(Network, String), ConfigError> {
-        // Where there is no multicast, a device that listens at a known port can be asked there.
-        let listening = self.listen.iter().filter(|address| {
-            let address = address.parse::<SocketAddr>();
-            address.is_ok_and(|address| address.port() != 0)
-        });
+        let listen = listen(&self.listen)?;
         let mut network = self.network();
-        network.connect.extend(listening.cloned());
+        // Where there is no multicast, a device that listens at a known port can be asked there.
+        let known = listen.iter().filter(|address| address.port() != 0);
+        network.connect.extend(known.map(SocketAddr::to_string));
+        // It looks for others where it is reached.
+        let reached = listen.iter().map(SocketAddr::ip).find(IpAddr::is_ipv4);
+        if let (Some(address), Wanted::Best) = (reached, network.interface()) {
+            network.multicast_interface = Some(address.to_string());
+        }
         Ok((network, name(self.name.clone())?))
-    }
-
-    /// Whether the system is to choose the address to be reached at.
-    pub fn leaves_address_open(&self) -> bool {
-        self.listen.is_empty() && self.network().is_automatic()
     }
 
     /// Fills the gaps and checks every value.
@@ -247,16 +245,7 @@ impl Config {
     /// # Errors
     /// The first value that is not possible.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let mut network = self.network();
-        let listen = listen(&self.listen, &network)?;
-        // Where nothing leaves by multicast, others can still be found on the network that this device is reached on.
-        if network.is_automatic() && interface::route_address().is_none() {
-            let named = |address: &IpAddr| address.is_ipv4() && !address.is_unspecified();
-            let address = listen.iter().map(SocketAddr::ip).find(named);
-            network.multicast_interface = address.map(|address| address.to_string());
-        }
-        let (mut link, key) = network.settings()?;
-        link.listen = listen;
+        let (link, key) = self.network().joining(listen(&self.listen)?)?;
         Ok(Settings {
             name: name(self.name)?,
             key,

@@ -1,30 +1,39 @@
 //! A device from its start to its end: loads the model, joins the cluster, and leaves it in order.
+//!
+//! Where its address changes meanwhile it leaves the cluster and joins again from the new one, under a new id: `roaming` decides
+//! when, `follow` does it, `membership` is one stay, and `current` has questions of this machine's own programs find the way.
+
+mod current;
+mod follow;
+mod load;
+mod membership;
+mod roaming;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_bundle::{Bundle, BundleError, ImageInput, Task};
-use astra_wire::{Control, DeviceId, EmitError, Hello, MIN_VERSION, VERSION};
-use tokio::sync::mpsc;
+use astra_bundle::BundleError;
+use astra_wire::{Control, DeviceId, EmitError, Hello};
+use tokio::task::JoinHandle;
 
 use crate::cluster::coordinator::Coordinator;
-use crate::cluster::device::{Device, Parts, encode, measured_tokens};
+use crate::cluster::device::{Device, Parts, encode};
 use crate::cluster::hello::short_hash;
-use crate::cluster::identity::{SOFTWARE, fingerprint, new_device_id, shorten};
-use crate::cluster::words::{Text, Words, WordsError};
-use crate::cluster::{discovery, service};
+use crate::cluster::identity::{fingerprint, new_device_id};
+use crate::cluster::words::{Words, WordsError};
 use crate::config::Settings;
-use crate::engine::{EngineError, OwnedInput, Provider, Runtime};
-use crate::generate::{Generation, Prefill};
+use crate::engine::{EngineError, Runtime};
 use crate::http::{Api, HttpError, Listening, Pictures, Server};
-use crate::link::presence::Watch;
-use crate::link::{Link, LinkError, Service, Token};
-use crate::worker::{Worker, WorkerError};
+use crate::link::interface::{Changes, interfaces};
+use crate::link::{Joining, Link, LinkError, Place};
+use crate::worker::WorkerError;
+use current::Current;
+use follow::follow;
+use load::{in_words, measure};
+use membership::{Member, hello};
 
-/// Runs that the measure of speed is the best of.
-const MEASURED: usize = 2;
+pub use load::{Loaded, load};
 
 /// Why a device does not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,24 +73,10 @@ pub enum NodeError {
 
 /// A device at work.
 pub struct Node {
-    coordinator: Arc<Coordinator>,
-    hello: Hello,
-    token: Token,
-    _watch: Watch,
-    _services: [Service; 2],
+    member: Arc<Member>,
+    following: Option<JoinHandle<()>>,
     http: Option<Server>,
-}
-
-/// A model that is ready to run.
-pub struct Loaded {
-    /// The computing thread.
-    pub worker: Worker,
-    /// How a photograph becomes its input, if it sees.
-    pub input: Option<ImageInput>,
-    /// What runs it, for people.
-    pub runtime: String,
-    /// What it has for text.
-    pub text: Option<Text>,
+    runtime: Runtime,
 }
 
 impl Node {
@@ -95,6 +90,10 @@ impl Node {
             Some(address) => Some(Listening::at(address).await?),
             None => None,
         };
+        // Before the first look, so that no change is missed.
+        let changes = Changes::subscribe();
+        let joining = settings.link;
+        let place = first_place(&joining)?;
         let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
         let (threads, prepacking) = (settings.threads, settings.prepacking);
         let (providers, cache) = (settings.execution_providers, settings.weights_cache);
@@ -103,9 +102,9 @@ impl Node {
             let runtime = runtime.with_providers(&providers)?;
             load(&dir, runtime.with_prepacking(prepacking), cache.as_deref())
         });
-        let key = fingerprint(&settings.link.cluster, &settings.key);
+        let key = fingerprint(&joining.cluster, &settings.key);
         // Finding the others takes its time too: it need not wait for the model.
-        let (loaded, link) = tokio::join!(loading, Link::open(settings.link));
+        let (loaded, link) = tokio::join!(loading, Link::open(joining.at(&place)));
         let loaded = loaded.map_err(|error| NodeError::Stopped(error.to_string()))??;
         let link = link?;
         let speed = measure(&loaded).await?;
@@ -118,58 +117,37 @@ impl Node {
             worker: loaded.worker,
             input: loaded.input,
         };
-        let hello = hello(&device, &loaded.runtime, &link.addresses().await);
+        let hello = hello(&device, &in_words(&loaded.runtime), &link.addresses().await);
         let device = Arc::new(Device::new(device));
-        let coordinator = Arc::new(Coordinator::new(device, settings.defaults));
+        let current = Arc::new(Current::new(Coordinator::new(device, settings.defaults)));
         let words = loaded.text.map(|text| {
-            let model = Arc::clone(&coordinator);
+            let model = Arc::clone(&current);
             Arc::new(Words::new(model, text))
         });
-        let mut node = Self::join(Arc::clone(&coordinator), words.clone(), &link, hello).await?;
-        let api = || api(&node.hello, &coordinator, words);
-        node.http = listening.map(|listening| listening.serve(Arc::new(api())));
-        Ok(node)
-    }
-
-    /// Serves before it shows itself: whoever sees the device may speak to it.
-    async fn join(
-        coordinator: Arc<Coordinator>,
-        words: Option<Arc<Words>>,
-        link: &Link,
-        hello: Hello,
-    ) -> Result<Self, NodeError> {
-        let device = Arc::clone(coordinator.device());
-        let greeting = encode(&Control::Hello(hello.clone()))?;
-        let answering_hello = link.serve_hello(device.id(), greeting).await?;
-        let (answering_control, messages) = link.serve_control(device.id()).await?;
-        tokio::spawn(service::serve(Arc::clone(&coordinator), words, messages));
-        let (events, seen) = mpsc::unbounded_channel();
-        tokio::spawn(discovery::follow(Arc::clone(&device), seen));
-        let watch = link.watch(events).await?;
-        let token = link.announce(device.id()).await?;
+        let api = Arc::new(api(&hello, &current, words.clone()));
+        let member = Member::begin(joining, place, current, words, hello).await?;
+        let member = Arc::new(member);
         Ok(Self {
-            coordinator,
-            hello,
-            token,
-            _watch: watch,
-            _services: [answering_hello, answering_control],
-            http: None,
+            following: following(&member, changes),
+            member,
+            http: listening.map(|listening| listening.serve(api)),
+            runtime: loaded.runtime,
         })
     }
 
     /// What the device says of itself.
-    pub fn hello(&self) -> &Hello {
-        &self.hello
+    pub fn hello(&self) -> Arc<Hello> {
+        self.member.hello()
     }
 
     /// Name of its cluster.
     pub fn cluster(&self) -> String {
-        self.coordinator.device().link().cluster().to_string()
+        self.member.joining.cluster.to_string()
     }
 
     /// Other devices that can be members of its requests.
     pub fn others(&self) -> usize {
-        self.coordinator.device().others()
+        self.member.current.get().device().others()
     }
 
     /// Where HTTP is served, if it is.
@@ -177,13 +155,24 @@ impl Node {
         self.http.as_ref().map(Server::address)
     }
 
+    /// What the device waits for while it has left the cluster: a network, or an address that settings name.
+    pub fn waits_for(&self) -> Option<String> {
+        self.member.waits_for()
+    }
+
+    /// Whether weights were to be mapped from a cache that cannot be used.
+    pub fn is_cacheless(&self) -> bool {
+        self.runtime.is_cacheless()
+    }
+
     /// Whether the device still does what it is for: it answers, through its own session, within `answer`, and its computing
-    /// thread gets on within `step`.
+    /// thread gets on within `step`. While it waits for a network, the thread is all there is.
     ///
     /// # Errors
     /// What does not happen.
     pub async fn alive(&self, answer: Duration, step: Duration) -> Result<(), String> {
-        let device = self.coordinator.device();
+        let coordinator = self.member.current.get();
+        let device = coordinator.device();
         if !device.worker.gets_on(step) {
             return Err(format!("the computing thread has not moved for {step:?}"));
         }
@@ -191,7 +180,10 @@ impl Node {
         let question = encode(&Control::Plan { plan: 0, epoch: 0 });
         let question = question.map_err(|error| error.to_string())?;
         let asked = device.link().ask_control(device.id(), "", question, answer);
-        asked.await.map(drop).map_err(|error| error.to_string())
+        match asked.await {
+            Err(error) if self.member.is_at(&coordinator) => Err(error.to_string()),
+            _ => Ok(()),
+        }
     }
 
     /// Leaves the cluster: others stop counting on this device before it is gone.
@@ -199,114 +191,39 @@ impl Node {
         if let Some(http) = self.http {
             http.stop().await;
         }
-        let device = self.coordinator.device();
-        let leave = Control::Leave {
-            device: device.id(),
-        };
-        if let Ok(leave) = encode(&leave) {
-            device.link().tell_all(leave).await;
+        if let Some(following) = self.following {
+            following.abort();
+            // A stay that is begun in this moment is begun or given up when this returns.
+            let _ = following.await;
         }
-        self.token.remove().await;
-        device.link().close().await;
+        self.member.end().await;
     }
 }
 
-/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Takes a while and blocks.
-///
-/// # Errors
-/// The bundle is refused.
-pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loaded, NodeError> {
-    let bundle = Arc::new(Bundle::open(bundle)?);
-    let runtime = match cache {
-        Some(cache) => runtime.with_packed_weights(&bundle, cache),
-        None => runtime,
-    };
-    let input = bundle.manifest().image;
-    let text = Text::open(bundle.dir(), bundle.manifest())?;
-    Ok(Loaded {
-        text,
-        runtime: in_words(&runtime),
-        worker: Worker::start(runtime, bundle)?,
-        input,
-    })
-}
-
-/// The library and what computes: `libonnxruntime.so.1.32.0 tensorrt, cuda, cpu`.
-fn in_words(runtime: &Runtime) -> String {
-    let name = runtime.path().file_name().unwrap_or_default();
-    let providers: Vec<String> = runtime
-        .providers()
-        .iter()
-        .map(Provider::to_string)
-        .collect();
-    format!("{} {}", name.to_string_lossy(), providers.join(", "))
-}
-
-/// Microseconds of one whole request, a neutral image or a text of typical length: best of a few after one that warms up.
-async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
-    let mut best = Duration::MAX;
-    for run in 0..=MEASURED {
-        let took = measure_once(loaded, run).await?;
-        if run > 0 {
-            best = best.min(took);
+/// Where the device is at its start. An address that settings name and whose interface has no carrier yet will do.
+fn first_place(joining: &Joining) -> Result<Place, LinkError> {
+    let reach = &joining.reach;
+    reach.check()?;
+    match (reach.place(&interfaces()), reach.listen.first()) {
+        (Err(LinkError::Away(_)), Some(first)) => {
+            Ok(Place::named(reach.listen.clone(), first.ip()))
         }
+        (place, _) => place,
     }
-    // Most requests go to the cluster, and the graph that was measured holds memory that they do not need.
-    loaded.worker.close_whole();
-    // 0 would mean not measured.
-    Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
 }
 
-async fn measure_once(loaded: &Loaded, run: usize) -> Result<Duration, NodeError> {
-    let worker = &loaded.worker;
-    let manifest = worker.bundle().manifest();
-    let Some(text) = &manifest.text else {
-        let patch = loaded.input.map_or(0, |input| input.patch);
-        let grey = vec![128; manifest.shape.tokens * patch * patch * 3];
-        let (_, took) = worker.whole(OwnedInput::Pixels(grey)).await?;
-        return Ok(took);
-    };
-    // Each run begins with another token, or the cache would spare it the rest.
-    let ids = (run..run + measured_tokens(manifest)).map(|id| (id % text.vocab.max(1)) as u32);
-    let ids: Vec<u32> = ids.collect();
-    if !matches!(manifest.task, Task::Generation) {
-        let (_, took) = worker.whole(OwnedInput::Ids(ids)).await?;
-        return Ok(took);
-    }
-    let ended = worker.generate(Generation {
-        prompt: ids,
-        prefill: Prefill::Alone,
-        max_tokens: 0,
-        choose: Box::new(|_, _| 0),
-        take: Box::new(|_| false),
-        stop: Arc::default(),
+/// Has the device go where its address goes.
+fn following(member: &Arc<Member>, changes: std::io::Result<Changes>) -> Option<JoinHandle<()>> {
+    let changes = changes.inspect_err(|error| {
+        tracing::warn!(%error, "a change of this machine's address will not be noticed");
     });
-    Ok(ended.await?.prefill)
-}
-
-fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
-    let bundle = parts.worker.bundle();
-    Hello {
-        min_version: MIN_VERSION,
-        version: VERSION,
-        device: parts.id,
-        name: shorten(&parts.name),
-        software: shorten(SOFTWARE),
-        runtime: shorten(runtime),
-        key: parts.key,
-        bundle: bundle.hash(),
-        model: shorten(&bundle.manifest().model),
-        speed: parts.speed,
-        addresses: addresses
-            .iter()
-            .take(8)
-            .map(|address| shorten(address))
-            .collect(),
-    }
+    let member = Arc::clone(member);
+    Some(tokio::spawn(follow(member, changes.ok()?)))
 }
 
 /// What HTTP answers with.
-fn api(hello: &Hello, coordinator: &Arc<Coordinator>, words: Option<Arc<Words>>) -> Api {
+fn api(hello: &Hello, current: &Arc<Current>, words: Option<Arc<Words>>) -> Api {
+    let coordinator = current.get();
     let device = coordinator.device();
     let manifest = device.bundle().manifest().clone();
     let pictures = manifest.image.is_some();
@@ -317,7 +234,7 @@ fn api(hello: &Hello, coordinator: &Arc<Coordinator>, words: Option<Arc<Words>>)
         manifest,
     );
     api.words = words;
-    api.pictures = pictures.then(|| Arc::clone(coordinator) as Arc<dyn Pictures>);
+    api.pictures = pictures.then(|| Arc::clone(current) as Arc<dyn Pictures>);
     api
 }
 

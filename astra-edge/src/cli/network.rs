@@ -23,7 +23,7 @@ pub(super) struct NetworkArgs {
     /// Do not look for devices by multicast.
     #[arg(long)]
     no_multicast: bool,
-    /// Interface to find devices on, by name or address [default: the one that multicast leaves by].
+    /// Interface to find devices on, by name or address [default: that of the local network].
     #[arg(long, value_name = "INTERFACE")]
     multicast_interface: Option<String>,
 }

@@ -70,8 +70,9 @@ pub(super) fn main(args: &Args) -> Result<()> {
         hello.is_some_and(|hello| hello.name.as_str() == own && is_here(&hello.addresses))
     };
     let cluster = network.cluster.clone();
-    let seen: Vec<Seen> = super::runtime()?.block_on(async {
+    let (seen, chosen): (Vec<Seen>, _) = super::runtime()?.block_on(async {
         let mut client = Client::open(&network).await?;
+        let chosen = client.chosen().map(ToString::to_string);
         let until = Instant::now() + args.wait;
         while Instant::now() < until {
             client.look().await?;
@@ -81,13 +82,16 @@ pub(super) fn main(args: &Args) -> Result<()> {
         }
         let seen = client.seen().cloned().collect();
         client.close().await;
-        anyhow::Ok(seen)
+        anyhow::Ok((seen, chosen))
     })?;
     let healthy = !args.healthy || seen.iter().any(is_healthy);
     let peers = Peers {
         cluster: cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
         devices: judged(seen),
     };
+    if let Some(chosen) = chosen.filter(|_| !args.json && !args.healthy) {
+        eprintln!("{chosen}");
+    }
     show(args, &peers)?;
     if !healthy {
         bail!(

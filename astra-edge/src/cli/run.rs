@@ -100,8 +100,8 @@ pub(super) fn main(args: Args) -> Result<()> {
         let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("signals")?;
         let starting = async {
-            let config = service::with_address(config).await;
-            anyhow::Ok(Node::start(config.settings()?).await?)
+            let settings = service::with_network(config.settings()?).await;
+            anyhow::Ok(Node::start(settings).await?)
         };
         let node = tokio::select! {
             node = starting => node?,
@@ -109,12 +109,12 @@ pub(super) fn main(args: Args) -> Result<()> {
             _ = terminate.recv() => return Ok(()),
         };
         ready(&node, json)?;
-        let others = service::ready(&node);
+        let status = service::ready(&node);
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             () = service::watch(&node) => {}
-            () = service::show(&node, others) => {}
+            () = service::show(&node, status) => {}
         }
         tracing::info!("leaving");
         service::stopping();
@@ -159,7 +159,7 @@ fn ready(node: &Node, json: bool) -> Result<()> {
     let cluster = node.cluster();
     if !json {
         let http = node.http().map(|http| format!(", HTTP at http://{http}"));
-        let (device, http) = (describe(hello), http.unwrap_or_default());
+        let (device, http) = (describe(&hello), http.unwrap_or_default());
         return super::print_line(&format!("ready in cluster {cluster}: {device}{http}"));
     }
     super::print_json(&Ready {

@@ -3,11 +3,11 @@
 //! The protocol is systemd's `sd_notify`: `READY=1` once the device takes questions, `WATCHDOG=1` while it is alive, `STOPPING=1`
 //! when it leaves. `STATUS=` is shown by `systemctl status`.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use astra_edge::config::Config;
-use astra_edge::link::interface;
+use astra_edge::config::Settings;
+use astra_edge::link::interface::{Changes, Interface, interfaces};
+use astra_edge::link::{LinkError, Reach};
 use astra_edge::node::{Node, describe};
 use sd_notify::NotifyState;
 
@@ -18,72 +18,103 @@ const SIGNS: u32 = 3;
 const POLL: Duration = Duration::from_secs(1);
 /// What a device has to get ready once there is a network: as long as the unit gives it, in microseconds.
 const START_LIMIT: u32 = 600_000_000;
-const NO_ROUTE: &str = "waits for a network: nothing leaves this machine by multicast yet, and \
-                        neither listen nor multicast_interface names an address";
+/// Between two requests for that time.
+const EXTENDED: Duration = Duration::from_secs(60);
 
-/// The settings with the address that the system chooses. A service waits for one: it may start before the network does, and on
-/// loopback nobody would ever find it.
-pub(super) async fn with_address(mut config: Config) -> Config {
-    if is_service() && config.leaves_address_open() {
-        let address = first_address(interface::route_address, notify).await;
-        config.multicast_interface = Some(address.to_string());
+/// The settings once there is a network, where they leave it to the system to choose one. A service may start before the network
+/// does, and on loopback nobody would ever find it.
+pub(super) async fn with_network(mut settings: Settings) -> Settings {
+    let reach = &mut settings.link.reach;
+    if is_service() && reach.is_open() {
+        reach.loopback = false;
+        let changes = Changes::subscribe();
+        wait_for_network(reach, interfaces, Notices(changes.ok()), notify).await;
     }
-    config
+    settings
 }
 
-async fn first_address(
-    mut look: impl FnMut() -> Option<IpAddr>,
-    mut tell: impl FnMut(&[NotifyState<'_>]),
-) -> IpAddr {
-    let mut waited = false;
-    loop {
-        if let Some(address) = look() {
-            if waited {
-                tracing::info!(%address, "there is a network");
-                tell(&[NotifyState::Status("starts")]);
-            }
-            return address;
+/// What tells that there may be a network now.
+struct Notices(Option<Changes>);
+
+impl Notices {
+    async fn next(&mut self) {
+        let Some(changes) = &mut self.0 else {
+            // Where the system does not tell, it has to be asked.
+            return tokio::time::sleep(POLL).await;
+        };
+        if changes.settled().await.is_err() {
+            self.0 = None;
         }
+    }
+}
+
+async fn wait_for_network(
+    reach: &Reach,
+    mut look: impl FnMut() -> Vec<Interface>,
+    mut notices: Notices,
+    mut tell: impl FnMut(&[NotifyState<'_>]),
+) {
+    let mut waited = false;
+    while let Err(error @ LinkError::NoNetwork) = reach.place(&look()) {
+        let status = waiting(&error.to_string());
         if !waited {
-            tracing::warn!("{NO_ROUTE}");
+            tracing::warn!("{status}");
             waited = true;
         }
         tell(&[
-            NotifyState::Status(NO_ROUTE),
+            NotifyState::Status(&status),
             NotifyState::ExtendTimeoutUsec(START_LIMIT),
         ]);
-        tokio::time::sleep(POLL).await;
+        let _ = tokio::time::timeout(EXTENDED, notices.next()).await;
+    }
+    if waited {
+        tracing::info!("there is a network");
+        tell(&[NotifyState::Status("starts")]);
     }
 }
 
-/// The device takes questions. The number of others it can use, as told.
-pub(super) fn ready(node: &Node) -> usize {
-    let others = node.others();
-    notify(&[
-        NotifyState::Ready,
-        NotifyState::Status(&status(node, others)),
-    ]);
-    others
+/// What is shown while there is no network, or not the one that settings name.
+fn waiting(missing: &str) -> String {
+    format!("waits for a network: {missing}")
 }
 
-/// Tells when the number of `others` changes; never returns.
-pub(super) async fn show(node: &Node, mut others: usize) {
+/// The device takes questions. Its status, as told.
+pub(super) fn ready(node: &Node) -> String {
+    let status = status(node);
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    status
+}
+
+/// Tells when the `status` changes: the number of other devices, or the address; never returns.
+pub(super) async fn show(node: &Node, mut told: String) {
     if !is_service() {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(POLL).await;
-        let now = node.others();
-        if now != others {
-            others = now;
-            notify(&[NotifyState::Status(&status(node, others))]);
+        let now = status(node);
+        if now != told {
+            told = now;
+            notify(&[NotifyState::Status(&told)]);
         }
     }
 }
 
 /// deploy/remote.sh reads the number.
-fn status(node: &Node, others: usize) -> String {
-    format!("{}; others it can use: {others}", describe(node.hello()))
+fn status(node: &Node) -> String {
+    if let Some(missing) = node.waits_for() {
+        return waiting(&missing);
+    }
+    let cacheless = if node.is_cacheless() {
+        "; no weights cache"
+    } else {
+        ""
+    };
+    let others = node.others();
+    format!(
+        "{}{cacheless}; others it can use: {others}",
+        describe(&node.hello())
+    )
 }
 
 fn is_service() -> bool {
@@ -126,16 +157,33 @@ fn notify(states: &[NotifyState<'_>]) {
 mod tests {
     use super::*;
 
+    fn a_network() -> Vec<Interface> {
+        vec![Interface {
+            name: "eth0".to_owned(),
+            up: true,
+            carrier: true,
+            addresses: vec![[192, 168, 1, 20].into()],
+            ..Interface::default()
+        }]
+    }
+
+    fn reach() -> Reach {
+        Reach {
+            listen: Vec::new(),
+            interface: astra_edge::link::Wanted::Best,
+            multicast: true,
+            loopback: false,
+        }
+    }
+
     #[tokio::test]
-    async fn an_address_is_waited_for_and_the_service_manager_with_it() {
-        let address = IpAddr::from([192, 168, 1, 20]);
-        let mut looks = [None, Some(address)].into_iter();
+    async fn a_network_is_waited_for_and_the_service_manager_with_it() {
+        let mut looks = [Vec::new(), a_network()].into_iter();
         let mut told = Vec::new();
         let tell = |states: &[NotifyState<'_>]| {
             told.extend(states.iter().map(NotifyState::to_string));
         };
-        let found = first_address(|| looks.next().flatten(), tell).await;
-        assert_eq!(found, address);
+        wait_for_network(&reach(), || looks.next().unwrap(), Notices(None), tell).await;
         let [waits, extend, starts] = told.as_slice() else {
             panic!("{told:?}");
         };
@@ -145,10 +193,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_there_is_nothing_to_speak_of() {
-        let address = IpAddr::from([192, 168, 1, 20]);
-        let found = first_address(|| Some(address), |said| panic!("{said:?}")).await;
-        assert_eq!(found, address);
+    async fn a_network_that_is_there_is_nothing_to_speak_of() {
+        let tell = |said: &[NotifyState<'_>]| panic!("{said:?}");
+        wait_for_network(&reach(), a_network, Notices(None), tell).await;
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::cluster::hello::{self, Why};
 use crate::cluster::identity::fingerprint;
 use crate::config::{ConfigError, Network};
 use crate::engine::Map;
-use crate::link::{Link, LinkError};
+use crate::link::interface::{Chosen, interfaces};
+use crate::link::{Link, LinkError, LinkSettings};
 use crate::report::Report;
 use crate::tasks::features::{FeatureError, read_exact};
 
@@ -107,6 +108,7 @@ pub struct Answered {
 /// A client of one cluster.
 pub struct Client {
     link: Link,
+    chosen: Option<Chosen>,
     key: [u8; 8],
     seen: BTreeMap<DeviceId, Seen>,
 }
@@ -117,12 +119,29 @@ impl Client {
     /// # Errors
     /// The settings or the network refuse.
     pub async fn open(network: &Network) -> Result<Self, ClientError> {
-        let (settings, key) = network.settings()?;
+        let (joining, key) = network.joining(Vec::new())?;
+        let chosen = match joining.reach.multicast {
+            true => Some(joining.reach.place(&interfaces())?.chosen),
+            false => None,
+        };
+        let settings = LinkSettings {
+            multicast: chosen.as_ref().map(|chosen| chosen.address),
+            cluster: joining.cluster,
+            // It is reached by nobody: it asks.
+            listen: Vec::new(),
+            connect: joining.connect,
+        };
         Ok(Self {
             key: fingerprint(&settings.cluster, &key),
             link: Link::open(settings).await?,
+            chosen,
             seen: BTreeMap::new(),
         })
+    }
+
+    /// The interface that devices are looked for on by multicast, and why that one.
+    pub fn chosen(&self) -> Option<&Chosen> {
+        self.chosen.as_ref()
     }
 
     /// Looks around once: who is there, and who they say they are.

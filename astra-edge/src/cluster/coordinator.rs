@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{AskOptions, DeviceId};
-use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::choose::{Choice, Wish};
-use super::device::Device;
+use super::device::{Device, Engaged};
 pub use super::error::RequestError;
 use super::experience::Experience;
 use super::hello::Why;
@@ -76,9 +76,6 @@ enum Ready {
     Changed,
 }
 
-/// Keeps other coordinators' requests away while it lives.
-pub(super) type Engaged = OwnedMutexGuard<()>;
-
 impl Coordinator {
     /// Takes questions in for `device`.
     pub fn new(device: Arc<Device>, defaults: Defaults) -> Self {
@@ -88,6 +85,11 @@ impl Coordinator {
             desk: Mutex::default(),
             decoding: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// The same for the device on another link.
+    pub fn moved_to(&self, device: Arc<Device>) -> Self {
+        Self::new(device, self.defaults)
     }
 
     /// The device.
@@ -191,8 +193,7 @@ impl Coordinator {
     }
 
     pub(super) async fn engage(&self, until: Instant) -> Option<Engaged> {
-        let engaged = Arc::clone(&self.device.engaged).lock_owned();
-        tokio::time::timeout_at(until.into(), engaged).await.ok()
+        self.device.engage(until).await
     }
 
     /// One try on the cluster as it is now.

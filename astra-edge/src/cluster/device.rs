@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
 use astra_wire::{Control, DeviceId, EmitError};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use super::choose_text::TextModel;
 use super::generations::Generations;
@@ -22,6 +22,9 @@ use crate::worker::Worker;
 /// Length of a text that is typical enough to compare devices by.
 const MEASURED_TOKENS: usize = 128;
 
+/// Ids of its own that a device remembers: others forget those that are older by themselves.
+const FORMER: usize = 8;
+
 /// This device.
 pub struct Device {
     pub(super) id: DeviceId,
@@ -30,7 +33,9 @@ pub struct Device {
     /// Requests a second it computes alone.
     pub(super) speed: f64,
     pub(super) link: Link,
-    pub(crate) worker: Worker,
+    /// What it was called on links that it has left.
+    pub(super) former: Vec<DeviceId>,
+    pub(crate) worker: Arc<Worker>,
     /// How a photograph becomes the input, for models that see.
     pub(super) input: Option<ImageInput>,
     /// Generations of other devices' requests that run here.
@@ -44,6 +49,9 @@ pub struct Device {
     pub(super) compressing: Semaphore,
     roster: Mutex<Roster>,
 }
+
+/// Keeps other coordinators' requests away while it lives.
+pub type Engaged = OwnedMutexGuard<()>;
 
 /// What a device is made of.
 pub struct Parts {
@@ -75,16 +83,57 @@ impl Device {
             name: parts.name,
             speed: speed_of(parts.speed),
             link: parts.link,
-            worker: parts.worker,
+            former: Vec::new(),
+            worker: Arc::new(parts.worker),
             input: parts.input,
             generations: Generations::default(),
             seats: Seats::default(),
             halos: Halos::default(),
             engaged: Arc::default(),
-            compressing: Semaphore::new(available_parallelism().map_or(1, usize::from)),
+            compressing: compressing(),
             roster: Mutex::new(Roster::new(standard)),
             standard,
         }
+    }
+
+    /// The same device on another link, under another id: nothing that others hold of the former one, and no plan it was in, is good
+    /// for this one. It works on one request at a time all the same.
+    pub fn rejoined(&self, id: DeviceId, link: Link) -> Self {
+        let former = self.former.iter().rev().take(FORMER - 1).rev().copied();
+        Self {
+            id,
+            name: self.name.clone(),
+            standard: self.standard,
+            speed: self.speed,
+            link,
+            former: former.chain([self.id]).collect(),
+            worker: Arc::clone(&self.worker),
+            input: self.input,
+            generations: Generations::default(),
+            seats: Seats::default(),
+            halos: Halos::default(),
+            engaged: Arc::clone(&self.engaged),
+            compressing: compressing(),
+            roster: Mutex::new(Roster::new(self.standard)),
+        }
+    }
+
+    /// The link is left: nobody is waited for any more, and all plans are dropped.
+    pub fn leave_all(&self) {
+        let others = self.roster().clear();
+        for other in others {
+            self.seats.member_left(other);
+        }
+        for plan in self.seats.plans() {
+            self.leave_seat(plan);
+        }
+    }
+
+    /// Waits until the device works on no request, and keeps others away for as long as what comes back is kept; `None` if that is not
+    /// before `until`.
+    pub async fn engage(&self, until: Instant) -> Option<Engaged> {
+        let engaged = Arc::clone(&self.engaged).lock_owned();
+        tokio::time::timeout_at(until.into(), engaged).await.ok()
     }
 
     /// The device.
@@ -178,6 +227,10 @@ impl Device {
             .await
             .map_err(|error| Why::Unreachable(error.to_string()))
     }
+}
+
+fn compressing() -> Semaphore {
+    Semaphore::new(available_parallelism().map_or(1, usize::from))
 }
 
 /// Tokens of the text by which devices measure their speed.

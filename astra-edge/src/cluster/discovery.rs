@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::DeviceId;
+use astra_wire::{Control, DeviceId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -38,7 +38,8 @@ pub async fn follow(device: Arc<Device>, mut events: mpsc::UnboundedReceiver<Pre
 }
 
 fn note(device: &Arc<Device>, event: PresenceEvent) {
-    if event.device == device.id {
+    // Links that this device has left are remembered by others for a while.
+    if event.device == device.id || device.former.contains(&event.device) {
         return;
     }
     if !event.alive {
@@ -57,11 +58,24 @@ pub(super) fn gone(device: &Device, other: DeviceId) {
     }
 }
 
+/// Tells another device that this one is gone from the links it has left. It would take the other seconds to find out, and a request
+/// that it begins meanwhile would wait for a member that is not there.
+async fn disown(device: Arc<Device>, other: DeviceId) {
+    for former in &device.former {
+        let leave = Control::Leave { device: *former };
+        // It has no answer.
+        let _ = device.ask(other, &leave, HELLO_TIMEOUT).await;
+    }
+}
+
 async fn introduce(device: Arc<Device>, other: DeviceId) {
     let said = match device.link.ask_hello(other, HELLO_TIMEOUT).await {
         Ok(bytes) => hello::read(&bytes, other),
         Err(error) => Err(Why::Unreachable(error.to_string())),
     };
+    if said.is_ok() && !device.former.is_empty() {
+        tokio::spawn(disown(Arc::clone(&device), other));
+    }
     let mut roster = device.roster();
     let name = said.as_ref().map_or_else(
         |_| roster.name_of(other),

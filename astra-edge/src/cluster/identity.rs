@@ -11,7 +11,7 @@ pub const MAX_NAME: usize = 64;
 /// The program and its version, as hellos carry it.
 pub const SOFTWARE: &str = concat!("astra-edge ", env!("CARGO_PKG_VERSION"));
 
-/// A name for the life of a process, so that a device that starts again is a new one.
+/// A name for as long as a device keeps its link, so that one that starts again, or comes back on another address, is a new one.
 pub fn new_device_id() -> DeviceId {
     DeviceId(rand::random())
 }

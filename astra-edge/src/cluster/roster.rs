@@ -115,6 +115,12 @@ impl Roster {
         Some(entry)
     }
 
+    /// All went; returns them.
+    pub fn clear(&mut self) -> Vec<DeviceId> {
+        self.revision += 1;
+        std::mem::take(&mut self.entries).into_keys().collect()
+    }
+
     /// Devices that may be usable if asked again: they did not answer, or not in the right way, but nothing says that they
     /// never will.
     pub fn doubtful(&self) -> Vec<DeviceId> {
@@ -193,6 +199,17 @@ mod tests {
         assert!(roster.left(device(1)).is_some());
         assert!(names(&roster).is_empty());
         assert!(roster.left(device(1)).is_none());
+    }
+
+    #[test]
+    fn nobody_is_left_when_all_went() {
+        let mut roster = Roster::new(OURS);
+        for number in [1, 2] {
+            roster.appeared(device(number));
+        }
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        assert_eq!(roster.clear(), [device(1), device(2)]);
+        assert!(names(&roster).is_empty() && roster.doubtful().is_empty());
     }
 
     #[test]

@@ -118,6 +118,11 @@ impl Seats {
         }
     }
 
+    /// All plans that there is a seat in.
+    pub(super) fn plans(&self) -> Vec<u64> {
+        self.lock().iter().map(|seat| seat.plan.id).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
     }

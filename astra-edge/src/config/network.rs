@@ -1,11 +1,11 @@
 //! How to find a cluster and belong to it, and the addresses to be found at.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::ConfigError;
-use crate::link::{ClusterName, LinkError, LinkSettings, interface};
+use crate::link::{ClusterName, Joining, Reach, Wanted};
 
 /// Name of a cluster nobody named.
 pub const DEFAULT_CLUSTER: &str = "astra";
@@ -28,35 +28,28 @@ pub struct Network {
 }
 
 impl Network {
-    /// How to take part without listening, and the cluster's key.
+    /// How to take part, reached at `listen`, and the cluster's key.
     ///
     /// # Errors
     /// The first value that is not possible.
-    pub fn settings(&self) -> Result<(LinkSettings, Vec<u8>), ConfigError> {
+    pub fn joining(&self, listen: Vec<SocketAddr>) -> Result<(Joining, Vec<u8>), ConfigError> {
         let cluster = self.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
-        let multicast = match self.multicast {
-            Some(false) => None,
-            _ => Some(self.interface()?),
-        };
-        let settings = LinkSettings {
+        let joining = Joining {
             cluster: ClusterName::from_str(cluster)?,
-            listen: Vec::new(),
             connect: self.connect.clone(),
-            multicast,
+            reach: Reach {
+                listen,
+                interface: self.interface(),
+                multicast: self.multicast != Some(false),
+                loopback: true,
+            },
         };
-        Ok((settings, self.key()?))
+        Ok((joining, self.key()?))
     }
 
-    /// Whether the system chooses the interface.
-    pub(super) fn is_automatic(&self) -> bool {
-        matches!(self.multicast_interface.as_deref(), None | Some("auto"))
-    }
-
-    fn interface(&self) -> Result<IpAddr, LinkError> {
-        match self.multicast_interface.as_deref() {
-            Some(given) if !self.is_automatic() => interface::address_of(given),
-            _ => Ok(interface::default_address()),
-        }
+    /// Interface to be found on.
+    pub(super) fn interface(&self) -> Wanted {
+        Wanted::of(self.multicast_interface.as_deref())
     }
 
     fn key(&self) -> Result<Vec<u8>, ConfigError> {
@@ -76,11 +69,8 @@ impl Network {
     }
 }
 
-/// Addresses to listen on, given or any free port of the interface to be found on.
-pub(super) fn listen(given: &[String], network: &Network) -> Result<Vec<SocketAddr>, ConfigError> {
-    if given.is_empty() {
-        return Ok(vec![SocketAddr::new(network.interface()?, 0)]);
-    }
+/// Addresses to listen on.
+pub(super) fn listen(given: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
     given.iter().map(|text| address(text)).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Why bytes did not get where they should.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A failure of the network or of what was asked of it.
@@ -17,16 +17,22 @@ pub enum LinkError {
         /// Most characters.
         max: usize,
     },
-    /// No interface of that name, or none with an IPv4 address.
+    /// No interface of that name, or one without a carrier or an IPv4 address.
     #[error(
-        "no network interface {found:?} with an IPv4 address: expected an address or one of {available:?}"
+        "multicast_interface: found {found:?}, which is down or has no IPv4 address: expected an address or one of {available:?}"
     )]
     Interface {
         /// What was asked for.
         found: String,
-        /// Interfaces there are.
+        /// Interfaces that could be used.
         available: Vec<String>,
     },
+    /// An address that settings name is not one of this machine now.
+    #[error("{0} is not an address of this machine, or its interface is down")]
+    Away(IpAddr),
+    /// Nothing but loopback, where that will not do.
+    #[error("no network: no interface but loopback is up and has a carrier and an IPv4 address")]
+    NoNetwork,
     /// An address that cannot be listened on.
     #[error("cannot listen on {address}: {error}; choose another with --listen")]
     Listen {

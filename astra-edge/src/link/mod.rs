@@ -2,6 +2,7 @@
 //!
 //! - [`keys`]: names of the cluster and of everything in its key space
 //! - [`interface`]: which address of this machine the others reach it at
+//! - [`reach`]: what settings say of that, and what it means now
 //! - [`session`]: opening and closing
 //! - [`presence`]: who is there, by liveliness tokens
 //! - [`control`]: one message to one device and its answer, or answers
@@ -15,6 +16,7 @@ pub mod control;
 pub mod interface;
 pub mod keys;
 pub mod presence;
+pub mod reach;
 pub mod session;
 
 mod error;
@@ -24,4 +26,5 @@ pub use control::{Answers, Incoming, Service};
 pub use error::LinkError;
 pub use keys::ClusterName;
 pub use presence::{PresenceEvent, Token};
+pub use reach::{Joining, Place, Reach, Wanted};
 pub use session::{Link, LinkSettings, MAX_MESSAGE, share_threads};

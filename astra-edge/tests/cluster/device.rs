@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
 /// One device process.
 pub(crate) struct Device {
     pub(crate) name: String,
+    /// Its id when it started.
+    pub(crate) id: String,
     pub(crate) address: String,
     /// Where it serves HTTP; empty if it does not.
     pub(crate) http: String,
@@ -140,6 +142,7 @@ impl Cluster {
         BufReader::new(stdout).read_line(&mut line).unwrap();
         let mut device = Device {
             name: name.to_owned(),
+            id: String::new(),
             address: String::new(),
             http: String::new(),
             log,
@@ -151,6 +154,7 @@ impl Cluster {
                 device.log()
             )
         });
+        device.id = ready["id"].as_str().unwrap().to_owned();
         device.address = ready["addresses"][0].as_str().unwrap().to_owned();
         device.http = ready["http"].as_str().unwrap_or_default().to_owned();
         self.devices.push(device);

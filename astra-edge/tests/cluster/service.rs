@@ -1,86 +1,21 @@
 //! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
 
-use std::io::Write;
-use std::os::unix::net::UnixDatagram;
-use std::process::Command;
-use std::time::Duration;
-
 use crate::device::{Cluster, astra_edge, run};
+use crate::manager::Manager;
+use crate::namespace::Namespace;
 
-/// Far beyond what a loaded machine takes between two signs of life.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// What a device tells a service manager, message by message.
-struct Manager(UnixDatagram);
-
-impl Manager {
-    fn of(cluster: &Cluster, command: &mut Command) -> Self {
-        let path = cluster.folder.path().join("notify");
-        let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(LIMIT)).unwrap();
-        command.env("NOTIFY_SOCKET", path);
-        Self(socket)
-    }
-
-    fn hears(&self) -> String {
-        let mut message = [0; 4096];
-        let length = self.0.recv(&mut message).unwrap();
-        String::from_utf8(message[..length].to_vec()).unwrap()
-    }
-}
-
-/// A network namespace without a network.
-struct Nowhere(String);
-
-impl Nowhere {
-    /// `None`, and a word of it, where this user may not make one.
-    fn new(name: &str) -> Option<Self> {
-        let made = Command::new("ip").args(["netns", "add", name]).status();
-        if made.is_ok_and(|status| status.success()) {
-            return Some(Self(name.to_owned()));
-        }
-        // Not by eprintln, which is shown only where a test fails.
-        let _ = writeln!(
-            std::io::stderr(),
-            "a service before its network was not tried: only root may make a network namespace"
-        );
-        None
-    }
-
-    /// The command, in there.
-    fn command(&self, command: &Command) -> Command {
-        let mut there = Command::new("ip");
-        there.args(["netns", "exec", &self.0]);
-        there.arg(command.get_program()).args(command.get_args());
-        there
-    }
-
-    fn ip(&self, words: &str) {
-        let mut ip = Command::new("ip");
-        ip.args(["-n", &self.0]).args(words.split(' '));
-        assert!(ip.status().unwrap().success(), "{words}");
-    }
-
-    fn gets_an_address(&self) {
-        self.ip("link set lo up");
-        self.ip("address add 10.9.8.7/24 dev lo");
-    }
-
-    fn gets_a_route(&self) {
-        self.ip("route add default dev lo src 10.9.8.7");
-    }
-}
-
-impl Drop for Nowhere {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
+/// An interface that is no loopback, with an address.
+fn give_network(nowhere: &Namespace) {
+    nowhere.ip("link add eth0 type veth peer name other");
+    nowhere.ip("link set other up");
+    nowhere.ip("address add 10.9.8.7/24 dev eth0");
+    nowhere.ip("link set eth0 up");
 }
 
 #[test]
 fn a_service_that_starts_before_its_network_waits_for_it() {
     let mut cluster = Cluster::new();
-    let Some(nowhere) = Nowhere::new(&cluster.name) else {
+    let Some(nowhere) = Namespace::new(&cluster.name) else {
         return;
     };
     let mut command = nowhere.command(&cluster.device_command("a"));
@@ -88,8 +23,7 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
     let first = std::thread::scope(|scope| {
         let first = scope.spawn(|| {
             let first = manager.hears();
-            nowhere.gets_an_address();
-            nowhere.gets_a_route();
+            give_network(&nowhere);
             first
         });
         cluster.spawn("a", command);
@@ -103,12 +37,13 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
 }
 
 #[test]
-fn a_service_that_is_told_its_address_needs_no_route() {
+fn a_service_that_is_told_its_address_needs_no_other_network() {
     let mut cluster = Cluster::new();
-    let Some(nowhere) = Nowhere::new(&cluster.name) else {
+    let Some(nowhere) = Namespace::new(&cluster.name) else {
         return;
     };
-    nowhere.gets_an_address();
+    nowhere.ip("link set lo up");
+    nowhere.ip("address add 10.9.8.7/24 dev lo");
     let mut command = cluster.device_command("a");
     command.args(["--listen", "10.9.8.7"]);
     let mut command = nowhere.command(&command);

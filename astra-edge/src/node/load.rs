@@ -1,0 +1,102 @@
+//! The model: loaded, and measured.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_bundle::{Bundle, ImageInput, Task};
+
+use super::NodeError;
+use crate::cluster::device::measured_tokens;
+use crate::cluster::words::Text;
+use crate::engine::{OwnedInput, Provider, Runtime};
+use crate::generate::{Generation, Prefill};
+use crate::worker::Worker;
+
+/// Runs that the measure of speed is the best of.
+const MEASURED: usize = 2;
+
+/// A model that is ready to run.
+pub struct Loaded {
+    /// The computing thread.
+    pub worker: Worker,
+    /// How a photograph becomes its input, if it sees.
+    pub input: Option<ImageInput>,
+    /// What runs it.
+    pub runtime: Runtime,
+    /// What it has for text.
+    pub text: Option<Text>,
+}
+
+/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Takes a while and blocks.
+///
+/// # Errors
+/// The bundle is refused.
+pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loaded, NodeError> {
+    let bundle = Arc::new(Bundle::open(bundle)?);
+    let runtime = match cache {
+        Some(cache) => runtime.with_packed_weights(&bundle, cache),
+        None => runtime,
+    };
+    let input = bundle.manifest().image;
+    let text = Text::open(bundle.dir(), bundle.manifest())?;
+    Ok(Loaded {
+        text,
+        worker: Worker::start(runtime.clone(), bundle)?,
+        runtime,
+        input,
+    })
+}
+
+/// The library and what computes: `libonnxruntime.so.1.32.0 tensorrt, cuda, cpu`.
+pub(super) fn in_words(runtime: &Runtime) -> String {
+    let name = runtime.path().file_name().unwrap_or_default();
+    let providers: Vec<String> = runtime
+        .providers()
+        .iter()
+        .map(Provider::to_string)
+        .collect();
+    format!("{} {}", name.to_string_lossy(), providers.join(", "))
+}
+
+/// Microseconds of one whole request, a neutral image or a text of typical length: best of a few after one that warms up.
+pub(super) async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
+    let mut best = Duration::MAX;
+    for run in 0..=MEASURED {
+        let took = measure_once(loaded, run).await?;
+        if run > 0 {
+            best = best.min(took);
+        }
+    }
+    // Most requests go to the cluster, and the graph that was measured holds memory that they do not need.
+    loaded.worker.close_whole();
+    // 0 would mean not measured.
+    Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
+}
+
+async fn measure_once(loaded: &Loaded, run: usize) -> Result<Duration, NodeError> {
+    let worker = &loaded.worker;
+    let manifest = worker.bundle().manifest();
+    let Some(text) = &manifest.text else {
+        let patch = loaded.input.map_or(0, |input| input.patch);
+        let grey = vec![128; manifest.shape.tokens * patch * patch * 3];
+        let (_, took) = worker.whole(OwnedInput::Pixels(grey)).await?;
+        return Ok(took);
+    };
+    // Each run begins with another token, or the cache would spare it the rest.
+    let ids = (run..run + measured_tokens(manifest)).map(|id| (id % text.vocab.max(1)) as u32);
+    let ids: Vec<u32> = ids.collect();
+    if !matches!(manifest.task, Task::Generation) {
+        let (_, took) = worker.whole(OwnedInput::Ids(ids)).await?;
+        return Ok(took);
+    }
+    let ended = worker.generate(Generation {
+        prompt: ids,
+        prefill: Prefill::Alone,
+        max_tokens: 0,
+        choose: Box::new(|_, _| 0),
+        take: Box::new(|_| false),
+        stop: Arc::default(),
+    });
+    Ok(ended.await?.prefill)
+}

@@ -1,0 +1,29 @@
+//! A service manager, as a device sees it.
+
+use std::os::unix::net::UnixDatagram;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::device::Cluster;
+
+/// Far beyond what a loaded machine takes between two signs of life.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a device tells a service manager, message by message.
+pub(crate) struct Manager(UnixDatagram);
+
+impl Manager {
+    pub(crate) fn of(cluster: &Cluster, command: &mut Command) -> Self {
+        let path = cluster.folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(LIMIT)).unwrap();
+        command.env("NOTIFY_SOCKET", path);
+        Self(socket)
+    }
+
+    pub(crate) fn hears(&self) -> String {
+        let mut message = [0; 4096];
+        let length = self.0.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    }
+}
