@@ -1,5 +1,8 @@
 //! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
 
+use std::io::Write;
+use std::process::Command;
+
 use crate::device::{Cluster, astra_edge, run};
 use crate::manager::Manager;
 use crate::namespace::Namespace;
@@ -148,6 +151,66 @@ fn a_service_maps_packed_weights_from_its_cache_folder() {
         !logs.contains("WARN") && !logs.contains("packed again"),
         "{logs}"
     );
+}
+
+#[test]
+fn a_service_whose_cache_folder_cannot_be_made_runs_without_it() {
+    let mut cluster = Cluster::new();
+    // No user can make a folder in a file, where root can in any folder.
+    let file = cluster.folder.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = cluster.device_command("a");
+    command
+        .args(["--listen", "127.0.0.1", "--no-multicast"])
+        .env("CACHE_DIRECTORY", file.join("astra-edge"))
+        // Nor does it need any other place of its user's, or to write anywhere else.
+        .env_remove("HOME")
+        .env("TMPDIR", &file);
+    let manager = Manager::of(&cluster, &mut command);
+    cluster.spawn("a", command);
+    let ready = manager.hears();
+    assert!(ready.contains("; no weights cache; "), "{ready}");
+    let logs = cluster.logs();
+    assert_eq!(logs.matches("no weights cache").count(), 1, "{logs}");
+    assert!(logs.contains(file.to_str().unwrap()), "{logs}");
+    assert_eq!(cluster.report(&[]).members.len(), 1);
+}
+
+#[test]
+fn a_device_on_a_read_only_file_system_runs_without_a_cache() {
+    let mut cluster = Cluster::new();
+    let mut command = cluster.device_command("a");
+    command
+        .args(["--listen", "127.0.0.1", "--no-multicast"])
+        .arg("--weights-cache")
+        .arg(cluster.folder.path().join("cache"));
+    let Some(command) = read_only(&command) else {
+        return;
+    };
+    cluster.spawn("a", command);
+    let logs = cluster.logs();
+    assert!(logs.contains("no weights cache"), "{logs}");
+    assert!(logs.contains("Read-only file system"), "{logs}");
+    assert_eq!(cluster.report(&[]).members.len(), 1);
+}
+
+/// The command, for which every file system is read-only; `None`, and a word of it, where this user may not make it so.
+fn read_only(command: &Command) -> Option<Command> {
+    const SCRIPT: &str = r#"mount --make-rprivate / &&
+        for place in $(cut -d ' ' -f 5 /proc/self/mountinfo); do mount -o remount,bind,ro "$place" 2>/dev/null; done
+        mount -o remount,bind,ro / && exec "$@""#;
+    let mut there = Command::new("unshare");
+    there.args(["--mount", "sh", "-c", SCRIPT, "sh"]);
+    let may = Command::new("unshare").args(["--mount", "true"]).status();
+    if !may.is_ok_and(|status| status.success()) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "a read-only file system was not tried: only root may make one"
+        );
+        return None;
+    }
+    there.arg(command.get_program()).args(command.get_args());
+    Some(there)
 }
 
 #[test]
