@@ -202,3 +202,37 @@ impl Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(keys: &[&str]) -> String {
+        let keys: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+        keys.join(", ")
+    }
+
+    #[test]
+    fn the_table_of_the_documentation_is_that_of_the_lists() {
+        let neutral = NEUTRAL.map(|(key, value)| format!("`{key}` ({value})"));
+        let table = format!(
+            "| read | {} |\n| ignored | {} |\n| refused unless | {} |\n",
+            names(&READ),
+            names(&IGNORED),
+            neutral.join(", ")
+        );
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/SOURCES.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.contains(&table), "SOURCES.md lacks:\n{table}");
+    }
+
+    #[test]
+    fn a_key_is_in_one_list() {
+        let mut all: Vec<&str> = READ.iter().chain(&IGNORED).copied().collect();
+        all.extend(NEUTRAL.map(|(key, _)| key));
+        let count = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), count);
+    }
+}

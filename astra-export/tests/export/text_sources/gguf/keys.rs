@@ -35,8 +35,8 @@ fn linear_scaling_divides_frequencies() {
     let factor = ("llama.rope.scaling.factor", json!(4.0));
     let old = ("llama.rope.scale_linear", json!(2.0));
     let kind = |kind: &str| ("llama.rope.scaling.type", json!(kind));
-    assert_eq!(frequencies(&[factor.clone()]), divided(4.0));
-    assert_eq!(frequencies(&[old.clone()]), divided(2.0));
+    assert_eq!(frequencies(std::slice::from_ref(&factor)), divided(4.0));
+    assert_eq!(frequencies(std::slice::from_ref(&old)), divided(2.0));
     assert_eq!(frequencies(&[old.clone(), factor.clone()]), divided(4.0));
     assert_eq!(frequencies(&[kind("linear"), factor.clone()]), divided(4.0));
     assert_eq!(frequencies(&[kind("none"), factor]), plain);
