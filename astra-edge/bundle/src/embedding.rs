@@ -45,7 +45,7 @@ pub enum TextPooling {
 
 /// A step from the pooled vector to the embedding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case")]
 pub enum EmbeddingStep {
     /// Scaled to length 1.
     Normalize,

@@ -41,7 +41,7 @@ fn plain_embeddings_have_the_field_that_old_readers_need() {
     };
     let json = json!({
         "kind": "embedding", "pooling": "weightedmean", "prompt": "query: ", "skip": 3,
-        "steps": [{ "kind": "normalize" }],
+        "steps": ["normalize"],
     });
     let prompted = Task::Embedding(embedding);
     assert_eq!(serde_json::to_value(&prompted).unwrap(), json);
@@ -64,7 +64,7 @@ fn half_an_embedding_is_refused() {
             "`prompt` or `skip` without `steps`",
         ),
         (
-            json!({ "kind": "embedding", "pooling": "mean", "steps": [{ "kind": "whiten" }] }),
+            json!({ "kind": "embedding", "pooling": "mean", "steps": ["whiten"] }),
             "unknown variant `whiten`",
         ),
     ] {
@@ -116,27 +116,27 @@ fn edited_steps_are_refused() {
     for (pointer, value, said) in [
         ("/task/skip", json!(99), "task.skip is 99, expected 0 to"),
         (
-            "/task/steps/0/weight/shape",
+            "/task/steps/0/dense/weight/shape",
             json!([6, 3]),
             "task.steps[0].weight.shape is [6, 3], expected [6, 4]",
         ),
         (
-            "/task/steps/0/bias/shape",
+            "/task/steps/0/dense/bias/shape",
             json!([5]),
             "task.steps[0].bias.shape is [5], expected [6]",
         ),
         (
-            "/task/steps/0/weight/shape/0",
+            "/task/steps/0/dense/weight/shape/0",
             json!(0),
             "task.steps[0].weight.shape[0] is 0, expected 1 to 8192",
         ),
         (
-            "/task/steps/2/width",
+            "/task/steps/2/truncate/width",
             json!(7),
             "task.steps[2].width is 7, expected 1 to 6",
         ),
         (
-            "/task/steps/3/weight/offset",
+            "/task/steps/3/dense/weight/offset",
             json!(1 << 20),
             "tensor [2, 5] at byte 1048576 does not fit",
         ),
