@@ -63,44 +63,21 @@ impl Sentences {
                 include_prompt: true,
             });
         };
-        let wrong = |number: usize, what: &str, found: &str, expected: &str| {
-            let name = format!("module {number}: {what}");
-            Mismatch::new(name, format!("{found:?}"), expected).at(&directory.dir.join(MODULES))
-        };
         let mut rest = modules.iter().enumerate();
         let mut next = |wanted: &str| match rest.next() {
             Some((_, module)) if module.name() == Some(wanted) => Ok(module),
-            Some((number, module)) => Err(wrong(number, "type", &module.r#type, wanted)),
-            None => Err(wrong(modules.len(), "type", "", wanted)),
+            Some((number, module)) => Err(wrong(directory, number, "type", &module.r#type, wanted)),
+            None => Err(wrong(directory, modules.len(), "type", "", wanted)),
         };
         let transformer = next("Transformer")?;
         if !transformer.path.is_empty() {
             let expected = "\"\": config.json and model.safetensors in the directory itself";
-            return Err(wrong(0, "path", &transformer.path, expected));
+            return Err(wrong(directory, 0, "path", &transformer.path, expected));
         }
         let pooling = next("Pooling")?;
         let words = transformer::read(directory)?;
         let (pooling, include_prompt) = pooling::read(directory, &pooling.path)?;
-        let mut steps = Vec::new();
-        let mut width = hidden;
-        for (number, module) in rest {
-            match module.name() {
-                Some("Dense") => {
-                    let dense = dense::read(directory, &module.path, width)?;
-                    width = dense.outputs;
-                    steps.push(HeadStep::Dense(dense));
-                }
-                Some("Normalize") => {
-                    module.check_normalize(directory)?;
-                    steps.push(HeadStep::Normalize);
-                }
-                Some("Dropout") => {}
-                _ => {
-                    let expected = "Dense, Normalize or Dropout after the pooling";
-                    return Err(wrong(number, "type", &module.r#type, expected));
-                }
-            }
-        }
+        let (mut steps, width) = steps(directory, rest, hidden)?;
         let whole = prompt::read(directory)?;
         let shorter = whole.truncate.filter(|&shorter| shorter < width);
         steps.extend(shorter.map(HeadStep::Truncate));
@@ -131,6 +108,46 @@ impl Sentences {
         }
         Ok(())
     }
+}
+
+/// What comes after the pooling, of vectors `width` wide, and how wide they become.
+fn steps<'a>(
+    directory: &Directory<'_>,
+    modules: impl Iterator<Item = (usize, &'a Module)>,
+    mut width: usize,
+) -> Result<(Vec<HeadStep>, usize), SourceError> {
+    let mut steps = Vec::new();
+    for (number, module) in modules {
+        match module.name() {
+            Some("Dense") => {
+                let dense = dense::read(directory, &module.path, width)?;
+                width = dense.outputs;
+                steps.push(HeadStep::Dense(dense));
+            }
+            Some("Normalize") => {
+                module.check_normalize(directory)?;
+                steps.push(HeadStep::Normalize);
+            }
+            Some("Dropout") => {}
+            _ => {
+                let expected = "Dense, Normalize or Dropout after the pooling";
+                return Err(wrong(directory, number, "type", &module.r#type, expected));
+            }
+        }
+    }
+    Ok((steps, width))
+}
+
+fn wrong(
+    directory: &Directory<'_>,
+    number: usize,
+    what: &str,
+    found: &str,
+    expected: &str,
+) -> SourceError {
+    let name = format!("module {number}: {what}");
+    let mismatch = Mismatch::new(name, format!("{found:?}"), expected);
+    mismatch.at(&directory.dir.join(MODULES))
 }
 
 impl Module {
