@@ -71,7 +71,10 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
         content: Content::Text(text),
         file: file.to_string_lossy().into_owned(),
         sha256: parts.digest(),
-        warnings,
+        warnings: warnings
+            .iter()
+            .map(|warning| format!("{}: {warning}", path.display()))
+            .collect(),
     })
 }
 

@@ -117,6 +117,7 @@ impl Directory<'_> {
 
     /// Tells the user what is not as the files say.
     fn warn(&self, warning: String) {
+        let warning = format!("{}: {warning}", self.dir.display());
         self.warnings.borrow_mut().push(warning);
     }
 
