@@ -1,12 +1,22 @@
 //! Position tables at another grid than the one a model was trained with.
 //!
-//! Both sources resize alike: Hugging Face models call PyTorch's bicubic `interpolate` with `align_corners=False`, and their
-//! ONNX exports contain the same as `Resize` with mode `cubic`, `cubic_coeff_a` -0.75 and `half_pixel` coordinates. The
-//! kernel is that of Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981), equation 15 with a = -0.75;
-//! it is not widened when the grid shrinks, and the border is repeated.
+//! All sources resize alike: Hugging Face models call PyTorch's bicubic `interpolate` with `align_corners=False`, and ONNX
+//! exports contain the same as `Resize` with mode `cubic`, `cubic_coeff_a` -0.75 and `half_pixel` coordinates. The kernel is
+//! that of Keys, "Cubic Convolution Interpolation for Digital Image Processing" (1981), equation 15 with a = -0.75; it is not
+//! widened when the grid shrinks, and the border is repeated.
 
 /// Sharpness of the kernel.
 const A: f64 = -0.75;
+
+/// How a table is brought to another grid.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Resizing {
+    /// By the ratio of the new side, plus this, to the old one: 0 for Hugging Face models, 0.1 in DINOv2's own code
+    /// (`interpolate_offset` of `facebookresearch/dinov2`).
+    Offset(f64),
+    /// Not at all: it may have been resized before, from a table that is lost.
+    None,
+}
 
 /// A learned vector for every place of a square grid of patches.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +25,7 @@ pub struct PositionTable {
     channels: usize,
     /// `[side * side, channels]`
     values: Vec<f32>,
+    resizing: Resizing,
 }
 
 impl PositionTable {
@@ -27,7 +38,18 @@ impl PositionTable {
             side,
             channels,
             values,
+            resizing: Resizing::Offset(0.0),
         })
+    }
+
+    /// The same table, resized in another way.
+    pub fn with_resizing(self, resizing: Resizing) -> Self {
+        Self { resizing, ..self }
+    }
+
+    /// Whether there is a table for a grid of `side` times `side`.
+    pub fn reaches(&self, side: usize) -> bool {
+        side == self.side || self.resizing != Resizing::None
     }
 
     /// Rows and columns of the grid.
@@ -45,7 +67,12 @@ impl PositionTable {
         if side == self.side {
             return self.clone();
         }
-        let taps: Vec<[Tap; 4]> = (0..side).map(|to| taps(to, side, self.side)).collect();
+        let offset = match self.resizing {
+            Resizing::Offset(offset) => offset,
+            Resizing::None => 0.0,
+        };
+        let factor = (side as f64 + offset) / self.side as f64;
+        let taps: Vec<[Tap; 4]> = (0..side).map(|to| taps(to, factor, self.side)).collect();
         let mut values = Vec::with_capacity(side * side * self.channels);
         let mut sum = vec![0f64; self.channels];
         for vertical in &taps {
@@ -63,6 +90,7 @@ impl PositionTable {
             side,
             channels: self.channels,
             values,
+            resizing: self.resizing,
         }
     }
 
@@ -81,9 +109,9 @@ struct Tap {
     weight: f64,
 }
 
-/// Where place `to` of `size` new ones looks among `old` ones.
-fn taps(to: usize, size: usize, old: usize) -> [Tap; 4] {
-    let at = (to as f64 + 0.5) * old as f64 / size as f64 - 0.5;
+/// Where place `to` of a grid `factor` times as fine looks among `old` places.
+fn taps(to: usize, factor: f64, old: usize) -> [Tap; 4] {
+    let at = (to as f64 + 0.5) / factor - 0.5;
     let below = at.floor();
     let last = old.saturating_sub(1) as f64;
     [-1.0, 0.0, 1.0, 2.0].map(|step| Tap {

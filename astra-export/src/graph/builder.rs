@@ -245,6 +245,7 @@ impl GraphBuilder {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+            functions: Vec::new(),
         }
         .encode_to_vec()
     }

@@ -22,6 +22,17 @@ pub struct ModelProto {
     /// Operator sets in use.
     #[prost(message, repeated, tag = "8")]
     pub opset_import: Vec<OperatorSetIdProto>,
+    /// Operators made of others, which nodes call by domain and name.
+    #[prost(message, repeated, tag = "25")]
+    pub functions: Vec<FunctionProto>,
+}
+
+/// An operator made of others; only its name is used.
+#[derive(Clone, PartialEq, Message)]
+pub struct FunctionProto {
+    /// Name.
+    #[prost(string, tag = "1")]
+    pub name: String,
 }
 
 /// Version of the operators of a domain.
@@ -96,6 +107,9 @@ pub struct AttributeProto {
     /// Value if a tensor.
     #[prost(message, optional, tag = "5")]
     pub t: Option<TensorProto>,
+    /// Value if floats.
+    #[prost(float, repeated, packed = "false", tag = "7")]
+    pub floats: Vec<f32>,
     /// Value if integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
@@ -140,6 +154,9 @@ pub struct TensorProto {
     /// Data, little-endian.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    /// Data if 64-bit floats that are not in `raw_data`.
+    #[prost(double, repeated, tag = "10")]
+    pub double_data: Vec<f64>,
     /// Where the data lies if beside the file: `location`, `offset`, `length`.
     #[prost(message, repeated, tag = "13")]
     pub external_data: Vec<StringStringEntryProto>,
@@ -157,12 +174,18 @@ pub mod data_type {
     pub const FLOAT: i32 = 1;
     /// Byte.
     pub const UINT8: i32 = 2;
+    /// Signed byte.
+    pub const INT8: i32 = 3;
     /// 32-bit integer.
     pub const INT32: i32 = 6;
     /// 64-bit integer.
     pub const INT64: i32 = 7;
+    /// Truth value, a byte.
+    pub const BOOL: i32 = 9;
     /// IEEE half.
     pub const FLOAT16: i32 = 10;
+    /// 64-bit float.
+    pub const DOUBLE: i32 = 11;
     /// The upper half of a 32-bit float.
     pub const BFLOAT16: i32 = 16;
 }

@@ -45,6 +45,17 @@ pub enum PackageError {
         /// Side of a patch.
         patch: usize,
     },
+    /// The positions of the model are for one size, and cannot be brought to another.
+    #[error(
+        "size {size}, expected {expected}: the file has positions for that size alone, perhaps resized from a table that it \
+         does not have; export the model to ONNX at the size it shall run at, or give its Hugging Face directory with --hf"
+    )]
+    FixedPositions {
+        /// Side of the input asked for.
+        size: usize,
+        /// The one the file has positions for.
+        expected: usize,
+    },
     /// The model cannot take texts of that length.
     #[error("texts of up to {found} tokens, expected {least} to {most}, the limit of the model")]
     Tokens {

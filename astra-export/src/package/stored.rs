@@ -30,7 +30,13 @@ impl Stored {
         size: usize,
     ) -> Result<Self, PackageError> {
         let patch = vit.model.patch;
-        let stored = StoredVit::store(writer, &vit.model, &vit.input.scale, side(size, patch)?)?;
+        let side = side(size, patch)?;
+        let positions = &vit.model.positions;
+        if !positions.reaches(side) {
+            let expected = positions.side() * patch;
+            return Err(PackageError::FixedPositions { size, expected });
+        }
+        let stored = StoredVit::store(writer, &vit.model, &vit.input.scale, side)?;
         let task = stored.task();
         Ok(Self {
             family: Family::Vit,

@@ -1,7 +1,7 @@
 //! Files of pretrained models, read into a family's weights.
 //!
 //! - [`Tensor`]: float32 values with dimensions, from whatever precision a file has
-//! - [`onnx`]: ONNX exports of DINOv2
+//! - [`onnx`]: ONNX exports of DINOv2 and ViT, by whatever exporter
 //! - [`gguf`]: GGUF files of Llama and Qwen2, with tokenizer and chat template
 //! - [`hugging_face`]: directories with `config.json` and `model.safetensors`, of DINOv2, ViT, Llama, Qwen2, GPT-2 and BERT
 //! - `tensors`, `llama`: tensors by name, and a Llama out of those of any file

@@ -1,14 +1,17 @@
-//! What PyTorch's exporter makes of a DINOv2 with a saliency decoder, less the nodes that only compute shapes: weights of
-//! matrix products under anonymous names, the module's path in the names of nodes.
+//! What PyTorch's exporter makes of a DINOv2 with a saliency decoder, for images of [`SIDE`] times [`SIDE`] patches, less the
+//! nodes that only compute shapes: weights of matrix products under anonymous names, the module's path in the names of nodes.
 
 use astra_export::family::vit::{BlockWeights, Head, UpConvolution, VitModel};
 use astra_export::family::weights::{Linear, Norm};
 use astra_export::graph::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type,
+    AttributeProto, DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto,
+    TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto, data_type,
 };
 
 /// Before the names of the encoder's nodes.
 const SCOPE: &str = "/trunk/";
+/// Patches a side that the file is exported for; the table of positions is for others.
+const SIDE: usize = 3;
 /// Variance and epsilon of every batch normalization; the other parts make it the identity.
 const VARIANCE: f32 = 0.75;
 const EPSILON: f32 = 0.25;
@@ -31,12 +34,21 @@ impl Exporter {
         }
         let features = exporter.norm(&format!("{SCOPE}layernorm/"), &model.norm, &x);
         exporter.decoder(model, &features);
-        exporter.graph.output.push(ValueInfoProto {
-            name: "answer".to_owned(),
-            r#type: None,
-        });
+        let size = SIDE * model.patch;
+        exporter
+            .graph
+            .input
+            .push(tensor_info("image", &[1, 3, size, size]));
+        exporter
+            .graph
+            .output
+            .push(tensor_info("answer", &[1, 1, size, size]));
         ModelProto {
             graph: Some(exporter.graph),
+            opset_import: vec![OperatorSetIdProto {
+                domain: String::new(),
+                version: 14,
+            }],
             ..ModelProto::default()
         }
     }
@@ -50,25 +62,32 @@ impl Exporter {
         let conv = format!("{scope}patch_embeddings/projection/Conv");
         let mut patches = self.node("Conv", &conv, &["image", &weight, &bias]);
         self.ints("strides", &[patch, patch]);
-        patches = self.node("Transpose", "", &[&patches]);
+        let rows = self.sizes(&[1, hidden, SIDE * SIDE]);
+        patches = self.node("Reshape", "", &[&patches, &rows]);
+        patches = self.transposed(&patches, &[0, 2, 1]);
 
         let class = self.tensor("cls_token", &[1, 1, hidden], &model.class_token);
-        let class = self.node("Expand", "", &[&class, "sizes"]);
-        let tokens = self.node("Concat", "", &[&class, &patches]);
+        let one = self.sizes(&[1, 1, 1]);
+        let class = self.node("Expand", "", &[&class, &one]);
+        let tokens = self.joined(1, &[&class, &patches]);
         let zeros = self.anonymous(&[1, 1, hidden], &vec![0.0; hidden]);
         let side = model.positions.side();
         let table = self.anonymous(&[1, side * side, hidden], model.positions.values());
-        let table = self.node("Reshape", "", &[&table, "sizes"]);
-        let table = self.node("Transpose", "", &[&table]);
+        let square = self.sizes(&[1, side, side, hidden]);
+        let table = self.node("Reshape", "", &[&table, &square]);
+        let table = self.transposed(&table, &[0, 3, 1, 2]);
+        let sizes = self.sizes(&[1, hidden, SIDE, SIDE]);
         let table = self.node(
             "Resize",
             &format!("{scope}Resize"),
-            &[&table, "", "", "sizes"],
+            &[&table, "", "", &sizes],
         );
         self.text("mode", "cubic");
         self.text("coordinate_transformation_mode", "half_pixel");
-        let table = self.node("Reshape", "", &[&table, "sizes"]);
-        let positions = self.node("Concat", "", &[&zeros, &table]);
+        let table = self.transposed(&table, &[0, 2, 3, 1]);
+        let rows = self.sizes(&[1, SIDE * SIDE, hidden]);
+        let table = self.node("Reshape", "", &[&table, &rows]);
+        let positions = self.joined(1, &[&zeros, &table]);
         self.node("Add", &format!("{scope}Add"), &[&tokens, &positions])
     }
 
@@ -82,21 +101,19 @@ impl Exporter {
     ) -> String {
         let attention = format!("{scope}attention/attention/");
         let n = self.norm(&format!("{scope}norm1/"), &block.norm1, x);
-        let mut rows = |name: &str, linear| {
+        let (heads, head_dim) = (model.heads, model.hidden / model.heads);
+        let mut rows = |name: &str, linear, perm: &[usize]| {
             let rows = self.linear(&format!("{attention}{name}/"), linear, &n);
-            let sizes = [model.heads, model.hidden / model.heads].map(|size| self.size(size));
-            let sizes = self.node("Concat", "", &["batch", "tokens", &sizes[0], &sizes[1]]);
-            let rows = self.node(
-                "Reshape",
-                &format!("{attention}{name}/Reshape"),
-                &[&rows, &sizes],
-            );
-            self.node("Transpose", "", &[&rows])
+            let sizes = [1, SIDE * SIDE + 1, heads, head_dim].map(|size| self.sizes(&[size]));
+            let sizes = self.joined(0, &sizes.each_ref().map(String::as_str));
+            let name = format!("{attention}{name}/Reshape");
+            let rows = self.node("Reshape", &name, &[&rows, &sizes]);
+            self.transposed(&rows, perm)
         };
         let (k, v, q) = (
-            rows("key", &block.key),
-            rows("value", &block.value),
-            rows("query", &block.query),
+            rows("key", &block.key, &[0, 2, 3, 1]),
+            rows("value", &block.value, &[0, 2, 1, 3]),
+            rows("query", &block.query, &[0, 2, 1, 3]),
         );
         let width = (model.hidden / model.heads) as f32;
         let factor = self.anonymous(&[], &[width.powf(-0.25)]);
@@ -105,7 +122,11 @@ impl Exporter {
         let k = self.node("Div", "", &[&k, &divisor]);
         let scores = self.node("MatMul", "", &[&q, &k]);
         let shares = self.node("Softmax", &format!("{attention}Softmax"), &[&scores]);
-        let mixed = self.node("MatMul", "", &[&shares, &v]);
+        self.int("axis", 3);
+        let mixed = self.node("MatMul", &format!("{attention}Mixed"), &[&shares, &v]);
+        let mixed = self.transposed(&mixed, &[0, 2, 1, 3]);
+        let sizes = self.sizes(&[1, SIDE * SIDE + 1, model.hidden]);
+        let mixed = self.node("Reshape", "", &[&mixed, &sizes]);
         let mixed = self.linear(
             &format!("{scope}attention/output/dense/"),
             &block.output,
@@ -115,7 +136,7 @@ impl Exporter {
         let x = self.node("Add", "", &[&mixed, x]);
         let n = self.norm(&format!("{scope}norm2/"), &block.norm2, &x);
         let wide = self.linear(&format!("{scope}mlp/fc1/"), &block.up, &n);
-        let wide = self.node("Erf", &format!("{scope}mlp/activation/Erf"), &[&wide]);
+        let wide = self.gelu(&format!("{scope}mlp/activation/"), &wide);
         let narrow = self.linear(&format!("{scope}mlp/fc2/"), &block.down, &wide);
         let narrow = self.scale(&format!("{scope}layer_scale2/Mul"), &scales[1], &narrow);
         self.node("Add", "", &[&narrow, &x])
@@ -125,11 +146,12 @@ impl Exporter {
         let Head::Saliency(saliency) = &model.head else {
             panic!("no saliency decoder")
         };
-        let one = self.size(1);
-        let rows = self.node("Slice", "/Slice", &[features, &one, "end", &one, &one]);
-        let columns = self.node("Transpose", "", &[&rows]);
-        self.ints("perm", &[0, 2, 1]);
-        let mut image = self.node("Reshape", "", &[&columns, "sizes"]);
+        let one = self.sizes(&[1]);
+        let end = self.sizes(&[i64::MAX as usize]);
+        let rows = self.node("Slice", "/Slice", &[features, &one, &end, &one, &one]);
+        let columns = self.transposed(&rows, &[0, 2, 1]);
+        let square = self.sizes(&[1, model.hidden, SIDE, SIDE]);
+        let mut image = self.node("Reshape", "", &[&columns, &square]);
         for (number, stage) in saliency.stages.iter().enumerate() {
             image = self.stage(number, stage, &image);
         }
@@ -140,7 +162,9 @@ impl Exporter {
         );
         let bias = self.vector("last.bias", &saliency.last.bias);
         image = self.node("Conv", "/decoder/last/Conv", &[&image, &weight, &bias]);
-        image = self.node("Resize", "/decoder/Resize", &[&image, "", "", "sizes"]);
+        let size = SIDE * model.patch;
+        let sizes = self.sizes(&[1, 1, size, size]);
+        image = self.node("Resize", "/decoder/Resize", &[&image, "", "", &sizes]);
         self.text("mode", "linear");
         self.text("coordinate_transformation_mode", "half_pixel");
         self.node("Sigmoid", "answer", &[&image]);
@@ -182,13 +206,33 @@ impl Exporter {
 
     fn norm(&mut self, scope: &str, norm: &Norm, x: &str) -> String {
         let epsilon = self.anonymous(&[], &[norm.epsilon]);
-        let variance = self.node("ReduceMean", "", &[x]);
+        let two = self.anonymous(&[], &[2.0]);
+        let mean = self.mean(x);
+        let centred = self.node("Sub", "", &[x, &mean]);
+        let square = self.node("Pow", "", &[&centred, &two]);
+        let variance = self.mean(&square);
         let variance = self.node("Add", &format!("{scope}Add"), &[&variance, &epsilon]);
-        let unit = self.node("Div", "", &[x, &variance]);
+        let deviation = self.node("Sqrt", "", &[&variance]);
+        let unit = self.node("Div", "", &[&centred, &deviation]);
         let weight = self.vector(&format!("{scope}weight"), &norm.weight);
         let scaled = self.node("Mul", &format!("{scope}Mul"), &[&unit, &weight]);
         let bias = self.vector(&format!("{scope}bias"), &norm.bias);
         self.node("Add", &format!("{scope}Add_1"), &[&scaled, &bias])
+    }
+
+    fn mean(&mut self, x: &str) -> String {
+        let mean = self.node("ReduceMean", "", &[x]);
+        self.ints("axes", &[2]);
+        mean
+    }
+
+    fn gelu(&mut self, scope: &str, x: &str) -> String {
+        let [root, one, half] = [2f32.sqrt(), 1.0, 0.5].map(|value| self.anonymous(&[], &[value]));
+        let scaled = self.node("Div", "", &[x, &root]);
+        let erf = self.node("Erf", &format!("{scope}Erf"), &[&scaled]);
+        let sum = self.node("Add", "", &[&erf, &one]);
+        let product = self.node("Mul", "", &[x, &sum]);
+        self.node("Mul", "", &[&product, &half])
     }
 
     fn linear(&mut self, scope: &str, linear: &Linear, x: &str) -> String {
@@ -226,6 +270,26 @@ impl Exporter {
             .unwrap()
             .attribute
             .push(attribute);
+    }
+
+    fn transposed(&mut self, x: &str, perm: &[usize]) -> String {
+        let transposed = self.node("Transpose", "", &[x]);
+        self.ints("perm", perm);
+        transposed
+    }
+
+    fn joined(&mut self, axis: i64, parts: &[&str]) -> String {
+        let joined = self.node("Concat", "", parts);
+        self.int("axis", axis);
+        joined
+    }
+
+    fn int(&mut self, name: &str, int: i64) {
+        self.attribute(AttributeProto {
+            name: name.to_owned(),
+            i: Some(int),
+            ..AttributeProto::default()
+        });
     }
 
     fn ints(&mut self, name: &str, ints: &[usize]) {
@@ -280,19 +344,40 @@ impl Exporter {
     }
 
     /// The value of a `Constant` node.
-    fn size(&mut self, size: usize) -> String {
+    fn sizes(&mut self, sizes: &[usize]) -> String {
         let name = self.node("Constant", "", &[]);
         self.attribute(AttributeProto {
             name: "value".to_owned(),
             t: Some(TensorProto {
-                dims: vec![1],
+                dims: vec![i64::try_from(sizes.len()).unwrap()],
                 data_type: data_type::INT64,
-                raw_data: (size as i64).to_le_bytes().to_vec(),
+                raw_data: sizes
+                    .iter()
+                    .flat_map(|&size| (size as i64).to_le_bytes())
+                    .collect(),
                 ..TensorProto::default()
             }),
             ..AttributeProto::default()
         });
         name
+    }
+}
+
+fn tensor_info(name: &str, dims: &[usize]) -> ValueInfoProto {
+    let dim = |&size: &usize| DimensionProto {
+        dim_value: Some(i64::try_from(size).unwrap()),
+        dim_param: None,
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(TensorTypeProto {
+                elem_type: data_type::FLOAT,
+                shape: Some(TensorShapeProto {
+                    dim: dims.iter().map(dim).collect(),
+                }),
+            }),
+        }),
     }
 }
 

@@ -20,6 +20,7 @@ mod graphs;
 mod head_rows;
 mod hugging_face;
 mod models;
+mod onnx_files;
 mod position;
 mod predicted;
 mod preprocessor;

@@ -28,11 +28,11 @@ use inputs::{Photographs, Texts};
 ///
 /// Families and the files they are read from:
 ///
-///   DINOv2, ViT            --onnx FILE (DINOv2) or --hf DIR   photographs
-///   Llama, Qwen2           --gguf FILE or --hf DIR            text
-///   Mistral, GPT-2, BERT   --hf DIR                           text
+///   DINOv2, ViT            --onnx FILE or --hf DIR   photographs
+///   Llama, Qwen2           --gguf FILE or --hf DIR   text
+///   Mistral, GPT-2, BERT   --hf DIR                  text
 ///
-/// SOURCES.md lists which files of a directory and which fields of its config.json are used, ignored and refused.
+/// SOURCES.md lists which files, and which fields of their configuration, are used, ignored and refused.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(in crate::cli) struct Export {
@@ -87,7 +87,8 @@ pub(in crate::cli) struct Export {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct SourceOptions {
-    /// ONNX export of a DINOv2, with or without a saliency decoder
+    /// ONNX export of a DINOv2 or ViT of transformers, torch.hub or timm, by torch.onnx.export or optimum, neither quantized
+    /// nor fused; with or without a classifier or a saliency decoder, its weights inside or beside the file
     #[arg(long, value_name = "FILE")]
     onnx: Option<PathBuf>,
     /// GGUF file of a Llama or Qwen2, quantized or not; its tokenizer and chat template are taken along

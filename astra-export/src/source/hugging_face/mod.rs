@@ -37,9 +37,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::error::{Mismatch, SourceError, read};
-use super::{Content, Imported};
+use super::{Content, Imported, PictureInput};
 use files::Weights;
 use tensors::SafeTensors;
+
+pub(super) use vit_config::Architecture;
 
 const CONFIG: &str = "config.json";
 
@@ -96,6 +98,20 @@ pub fn open(dir: &Path) -> Result<Imported, SourceError> {
 
 /// Reads a model of one architecture.
 type Import = fn(&Directory<'_>, &SafeTensors<'_>) -> Result<Content, SourceError>;
+
+/// How images are prepared for the model that is in `dir` in another form; `None` if no file says so.
+pub(super) fn preprocessing(
+    dir: &Path,
+    architecture: Architecture,
+) -> Result<Option<PictureInput>, SourceError> {
+    let directory = Directory {
+        dir,
+        config: Map::new(),
+        weights: dir,
+        warnings: RefCell::default(),
+    };
+    preprocessor::read_file(&directory, architecture)
+}
 
 /// What the architectures read from.
 struct Directory<'a> {

@@ -81,6 +81,15 @@ pub(super) fn read(
     directory: &Directory<'_>,
     architecture: Architecture,
 ) -> Result<PictureInput, SourceError> {
+    let said = read_file(directory, architecture)?;
+    Ok(said.unwrap_or_else(|| without_file(architecture)))
+}
+
+/// The same as far as a file says it; what it leaves out is as usual for `architecture`.
+pub(super) fn read_file(
+    directory: &Directory<'_>,
+    architecture: Architecture,
+) -> Result<Option<PictureInput>, SourceError> {
     let nested = match Object::read(directory, NESTED.0)? {
         Some(mut outer) => outer.object(NESTED.1)?,
         None => None,
@@ -89,7 +98,7 @@ pub(super) fn read(
         Some(nested) => nested,
         None => match Object::read(directory, FILE)? {
             Some(file) => file,
-            None => return Ok(without_file(architecture)),
+            None => return Ok(None),
         },
     };
     let defaults = defaults(&mut file, architecture)?;
@@ -109,7 +118,7 @@ pub(super) fn read(
     };
     file.ignore(&HARMLESS);
     file.finish()?;
-    Ok(input)
+    Ok(Some(input))
 }
 
 /// Without a file `transformers` makes no input at all. These are the files that both kinds were published with:

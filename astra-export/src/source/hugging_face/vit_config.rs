@@ -9,7 +9,7 @@ use crate::source::sides::{MAX_SIDE, check_heads, check_sides};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Architecture {
+pub(in crate::source) enum Architecture {
     Dinov2,
     Vit,
 }

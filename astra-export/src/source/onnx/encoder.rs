@@ -1,27 +1,56 @@
-//! The encoder inside an ONNX export of DINOv2, found by the names of its nodes.
+//! The encoder, read from its features backwards: the norm, then for every block `x + mlp(norm2(x))` and
+//! `x + attention(norm1(x))`, until what is added are no blocks but the embeddings.
 
-use super::embeddings::{read_projection, read_tokens};
-use super::index::{Index, attribute, input, output};
-use super::{Mismatch, Tensor};
+use super::attention::Attention;
+use super::embeddings;
+use super::graph::{Graph, Value};
+use super::parts::Projection;
+use super::{Mismatch, parts::flat};
 use crate::family::vit::{BlockWeights, Head, VitModel};
-use crate::family::weights::{Linear, Norm};
-use crate::graph::proto::NodeProto;
+use crate::family::weights::Linear;
 
-/// The node every encoder has, less the scope it stands in.
-const FIRST_QUERY: &str = "encoder/layer.0/attention/attention/query/MatMul";
-/// Between queries or keys and the softmax there are not more nodes than this.
-const MAX_STEPS: usize = 8;
+/// More blocks than any model has.
+const MAX_BLOCKS: usize = 256;
 
-/// The encoder, and where its features come out.
-pub(super) struct Encoder<'a> {
-    model: VitModel,
-    /// Name of the value after the final norm: `[1, 1 + T, D]`.
-    pub(super) features: &'a str,
+/// The image that the graph is evaluated for.
+pub(super) struct Image<'a> {
+    /// Name of the input.
+    pub(super) name: &'a str,
+    /// Images at once.
+    pub(super) batch: usize,
+    /// Pixels a side.
+    pub(super) size: usize,
 }
 
-impl Encoder<'_> {
+/// The encoder, and where its features come out.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    model: VitModel,
+    /// The value after the final norm: `[batch, 1 + T, D]`.
+    features: Value,
+    pub(super) batch: usize,
+    /// Patches a side, at the size the graph is evaluated for.
+    pub(super) side: usize,
+    /// Whether every block has a layer scale, as DINOv2's have.
+    pub(super) layer_scale: bool,
+}
+
+impl Encoder {
     pub(super) fn hidden(&self) -> usize {
         self.model.hidden
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        self.model.blocks.len()
+    }
+
+    pub(super) fn features(&self) -> &Value {
+        &self.features
+    }
+
+    /// 1 + T
+    pub(super) fn rows(&self) -> usize {
+        1 + self.side * self.side
     }
 
     pub(super) fn into_model(self, head: Head) -> VitModel {
@@ -29,305 +58,210 @@ impl Encoder<'_> {
     }
 }
 
-pub(super) fn read<'a>(index: &Index<'a>) -> Result<Encoder<'a>, Mismatch> {
-    let scope = find_scope(index)?;
-    let (projection, patch) = read_projection(index, scope)?;
-    let hidden = projection.outputs;
+/// The encoder whose features are all of `features`.
+pub(super) fn read(
+    graph: &Graph<'_>,
+    image: &Image<'_>,
+    features: &Value,
+) -> Result<Encoder, Mismatch> {
+    let (norm, mut x) = graph.norm(features)?;
     let mut blocks = Vec::new();
-    let mut heads = None;
-    while index.has_layer(scope, blocks.len()) {
-        let layer = Layer {
-            index,
-            scope: format!("{scope}encoder/layer.{}/", blocks.len()),
-            hidden,
-        };
-        let found = layer.heads()?;
-        if *heads.get_or_insert(found) != found {
-            let expected = format!("{heads:?} as in the layers before");
+    let (mut heads, mut scales) = (None, 0);
+    while let Some((block, before)) = read_block(graph, image, &x)? {
+        if *heads.get_or_insert(block.heads) != block.heads {
+            let found = format!("{} heads", block.heads);
             return Err(Mismatch::new(
-                layer.scope,
-                format!("{found} heads"),
-                expected,
+                graph.name_of(&x),
+                found,
+                format!("{heads:?} as in the blocks after it"),
             ));
         }
-        layer.check_scale(hidden / found)?;
-        layer.check_activation()?;
-        blocks.push(layer.read()?);
+        scales += block.scales;
+        blocks.push(block.weights);
+        x = before;
+        if blocks.len() > MAX_BLOCKS {
+            return Err(graph.refuse(&x, format!("at most {MAX_BLOCKS} blocks")));
+        }
     }
+    blocks.reverse();
     let Some(heads) = heads else {
-        let expected = "MatMul";
-        return Err(Mismatch::new(
-            format!("{scope}{FIRST_QUERY}"),
-            "another operator",
-            expected,
-        ));
+        return Err(graph.refuse(&x, "the sum that ends a block of a Transformer"));
     };
-    let (class_token, positions) = read_tokens(index, scope, hidden)?;
-    let norm_scope = format!("{scope}layernorm/");
-    let (norm, features) = read_norm(index, &norm_scope, hidden)?;
-    let model = VitModel {
-        hidden,
-        heads,
-        patch,
-        projection,
-        class_token,
-        positions,
-        blocks,
-        norm,
-        head: Head::Features,
+    let embeddings = embeddings::read(graph, image, &x)?;
+    let hidden = embeddings.projection.outputs;
+    if norm.weight.len() != hidden {
+        let found = format!("{} channels", norm.weight.len());
+        return Err(Mismatch::new(graph.name_of(features), found, hidden));
+    }
+    Ok(Encoder {
+        layer_scale: scales == 2 * blocks.len(),
+        model: VitModel {
+            hidden,
+            heads,
+            patch: embeddings.patch,
+            projection: embeddings.projection,
+            class_token: embeddings.class_token,
+            positions: embeddings.positions,
+            blocks,
+            norm,
+            head: Head::Features,
+        },
+        features: features.clone(),
+        batch: image.batch,
+        side: image.size.checked_div(embeddings.patch).unwrap_or(0),
+    })
+}
+
+struct Block {
+    weights: BlockWeights,
+    heads: usize,
+    /// How many of its two layer scales there are.
+    scales: usize,
+}
+
+/// The block that ends in `x`, and what goes into it; `None` where no block ends.
+fn read_block(
+    graph: &Graph<'_>,
+    image: &Image<'_>,
+    x: &Value,
+) -> Result<Option<(Block, Value)>, Mismatch> {
+    let Some((after_mlp, middle)) = residual(graph, x)? else {
+        return Ok(None);
     };
-    Ok(Encoder { model, features })
+    let (down, mlp_scale) = after_mlp.read(graph)?;
+    let up = graph.projection(&graph.gelu(&after_mlp.projection.input)?)?;
+    let (norm2, normalized) = graph.norm(&up.input)?;
+    expect_same(graph, &normalized, &middle, "the MLP")?;
+    let up = up.read_all(graph)?;
+    check_width(graph, &after_mlp, down.inputs, up.outputs)?;
+
+    let Some((after_attention, before)) = residual(graph, &middle)? else {
+        return Err(graph.refuse(&middle, "the sum of a block's input and its attention"));
+    };
+    let (output, attention_scale) = after_attention.read(graph)?;
+    let attention = Attention::find(graph, image.batch, &after_attention.projection.input)?;
+    let (norm1, normalized) = graph.norm(&attention.input)?;
+    expect_same(graph, &normalized, &before, "attention")?;
+    let [query, key, value] = attention.read(graph)?;
+    check_width(graph, &after_attention, output.inputs, value.outputs)?;
+    let weights = BlockWeights {
+        norm1,
+        query,
+        key,
+        value,
+        output,
+        norm2,
+        up,
+        down,
+    };
+    check_hidden(graph, x, &weights)?;
+    let block = Block {
+        weights,
+        heads: attention.heads,
+        scales: usize::from(mlp_scale) + usize::from(attention_scale),
+    };
+    Ok(Some((block, before)))
 }
 
-/// What stands before `encoder/` in the names of nodes: `/`, `/backbone/`.
-fn find_scope<'a>(index: &Index<'a>) -> Result<&'a str, Mismatch> {
-    let mut scopes = index
-        .nodes()
-        .iter()
-        .filter_map(|node| node.name.strip_suffix(FIRST_QUERY))
-        .filter(|scope| scope.is_empty() || scope.ends_with('/'));
-    match (scopes.next(), scopes.next()) {
-        (Some(scope), None) => Ok(scope),
-        (None, _) => Err(Mismatch::missing(
-            format!("*/{FIRST_QUERY}"),
-            "a node of that name, as exports of DINOv2 have",
-        )),
-        (Some(first), Some(second)) => Err(Mismatch::new(
-            format!("*/{FIRST_QUERY}"),
-            format!("encoders {first} and {second}"),
-            "one",
-        )),
-    }
+/// What a block adds to its input: a projection, perhaps times a layer scale.
+struct Branch {
+    scale: Option<Value>,
+    projection: Projection,
 }
 
-impl Index<'_> {
-    fn has_layer(&self, scope: &str, number: usize) -> bool {
-        let query = format!("{scope}encoder/layer.{number}/attention/attention/query/MatMul");
-        self.has_node(&query, "MatMul")
-    }
-}
-
-/// One layer.
-struct Layer<'i, 'a> {
-    index: &'i Index<'a>,
-    scope: String,
-    hidden: usize,
-}
-
-impl Layer<'_, '_> {
-    fn read(&self) -> Result<BlockWeights, Mismatch> {
-        let hidden = self.hidden;
-        let mut output = self.linear("attention/output/dense", Some(hidden))?;
-        self.scale_outputs(&mut output, "layer_scale1")?;
-        let up = self.linear("mlp/fc1", None)?;
-        let mut down = self.linear("mlp/fc2", Some(hidden))?;
-        if down.inputs != up.outputs {
-            let found = format!("{} inputs", down.inputs);
-            let expected = format!("the {} outputs of fc1", up.outputs);
-            return Err(Mismatch::new(self.name("mlp/fc2"), found, expected));
+impl Branch {
+    fn find(graph: &Graph<'_>, value: &Value) -> Option<Self> {
+        if let Some(projection) = graph.try_projection(value) {
+            return Some(Self {
+                scale: None,
+                projection,
+            });
         }
-        self.scale_outputs(&mut down, "layer_scale2")?;
-        Ok(BlockWeights {
-            norm1: read_norm(self.index, &self.name("norm1/"), hidden)?.0,
-            query: self.linear("attention/attention/query", Some(hidden))?,
-            key: self.linear("attention/attention/key", Some(hidden))?,
-            value: self.linear("attention/attention/value", Some(hidden))?,
-            output,
-            norm2: read_norm(self.index, &self.name("norm2/"), hidden)?.0,
-            up,
-            down,
+        let (scale, inner) = graph.constant_and_other(graph.whole_step_of(value, "Mul")?)?;
+        let projection = graph.try_projection(inner)?;
+        let scale = flat(scale, projection.outputs)?;
+        Some(Self {
+            scale: Some(scale),
+            projection,
         })
     }
 
-    fn name(&self, part: &str) -> String {
-        format!("{}{part}", self.scope)
-    }
-
-    /// A product with a constant and a sum with another. `outputs` is `None` where any number will do; inputs are D unless
-    /// that is what the outputs are.
-    fn linear(&self, part: &str, outputs: Option<usize>) -> Result<Linear, Mismatch> {
-        let product = self
-            .index
-            .node(&self.name(&format!("{part}/MatMul")), "MatMul")?;
-        let sum = self.index.node(&self.name(&format!("{part}/Add")), "Add")?;
-        let weight = self.index.floats(input(product, 1)?)?;
-        let [rows, columns] = weight.sides("[inputs, outputs]")?;
-        let inputs = if part == "mlp/fc2" { rows } else { self.hidden };
-        let outputs = outputs.unwrap_or(columns);
-        let (bias, summand) = constant_and_other(self.index, sum)?;
-        if summand != output(product)? {
-            let found = format!("{summand} as summand");
-            return Err(Mismatch::new(&sum.name, found, output(product)?));
+    /// The weights with the layer scale folded in, and whether there is one.
+    fn read(&self, graph: &Graph<'_>) -> Result<(Linear, bool), Mismatch> {
+        let mut linear = self.projection.read_all(graph)?;
+        if let Some(scale) = &self.scale {
+            linear.scale_outputs(&graph.weights(scale)?.into_values(&[linear.outputs])?);
         }
-        Ok(Linear {
-            inputs,
-            outputs,
-            weight: weight.into_values(&[inputs, outputs])?,
-            bias: bias.into_values(&[outputs])?,
-        })
-    }
-
-    /// DINOv2 always has layer scale; where it is missing, something else would be missed too.
-    fn scale_outputs(&self, linear: &mut Linear, part: &str) -> Result<(), Mismatch> {
-        let node = self.index.node(&self.name(&format!("{part}/Mul")), "Mul")?;
-        let (scale, _) = constant_and_other(self.index, node)?;
-        linear.scale_outputs(&scale.into_values(&[linear.outputs])?);
-        Ok(())
-    }
-
-    /// Heads, of which queries, keys and values must have the same number.
-    fn heads(&self) -> Result<usize, Mismatch> {
-        let [query, key, value] = ["query", "key", "value"].map(|part| self.heads_of(part));
-        let query = query?;
-        for (part, found) in [("key", key?), ("value", value?)] {
-            if found != query {
-                let name = self.name(&format!("attention/attention/{part}"));
-                return Err(Mismatch::new(name, format!("{found} heads"), query));
-            }
-        }
-        Ok(query)
-    }
-
-    /// From the constants that a projection is reshaped with: `[.., heads, head_dim]`.
-    fn heads_of(&self, part: &str) -> Result<usize, Mismatch> {
-        let name = self.name(&format!("attention/attention/{part}/Add"));
-        let query = output(self.index.node(&name, "Add")?)?;
-        let reshape = self.index.nodes().iter().find(|node| {
-            node.op_type == "Reshape" && node.input.first().is_some_and(|name| name == query)
-        });
-        let Some(reshape) = reshape else {
-            return Err(Mismatch::missing(query, "a Reshape of it into heads"));
-        };
-        let dims = self.trailing_dims(input(reshape, 1)?)?;
-        if let [.., heads, head_dim] = dims.as_slice()
-            && let (Ok(heads), Ok(head_dim)) = (usize::try_from(*heads), usize::try_from(*head_dim))
-            && heads > 0
-            && heads.checked_mul(head_dim) == Some(self.hidden)
-        {
-            return Ok(heads);
-        }
-        let expected = format!("heads times their width to be {}", self.hidden);
-        Err(Mismatch::new(
-            &reshape.name,
-            format!("dimensions {dims:?}"),
-            expected,
-        ))
-    }
-
-    /// The last two of the dimensions a Reshape asks for, which may be a constant or put together from constants.
-    fn trailing_dims(&self, name: &str) -> Result<Vec<i64>, Mismatch> {
-        if self.index.is_constant(name) {
-            return self.index.integers(name);
-        }
-        let concat = self.index.producer_of(name, "Concat")?;
-        let mut dims = Vec::new();
-        for part in concat.input.iter().rev().take(2).rev() {
-            dims.extend(self.index.integers(part)?);
-        }
-        Ok(dims)
-    }
-
-    /// The factor before the softmax must be the one attention is defined with.
-    fn check_scale(&self, head_dim: usize) -> Result<(), Mismatch> {
-        let softmax = self
-            .index
-            .node(&self.name("attention/attention/Softmax"), "Softmax")?;
-        let found = factor(self.index, input(softmax, 0)?, MAX_STEPS)?;
-        let expected = (head_dim as f32).sqrt().recip();
-        if (found - expected).abs() <= 1e-4 * expected {
-            return Ok(());
-        }
-        let expected = format!("{expected}, for heads {head_dim} wide");
-        Err(Mismatch::new(
-            &softmax.name,
-            format!("scores times {found}"),
-            expected,
-        ))
-    }
-
-    fn check_activation(&self) -> Result<(), Mismatch> {
-        let exact = self.name("mlp/activation/Erf");
-        if self
-            .index
-            .has_node(&self.name("mlp/activation/Gelu"), "Gelu")
-        {
-            return Ok(());
-        }
-        self.index.node(&exact, "Erf").map(|_| ())
+        Ok((linear, self.scale.is_some()))
     }
 }
 
-/// What a value is multiplied by on the way from the reshaped queries and keys.
-fn factor(index: &Index<'_>, value: &str, depth: usize) -> Result<f32, Mismatch> {
-    let node = index.producer(value)?;
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err(Mismatch::new(
-            &node.name,
-            "a long way",
-            "queries times keys",
-        ));
+/// The branch and the input whose sum is `x`; `None` if it is no such sum.
+fn residual(graph: &Graph<'_>, x: &Value) -> Result<Option<(Branch, Value)>, Mismatch> {
+    let Some(step) = graph.whole_step_of(x, "Add") else {
+        return Ok(None);
     };
-    let side = |number| input(node, number).and_then(|name| factor(index, name, depth));
-    match node.op_type.as_str() {
-        "Transpose" | "Reshape" => Ok(1.0),
-        "MatMul" => Ok(side(0)? * side(1)?),
-        "Mul" => {
-            let (constant, other) = if index.is_constant(input(node, 0)?) {
-                (0, 1)
-            } else {
-                (1, 0)
-            };
-            Ok(index.scalar(input(node, constant)?)? * side(other)?)
-        }
-        "Div" => Ok(side(0)? / index.scalar(input(node, 1)?)?),
-        other => Err(Mismatch::new(
-            &node.name,
-            other,
-            "queries times keys, scaled",
-        )),
+    let (a, b) = (step.input(0)?, step.input(1)?);
+    match (Branch::find(graph, a), Branch::find(graph, b)) {
+        (Some(branch), None) => Ok(Some((branch, b.clone()))),
+        (None, Some(branch)) => Ok(Some((branch, a.clone()))),
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(graph.refuse(x, "the sum of a block's input and one projection")),
     }
 }
 
-/// The constant operand of a commutative node, and the name of the other operand, which a node makes.
-fn constant_and_other<'a>(
-    index: &Index<'a>,
-    node: &'a NodeProto,
-) -> Result<(Tensor, &'a str), Mismatch> {
-    let (first, second) = (input(node, 0)?, input(node, 1)?);
-    if index.producer(first).is_err() || index.is_constant(first) {
-        Ok((index.floats(first)?, second))
-    } else {
-        Ok((index.floats(second)?, first))
+fn expect_same(
+    graph: &Graph<'_>,
+    found: &Value,
+    expected: &Value,
+    part: &str,
+) -> Result<(), Mismatch> {
+    if graph.same(found, expected) {
+        return Ok(());
     }
+    let expected = format!(
+        "{}, which {part} is added to, normalized before it",
+        graph.name_of(expected)
+    );
+    Err(Mismatch::new(graph.name_of(found), "normalized", expected))
 }
 
-/// Layer normalization, as one node or spelled out, and the name of its result.
-fn read_norm<'a>(
-    index: &Index<'a>,
-    scope: &str,
-    hidden: usize,
-) -> Result<(Norm, &'a str), Mismatch> {
-    let name = format!("{scope}LayerNormalization");
-    if index.has_node(&name, "LayerNormalization") {
-        let node = index.node(&name, "LayerNormalization")?;
-        let norm = Norm {
-            weight: index.floats(input(node, 1)?)?.into_values(&[hidden])?,
-            bias: index.floats(input(node, 2)?)?.into_values(&[hidden])?,
-            // ONNX's default.
-            epsilon: attribute(node, "epsilon")
-                .and_then(|value| value.f)
-                .unwrap_or(1e-5),
-        };
-        return Ok((norm, output(node)?));
+fn check_width(
+    graph: &Graph<'_>,
+    branch: &Branch,
+    inputs: usize,
+    outputs: usize,
+) -> Result<(), Mismatch> {
+    if inputs == outputs {
+        return Ok(());
     }
-    let (weight, _) = constant_and_other(index, index.node(&format!("{scope}Mul"), "Mul")?)?;
-    let shift = index.node(&format!("{scope}Add_1"), "Add")?;
-    let (bias, _) = constant_and_other(index, shift)?;
-    let variance = index.node(&format!("{scope}Add"), "Add")?;
-    let norm = Norm {
-        weight: weight.into_values(&[hidden])?,
-        bias: bias.into_values(&[hidden])?,
-        epsilon: index.scalar(input(variance, 1)?)?,
-    };
-    Ok((norm, output(shift)?))
+    let found = format!("{inputs} inputs");
+    Err(Mismatch::new(
+        graph.name_of(&branch.projection.input),
+        found,
+        outputs,
+    ))
+}
+
+fn check_hidden(graph: &Graph<'_>, x: &Value, block: &BlockWeights) -> Result<(), Mismatch> {
+    let hidden = block.norm1.weight.len();
+    let sides = [
+        block.query.inputs,
+        block.query.outputs,
+        block.key.inputs,
+        block.value.inputs,
+        block.output.outputs,
+        block.norm2.weight.len(),
+        block.up.inputs,
+        block.down.outputs,
+    ];
+    if sides.iter().all(|&side| side == hidden) {
+        return Ok(());
+    }
+    let found = format!("sides {sides:?}");
+    Err(Mismatch::new(
+        graph.name_of(x),
+        found,
+        format!("{hidden} channels throughout"),
+    ))
 }

@@ -1,98 +1,123 @@
-//! What comes after the encoder: nothing, or a convolutional decoder. Read from the graph's output backwards:
-//! `Sigmoid(Resize(Conv1x1(Relu(BatchNormalization(ConvTranspose(... Reshape(Transpose(Slice(features))) ...))))))`.
+//! A convolutional decoder that draws a map from the patches, read from the map backwards:
+//! `Sigmoid(Resize(Conv1x1(Relu(BatchNormalization(ConvTranspose(... patches as an image ...))))))`.
 
-use super::Mismatch;
-use super::encoder::Encoder;
-use super::index::{Index, attribute, expect_ints, expect_text, input};
-use crate::family::vit::{Head, Saliency, UpConvolution};
+use super::encoder::{Encoder, Image};
+use super::graph::layout::Layout;
+use super::graph::{Graph, Step, Value};
+use super::{Mismatch, attribute, expect_ints, expect_text};
+use crate::family::vit::{Saliency, UpConvolution};
 use crate::family::weights::Linear;
-use crate::graph::proto::{GraphProto, NodeProto};
+use crate::graph::proto::NodeProto;
 
 /// More stages than this would make an image of a single patch larger than any input.
 const MAX_STAGES: usize = 12;
 /// Largest kernel, stride or padding that is plausible; keeps arithmetic on sizes from overflowing.
 const MAX_SIDE: usize = 64;
 
-pub(super) fn read(
-    index: &Index<'_>,
-    graph: &GraphProto,
-    encoder: &Encoder<'_>,
-) -> Result<Head, Mismatch> {
-    let [answer] = graph.output.as_slice() else {
-        let found = format!("{} outputs", graph.output.len());
-        return Err(Mismatch::new("graph", found, "one"));
-    };
-    if answer.name == encoder.features {
-        return Ok(Head::Features);
+/// What the stages of a map are drawn from; `None` for what is no map.
+pub(super) fn image_of(graph: &Graph<'_>, map: &Value) -> Option<Value> {
+    let sigmoid = graph.whole_step_of(map, "Sigmoid")?;
+    let resize = graph.whole_step_of(sigmoid.input(0).ok()?, "Resize")?;
+    let conv = graph.whole_step_of(resize.input(0).ok()?, "Conv")?;
+    let mut value = conv.input(0).ok()?;
+    for _ in 0..MAX_STAGES {
+        let Some(relu) = graph.whole_step_of(value, "Relu") else {
+            break;
+        };
+        let mut up = relu.input(0).ok()?;
+        if let Some(norm) = graph.whole_step_of(up, "BatchNormalization") {
+            up = norm.input(0).ok()?;
+        }
+        value = graph.whole_step(up)?.input(0).ok()?;
     }
-    let sigmoid = index.producer_of(&answer.name, "Sigmoid")?;
-    let resize = index.producer_of(input(sigmoid, 0)?, "Resize")?;
-    expect_text(resize, "mode", "linear")?;
-    expect_text(resize, "coordinate_transformation_mode", "half_pixel")?;
-    let conv = index.producer_of(input(resize, 0)?, "Conv")?;
-    let last = read_last(index, conv)?;
+    Some(value.clone())
+}
+
+pub(super) fn read(
+    graph: &Graph<'_>,
+    encoder: &Encoder,
+    image: &Image<'_>,
+    map: &Value,
+) -> Result<Saliency, Mismatch> {
+    let expect = |value: &Value, operator: &str| {
+        graph
+            .whole_step_of(value, operator)
+            .ok_or_else(|| graph.refuse(value, operator))
+    };
+    let sigmoid = expect(map, "Sigmoid")?;
+    let resize = expect(sigmoid.input(0)?, "Resize")?;
+    expect_text(resize.node, "mode", "linear")?;
+    expect_text(resize.node, "coordinate_transformation_mode", "half_pixel")?;
+    if map.layout.count() != encoder.batch * image.size * image.size {
+        return Err(graph.refuse(map, "a map as large as the image"));
+    }
+    let conv = expect(resize.input(0)?, "Conv")?;
+    let last = read_last(graph, conv)?;
 
     let mut stages = Vec::new();
     let mut channels = last.inputs;
-    let mut value = input(conv, 0)?;
-    while index.producer(value)?.op_type == "Relu" && stages.len() < MAX_STAGES {
-        let (stage, before) = read_stage(index, value, channels)?;
+    let mut value = conv.input(0)?;
+    while let Some(relu) = graph
+        .whole_step_of(value, "Relu")
+        .filter(|_| stages.len() < MAX_STAGES)
+    {
+        let (stage, before) = read_stage(graph, relu, channels)?;
         channels = stage.inputs;
         value = before;
         stages.push(stage);
     }
     stages.reverse();
-    check_features(index, value, encoder)?;
+    check_image(graph, value, encoder)?;
     if channels != encoder.hidden() {
         let found = format!("{channels} channels in");
         let expected = format!("the {} of the encoder", encoder.hidden());
-        return Err(Mismatch::new(&conv.name, found, expected));
+        return Err(Mismatch::new(&conv.node.name, found, expected));
     }
-    Ok(Head::Saliency(Saliency { stages, last }))
+    Ok(Saliency { stages, last })
 }
 
-fn read_last(index: &Index<'_>, conv: &NodeProto) -> Result<Linear, Mismatch> {
-    let weight = index.floats(input(conv, 1)?)?;
+fn read_last(graph: &Graph<'_>, conv: &Step<'_>) -> Result<Linear, Mismatch> {
+    let weight = graph.weights(conv.input(1)?)?;
     let [_, channels, _, _] = weight.sides("[1, channels, 1, 1]")?;
-    expect_ints(conv, "strides", &[1, 1], &[1, 1])?;
-    expect_ints(conv, "pads", &[0; 4], &[0; 4])?;
+    expect_ints(conv.node, "strides", &[1, 1], &[1, 1])?;
+    expect_ints(conv.node, "pads", &[0; 4], &[0; 4])?;
     Ok(Linear {
         inputs: channels,
         outputs: 1,
         weight: weight.into_values(&[1, channels, 1, 1])?,
-        bias: index.floats(input(conv, 2)?)?.into_values(&[1])?,
+        bias: graph.weights(conv.input(2)?)?.into_values(&[1])?,
     })
 }
 
-/// The stage whose ReLU makes `value`, and the name of what goes into it.
-fn read_stage<'a>(
-    index: &Index<'a>,
-    value: &str,
+/// The stage that ends in a ReLU, and what goes into it.
+fn read_stage<'s>(
+    graph: &'s Graph<'_>,
+    relu: &'s Step<'_>,
     outputs: usize,
-) -> Result<(UpConvolution, &'a str), Mismatch> {
-    let relu = index.producer_of(value, "Relu")?;
-    let mut node = index.producer(input(relu, 0)?)?;
-    let norm = (node.op_type == "BatchNormalization").then_some(node);
-    if norm.is_some() {
-        node = index.producer(input(node, 0)?)?;
-    }
-    if node.op_type != "ConvTranspose" {
-        return Err(Mismatch::new(&node.name, &node.op_type, "ConvTranspose"));
-    }
-    let mut stage = read_convolution(index, node, outputs)?;
+) -> Result<(UpConvolution, &'s Value), Mismatch> {
+    let mut value = relu.input(0)?;
+    let norm = graph.whole_step_of(value, "BatchNormalization");
     if let Some(norm) = norm {
-        let (scale, shift) = read_batch_norm(index, norm, outputs)?;
+        value = norm.input(0)?;
+    }
+    let up = graph
+        .whole_step_of(value, "ConvTranspose")
+        .ok_or_else(|| graph.refuse(value, "ConvTranspose"))?;
+    let mut stage = read_convolution(graph, up, outputs)?;
+    if let Some(norm) = norm {
+        let (scale, shift) = read_batch_norm(graph, norm, outputs)?;
         stage.then_affine(&scale, &shift);
     }
-    Ok((stage, input(node, 0)?))
+    Ok((stage, up.input(0)?))
 }
 
 fn read_convolution(
-    index: &Index<'_>,
-    node: &NodeProto,
+    graph: &Graph<'_>,
+    step: &Step<'_>,
     outputs: usize,
 ) -> Result<UpConvolution, Mismatch> {
-    let weight = index.floats(input(node, 1)?)?;
+    let node = step.node;
+    let weight = graph.weights(step.input(1)?)?;
     let [inputs, _, kernel, _] = weight.sides("[inputs, outputs, kernel, kernel]")?;
     expect_ints(node, "dilations", &[1, 1], &[1, 1])?;
     expect_ints(node, "output_padding", &[0, 0], &[0, 0])?;
@@ -109,7 +134,7 @@ fn read_convolution(
         stride: equal_ints(node, "strides", 1, 1)?,
         padding: equal_ints(node, "pads", 0, 0)?,
         weight: weight.into_values(&[inputs, outputs, kernel, kernel])?,
-        bias: index.floats(input(node, 2)?)?.into_values(&[outputs])?,
+        bias: graph.weights(step.input(2)?)?.into_values(&[outputs])?,
     })
 }
 
@@ -147,13 +172,13 @@ fn within(node: &NodeProto, name: &str, value: usize, least: usize) -> Result<us
 
 /// Factor and summand of each channel: `(x - mean) / sqrt(var + epsilon) * weight + bias`.
 fn read_batch_norm(
-    index: &Index<'_>,
-    node: &NodeProto,
+    graph: &Graph<'_>,
+    step: &Step<'_>,
     channels: usize,
 ) -> Result<(Vec<f32>, Vec<f32>), Mismatch> {
-    let read = |number| index.floats(input(node, number)?)?.into_values(&[channels]);
+    let read = |number| graph.weights(step.input(number)?)?.into_values(&[channels]);
     let (weight, bias, mean, variance) = (read(1)?, read(2)?, read(3)?, read(4)?);
-    let epsilon = attribute(node, "epsilon").and_then(|value| value.f);
+    let epsilon = attribute(step.node, "epsilon").and_then(|value| value.f);
     // ONNX's default.
     let epsilon = epsilon.unwrap_or(1e-5);
     let scale: Vec<f32> = weight
@@ -169,25 +194,23 @@ fn read_batch_norm(
     Ok((scale, shift))
 }
 
-/// `value` must be the patches of the features as an image: the rows after the class token, transposed, reshaped.
-fn check_features(index: &Index<'_>, value: &str, encoder: &Encoder<'_>) -> Result<(), Mismatch> {
-    let reshape = index.producer_of(value, "Reshape")?;
-    let transpose = index.producer_of(input(reshape, 0)?, "Transpose")?;
-    expect_ints(transpose, "perm", &[2, 1, 0], &[0, 2, 1])?;
-    let slice = index.producer_of(input(transpose, 0)?, "Slice")?;
-    let source = input(slice, 0)?;
-    if source != encoder.features {
-        let found = format!("a slice of {source}");
-        return Err(Mismatch::new(&slice.name, found, encoder.features));
+/// `value` must be the patches of the features as an image: `[batch, D, side, side]`.
+fn check_image(graph: &Graph<'_>, value: &Value, encoder: &Encoder) -> Result<(), Mismatch> {
+    let (hidden, patches) = (encoder.hidden(), encoder.rows() - 1);
+    let runs = [
+        (encoder.batch, encoder.rows() * hidden),
+        (hidden, 1),
+        (patches, hidden),
+    ];
+    let all = graph.all_of(value);
+    let dims = [encoder.batch, hidden, encoder.side, encoder.side];
+    let arranged =
+        value.layout.dims() == dims && value.layout.same_elements(&Layout::strided(hidden, &runs));
+    if arranged && graph.same(&all, encoder.features()) {
+        return Ok(());
     }
-    let (first, axis) = (
-        index.integers(input(slice, 1)?)?,
-        index.integers(input(slice, 3)?)?,
-    );
-    if first != [1] || axis != [1] {
-        let found = format!("first {first:?} along {axis:?}");
-        let expected = "[1] along [1], all but the class token";
-        return Err(Mismatch::new(&slice.name, found, expected));
-    }
-    Ok(())
+    Err(graph.refuse(
+        value,
+        "the patches of the features, without the class token, as an image",
+    ))
 }
