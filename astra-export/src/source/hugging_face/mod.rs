@@ -87,6 +87,9 @@ pub fn open(dir: &Path) -> Result<Imported, SourceError> {
         warnings: RefCell::default(),
     };
     let content = import(&directory, &tensors)?;
+    tensors
+        .check_blocks_read()
+        .map_err(directory.in_weights())?;
     let file = tensors.path().file_name().unwrap_or_default();
     Ok(Imported {
         content,

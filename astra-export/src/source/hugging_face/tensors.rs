@@ -2,6 +2,7 @@
 //!
 //! Values are read when they are asked for, so that no file is in memory as a whole.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,6 +29,8 @@ pub(super) struct SafeTensors<'a> {
     files: Vec<Shard>,
     /// Which file a tensor is in.
     places: BTreeMap<String, usize>,
+    /// Names of tensors that were asked for.
+    read: RefCell<BTreeSet<String>>,
 }
 
 /// An open file.
@@ -57,6 +60,7 @@ impl Tensors for SafeTensors<'_> {
         let Some((shard, info)) = found else {
             return Err(Mismatch::missing(name, "a tensor of that name"));
         };
+        self.read.borrow_mut().insert(name.to_owned());
         let precision = match info.dtype {
             Dtype::F32 => Precision::F32,
             Dtype::F16 => Precision::F16,
@@ -87,6 +91,7 @@ impl<'a> SafeTensors<'a> {
             path,
             places: names.into_iter().map(|name| (name, 0)).collect(),
             files: vec![shard],
+            read: RefCell::default(),
         })
     }
 
@@ -122,6 +127,7 @@ impl<'a> SafeTensors<'a> {
             path,
             files,
             places,
+            read: RefCell::default(),
         })
     }
 
@@ -144,6 +150,21 @@ impl<'a> SafeTensors<'a> {
         self.path
     }
 
+    /// Refuses files with a tensor in a block of the model that nothing asked for: it belongs to a part that would be lost. Heads
+    /// beside the blocks may be there for other tasks.
+    pub(super) fn check_blocks_read(&self) -> Result<(), Mismatch> {
+        let read = self.read.borrow();
+        let lost = |name: &&String| is_in_block(name) && !is_buffer(name) && !read.contains(*name);
+        match self.places.keys().find(lost) {
+            None => Ok(()),
+            Some(name) => {
+                let found = "a tensor that no known part of a block has";
+                let expected = "only those of the architecture that config.json names";
+                Err(Mismatch::new(name, found, expected))
+            }
+        }
+    }
+
     /// Names of all tensors.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
@@ -163,6 +184,21 @@ impl<'a> SafeTensors<'a> {
             ))
         }
     }
+}
+
+/// Whether a name has the number of a block in it, such as `model.layers.3.mlp.up_proj.weight`.
+fn is_in_block(name: &str) -> bool {
+    const LISTS: [&str; 4] = ["layers", "layer", "h", "blocks"];
+    let mut parts = name.split('.').skip_while(|part| !LISTS.contains(part));
+    let number = parts.nth(1).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether a tensor is one that PyTorch's modules kept for themselves, made of the configuration: masks of causal attention,
+/// frequencies of positions.
+fn is_buffer(name: &str) -> bool {
+    const BUFFERS: [&str; 3] = ["rotary_emb.inv_freq", "attn.bias", "attn.masked_bias"];
+    BUFFERS.iter().any(|buffer| name.ends_with(buffer))
 }
 
 /// Refuses a file that may be outside the directory of the index.

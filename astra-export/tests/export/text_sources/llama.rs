@@ -210,3 +210,29 @@ fn llama_3_stretches_slow_turns_only() {
         assert!((found / plain - factor).abs() < 1e-12, "{found} of {plain}");
     }
 }
+
+/// Weights of a part that is not computed would be lost; buffers and the heads of other tasks are not.
+#[test]
+fn a_tensor_of_a_block_that_nothing_reads_is_refused() {
+    let model = Random::new(47).llama(false, true);
+    for (name, lost) in [
+        ("model.layers.1.self_attn.q_norm.weight", true),
+        ("model.layers.0.self_attn.rotary_emb.inv_freq", false),
+        ("score.weight", false),
+    ] {
+        let mut tensors = llama_tensors(&model);
+        put(&mut tensors, name, &[8], &[1.0; 8]);
+        let mut config = llama_config("llama");
+        config["tie_word_embeddings"] = json!(true);
+        let directory = Directory::new(config, tensors);
+        if lost {
+            let refusal = directory.refusal();
+            assert!(
+                refusal.contains(&format!("{name}: found a tensor that no known part")),
+                "{refusal}"
+            );
+        } else {
+            assert_eq!(decoder(&directory.read()), &Decoder::from(model.clone()));
+        }
+    }
+}
