@@ -381,22 +381,6 @@ fn tensor_info(name: &str, dims: &[usize]) -> ValueInfoProto {
     }
 }
 
-/// `model` as it has to be read from [`Exporter::export`]: scales and batch normalizations folded in.
-pub(crate) fn folded(mut model: VitModel, scales: &[[Vec<f32>; 2]]) -> VitModel {
-    for (block, [after_attention, after_mlp]) in model.blocks.iter_mut().zip(scales) {
-        block.output.scale_outputs(after_attention);
-        block.down.scale_outputs(after_mlp);
-    }
-    if let Head::Saliency(saliency) = &mut model.head {
-        for stage in &mut saliency.stages {
-            // 2 / sqrt(variance + epsilon) is 2; the mean takes 2 * 0.25 off what the shift adds.
-            stage.weight.iter_mut().for_each(|weight| *weight *= 2.0);
-            stage.bias.iter_mut().for_each(|bias| *bias *= 2.0);
-        }
-    }
-    model
-}
-
 /// `[outputs, inputs]` of `[inputs, outputs]`.
 pub(crate) fn columns(linear: &Linear) -> Vec<f32> {
     let column = |output| {

@@ -15,6 +15,7 @@ mod candle;
 mod command;
 mod corrupted;
 mod exporter;
+mod external_data;
 mod gguf_file;
 mod graphs;
 mod head_rows;

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::Mismatch;
 use super::graph::operator_of;
-use crate::graph::proto::{GraphProto, ModelProto, TensorProto, ValueInfoProto, data_type};
+use crate::graph::proto::{
+    GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, data_type,
+};
 
 /// Which exports are read, and what to do with others; ends every refusal.
 pub(super) const READ: &str = "read are ONNX exports of DINOv2 and ViT from transformers, torch.hub or timm, by \
@@ -52,125 +54,87 @@ pub(super) fn check<'a>(
         .collect();
     if !quantized.is_empty() {
         let found = format!("quantized weights ({})", quantized.join(", "));
-        return Err(Mismatch::new(
-            "graph",
-            found,
-            "floats: the file the quantized one was made from",
-        ));
+        return refuse(found, "floats: the file the quantized one was made from");
     }
+    let image = image_input(graph)?;
+    check_domains(model, graph)?;
+    if operators.contains("Softmax") || operators.contains("Attention") {
+        return Ok(image);
+    }
+    let kind = match operators.contains("Conv") {
+        true => "a convolutional network",
+        false => "a network without attention",
+    };
+    refuse(kind.to_owned(), "a vision Transformer")
+}
+
+fn refuse<T>(found: String, expected: &str) -> Result<T, Mismatch> {
+    Err(Mismatch::new("graph", found, expected))
+}
+
+/// Operators of other domains are functions of the file, or those of a program that fuses operators.
+fn check_domains(model: &ModelProto, graph: &GraphProto) -> Result<(), Mismatch> {
+    let own = |node: &&NodeProto| matches!(node.domain.as_str(), "" | "ai.onnx");
+    let Some(node) = graph.node.iter().find(|node| !own(node)) else {
+        return Ok(());
+    };
+    let operator = operator_of(node);
+    let (found, expected) = match model.functions.as_slice() {
+        [] => (
+            format!("{operator}, fused by an optimizer"),
+            "operators of ONNX alone: the file before it was optimized",
+        ),
+        _ => (
+            format!("{operator}, a function, as torch.onnx.dynamo_export writes them"),
+            "operators of ONNX alone: torch.onnx.export(dynamo=True) of torch 2.5 or later",
+        ),
+    };
+    Err(Mismatch::new(&node.name, found, expected))
+}
+
+/// The one image that goes into a graph, and masks.
+fn image_input(graph: &GraphProto) -> Result<ImageInput<'_>, Mismatch> {
+    // Files of IR versions before 4 have their constants among the inputs.
     let constants: BTreeSet<&str> = graph
         .initializer
         .iter()
         .map(|tensor| tensor.name.as_str())
         .collect();
-    let inputs: Vec<_> = graph
+    let inputs = graph
         .input
         .iter()
-        .filter(|input| !constants.contains(input.name.as_str()))
-        .collect();
-    let image = image_input(&inputs, &operators)?;
-    if let Some(function) = model.functions.first() {
-        let found = format!(
-            "calls of functions ({}), as torch.onnx.dynamo_export writes them",
-            function.name
-        );
-        return Err(Mismatch::new(
-            "graph",
-            found,
-            "operators of ONNX alone: torch.onnx.export(dynamo=True) of torch 2.5 or later",
-        ));
-    }
-    let foreign = graph
-        .node
+        .filter(|input| !constants.contains(input.name.as_str()));
+    let inputs: Vec<_> = inputs.collect();
+    let names: Vec<_> = inputs.iter().map(|input| input.name.as_str()).collect();
+    let listed = format!("inputs {}", names.join(", "));
+    if ["input_ids", "inputs_embeds", "attention_mask"]
         .iter()
-        .find(|node| !matches!(node.domain.as_str(), "" | "ai.onnx"));
-    if let Some(node) = foreign {
-        let found = format!("{}, fused by an optimizer", operator_of(node));
-        return Err(Mismatch::new(
-            &node.name,
-            found,
-            "operators of ONNX alone: the file before it was optimized",
-        ));
-    }
-    if !operators.contains("Softmax") && !operators.contains("Attention") {
-        let kind = if operators.contains("Conv") {
-            "a convolutional network"
-        } else {
-            "a network without attention"
-        };
-        return Err(Mismatch::new("graph", kind, "a vision Transformer"));
-    }
-    Ok(image)
-}
-
-fn image_input<'a>(
-    inputs: &[&'a ValueInfoProto],
-    operators: &BTreeSet<&str>,
-) -> Result<ImageInput<'a>, Mismatch> {
-    let is_image = |input: &&&ValueInfoProto| dims(input).is_some_and(|dims| dims.len() == 4);
-    let names = || {
-        inputs
-            .iter()
-            .map(|input| input.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    if inputs.iter().any(|input| {
-        matches!(
-            input.name.as_str(),
-            "input_ids" | "inputs_embeds" | "attention_mask"
-        )
-    }) {
-        let found = format!("inputs {}: a model that reads text", names());
-        let expected = "an image; language models are read with --hf DIR or --gguf FILE, text encoders with --hf DIR";
-        return Err(Mismatch::new("graph", found, expected));
-    }
-    let masks = |image: &str| {
-        let others = inputs.iter().filter(|input| input.name != image);
-        let mask = |input: &&'a ValueInfoProto| {
-            let dims = dims(input).unwrap_or_default();
-            let dims = dims.iter().map(|dim| dim.unwrap_or(1)).collect::<Vec<_>>();
-            (element_type(input) == Some(data_type::BOOL)).then_some((input.name.as_str(), dims))
-        };
-        others.map(mask).collect::<Option<Vec<_>>>()
-    };
-    let mut images = inputs.iter().filter(is_image);
-    let (Some(image), None) = (images.next(), images.next()) else {
-        let attends = if operators.contains("Softmax") {
-            ""
-        } else {
-            ", and no attention"
-        };
-        let found = format!("inputs {}{attends}", names());
-        return Err(Mismatch::new(
-            "graph",
-            found,
-            "one image, [batch, 3, height, width]",
-        ));
-    };
-    let Some(masks) = masks(&image.name) else {
-        return Err(Mismatch::new(
-            "graph",
-            format!("inputs {}", names()),
-            "one image and nothing else",
-        ));
-    };
-    let Some([batch, channels, height, width]) =
-        dims(image).and_then(|dims| <[_; 4]>::try_from(dims).ok())
-    else {
-        return Err(Mismatch::new(
-            &image.name,
-            "other dimensions",
-            "[batch, 3, height, width]",
-        ));
-    };
-    if !matches!(channels, None | Some(3))
-        || matches!((height, width), (Some(height), Some(width)) if height != width)
+        .any(|name| names.contains(name))
     {
-        let found = format!(
-            "dimensions {:?}",
-            [batch, channels, height, width].map(|dim| dim.unwrap_or(0))
-        );
+        let expected = "an image; language models are read with --hf DIR or --gguf FILE, text encoders with --hf DIR";
+        return refuse(format!("{listed}: a model that reads text"), expected);
+    }
+    let sides = |input: &ValueInfoProto| <[Option<usize>; 4]>::try_from(dims(input)?).ok();
+    let mut images = inputs
+        .iter()
+        .filter_map(|input| Some((*input, sides(input)?)));
+    let (Some((image, sides)), None) = (images.next(), images.next()) else {
+        return refuse(listed, "one image, [batch, 3, height, width]");
+    };
+    let others = inputs.iter().filter(|input| input.name != image.name);
+    let masks = others.map(|input| {
+        let dims = dims(input).unwrap_or_default();
+        let dims = dims.iter().map(|dim| dim.unwrap_or(1)).collect::<Vec<_>>();
+        (element_type(input) == Some(data_type::BOOL)).then_some((input.name.as_str(), dims))
+    });
+    let Some(masks) = masks.collect() else {
+        return refuse(listed, "one image and nothing else");
+    };
+    let [batch, channels, height, width] = sides;
+    let square = height.is_none() || width.is_none() || height == width;
+    if !square || !matches!(channels, None | Some(3)) {
+        let sides = sides.map(|side| side.map_or("any".to_owned(), |side| side.to_string()));
+        let found = format!("dimensions [{}]", sides.join(", "));
         return Err(Mismatch::new(
             &image.name,
             found,

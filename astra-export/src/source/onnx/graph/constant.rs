@@ -131,57 +131,9 @@ pub(super) fn is_float(tensor: &TensorProto) -> bool {
 
 /// The numbers of a tensor, as many as its dimensions say.
 pub(super) fn decode(name: &str, tensor: &TensorProto) -> Result<Numbers, Mismatch> {
-    let raw = tensor.raw_data.as_slice();
-    let typed = raw.is_empty();
-    let numbers = match tensor.data_type {
-        data_type::FLOAT if typed => Numbers::Floats(tensor.float_data.clone()),
-        data_type::FLOAT => Numbers::Floats(Precision::F32.decode(whole(name, raw, 4)?)),
-        data_type::FLOAT16 if typed => {
-            Numbers::Floats(halves(name, &tensor.int32_data, half_to_single)?)
-        }
-        data_type::FLOAT16 => Numbers::Floats(Precision::F16.decode(whole(name, raw, 2)?)),
-        data_type::BFLOAT16 if typed => {
-            let single = |bits| f32::from_bits(u32::from(bits) << 16);
-            Numbers::Floats(halves(name, &tensor.int32_data, single)?)
-        }
-        data_type::BFLOAT16 => Numbers::Floats(Precision::Bf16.decode(whole(name, raw, 2)?)),
-        data_type::DOUBLE if typed => Numbers::Floats(
-            tensor
-                .double_data
-                .iter()
-                .map(|&value| value as f32)
-                .collect(),
-        ),
-        data_type::DOUBLE => {
-            let words = words(whole(name, raw, 8)?);
-            Numbers::Floats(words.map(|word| f64::from_bits(word) as f32).collect())
-        }
-        data_type::INT64 if typed => Numbers::Ints(tensor.int64_data.clone()),
-        data_type::INT64 => {
-            let words = words(whole(name, raw, 8)?);
-            Numbers::Ints(words.map(u64::cast_signed).collect())
-        }
-        data_type::INT32 | data_type::BOOL if typed => Numbers::Ints(
-            tensor
-                .int32_data
-                .iter()
-                .map(|&int| i64::from(int))
-                .collect(),
-        ),
-        data_type::INT32 => {
-            let (words, _) = whole(name, raw, 4)?.as_chunks();
-            Numbers::Ints(
-                words
-                    .iter()
-                    .map(|&word| i64::from(i32::from_le_bytes(word)))
-                    .collect(),
-            )
-        }
-        data_type::BOOL => Numbers::Ints(raw.iter().map(|&byte| i64::from(byte != 0)).collect()),
-        other => {
-            let found = format!("element type {other}");
-            return Err(Mismatch::new(name, found, "floats of 16, 32 or 64 bits"));
-        }
+    let numbers = match tensor.raw_data.as_slice() {
+        [] => decode_typed(name, tensor)?,
+        raw => decode_raw(name, tensor.data_type, raw)?,
     };
     let dims = dims(name, tensor)?;
     if dims.iter().product::<usize>() == numbers.len() {
@@ -193,6 +145,55 @@ pub(super) fn decode(name: &str, tensor: &TensorProto) -> Result<Numbers, Mismat
         found,
         format!("as many as dimensions {dims:?} have"),
     ))
+}
+
+/// Numbers in the field of their type.
+fn decode_typed(name: &str, tensor: &TensorProto) -> Result<Numbers, Mismatch> {
+    let ints = || tensor.int32_data.iter().map(|&int| i64::from(int));
+    Ok(match tensor.data_type {
+        data_type::FLOAT => Numbers::Floats(tensor.float_data.clone()),
+        data_type::FLOAT16 => Numbers::Floats(halves(name, &tensor.int32_data, half_to_single)?),
+        data_type::BFLOAT16 => {
+            let single = |bits| f32::from_bits(u32::from(bits) << 16);
+            Numbers::Floats(halves(name, &tensor.int32_data, single)?)
+        }
+        data_type::DOUBLE => {
+            let doubles = tensor.double_data.iter();
+            Numbers::Floats(doubles.map(|&value| value as f32).collect())
+        }
+        data_type::INT64 => Numbers::Ints(tensor.int64_data.clone()),
+        data_type::INT32 | data_type::BOOL => Numbers::Ints(ints().collect()),
+        other => return Err(unknown_type(name, other)),
+    })
+}
+
+/// Numbers as little-endian bytes.
+fn decode_raw(name: &str, data_type: i32, raw: &[u8]) -> Result<Numbers, Mismatch> {
+    Ok(match data_type {
+        data_type::FLOAT => Numbers::Floats(Precision::F32.decode(whole(name, raw, 4)?)),
+        data_type::FLOAT16 => Numbers::Floats(Precision::F16.decode(whole(name, raw, 2)?)),
+        data_type::BFLOAT16 => Numbers::Floats(Precision::Bf16.decode(whole(name, raw, 2)?)),
+        data_type::DOUBLE => {
+            let words = words(whole(name, raw, 8)?);
+            Numbers::Floats(words.map(|word| f64::from_bits(word) as f32).collect())
+        }
+        data_type::INT64 => {
+            let words = words(whole(name, raw, 8)?);
+            Numbers::Ints(words.map(u64::cast_signed).collect())
+        }
+        data_type::INT32 => {
+            let (words, _) = whole(name, raw, 4)?.as_chunks();
+            let ints = words.iter().map(|&word| i32::from_le_bytes(word));
+            Numbers::Ints(ints.map(i64::from).collect())
+        }
+        data_type::BOOL => Numbers::Ints(raw.iter().map(|&byte| i64::from(byte != 0)).collect()),
+        other => return Err(unknown_type(name, other)),
+    })
+}
+
+fn unknown_type(name: &str, data_type: i32) -> Mismatch {
+    let found = format!("element type {data_type}");
+    Mismatch::new(name, found, "floats of 16, 32 or 64 bits")
 }
 
 fn dims(name: &str, tensor: &TensorProto) -> Result<Vec<usize>, Mismatch> {
