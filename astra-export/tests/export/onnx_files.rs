@@ -141,7 +141,10 @@ fn vit_beside_preprocessor() -> ImportedVit {
     );
     let config = r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "size": {"height": 16, "width": 16}}"#;
     std::fs::write(directory.path().join("preprocessor_config.json"), config).unwrap();
-    vit(onnx::open(&path).unwrap())
+    let imported = onnx::open(&path).unwrap();
+    let warnings = imported.warnings.concat();
+    assert!(warnings.contains("is left out"), "{warnings}");
+    vit(imported)
 }
 
 #[test]

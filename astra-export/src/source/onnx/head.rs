@@ -26,12 +26,21 @@ enum Kind {
     Pooler,
 }
 
-/// The model that computes these outputs, and whether it has layer scales.
+/// A model that a graph computes.
+pub(super) struct Found {
+    pub(super) model: VitModel,
+    /// Whether it has layer scales, as DINOv2 has and ViT has not.
+    pub(super) layer_scale: bool,
+    /// Names of outputs that the model does not have.
+    pub(super) left_out: Vec<String>,
+}
+
+/// The model that computes these outputs.
 pub(super) fn read(
     graph: &Graph<'_>,
     image: &Image<'_>,
     outputs: &[(&str, Value)],
-) -> Result<(VitModel, bool), Mismatch> {
+) -> Result<Found, Mismatch> {
     let answers: Vec<_> = outputs
         .iter()
         .map(|(_, value)| answer(graph, value))
@@ -64,13 +73,18 @@ pub(super) fn read(
             return Err(Mismatch::new(*name, found, "one head"));
         }
     }
+    let mut left_out = Vec::new();
     for (name, value) in others {
         graph.check_read(value, EXPECTED)?;
-        tracing::warn!("output {name} is left out, which is computed from the same weights");
+        left_out.push((*name).to_owned());
     }
     let layer_scale = encoder.layer_scale;
     let head = head.map_or(Head::Features, |(_, head)| head);
-    Ok((encoder.into_model(head), layer_scale))
+    Ok(Found {
+        model: encoder.into_model(head),
+        layer_scale,
+        left_out,
+    })
 }
 
 /// Of the features that outputs are made of, those after most blocks: others are those of blocks in between.

@@ -34,6 +34,7 @@ use crate::family::vit::{ImageScale, VitModel};
 use crate::graph::proto::{AttributeProto, GraphProto, ModelProto, NodeProto};
 use encoder::Image;
 use graph::Graph;
+use head::Found;
 
 /// Side of the input that these models are used with.
 const SIZE: usize = 224;
@@ -48,15 +49,15 @@ const SIZE: usize = 224;
 /// [`SourceError`]
 pub fn open(path: &Path) -> Result<Imported, SourceError> {
     let (model, sha256) = file::open(path)?;
-    let (model, layer_scale) = import_model(&model).map_err(|mismatch| mismatch.at(path))?;
+    let found = import_model(&model).map_err(|mismatch| mismatch.at(path))?;
     let dir = path.parent().unwrap_or(Path::new(""));
-    let architecture = match layer_scale {
+    let architecture = match found.layer_scale {
         true => Architecture::Dinov2,
         false => Architecture::Vit,
     };
     let input = match hugging_face::preprocessing(dir, architecture)? {
         Some(input) => input,
-        None if layer_scale => PictureInput {
+        None if found.layer_scale => PictureInput {
             scale: ImageScale::IMAGENET,
             fit: Fit::Pad,
             filter: Filter::Triangle,
@@ -71,12 +72,21 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
             return Err(Mismatch::new("pixels", found, expected).at(path));
         }
     };
+    let left_out = found.left_out.iter().map(|name| {
+        format!(
+            "{}: output {name:?} is left out: it is computed from the weights of another",
+            path.display()
+        )
+    });
     let file = path.file_name().unwrap_or_default();
     Ok(Imported {
-        content: Content::Image(ImportedVit { model, input }),
+        content: Content::Image(ImportedVit {
+            model: found.model,
+            input,
+        }),
         file: file.to_string_lossy().into_owned(),
         sha256,
-        warnings: Vec::new(),
+        warnings: left_out.collect(),
     })
 }
 
@@ -85,11 +95,10 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
 /// # Errors
 /// The first part of it that is not what is known how to read.
 pub fn import(model: &ModelProto) -> Result<VitModel, Mismatch> {
-    import_model(model).map(|(model, _)| model)
+    import_model(model).map(|found| found.model)
 }
 
-/// The model, and whether it has layer scales, as DINOv2 has and ViT has not.
-fn import_model(model: &ModelProto) -> Result<(VitModel, bool), Mismatch> {
+fn import_model(model: &ModelProto) -> Result<Found, Mismatch> {
     let imported = match &model.graph {
         Some(graph) => import_graph(model, graph),
         None => Err(Mismatch::missing("graph", "a graph")),
@@ -100,7 +109,7 @@ fn import_model(model: &ModelProto) -> Result<(VitModel, bool), Mismatch> {
     })
 }
 
-fn import_graph(model: &ModelProto, graph: &GraphProto) -> Result<(VitModel, bool), Mismatch> {
+fn import_graph(model: &ModelProto, graph: &GraphProto) -> Result<Found, Mismatch> {
     let input = survey::check(model, graph)?;
     let own = model
         .opset_import
@@ -151,7 +160,7 @@ fn import_at<'a>(
     opset: i64,
     image: &Image<'a>,
     masks: &[(&'a str, Vec<usize>)],
-) -> Result<(VitModel, bool), Refusal> {
+) -> Result<Found, Refusal> {
     let refused = |evaluated| {
         move |mismatch| Refusal {
             mismatch,
