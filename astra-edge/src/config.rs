@@ -8,6 +8,7 @@ mod values;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use crate::cluster::coordinator::Defaults;
 use crate::cluster::identity::MAX_NAME;
 use crate::engine::Provider;
-use crate::link::{Joining, LinkError, Wanted};
+use crate::link::{ClusterName, Joining, LinkError, Wanted};
 use crate::paths;
 
 pub use bundle::find_bundle;
@@ -128,15 +129,25 @@ pub enum ConfigError {
         error: std::io::Error,
     },
     /// A file says something that is not understood.
-    #[error("{}: {error}", path.display())]
+    #[error("{}: {at}: {reason}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Where, what was found and what was expected.
-        error: Box<toml::de::Error>,
+        /// Line and setting.
+        at: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// A value of a file that is not possible.
+    #[error("{}: {error}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// The value.
+        error: Box<ConfigError>,
     },
     /// A value that is not possible.
-    #[error("{key} is {found:?}: expected {expected}")]
+    #[error("{key}: found {found:?}, expected {expected}")]
     Value {
         /// Name of the setting.
         key: &'static str,
@@ -146,7 +157,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     /// Both a key and a file of it.
-    #[error("both key and key_file are given: expected one of them")]
+    #[error("key: found both key and key_file, expected one of them")]
     TwoKeys,
     /// No bundle was named, and there is not exactly one to take.
     #[error("no bundle named, and {}; name one with --bundle DIR", found_bundles(.0))]
@@ -166,10 +177,30 @@ impl Config {
             path: path.to_owned(),
             error,
         })?;
-        toml::from_str(&text).map_err(|error| ConfigError::Parse {
+        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            at: place_in(&text, &error),
+            reason: error.message().to_owned(),
+        })?;
+        // Here the file is known that the value is in.
+        config.check().map_err(|error| ConfigError::InFile {
             path: path.to_owned(),
             error: Box::new(error),
-        })
+        })?;
+        Ok(config)
+    }
+
+    /// Values that can be checked by themselves.
+    fn check(&self) -> Result<(), ConfigError> {
+        listen(&self.listen)?;
+        if let Some(cluster) = &self.cluster {
+            ClusterName::from_str(cluster)?;
+        }
+        if self.name.is_some() {
+            name(self.name.clone())?;
+        }
+        self.http.listen.as_deref().map(http_address).transpose()?;
+        Ok(())
     }
 
     /// This, and what `other` says where this says nothing.
@@ -271,6 +302,17 @@ impl Config {
             http: self.http.listen.as_deref().map(http_address).transpose()?,
         })
     }
+}
+
+/// `line 2, threads`, where a file is not understood.
+fn place_in(text: &str, error: &toml::de::Error) -> String {
+    let start = error.span().map_or(0, |span| span.start);
+    let before = text.get(..start).unwrap_or_default();
+    let number = before.matches('\n').count();
+    let line = text.lines().nth(number).unwrap_or_default();
+    let key = line.split_once('=').map(|(key, _)| key.trim());
+    let key = key.map_or_else(String::new, |key| format!(", {key}"));
+    format!("line {}{key}", number + 1)
 }
 
 fn name(given: Option<String>) -> Result<String, ConfigError> {

@@ -17,7 +17,7 @@
 //! - [`http`]: a device asked by programs that know nothing of clusters
 //! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
 //! - [`bench`]: many requests summed up, and [`measure`]: what the steps of one take
-//! - [`config`]: what a file and the command line say
+//! - [`config`]: what a file and the command line say, and [`error_line`]: what a program that fails says
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.
@@ -29,6 +29,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod engine;
+pub mod error_line;
 pub mod gather;
 pub mod generate;
 pub mod http;

@@ -46,7 +46,9 @@ pub enum MeasureError {
     #[error("the link to this machine itself: {0}")]
     Frames(String),
     /// A model without the steps that are predicted.
-    #[error("the model makes vectors of texts: expected one that sees, or one that generates")]
+    #[error(
+        "model: found one that makes vectors of texts, expected one that takes pictures or generates text"
+    )]
     Task,
 }
 

@@ -52,7 +52,7 @@ pub enum NodeError {
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The model is not one of photographs.
-    #[error("{bundle}: the model takes no image")]
+    #[error("{bundle}: model: found one that takes text, expected one that takes pictures")]
     NoImage {
         /// The bundle.
         bundle: String,

@@ -103,7 +103,7 @@ fn mask(members: usize) -> u16 {
 pub enum PlanError {
     /// More members than tokens, or none at all.
     #[error(
-        "{members} members for {tokens} tokens: expected at least one member, and a token for each"
+        "members: found {members} for {tokens} tokens, expected at least one, and a token for each"
     )]
     Members {
         /// Members.
@@ -112,7 +112,7 @@ pub enum PlanError {
         tokens: u16,
     },
     /// A speed that is no positive number.
-    #[error("member {member} has speed {found}: expected a positive number")]
+    #[error("speed of member {member}: found {found}, expected a positive number")]
     Speed {
         /// The member.
         member: usize,
@@ -121,7 +121,7 @@ pub enum PlanError {
     },
     /// Ranges that do not follow one another from the first token to the last.
     #[error(
-        "member {member} owns tokens {first} to {end}: expected to start at {expected} and hold a token"
+        "tokens of member {member}: found {first} to {end}, expected to start at {expected} and hold a token"
     )]
     Gap {
         /// The member.
@@ -134,7 +134,7 @@ pub enum PlanError {
         expected: usize,
     },
     /// Ranges that end before the last token, or beyond it.
-    #[error("the members own {found} tokens: expected {expected}")]
+    #[error("tokens of all members: found {found}, expected {expected}")]
     Total {
         /// Tokens owned.
         found: usize,

@@ -211,10 +211,7 @@ fn wrong_lengths_and_blocks_are_refused() {
     let short = short.unwrap_err();
     assert_eq!(short.to_string(), "pixels: found 100 values, expected 2352");
     let ids = member.embed(&mut model, Input::Ids(&[0; 5])).unwrap_err();
-    assert_eq!(
-        ids.to_string(),
-        "input of token ids: the model takes pixels"
-    );
+    assert_eq!(ids.to_string(), "input: found token ids, expected pixels");
     assert!(member.local(&mut model, shape.blocks).is_err());
     assert!(member.attend(&mut model, &codec, 0, 3).is_err());
     let mut whole = Whole::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();

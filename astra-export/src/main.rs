@@ -4,6 +4,7 @@ mod cli;
 
 use std::process::ExitCode;
 
+use astra_edge::error_line::error_line;
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -12,7 +13,7 @@ fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("astra-export: {error:#}");
+            eprintln!("{}", error_line(error.as_ref()));
             ExitCode::FAILURE
         }
     }

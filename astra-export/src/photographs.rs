@@ -20,7 +20,7 @@ pub enum PhotographError {
         source: std::io::Error,
     },
     /// A folder without any.
-    #[error("{}: no photographs, expected files named .jpg, .jpeg, .png or .webp", .0.display())]
+    #[error("{}: found no photographs, expected files named .jpg, .jpeg, .png or .webp", .0.display())]
     None(PathBuf),
     /// A file is not what its name says.
     #[error("{}: {source}", .path.display())]

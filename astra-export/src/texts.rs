@@ -23,7 +23,7 @@ pub enum TextsError {
         source: std::io::Error,
     },
     /// Not a text.
-    #[error("{}: not UTF-8 from byte {at} on", .path.display())]
+    #[error("{}: found a byte that begins no character at {at}, expected UTF-8", .path.display())]
     NotUtf8 {
         /// The file.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum TextsError {
         at: usize,
     },
     /// Too little of it.
-    #[error("{found} tokens of text, expected at least {expected}")]
+    #[error("text: found {found} tokens, expected at least {expected}")]
     TooShort {
         /// Tokens there are.
         found: usize,
@@ -145,6 +145,9 @@ mod tests {
         assert!(matches!(read(&path), Err(TextsError::Read { .. })));
         std::fs::write(&path, [b'a', 0xff]).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("notes: not UTF-8 from byte 1 on"), "{error}");
+        assert!(
+            error.contains("notes: found a byte that begins no character at 1, expected UTF-8"),
+            "{error}"
+        );
     }
 }

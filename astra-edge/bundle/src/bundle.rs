@@ -73,9 +73,7 @@ impl Bundle {
         let path = dir.join(MANIFEST_FILE);
         let mapped = |name: &str| match manifest.files.get(name) {
             Some(entry) => files::map(dir, name, entry),
-            None => {
-                Err(Invalid::new("files", format!("without {name}"), "an entry for it").at(&path))
-            }
+            None => Err(Invalid::new("files", format!("no {name}"), "an entry for it").at(&path)),
         };
         let (weights, codebooks) = (mapped(WEIGHTS_FILE)?, mapped(CODEBOOKS_FILE)?);
         for (name, entry) in &manifest.files {
@@ -250,8 +248,11 @@ impl Bundle {
         let view = bytes
             .and_then(|bytes| CodebookView::parse(bytes, Layout::of(rung)))
             .ok_or_else(|| {
-                let place = format!("at byte {} in strides of {stride}", rung.codebooks.offset);
-                let expected = format!("to end within {} bytes", self.codebooks.len());
+                let place = format!(
+                    "it at byte {} in strides of {stride}",
+                    rung.codebooks.offset
+                );
+                let expected = format!("it to end within {} bytes", self.codebooks.len());
                 Invalid::new(at.trim_end(), place, expected).at(&path)
             })?;
         view.check(&at, basis.rank)

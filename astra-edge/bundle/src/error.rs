@@ -45,7 +45,7 @@ impl fmt::Display for Invalid {
             found,
             expected,
         } = self;
-        write!(f, "{field} is {found}, expected {expected}")
+        write!(f, "{field}: found {found}, expected {expected}")
     }
 }
 
@@ -68,16 +68,16 @@ pub enum BundleError {
         error: io::Error,
     },
     /// There is nothing at that place.
-    #[error("{}: no such directory, expected a bundle", .0.display())]
+    #[error("{}: found nothing, expected the directory of a bundle", .0.display())]
     NoDirectory(PathBuf),
     /// The place is a file or something else that holds no files.
-    #[error("{}: not a directory, expected a bundle", .0.display())]
+    #[error("{}: found a file, expected the directory of a bundle", .0.display())]
     NotADirectory(PathBuf),
     /// A directory, but not a bundle, or one that was never finished.
-    #[error("{}: not found, expected the manifest of a bundle", .0.display())]
+    #[error("{}: found nothing, expected the manifest of a bundle", .0.display())]
     NoManifest(PathBuf),
     /// Some other program's `manifest.json`.
-    #[error("{}: not the manifest of a bundle: {found}, expected an object with a number \"format\"", path.display())]
+    #[error("{}: manifest: found {found}, expected an object with a number \"format\"", path.display())]
     ForeignManifest {
         /// The manifest.
         path: PathBuf,
@@ -85,7 +85,7 @@ pub enum BundleError {
         found: String,
     },
     /// Written by another generation of the software.
-    #[error("{}: format {found}, expected format {expected}; export the model again", path.display())]
+    #[error("{}: format: found {found}, expected {expected}; export the model again", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
@@ -95,7 +95,7 @@ pub enum BundleError {
         expected: u32,
     },
     /// Not JSON, or a field is missing or of the wrong type.
-    #[error("{}: {error}, expected a manifest of format 2", path.display())]
+    #[error("{}: manifest: {error}, expected format 2", path.display())]
     Json {
         /// The manifest.
         path: PathBuf,
@@ -111,7 +111,7 @@ pub enum BundleError {
         invalid: Invalid,
     },
     /// The manifest names a file that is not there.
-    #[error("{}: not found, expected a file of {expected} bytes", path.display())]
+    #[error("{}: found nothing, expected a file of {expected} bytes", path.display())]
     NoFile {
         /// The file.
         path: PathBuf,
@@ -119,10 +119,10 @@ pub enum BundleError {
         expected: u64,
     },
     /// A directory, pipe or device lies where a file should.
-    #[error("{}: not a regular file, expected one", .0.display())]
+    #[error("{}: found no regular file, expected one", .0.display())]
     NotAFile(PathBuf),
     /// Truncated, grown, or another file.
-    #[error("{}: {found} bytes, expected {expected}", path.display())]
+    #[error("{}: size: found {found} bytes, expected {expected}", path.display())]
     Size {
         /// The file.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum BundleError {
         expected: u64,
     },
     /// The size is right and the content is not.
-    #[error("{}: SHA-256 {found}, expected {expected}", path.display())]
+    #[error("{}: SHA-256: found {found}, expected {expected}", path.display())]
     Hash {
         /// The file.
         path: PathBuf,
@@ -142,7 +142,7 @@ pub enum BundleError {
         expected: Sha256Digest,
     },
     /// A tensor reaches past the end of the weights.
-    #[error("{}: tensor {shape:?} at byte {offset} does not fit, expected it to end within {bytes} bytes", path.display())]
+    #[error("{}: tensor {shape:?}: found it at byte {offset}, expected it to end within {bytes} bytes", path.display())]
     TensorBounds {
         /// The weights.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum BundleError {
         bytes: u64,
     },
     /// A tensor does not start at a multiple of [`ALIGN`](crate::ALIGN).
-    #[error("{}: tensor at byte {offset}, expected a multiple of {}", path.display(), crate::ALIGN)]
+    #[error("{}: tensor: found it at byte {offset}, expected a multiple of {}", path.display(), crate::ALIGN)]
     TensorAlignment {
         /// The weights.
         path: PathBuf,
@@ -162,7 +162,7 @@ pub enum BundleError {
         offset: u64,
     },
     /// The bundle has no such graph.
-    #[error("{}: no graph {name:?}, expected one of {available:?}", dir.display())]
+    #[error("{}: graph: found no {name:?}, expected one of {available:?}", dir.display())]
     NoGraph {
         /// The bundle.
         dir: PathBuf,
@@ -172,7 +172,7 @@ pub enum BundleError {
         available: Vec<String>,
     },
     /// The bundle has no such rung.
-    #[error("{}: no rung of {bits} bits, expected one of {available:?}", dir.display())]
+    #[error("{}: rung: found none of {bits} bits, expected one of {available:?}", dir.display())]
     NoRung {
         /// The bundle.
         dir: PathBuf,
@@ -182,7 +182,7 @@ pub enum BundleError {
         available: Vec<u32>,
     },
     /// The bundle has no such basis.
-    #[error("{}: no basis {name:?}, expected one of {available:?}", dir.display())]
+    #[error("{}: basis: found no {name:?}, expected one of {available:?}", dir.display())]
     NoBasis {
         /// The bundle.
         dir: PathBuf,
@@ -192,7 +192,7 @@ pub enum BundleError {
         available: Vec<String>,
     },
     /// The model has fewer blocks.
-    #[error("{}: no block {block}, expected one below {blocks}", dir.display())]
+    #[error("{}: block: found {block}, expected one below {blocks}", dir.display())]
     NoBlock {
         /// The bundle.
         dir: PathBuf,
@@ -202,7 +202,7 @@ pub enum BundleError {
         blocks: usize,
     },
     /// The place to write to holds something that is not a bundle; nothing was touched.
-    #[error("{}: {found}, expected a bundle to replace, an empty directory or nothing", path.display())]
+    #[error("{}: found {found}, expected a bundle to replace, an empty directory or nothing", path.display())]
     Occupied {
         /// The place.
         path: PathBuf,

@@ -86,7 +86,7 @@ fn check_replaceable(target: &Path) -> Result<(), BundleError> {
     };
     match fs::metadata(target) {
         Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(occupied("not a directory")),
+        Ok(_) => return Err(occupied("a file")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return match fs::symlink_metadata(target) {
                 Ok(_) => Err(occupied("a symbolic link to nothing")),
@@ -117,7 +117,7 @@ fn vacant(
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let name = target
         .file_name()
-        .ok_or_else(|| Invalid::new("name", "missing", "a path that ends in a name").at(target))?;
+        .ok_or_else(|| Invalid::new("name", "nothing", "a path that ends in a name").at(target))?;
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let mut hidden = OsString::from(".");

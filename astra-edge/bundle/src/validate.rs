@@ -67,7 +67,7 @@ impl Manifest {
     }
 
     fn validate_input(&self) -> Result<(), Invalid> {
-        let missing = |field, expected| Invalid::new(field, "missing", expected);
+        let missing = |field, expected| Invalid::new(field, "nothing", expected);
         if self.family.is_text() {
             let text = self.text.as_ref();
             let text = text.ok_or_else(|| missing("text", "how a text becomes the input"))?;
@@ -76,7 +76,7 @@ impl Manifest {
             require(
                 self.files.contains_key(tokenizer),
                 "files",
-                format!("without {tokenizer}"),
+                format!("no {tokenizer}"),
                 "an entry for it, the tokenizer",
             )?;
         } else {
@@ -93,7 +93,7 @@ impl Manifest {
             Task::Saliency if map_size.is_none() => {
                 return Err(Invalid::new(
                     "image.map_size",
-                    "missing",
+                    "nothing",
                     "height and width of the saliency map",
                 ));
             }
@@ -160,7 +160,7 @@ impl Manifest {
             require(
                 self.files.contains_key(name),
                 "files",
-                format!("without {name}"),
+                format!("no {name}"),
                 "an entry for it",
             )?;
         }
@@ -210,7 +210,7 @@ impl TextInput {
         require(
             !self.add_bos || self.bos.is_some(),
             "text.bos",
-            "missing",
+            "nothing",
             "the id to put before a text",
         )
     }

@@ -28,7 +28,7 @@ fn edited_ranks_that_only_the_codebooks_tell() {
     let text = refusal(|dir| edit(dir, |manifest| manifest["rungs"][1]["rank"] = json!(2)));
     assert_eq!(
         text,
-        "DIR/codebooks.bin: rung 4 block 0 padding is 0x02, expected zeros"
+        "DIR/codebooks.bin: rung 4 block 0 padding: found 0x02, expected zeros"
     );
 }
 
@@ -43,17 +43,17 @@ fn tensors_outside_the_weights() {
     };
     assert_eq!(
         text(32),
-        "DIR/weights.bin: tensor at byte 32, expected a multiple of 64"
+        "DIR/weights.bin: tensor: found it at byte 32, expected a multiple of 64"
     );
-    let end = "does not fit, expected it to end within 1664 bytes";
+    let end = "expected it to end within 1664 bytes";
     assert_eq!(
         text(1664),
-        format!("DIR/weights.bin: tensor [4] at byte 1664 {end}")
+        format!("DIR/weights.bin: tensor [4]: found it at byte 1664, {end}")
     );
     let last = u64::MAX - 63;
     assert_eq!(
         text(last),
-        format!("DIR/weights.bin: tensor [4] at byte {last} {end}")
+        format!("DIR/weights.bin: tensor [4]: found it at byte {last}, {end}")
     );
 }
 
@@ -66,7 +66,7 @@ fn codebooks_outside_their_file() {
     });
     assert_eq!(
         text,
-        "DIR/codebooks.bin: rung 4 block 1 is at byte 448 in strides of 128, expected to end within 576 bytes",
+        "DIR/codebooks.bin: rung 4 block 1: found it at byte 448 in strides of 128, expected it to end within 576 bytes",
         "block 0 still fits"
     );
 }
@@ -85,39 +85,39 @@ fn codebooks_whose_hash_is_right_and_content_is_not() {
         (
             0,
             &b"ASTRACB2"[..],
-            r#"header is "ASTRACB2\x01\x00\x00\x00", expected "ASTRACB1\x01\x00\x00\x00" and zeros up to byte 64"#,
+            r#"header: found "ASTRACB2\x01\x00\x00\x00", expected "ASTRACB1\x01\x00\x00\x00" and zeros up to byte 64"#,
         ),
         (
             320,
             &[3, 0],
-            "rung 4 block 0 perm[0] is 3, expected another axis for every place, below 3",
+            "rung 4 block 0 perm[0]: found 3, expected another axis for every place, below 3",
         ),
         (
             322,
             &[2, 0],
-            "rung 4 block 0 perm[1] is 2 again, expected another axis for every place, below 3",
+            "rung 4 block 0 perm[1]: found 2 again, expected another axis for every place, below 3",
         ),
         (
             326,
             &[0, 0, 3, 0],
-            "rung 4 block 0 dims is [0, 3], expected numbers above 0 with the sum 3",
+            "rung 4 block 0 dims: found [0, 3], expected numbers above 0 with the sum 3",
         ),
         (
             326,
             &[2, 0],
-            "rung 4 block 0 dims is [2, 2], expected numbers above 0 with the sum 3",
+            "rung 4 block 0 dims: found [2, 2], expected numbers above 0 with the sum 3",
         ),
         (
             384,
             &[0, 0, 0xc0, 0x7f],
-            "rung 4 block 0 words is NaN, expected finite numbers",
+            "rung 4 block 0 words: found NaN, expected finite numbers",
         ),
     ] {
         assert_eq!(with(at, value), format!("DIR/codebooks.bin: {found}"));
     }
     assert!(
         refusal(|dir| substitute(dir, CODEBOOKS_FILE, b""))
-            .starts_with("DIR/codebooks.bin: header is \"\"")
+            .starts_with("DIR/codebooks.bin: header: found \"\"")
     );
     assert!(
         refusal(|dir| substitute(dir, WEIGHTS_FILE, b""))

@@ -18,31 +18,31 @@ use serde_json::Value;
 fn places_without_a_bundle() {
     assert_eq!(
         refusal(|dir| fs::remove_dir_all(dir).unwrap()),
-        "DIR: no such directory, expected a bundle"
+        "DIR: found nothing, expected the directory of a bundle"
     );
     assert_eq!(
         refusal(|dir| {
             fs::remove_dir_all(dir).unwrap();
             fs::write(dir, "").unwrap();
         }),
-        "DIR: not a directory, expected a bundle"
+        "DIR: found a file, expected the directory of a bundle"
     );
     assert_eq!(
         refusal(|dir| fs::remove_file(dir.join(MANIFEST_FILE)).unwrap()),
-        "DIR/manifest.json: not found, expected the manifest of a bundle"
+        "DIR/manifest.json: found nothing, expected the manifest of a bundle"
     );
     assert_eq!(
         refusal(|dir| {
             fs::remove_file(dir.join(MANIFEST_FILE)).unwrap();
             fs::create_dir(dir.join(MANIFEST_FILE)).unwrap();
         }),
-        "DIR/manifest.json: not a regular file, expected one"
+        "DIR/manifest.json: found no regular file, expected one"
     );
 }
 
 #[test]
 fn other_programs_manifests() {
-    let foreign = "DIR/manifest.json: not the manifest of a bundle: ";
+    let foreign = "DIR/manifest.json: manifest: found ";
     let expected = ", expected an object with a number \"format\"";
     for (text, found) in [
         (
@@ -76,13 +76,13 @@ fn manifests_that_are_not_json() {
     ] {
         assert_eq!(
             refusal(manifest_of(text)),
-            format!("DIR/manifest.json: {found}, expected a manifest of format 2")
+            format!("DIR/manifest.json: manifest: {found}, expected format 2")
         );
     }
     let hollow = refusal(manifest_of("{\"format\": 2}"));
     assert_eq!(
         hollow,
-        "DIR/manifest.json: missing field `model` at line 1 column 13, expected a manifest of format 2"
+        "DIR/manifest.json: manifest: missing field `model` at line 1 column 13, expected format 2"
     );
 }
 
@@ -102,12 +102,12 @@ fn a_huge_manifest_is_not_read_whole() {
 fn files_missing_or_of_another_kind() {
     assert_eq!(
         refusal(|dir| fs::remove_file(dir.join("embed.onnx")).unwrap()),
-        "DIR/embed.onnx: not found, expected a file of 11 bytes"
+        "DIR/embed.onnx: found nothing, expected a file of 11 bytes"
     );
     for name in [WEIGHTS_FILE, CODEBOOKS_FILE] {
         let text = refusal(|dir| fs::remove_file(dir.join(name)).unwrap());
         assert!(
-            text.starts_with(&format!("DIR/{name}: not found, expected a file of ")),
+            text.starts_with(&format!("DIR/{name}: found nothing, expected a file of ")),
             "{text}"
         );
     }
@@ -116,7 +116,7 @@ fn files_missing_or_of_another_kind() {
             fs::remove_file(dir.join("embed.onnx")).unwrap();
             fs::create_dir(dir.join("embed.onnx")).unwrap();
         }),
-        "DIR/embed.onnx: not a regular file, expected one"
+        "DIR/embed.onnx: found no regular file, expected one"
     );
 }
 
@@ -136,7 +136,10 @@ fn files_of_another_size() {
             });
             assert_eq!(
                 text,
-                format!("DIR/{name}: {} bytes, expected {}", sizes.0, sizes.1)
+                format!(
+                    "DIR/{name}: size: found {} bytes, expected {}",
+                    sizes.0, sizes.1
+                )
             );
         }
     }

@@ -40,16 +40,17 @@ fn edited_of(write: impl FnOnce(&Path) -> Bundle, pointer: &str, value: Value) -
 
 #[test]
 fn another_format_is_refused_before_anything_else() {
-    let other = "format 1, expected format 2; export the model again";
+    let other = "format: found 1, expected 2; export the model again";
     assert_eq!(edited("/format", json!(1)), other);
     // Nothing else in it is a manifest of format 2.
     assert_eq!(
         refusal(manifest_of(r#"{"format": 1, "shape": "new", "files": []}"#)),
         format!("DIR/manifest.json: {other}")
     );
-    assert!(edited("/format", json!(0)).starts_with("format 0, expected format 2"));
+    assert!(edited("/format", json!(0)).starts_with("format: found 0, expected 2"));
     assert!(
-        edited("/format", json!(u64::MAX)).starts_with("format 18446744073709551615, expected")
+        edited("/format", json!(u64::MAX))
+            .starts_with("format: found 18446744073709551615, expected")
     );
 }
 
@@ -72,7 +73,7 @@ fn file_names_that_leave_the_directory() {
             "a plain file name of letters, digits, '.', '_' and '-' that does not start with '.'";
         assert_eq!(
             text,
-            format!("DIR/manifest.json: files is {name:?}, expected {expected}")
+            format!("DIR/manifest.json: files: found {name:?}, expected {expected}")
         );
     }
     let text = refusal(|dir| {
@@ -82,7 +83,7 @@ fn file_names_that_leave_the_directory() {
     });
     assert_eq!(
         text,
-        "DIR/manifest.json: files is manifest.json, expected every file but the manifest itself"
+        "DIR/manifest.json: files: found manifest.json, expected every file but the manifest itself"
     );
 }
 
@@ -96,7 +97,7 @@ fn files_that_the_format_needs() {
         });
         assert_eq!(
             text,
-            format!("DIR/manifest.json: files is without {name}, expected an entry for it")
+            format!("DIR/manifest.json: files: found no {name}, expected an entry for it")
         );
     }
 }
@@ -107,73 +108,73 @@ fn edited_shapes_and_bases() {
         (
             "/shape/hidden",
             json!(0),
-            "shape.hidden is 0, expected 1 to 8192",
+            "shape.hidden: found 0, expected 1 to 8192",
         ),
         (
             "/shape/hidden",
             json!(8),
-            "bases[0].blocks[0].enc_w.shape is [3, 4], expected [3, 8]",
+            "bases[0].blocks[0].enc_w.shape: found [3, 4], expected [3, 8]",
         ),
         (
             "/shape/head_dim",
             json!(2),
-            "bases[0].blocks[0].dec_w.shape is [3, 6], expected [3, 4]",
+            "bases[0].blocks[0].dec_w.shape: found [3, 6], expected [3, 4]",
         ),
         (
             "/shape/blocks",
             json!(3),
-            "bases[0].blocks is 2 blocks, expected 3",
+            "bases[0].blocks: found 2 blocks, expected 3",
         ),
         (
             "/shape/tokens",
             json!(9),
-            "image.size is 4 with patches of 2, expected a size of 9 patches",
+            "image.size: found 4 with patches of 2, expected a size of 9 patches",
         ),
         (
             "/image",
             Value::Null,
-            "image is missing, expected how an image becomes the input",
+            "image: found nothing, expected how an image becomes the input",
         ),
         (
             "/image/patch",
             json!(0),
-            "image.patch is 0, expected 1 to 4",
+            "image.patch: found 0, expected 1 to 4",
         ),
         (
             "/image/map_size",
             Value::Null,
-            "image.map_size is missing, expected height and width of the saliency map",
+            "image.map_size: found nothing, expected height and width of the saliency map",
         ),
         (
             "/image/map_size/1",
             json!(0),
-            "image.map_size is 0, expected 1 to 8192",
+            "image.map_size: found 0, expected 1 to 8192",
         ),
-        ("/exact", json!([]), "exact is 0 blocks, expected 2"),
+        ("/exact", json!([]), "exact: found 0 blocks, expected 2"),
         (
             "/bases/0/rank",
             json!(2),
-            "bases[0].blocks[0].enc_w.shape is [3, 4], expected [2, 4]",
+            "bases[0].blocks[0].enc_w.shape: found [3, 4], expected [2, 4]",
         ),
         (
             "/bases/0/rank",
             json!(5),
-            "bases[0].rank is 5, expected 1 to 4",
+            "bases[0].rank: found 5, expected 1 to 4",
         ),
         (
             "/bases/1/name",
             json!("attention"),
-            "bases[1].name is \"attention\" again, expected another name for every basis",
+            "bases[1].name: found \"attention\" again, expected another name for every basis",
         ),
         (
             "/bases/1/blocks",
             json!([]),
-            "bases[1].blocks is 0 blocks, expected 2",
+            "bases[1].blocks: found 0 blocks, expected 2",
         ),
         (
             "/bases/1/blocks/1/dec_b/shape",
             json!([1, 6]),
-            "bases[1].blocks[1].dec_b.shape is [1, 6], expected [6]",
+            "bases[1].blocks[1].dec_b.shape: found [1, 6], expected [6]",
         ),
     ] {
         assert_eq!(edited(pointer, value), refusal);
@@ -186,56 +187,64 @@ fn edited_texts() {
         (
             "/text",
             Value::Null,
-            "text is missing, expected how a text becomes the input",
+            "text: found nothing, expected how a text becomes the input",
         ),
         (
             "/text/tokenizer",
             json!("other.json"),
-            "files is without other.json, expected an entry for it, the tokenizer",
+            "files: found no other.json, expected an entry for it, the tokenizer",
         ),
         (
             "/text/vocab",
             json!(0),
-            "text.vocab is 0, expected 1 to 16777216",
+            "text.vocab: found 0, expected 1 to 16777216",
         ),
-        ("/text/vocab", json!(9), "text.eos is 9, expected below 9"),
-        ("/text/bos", json!(10), "text.bos is 10, expected below 10"),
+        (
+            "/text/vocab",
+            json!(9),
+            "text.eos: found 9, expected below 9",
+        ),
+        (
+            "/text/bos",
+            json!(10),
+            "text.bos: found 10, expected below 10",
+        ),
         (
             "/text/bos",
             Value::Null,
-            "text.bos is missing, expected the id to put before a text",
+            "text.bos: found nothing, expected the id to put before a text",
         ),
         (
             "/text/max_tokens",
             json!(5),
-            "text.max_tokens is 5, expected 3 divided tokens and 1 before them",
+            "text.max_tokens: found 5, expected 3 divided tokens and 1 before them",
         ),
         (
             "/shape/class_tokens",
             json!(5),
-            "text.max_tokens is 4, expected 3 divided tokens and 5 before them",
+            "text.max_tokens: found 4, expected 3 divided tokens and 5 before them",
         ),
         (
             "/family",
             json!("bert"),
-            "task is generation by the family Bert, expected a causal one for it",
+            "task: found generation by the family Bert, expected a causal one for it",
         ),
         (
             "/task",
             json!({ "kind": "classification" }),
-            "task is classification by the family Llama, expected one that sees for it",
+            "task: found classification by the family Llama, expected one that sees for it",
         ),
     ] {
         assert_eq!(edited_text(pointer, value), refusal);
     }
     assert!(
         edited_text("/text/tokenizer", json!("../etc"))
-            .starts_with("text.tokenizer is \"../etc\", expected a plain file name")
+            .starts_with("text.tokenizer: found \"../etc\", expected a plain file name")
     );
     let embedding = json!({ "kind": "embedding", "pooling": "mean", "normalize": true });
     assert_eq!(
         edited("/task", embedding),
-        "task is embedding by the family Vit, expected one that reads for it"
+        "task: found embedding by the family Vit, expected one that reads for it"
     );
     let median = json!({ "kind": "embedding", "pooling": "median", "normalize": true });
     assert!(edited_text("/task", median).contains("unknown variant `median`"));
@@ -247,57 +256,57 @@ fn edited_rungs() {
         (
             "/rungs/0/basis",
             json!("pca"),
-            "rungs[0].basis is \"pca\", expected one of [\"attention\", \"plain\"]",
+            "rungs[0].basis: found \"pca\", expected one of [\"attention\", \"plain\"]",
         ),
         (
             "/rungs/1/rank",
             json!(4),
-            "rungs[1].rank is 4, expected 1 to 3",
+            "rungs[1].rank: found 4, expected 1 to 3",
         ),
         (
             "/rungs/1/rank",
             json!(0),
-            "rungs[1].rank is 0, expected 1 to 3",
+            "rungs[1].rank: found 0, expected 1 to 3",
         ),
         (
             "/rungs/1/groups",
             json!(0),
-            "rungs[1].groups is 0, expected 1 to 3",
+            "rungs[1].groups: found 0, expected 1 to 3",
         ),
         (
             "/rungs/1/groups",
             json!(3),
-            "rungs[1].bits is 4, expected 6, groups times code_bits",
+            "rungs[1].bits: found 4, expected 6, groups times code_bits",
         ),
         (
             "/rungs/1/code_bits",
             json!(17),
-            "rungs[1].code_bits is 17, expected 1 to 16",
+            "rungs[1].code_bits: found 17, expected 1 to 16",
         ),
         (
             "/rungs/1/code_bits",
             json!(3),
-            "rungs[1].words is 4, expected 8, 2 to the code_bits",
+            "rungs[1].words: found 4, expected 8, 2 to the code_bits",
         ),
         (
             "/rungs/1/words",
             json!(5),
-            "rungs[1].words is 5, expected 4, 2 to the code_bits",
+            "rungs[1].words: found 5, expected 4, 2 to the code_bits",
         ),
         (
             "/rungs/1/bits",
             json!(5),
-            "rungs[1].bits is 5, expected 4, groups times code_bits",
+            "rungs[1].bits: found 5, expected 4, groups times code_bits",
         ),
         (
             "/rungs/1/codebooks/offset",
             json!(1),
-            "rungs[1].codebooks.offset is 1, expected a multiple of 64",
+            "rungs[1].codebooks.offset: found 1, expected a multiple of 64",
         ),
         (
             "/rungs/1/codebooks/stride",
             json!(64),
-            "rungs[1].codebooks.stride is 64, expected 128, the bytes of a block",
+            "rungs[1].codebooks.stride: found 64, expected 128, the bytes of a block",
         ),
     ] {
         assert_eq!(edited(pointer, value), refusal);
@@ -309,7 +318,7 @@ fn edited_rungs() {
     });
     assert_eq!(
         swapped,
-        "DIR/manifest.json: rungs[1].bits is 2, expected more than 4, rungs ascending by bits"
+        "DIR/manifest.json: rungs[1].bits: found 2, expected more than 4, rungs ascending by bits"
     );
 }
 
@@ -320,17 +329,17 @@ fn edited_predictions() {
         (
             "/rungs/2/prediction/0/w/shape",
             json!([3, 2]),
-            "rungs[2].prediction[0].w.shape is [3, 2], expected [3, 3]",
+            "rungs[2].prediction[0].w.shape: found [3, 2], expected [3, 3]",
         ),
         (
             "/rungs/2/prediction/0/b/shape",
             json!([9]),
-            "rungs[2].prediction[0].b.shape is [9], expected [3]",
+            "rungs[2].prediction[0].b.shape: found [9], expected [3]",
         ),
         (
             "/rungs/2/basis",
             json!("plain"),
-            "rungs[2].rank is 3, expected 4, all axes of the basis of a rung that predicts",
+            "rungs[2].rank: found 3, expected 4, all axes of the basis of a rung that predicts",
         ),
     ] {
         assert_eq!(edited(pointer, value), refusal);
@@ -344,14 +353,14 @@ fn edited_predictions() {
     };
     assert_eq!(
         counted(|blocks| blocks.extend(blocks.clone())),
-        "DIR/manifest.json: rungs[2].prediction is 2 blocks, expected 1, every block but the first"
+        "DIR/manifest.json: rungs[2].prediction: found 2 blocks, expected 1, every block but the first"
     );
     assert!(
         edited(
             "/rungs/2/prediction/0",
             json!({ "w": { "offset": 0, "shape": [3, 3] } })
         )
-        .starts_with("missing field `b`")
+        .starts_with("manifest: missing field `b`")
     );
     let outside = |tensor: &str| {
         let tensor = tensor.to_owned();
@@ -363,7 +372,8 @@ fn edited_predictions() {
     };
     for (tensor, shape) in [("w", "[3, 3]"), ("b", "[3]")] {
         let text = outside(tensor);
-        let expected = format!("DIR/weights.bin: tensor {shape} at byte 1048576 does not fit");
+        let expected =
+            format!("DIR/weights.bin: tensor {shape}: found it at byte 1048576, expected");
         assert!(text.starts_with(&expected), "{text}");
     }
 }
@@ -385,7 +395,7 @@ fn predictions_of_fewer_blocks() {
     let text = common::refusal_of(common::write_predicting, |dir| edit(dir, third));
     assert_eq!(
         text,
-        "DIR/manifest.json: rungs[2].prediction is 1 blocks, expected 2, every block but the first"
+        "DIR/manifest.json: rungs[2].prediction: found 1 blocks, expected 2, every block but the first"
     );
 }
 

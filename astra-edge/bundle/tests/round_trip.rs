@@ -161,21 +161,21 @@ fn what_is_not_there_is_refused_with_what_is() {
     let text = |error: BundleError| error.to_string().replace(dir.to_str().unwrap(), "DIR");
     assert_eq!(
         text(bundle.graph("local_00").unwrap_err()),
-        r#"DIR: no graph "local_00", expected one of ["embed", "head"]"#
+        r#"DIR: graph: found no "local_00", expected one of ["embed", "head"]"#
     );
     assert_eq!(
         text(bundle.graph("../embed").unwrap_err()),
-        r#"DIR: no graph "../embed", expected one of ["embed", "head"]"#
+        r#"DIR: graph: found no "../embed", expected one of ["embed", "head"]"#
     );
     assert_eq!(
         text(bundle.rung(320).unwrap_err()),
-        "DIR: no rung of 320 bits, expected one of [2, 4]"
+        "DIR: rung: found none of 320 bits, expected one of [2, 4]"
     );
     assert_eq!(
         text(bundle.basis("pca", 0).unwrap_err()),
-        r#"DIR: no basis "pca", expected one of ["attention", "plain"]"#
+        r#"DIR: basis: found no "pca", expected one of ["attention", "plain"]"#
     );
-    let no_block = "DIR: no block 2, expected one below 2";
+    let no_block = "DIR: block: found 2, expected one below 2";
     assert_eq!(text(bundle.basis("plain", 2).unwrap_err()), no_block);
     assert_eq!(text(bundle.exact(2).unwrap_err()), no_block);
     assert_eq!(

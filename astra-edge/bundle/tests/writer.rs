@@ -56,13 +56,13 @@ fn only_bundles_and_empty_directories_are_replaced() {
     let refusal = || BundleWriter::create(&dir).unwrap_err().to_string();
     let text = |found: &str| {
         format!(
-            "{}: {found}, expected a bundle to replace, an empty directory or nothing",
+            "{}: found {found}, expected a bundle to replace, an empty directory or nothing",
             dir.display()
         )
     };
 
     fs::write(&dir, "thesis").unwrap();
-    assert_eq!(refusal(), text("not a directory"));
+    assert_eq!(refusal(), text("a file"));
     assert_eq!(fs::read_to_string(&dir).unwrap(), "thesis");
     fs::remove_file(&dir).unwrap();
 

@@ -6,22 +6,22 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CodebookError {
     /// A codebook needs a group.
-    #[error("codebook has no groups")]
+    #[error("groups of the codebook: found none, expected at least one")]
     NoGroups,
     /// A group needs an axis.
-    #[error("group {group} of the codebook has no axes")]
+    #[error("group {group} of the codebook: found no axes, expected at least one")]
     EmptyGroup {
         /// Index of the group.
         group: usize,
     },
     /// The number of codewords is not one that codes of 1 to 16 bits can name.
-    #[error("codebook has {found} codewords a group, expected a power of two from 2 to 65536")]
+    #[error("codewords a group: found {found}, expected a power of two from 2 to 65536")]
     Words {
         /// Codewords a group.
         found: usize,
     },
     /// A table does not have the length that the group sizes and the number of codewords ask for.
-    #[error("{table} of the codebook has {found} numbers, expected {expected}")]
+    #[error("{table} of the codebook: found {found} numbers, expected {expected}")]
     Length {
         /// Which table: `dim_major`, `word_major` or `half_norms`.
         table: &'static str,
@@ -39,7 +39,7 @@ pub enum CodebookError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LengthError {
     /// A buffer does not hold a whole number of tokens.
-    #[error("{buffer} has {found} entries, expected a multiple of {per_token}")]
+    #[error("{buffer}: found {found} entries, expected a multiple of {per_token}")]
     PartialToken {
         /// Which buffer: `y` or `codes`.
         buffer: &'static str,
@@ -49,7 +49,7 @@ pub enum LengthError {
         per_token: usize,
     },
     /// The buffers hold different numbers of tokens.
-    #[error("y holds {y} tokens, codes hold {codes}")]
+    #[error("codes: found {codes} tokens, expected {y} as in y")]
     Tokens {
         /// Tokens in `y`.
         y: usize,
@@ -57,7 +57,7 @@ pub enum LengthError {
         codes: usize,
     },
     /// The place of one token has the wrong length.
-    #[error("y has {found} entries, expected {expected}, one token")]
+    #[error("y: found {found} entries, expected {expected}, one token")]
     OneToken {
         /// Length of `y`.
         found: usize,
@@ -65,7 +65,7 @@ pub enum LengthError {
         expected: usize,
     },
     /// The codes ended before the token was whole.
-    #[error("codes ended after {found} of {expected} groups")]
+    #[error("codes: found {found} groups, expected {expected}")]
     CodesEnded {
         /// Codes read.
         found: usize,

@@ -186,7 +186,7 @@ fn messages_name_what_was_found_and_expected() {
     };
     assert_eq!(
         length.to_string(),
-        "half_norms of the codebook has 7 numbers, expected 8"
+        "half_norms of the codebook: found 7 numbers, expected 8"
     );
     let partial = LengthError::PartialToken {
         buffer: "y",
@@ -195,6 +195,6 @@ fn messages_name_what_was_found_and_expected() {
     };
     assert_eq!(
         partial.to_string(),
-        "y has 7 entries, expected a multiple of 3"
+        "y: found 7 entries, expected a multiple of 3"
     );
 }

@@ -35,7 +35,7 @@ pub enum AloneError {
     #[error(transparent)]
     Words(#[from] WordsError),
     /// The model is not one of text.
-    #[error("{bundle}: the model takes pictures, not text")]
+    #[error("{bundle}: model: found one that takes pictures, expected one that takes text")]
     NoText {
         /// The bundle.
         bundle: String,

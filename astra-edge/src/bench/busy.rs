@@ -26,7 +26,7 @@ impl Busy {
 
 /// A process that cannot be looked at.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {found}; expected the processor time of a thread", path.display())]
+#[error("{}: found {found}, expected the processor time of a thread", path.display())]
 pub struct BusyError {
     path: PathBuf,
     found: String,
@@ -128,7 +128,10 @@ mod tests {
         assert_eq!((since.computing_ms, since.beside_ms), (2.0, 0.0));
         fs::write(folder.path().join("task/3/schedstat"), "soon").unwrap();
         let error = processes.busy().unwrap_err().to_string();
-        assert!(error.contains("3/schedstat: \"soon\"; expected"), "{error}");
+        assert!(
+            error.contains("3/schedstat: found \"soon\", expected"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub struct Counters(Vec<PathBuf>);
 
 /// A counter that cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {found}; expected a number of bytes", path.display())]
+#[error("{}: found {found}, expected a number of bytes", path.display())]
 pub struct CounterError {
     path: PathBuf,
     found: String,

@@ -10,9 +10,7 @@ pub enum PromptError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// It is too short.
-    #[error(
-        "the text gives {found} prompts of {tokens} tokens: expected {wanted}; take a longer one"
-    )]
+    #[error("text: found {found} prompts of {tokens} tokens, expected {wanted}; take a longer one")]
     Short {
         /// Prompts found.
         found: usize,
@@ -149,7 +147,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("the text gives 0 prompts of 8 tokens: expected 1")
+                .starts_with("text: found 0 prompts of 8 tokens, expected 1")
         );
     }
 }

@@ -225,7 +225,7 @@ fn counters_are_read_and_what_is_none_is_shown() {
     std::fs::write(b.join("tx_bytes"), "many\n").unwrap();
     let error = counters.sent().unwrap_err().to_string();
     assert!(
-        error.ends_with("b/tx_bytes: \"many\"; expected a number of bytes"),
+        error.ends_with("b/tx_bytes: found \"many\", expected a number of bytes"),
         "{error}"
     );
 }

@@ -108,11 +108,13 @@ fn read_prompt(given: &str) -> Result<String> {
         .read_to_end(&mut bytes)
         .context("cannot read standard input")?;
     if bytes.len() as u64 > MAX_PROMPT {
-        bail!("standard input: expected at most {MAX_PROMPT} bytes");
+        bail!("standard input: found more bytes, expected at most {MAX_PROMPT}");
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        anyhow::anyhow!("standard input is not UTF-8: byte {at} begins no character")
+        anyhow::anyhow!(
+            "standard input: found a byte that begins no character at {at}, expected UTF-8"
+        )
     })
 }
 
@@ -171,7 +173,7 @@ impl Args {
 
     async fn through_cluster(&self) -> Result<()> {
         if self.prompt.is_empty() {
-            bail!("the prompt is empty: expected text");
+            bail!("prompt: found nothing, expected text");
         }
         let network = Network::from(self.network.clone());
         let mut client = Client::open(&network).await?;

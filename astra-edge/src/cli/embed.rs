@@ -101,10 +101,10 @@ impl Args {
         }
         match texts.iter().position(String::is_empty) {
             Some(empty) => bail!(
-                "text {} is empty: expected at least one character",
+                "text {}: found no character, expected at least one",
                 empty + 1
             ),
-            None if texts.is_empty() => bail!("no text: expected at least one"),
+            None if texts.is_empty() => bail!("text: found none, expected at least one"),
             None => Ok(texts),
         }
     }

@@ -89,11 +89,14 @@ pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
     let name = || path.display().to_string();
     let size = std::fs::metadata(path).with_context(name)?.len();
     if size > MAX_FILE as u64 {
-        bail!("{}: {size} bytes, expected at most {MAX_FILE}", name());
+        bail!(
+            "{}: size: found {size} bytes, expected at most {MAX_FILE}",
+            name()
+        );
     }
     let bytes = std::fs::read(path).with_context(name)?;
     if bytes.is_empty() {
-        bail!("{}: empty, expected a picture", name());
+        bail!("{}: found an empty file, expected a picture", name());
     }
     Ok(bytes)
 }
@@ -151,12 +154,12 @@ fn write_answer(path: &Path, answered: &Answered) -> Result<()> {
         map: map.map_or(&[], |map| &map.values),
     };
     let text = serde_json::to_string(&file)?;
-    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))
 }
 
 fn draw(path: &Path, image: &[u8], answered: &Answered) -> Result<()> {
     let picture = answered.overlay(image);
-    let picture = picture.with_context(|| format!("nothing is drawn into {}", path.display()))?;
+    let picture = picture.with_context(|| format!("{}: nothing is drawn", path.display()))?;
     write_png(path, &picture)?;
     Ok(())
 }

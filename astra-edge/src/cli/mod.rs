@@ -15,6 +15,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use astra_edge::config::DEFAULT_LOG;
+use astra_edge::error_line::error_line;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -69,31 +71,17 @@ pub(crate) fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", sentence(&error));
+            eprintln!("{}", error_line(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// An error and its causes, without those that the message above them already says.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain() {
-        let cause = cause.to_string();
-        if text.contains(&cause) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause);
-    }
-    text
-}
-
 /// Logs on standard error.
 fn log(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("log filter {filter:?}"))?;
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("log: found {filter:?}, expected a filter such as {DEFAULT_LOG:?}")
+    })?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

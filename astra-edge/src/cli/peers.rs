@@ -241,7 +241,10 @@ mod tests {
             [("device-1", true), ("device-2", true), ("device-3", false)]
         );
         let reason = devices[2].reason.as_deref().unwrap();
-        assert_eq!(reason, "other bundle: 080808080808, expected 090909090909");
+        assert_eq!(
+            reason,
+            "other bundle: found 080808080808, expected 090909090909"
+        );
         let peers = Peers {
             cluster: "lab".to_owned(),
             devices,

@@ -119,7 +119,7 @@ struct Row {
 pub(super) fn main(args: &Args) -> Result<()> {
     ensure!(
         args.cores > 0.0 && args.cores <= 1.0,
-        "--cores {}: expected a share up to 1",
+        "--cores: found {}, expected a share up to 1",
         args.cores
     );
     if let Some(rate) = args
@@ -127,7 +127,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
         .iter()
         .find(|rate| !(**rate > 0.0 && rate.is_finite()))
     {
-        bail!("--mbps {rate}: expected a positive number");
+        bail!("--mbps: found {rate}, expected a positive number");
     }
     let profile = match &args.profile {
         Some(path) => read(path)?,

@@ -33,7 +33,7 @@ pub struct Choice {
 pub enum ChooseError {
     /// Fewer devices than the ranges asked for.
     #[error(
-        "token ranges for {wanted} members: expected at most {found}, the devices that can be used"
+        "token ranges: found those of {wanted} members, expected at most {found}, the devices that can be used"
     )]
     TooFew {
         /// Members asked for.

@@ -42,7 +42,7 @@ pub enum DenseError {
     #[error(transparent)]
     Lossless(#[from] LosslessError),
     /// Another number of scores.
-    #[error("{found} scores: expected {expected}")]
+    #[error("scores: found {found}, expected {expected}")]
     Count {
         /// Scores there are.
         found: usize,

@@ -23,10 +23,10 @@ pub enum RequestError {
         wanted: &'static str,
     },
     /// A text without a token.
-    #[error("the text is empty: expected at least one token")]
+    #[error("text: found an empty one, expected at least one token")]
     Empty,
     /// More tokens than the model takes.
-    #[error("the text is {found} tokens long: expected at most {most}")]
+    #[error("text: found {found} tokens, expected at most {most}")]
     TooLong {
         /// Tokens there are.
         found: usize,
@@ -34,7 +34,7 @@ pub enum RequestError {
         most: usize,
     },
     /// A token that the model does not have.
-    #[error("token id {found}: expected less than {vocab}")]
+    #[error("token id: found {found}, expected less than {vocab}")]
     UnknownToken {
         /// Its id.
         found: u32,

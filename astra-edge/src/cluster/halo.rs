@@ -50,7 +50,7 @@ pub(super) enum HaloError {
         plan: u64,
     },
     /// Tokens that its sender does not own.
-    #[error("a halo of {tokens} tokens from {first} on: expected tokens of member {member}")]
+    #[error("halo: found {tokens} tokens from {first} on, expected tokens of member {member}")]
     Foreign {
         /// The sender.
         member: u8,

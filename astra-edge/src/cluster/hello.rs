@@ -48,7 +48,7 @@ impl fmt::Display for Why {
             Self::OtherKey => f.write_str("other cluster key"),
             Self::OtherBundle { found, expected } => write!(
                 f,
-                "other bundle: {}, expected {}",
+                "other bundle: found {}, expected {}",
                 short_hash(found),
                 short_hash(expected)
             ),
@@ -84,7 +84,7 @@ pub fn read(bytes: &[u8], device: DeviceId) -> Result<Hello, Why> {
         return Ok(hello);
     }
     Err(unreadable(&format_args!(
-        "of device {}, expected {device}",
+        "device: found {}, expected {device}",
         hello.device
     )))
 }
@@ -164,7 +164,7 @@ pub(crate) mod tests {
         let why = judge(&other, &OURS).unwrap_err();
         assert_eq!(
             why.to_string(),
-            "other bundle: 010101010101, expected 090909090909"
+            "other bundle: found 010101010101, expected 090909090909"
         );
     }
 

@@ -34,7 +34,7 @@ pub enum ShareError {
     #[error(transparent)]
     Dense(#[from] DenseError),
     /// The class token has another length.
-    #[error("class token of {found} bytes: expected {expected}")]
+    #[error("class token: found {found} bytes, expected {expected}")]
     Class {
         /// Bytes found.
         found: usize,

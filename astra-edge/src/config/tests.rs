@@ -85,6 +85,8 @@ fn an_unknown_key_is_named_with_the_file_and_the_known_ones() {
     for part in ["/", "line 2", "bundel", "`bundle`", "`max_members`"] {
         assert!(error.contains(part), "{part} not in {error}");
     }
+    assert!(error.contains(": line 2, bundel: unknown field"), "{error}");
+    assert!(!error.contains('\n'), "{error}");
     let error = Config::read(Path::new("/no/such/file.toml"))
         .unwrap_err()
         .to_string();
@@ -102,11 +104,40 @@ fn values_of_another_kind_are_refused() {
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
+        assert!(error.contains(": line 1, "), "{error}");
     }
     assert_eq!(read("rung = 160").unwrap().rung, Some(Rung(160)));
     assert_eq!(read("rung = \"exact\"").unwrap().rung, Some(Rung(0)));
     let half = read("deadline = \"500ms\"").unwrap().deadline;
     assert_eq!(half, Some(Duration::from_millis(500)));
+}
+
+#[test]
+fn an_impossible_value_of_a_file_is_named_with_the_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().display();
+    for (text, rest) in [
+        (
+            "listen = [\"kitchen\"]",
+            "listen: found \"kitchen\", expected ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
+        ),
+        (
+            "cluster = \"a/b\"",
+            "cluster: found \"a/b\", expected 1 to 64 letters, digits, dots, dashes or underscores",
+        ),
+        (
+            "name = \"\"",
+            "name: found \"\", expected 1 to 64 bytes of text",
+        ),
+        (
+            "[http]\nlisten = \"kitchen\"",
+            "http: found \"kitchen\", expected ADDRESS:PORT or a port, such as 127.0.0.1:8080",
+        ),
+    ] {
+        std::fs::write(file.path(), text).unwrap();
+        let error = Config::read(file.path()).unwrap_err().to_string();
+        assert_eq!(error, format!("{path}: {rest}"));
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl FromStr for Rung {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(0) | Err(_) if text != "exact" => Err(format!(
-                "rung {text:?}: expected bits per token per block, such as 320, or exact"
+                "rung: found {text:?}, expected bits per token per block, such as 320, or exact"
             )),
             Ok(bits) => Ok(Self(bits)),
             Err(_) => Ok(Self(0)),
@@ -53,7 +53,7 @@ pub(super) fn duration<'de, D: Deserializer<'de>>(
 /// Not a time, or none at all.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = |why: &dyn std::fmt::Display| {
-        format!("{text:?}: {why}; expected a time such as 5s or 800ms")
+        format!("found {text:?}: {why}, expected a time such as 5s or 800ms")
     };
     let time = humantime::parse_duration(text).map_err(|error| wrong(&error))?;
     // A deadline travels as milliseconds in 32 bits, and 0 means none was named.

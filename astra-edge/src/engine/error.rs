@@ -78,7 +78,7 @@ pub enum EngineError {
         expected: usize,
     },
     /// Input of another kind than the model takes.
-    #[error("input of {found}: the model takes {expected}")]
+    #[error("input: found {found}, expected {expected}")]
     Input {
         /// What was given.
         found: &'static str,
@@ -86,7 +86,7 @@ pub enum EngineError {
         expected: &'static str,
     },
     /// A block that the model does not have.
-    #[error("block {found}: the model has {blocks} blocks, counted from 0")]
+    #[error("block: found {found}, expected one below {blocks}")]
     NoSuchBlock {
         /// Block asked for.
         found: usize,

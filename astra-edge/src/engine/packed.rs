@@ -52,13 +52,13 @@ pub(super) struct PackedWeights {
 pub(super) enum PackedError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
-    #[error("{}: {free} bytes free, {needed} needed", path.display())]
+    #[error("{}: free space: found {free} bytes, expected {needed}", path.display())]
     Full {
         path: PathBuf,
         free: u64,
         needed: u64,
     },
-    #[error("{}: not what was written", .0.display())]
+    #[error("{}: found other bytes, expected those that were written", .0.display())]
     Damaged(PathBuf),
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub enum LinkError {
     /// A name that cannot be part of a key.
     #[error(
-        "cluster name {found:?}: expected 1 to {max} letters, digits, dots, dashes or underscores"
+        "cluster: found {found:?}, expected 1 to {max} letters, digits, dots, dashes or underscores"
     )]
     ClusterName {
         /// The name.
@@ -19,7 +19,7 @@ pub enum LinkError {
     },
     /// No interface of that name, or one without a carrier or an IPv4 address.
     #[error(
-        "multicast_interface: found {found:?}, which is down or has no IPv4 address: expected an address or one of {available:?}"
+        "multicast_interface: found {found:?}, expected an address, or an interface that is up and has an IPv4 address, of {available:?}"
     )]
     Interface {
         /// What was asked for.
@@ -28,13 +28,15 @@ pub enum LinkError {
         available: Vec<String>,
     },
     /// An address that settings name is not one of this machine now.
-    #[error("{0} is not an address of this machine, or its interface is down")]
+    #[error("address: found {0}, expected one of this machine whose interface is up")]
     Away(IpAddr),
     /// Nothing but loopback, where that will not do.
     #[error("no network: no interface but loopback is up and has a carrier and an IPv4 address")]
     NoNetwork,
     /// An address that cannot be listened on.
-    #[error("cannot listen on {address}: {error}; choose another with --listen")]
+    #[error(
+        "listen: found {address}, expected a free port and an address of this machine: {error}; choose another with --listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

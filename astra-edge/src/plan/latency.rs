@@ -69,7 +69,7 @@ pub struct Prediction {
 #[non_exhaustive]
 pub enum PredictError {
     /// The rung was not measured.
-    #[error("rung {found} is not among those measured: {}", measured.iter().map(u16::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("rung: found {found}, expected one of those measured: {}", measured.iter().map(u16::to_string).collect::<Vec<_>>().join(", "))]
     Rung {
         /// Rung asked for.
         found: u16,

@@ -25,7 +25,7 @@ pub enum Depth {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FeatureError {
     /// Not a whole number of tokens.
-    #[error("{found} values are no whole number of tokens of {width}")]
+    #[error("features: found {found} values, expected a multiple of {width}, the width of a token")]
     Width {
         /// Values there are.
         found: usize,
@@ -33,7 +33,7 @@ pub enum FeatureError {
         width: usize,
     },
     /// Bytes of another number of tokens.
-    #[error("{found} bytes of features, expected {expected} for {tokens} tokens of {width}")]
+    #[error("features: found {found} bytes, expected {expected} for {tokens} tokens of {width}")]
     Length {
         /// Bytes there are.
         found: usize,
@@ -45,7 +45,7 @@ pub enum FeatureError {
         width: usize,
     },
     /// A model that answers this has failed; a number in its place would look like an answer.
-    #[error("channel {channel} of token {token} is {value}: expected a finite number")]
+    #[error("channel {channel} of token {token}: found {value}, expected a finite number")]
     NotFinite {
         /// The token, counted from the first given.
         token: usize,
@@ -56,7 +56,7 @@ pub enum FeatureError {
     },
     /// A token's header that [`quantize`] never writes.
     #[error(
-        "token {token} starts at {smallest} in steps of {step}: expected finite numbers and no negative step"
+        "token {token}: found values from {smallest} in steps of {step}, expected finite numbers and no negative step"
     )]
     Header {
         /// The token, counted from the first given.

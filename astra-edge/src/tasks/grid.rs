@@ -30,7 +30,7 @@ pub struct Grid {
 pub enum GridError {
     /// No whole patch fits, or too many do.
     #[error(
-        "an input of {size} pixels with patches of {patch}: expected a patch of at least 1 pixel, \
+        "input: found {size} pixels with patches of {patch}, expected a patch of at least 1 pixel, \
          an input of at most 8192, and 1 to {MAX_TOKENS} patches"
     )]
     Shape {
@@ -40,7 +40,7 @@ pub enum GridError {
         patch: usize,
     },
     /// Tokens that the grid does not have, or none at all.
-    #[error("tokens {first}..{end} of an input of {total}: expected at least one, all within it")]
+    #[error("tokens: found {first}..{end}, expected at least one, all within an input of {total}")]
     Range {
         /// First token asked for.
         first: usize,
@@ -50,7 +50,7 @@ pub enum GridError {
         total: usize,
     },
     /// A buffer of another size than the tokens asked for.
-    #[error("{found} bytes of pixels, expected {expected}")]
+    #[error("pixels: found {found} bytes, expected {expected}")]
     Pixels {
         /// Bytes there are.
         found: usize,

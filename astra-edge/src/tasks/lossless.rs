@@ -27,7 +27,7 @@ pub struct Lines {
 
 /// Bytes are not those of a map.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{found} bytes are not the {expected} scores of a map, compressed: {status:?}")]
+#[error("scores of a map: found {found} bytes, expected {expected} scores, compressed: {status:?}")]
 pub struct LosslessError {
     /// Bytes there are.
     pub found: usize,

@@ -42,7 +42,7 @@ pub struct Overlay<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum PictureError {
     /// The map has another number of values than its size says.
-    #[error("a map of {values} values, expected {rows} rows of {columns} and at least one value")]
+    #[error("map: found {values} values, expected {rows} rows of {columns} and at least one value")]
     Map {
         /// Values there are.
         values: usize,
@@ -52,7 +52,7 @@ pub enum PictureError {
         columns: usize,
     },
     /// The photograph is said to lie outside the input, or to be nowhere.
-    #[error("the photograph lies at {content:?}: expected it within an input of {size} pixels")]
+    #[error("photograph: found it at {content:?}, expected it within an input of {size} pixels")]
     Content {
         /// Where it is said to lie.
         content: Rect,
@@ -66,7 +66,7 @@ pub enum PictureError {
     #[error("cannot encode the picture: {0}")]
     Encode(String),
     /// The file cannot be written.
-    #[error("cannot write the picture {}: {source}", path.display())]
+    #[error("{}: cannot write the picture: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,

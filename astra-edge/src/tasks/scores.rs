@@ -5,7 +5,7 @@
 
 /// A score is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("score {index} is {value}: expected a number")]
+#[error("score {index}: found {value}, expected a number")]
 pub struct ScoreError {
     /// Which.
     pub index: usize,

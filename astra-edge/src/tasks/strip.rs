@@ -56,17 +56,17 @@ pub enum StripError {
         source: ImageError,
     },
     /// Not even a codec.
-    #[error("the strip is empty")]
+    #[error("strip: found no bytes, expected a JPEG or WebP picture")]
     Empty,
     /// A codec this version does not know.
-    #[error("the strip is compressed with codec {found}: expected 1 (JPEG) or 2 (WebP)")]
+    #[error("strip: found codec {found}, expected 1 (JPEG) or 2 (WebP)")]
     Codec {
         /// The strip's first byte.
         found: u8,
     },
     /// An image of other sizes, or of another kind of pixel.
     #[error(
-        "the strip holds {width} x {height} pixels of {color:?}: expected {expected_width} x {expected_height} of Rgb8"
+        "strip: found {width} x {height} pixels of {color:?}, expected {expected_width} x {expected_height} of Rgb8"
     )]
     Shape {
         /// Width found.

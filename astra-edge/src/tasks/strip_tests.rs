@@ -110,13 +110,13 @@ fn wrong_inputs_are_named() {
     let (pixels, spec) = pixels(56, 14, 6);
     let short = encode(&pixels[1..], range(0, 4), &spec, true);
     let message = short.unwrap_err().to_string();
-    assert_eq!(message, "9407 bytes of pixels, expected 9408");
+    assert_eq!(message, "pixels: found 9407 bytes, expected 9408");
     let outside = encode(&pixels, range(15, 2), &spec, true)
         .unwrap_err()
         .to_string();
     assert_eq!(
         outside,
-        "tokens 15..17 of an input of 16: expected at least one, all within it"
+        "tokens: found 15..17, expected at least one, all within an input of 16"
     );
 }
 

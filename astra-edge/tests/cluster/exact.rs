@@ -140,7 +140,10 @@ fn coded(cluster: &Cluster) {
 /// Questions that have no answer are refused with what was found and expected, and leave the cluster working.
 fn refused(cluster: &Cluster) {
     for (flags, parts) in [
-        (vec!["--rung", "7"], vec!["no rung of 7 bits", "320"]),
+        (
+            vec!["--rung", "7"],
+            vec!["rung: found none of 7 bits", "320"],
+        ),
         (vec!["--ranges", "100,80"], vec!["180 tokens", "256"]),
         (vec!["--ranges", "0,256"], vec!["0 to 0"]),
         (

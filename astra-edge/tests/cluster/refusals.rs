@@ -60,7 +60,10 @@ fn a_missing_or_wrong_bundle_is_named() {
     let path = folder.path().to_str().unwrap();
     fails(&mut device(&["--bundle", path]), &["manifest.json"]);
     std::fs::write(folder.path().join("manifest.json"), r#"{"format": 99}"#).unwrap();
-    fails(&mut device(&["--bundle", path]), &["format 99", "format 2"]);
+    fails(
+        &mut device(&["--bundle", path]),
+        &["format: found 99, expected 2"],
+    );
 }
 
 #[test]

@@ -249,7 +249,10 @@ fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
         (vec!["ask", "hi", "--temperature=-1"], "temperature is -1"),
         (vec!["ask", "hi", "--top-p", "2"], "top_p is 2"),
         (vec!["ask", "hi", "--stop", ""], "empty"),
-        (vec!["ask", "", "--no-multicast"], "prompt is empty"),
+        (
+            vec!["ask", "", "--no-multicast"],
+            "prompt: found nothing, expected text",
+        ),
         (vec!["embed", "a", ""], "text 2 is empty"),
         (vec!["embed", "--file", "/no/such/file"], "/no/such/file"),
     ] {

@@ -75,13 +75,13 @@ impl Code for f32 {
 #[non_exhaustive]
 pub enum PackError {
     /// Codes have 1 to 16 bits, or 32; `f32` values have 32.
-    #[error("codes of {found} bits: expected 1 to 16, or 32 (f32 values: 32)")]
+    #[error("width of codes: found {found} bits, expected 1 to 16, or 32 (f32 values: 32)")]
     Width {
         /// Bits asked for.
         found: u8,
     },
     /// The output buffer is too short.
-    #[error("buffer of {found} bytes: {needed} needed")]
+    #[error("buffer: found {found} bytes, expected {needed}")]
     Room {
         /// Bytes in the buffer.
         found: usize,
@@ -89,7 +89,7 @@ pub enum PackError {
         needed: usize,
     },
     /// A code does not fit its bits.
-    #[error("code {found} at index {index} does not fit {bits} bits")]
+    #[error("code {index}: found {found}, expected it to fit {bits} bits")]
     CodeTooLarge {
         /// Place of the first such code.
         index: usize,
@@ -105,13 +105,13 @@ pub enum PackError {
 #[non_exhaustive]
 pub enum UnpackError {
     /// Codes have 1 to 16 bits, or 32.
-    #[error("codes of {found} bits: expected 1 to 16, or 32")]
+    #[error("width of codes: found {found} bits, expected 1 to 16, or 32")]
     Width {
         /// Bits asked for.
         found: u8,
     },
     /// The type asked for cannot hold such codes (`f32` holds codes of 32 bits and no other).
-    #[error("codes of {found} bits do not fit the type asked for ({holds} bits)")]
+    #[error("width of codes: found {found} bits, expected at most {holds}, those of the type")]
     Type {
         /// Bits of a code.
         found: u8,
@@ -119,7 +119,7 @@ pub enum UnpackError {
         holds: u8,
     },
     /// The bytes are not the length these codes take.
-    #[error("{found} bytes of codes: expected {expected}")]
+    #[error("codes: found {found} bytes, expected {expected}")]
     Length {
         /// Bytes given.
         found: usize,
@@ -127,7 +127,7 @@ pub enum UnpackError {
         expected: usize,
     },
     /// The unused bits of the last byte are not zero.
-    #[error("padding bits {found:#04x} in the last byte: expected zero")]
+    #[error("padding of the last byte: found {found:#04x}, expected zero")]
     Padding {
         /// The padding, moved down to bit 0.
         found: u8,

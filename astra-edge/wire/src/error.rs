@@ -13,7 +13,7 @@ use crate::{MAX_BODY, VERSION};
 #[non_exhaustive]
 pub enum FrameError {
     /// Written in a version this device does not read.
-    #[error("wire version {found}: expected {min} to {max}")]
+    #[error("wire version: found {found}, expected {min} to {max}")]
     Version {
         /// The first byte.
         found: u8,
@@ -26,19 +26,21 @@ pub enum FrameError {
     #[error("truncated")]
     Truncated,
     /// More bytes than a code frame has.
-    #[error("code frame of {found} bytes: expected at most {MAX_BODY}")]
+    #[error("code frame: found {found} bytes, expected at most {MAX_BODY}")]
     TooLong {
         /// Bytes received.
         found: usize,
     },
     /// A kind of message that has no meaning here.
-    #[error("message kind {found:#04x}: not expected here, or unknown in version {VERSION}")]
+    #[error(
+        "message kind: found {found:#04x}, expected one of version {VERSION} that belongs here"
+    )]
     Kind {
         /// The second byte.
         found: u8,
     },
     /// Flags without a meaning.
-    #[error("flags {found:#04x}: expected none but {:#04x}", Flags::KNOWN)]
+    #[error("flags: found {found:#04x}, expected none but {:#04x}", Flags::KNOWN)]
     Flags {
         /// All flags of the frame.
         found: u8,
@@ -66,7 +68,7 @@ pub enum FrameError {
     #[error("code frame: {0}")]
     Codes(#[from] UnpackError),
     /// The slot for a frame's codes has another size.
-    #[error("slot of {found} codes: expected {expected}")]
+    #[error("slot: found {found} codes, expected {expected}")]
     Slot {
         /// Codes the slot holds.
         found: usize,
@@ -92,7 +94,7 @@ impl From<postcard::Error> for FrameError {
 #[non_exhaustive]
 pub enum EmitError {
     /// The output buffer is too short.
-    #[error("buffer of {found} bytes: {needed} needed")]
+    #[error("buffer: found {found} bytes, expected {needed}")]
     Room {
         /// Bytes in the buffer.
         found: usize,
@@ -100,7 +102,7 @@ pub enum EmitError {
         needed: usize,
     },
     /// The number of codes is not what the header and layout say.
-    #[error("{found} codes: expected {expected}")]
+    #[error("codes: found {found}, expected {expected}")]
     Codes {
         /// Codes given.
         found: usize,

@@ -93,16 +93,18 @@ impl Flags {
 #[non_exhaustive]
 pub enum HeaderError {
     /// No such member.
-    #[error("sender {found}: expected a member below {MAX_MEMBERS}")]
+    #[error("sender: found {found}, expected a member below {MAX_MEMBERS}")]
     Sender {
         /// The header's.
         found: u8,
     },
     /// A frame carries at least one token.
-    #[error("no tokens")]
+    #[error("tokens: found none, expected at least one")]
     NoTokens,
     /// The range runs past the last token there can be.
-    #[error("{tokens} tokens from token {first} on: expected to end at {MAX_TOKENS} or before")]
+    #[error(
+        "tokens: found {tokens} from token {first} on, expected to end at {MAX_TOKENS} or before"
+    )]
     Range {
         /// First token.
         first: u16,
@@ -110,7 +112,7 @@ pub enum HeaderError {
         tokens: u16,
     },
     /// Only a token that is alone in its frame is cut into parts.
-    #[error("part {part} of {tokens} tokens: expected part 0, or one token")]
+    #[error("part: found {part} of {tokens} tokens, expected part 0, or one token")]
     Part {
         /// The part.
         part: u8,

@@ -28,16 +28,16 @@ pub struct Layout {
 #[non_exhaustive]
 pub enum LayoutError {
     /// Codes have 1 to 16 bits, or 32 in exact mode.
-    #[error("codes of {found} bits: expected 1 to 16, or 32 in exact mode")]
+    #[error("width of codes: found {found} bits, expected 1 to 16, or 32 in exact mode")]
     Width {
         /// Bits asked for.
         found: u8,
     },
     /// A token has at least one code.
-    #[error("no codes per token")]
+    #[error("codes per token: found none, expected at least one")]
     NoCodes,
     /// A rung is named by its bits per token, as a `u16`.
-    #[error("{found} bits per token: expected at most 65535")]
+    #[error("bits per token: found {found}, expected at most 65535")]
     Rung {
         /// Codes per token times bits.
         found: u32,
@@ -49,7 +49,7 @@ pub enum LayoutError {
 #[non_exhaustive]
 pub enum MismatchError {
     /// Another rung.
-    #[error("rung {found}: expected {expected}")]
+    #[error("rung: found {found}, expected {expected}")]
     Rung {
         /// The header's.
         found: u16,
@@ -57,7 +57,7 @@ pub enum MismatchError {
         expected: u16,
     },
     /// A part this layout does not have.
-    #[error("part {found} of a token: expected less than {parts}")]
+    #[error("part of a token: found {found}, expected less than {parts}")]
     Part {
         /// The header's.
         found: u8,
@@ -65,7 +65,7 @@ pub enum MismatchError {
         parts: u8,
     },
     /// More tokens than a frame of this layout holds.
-    #[error("{found} tokens in one frame: expected at most {max}")]
+    #[error("tokens in one frame: found {found}, expected at most {max}")]
     Tokens {
         /// The header's.
         found: u16,

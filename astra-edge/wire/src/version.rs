@@ -48,7 +48,7 @@ impl Versions {
 pub enum VersionError {
     /// The other device is older than anything we speak.
     #[error(
-        "peer speaks wire versions up to {newest}, expected {needed} or newer: update the peer"
+        "wire version of the peer: found {newest} at most, expected {needed} or newer: update the peer"
     )]
     PeerTooOld {
         /// The peer's newest version.
@@ -58,7 +58,7 @@ pub enum VersionError {
     },
     /// The other device no longer speaks anything we do.
     #[error(
-        "peer speaks wire versions from {oldest} on, this device up to {ours}: update this device"
+        "wire version of the peer: found {oldest} at least, expected {ours} or older: update this device"
     )]
     PeerTooNew {
         /// The peer's oldest version.
@@ -67,7 +67,7 @@ pub enum VersionError {
         ours: u8,
     },
     /// A range whose ends are the wrong way round, or that holds the unused version 0.
-    #[error("no version range: {min} to {max}")]
+    #[error("versions: found {min} to {max}, expected a range")]
     NoRange {
         /// Lower end as given.
         min: u8,

@@ -17,7 +17,7 @@ pub enum CalibrateError {
     #[error("the model takes no {0}")]
     Input(&'static str),
     /// A text without a token that a member could own.
-    #[error("a text of {found} tokens, expected at least {expected}")]
+    #[error("text: found {found} tokens, expected at least {expected}")]
     ShortText {
         /// Its tokens.
         found: usize,
@@ -25,7 +25,7 @@ pub enum CalibrateError {
         expected: usize,
     },
     /// The model has more tokens than can be numbered.
-    #[error("the model has {0} tokens, expected at most 65535")]
+    #[error("tokens of the model: found {0}, expected at most 65535")]
     TooManyTokens(usize),
     /// The model does not run.
     #[error(transparent)]

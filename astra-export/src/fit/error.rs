@@ -7,7 +7,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum FitError {
     /// Samples and weights do not belong to the same model.
-    #[error("{samples} blocks of samples, {weights} blocks of weights, expected as many")]
+    #[error("samples: found {samples} blocks, expected {weights} as of the weights")]
     Blocks {
         /// Blocks of samples.
         samples: usize,
@@ -15,14 +15,14 @@ pub enum FitError {
         weights: usize,
     },
     /// Calibration saw nothing of a block.
-    #[error("block {block}: no tokens to fit on")]
+    #[error("block {block}: tokens to fit on: found none, expected at least one")]
     NoTokens {
         /// The block.
         block: usize,
     },
     /// Prediction needs the same tokens of every block.
     #[error(
-        "block {block}: {found} tokens to predict, expected the {expected} of the block before"
+        "block {block}: tokens to predict: found {found}, expected the {expected} of the block before"
     )]
     OtherTokens {
         /// The block.
@@ -33,7 +33,7 @@ pub enum FitError {
         expected: usize,
     },
     /// A matrix or bias does not have its size.
-    #[error("block {block}: {what} has {found} values, expected {expected}")]
+    #[error("block {block}: {what}: found {found} values, expected {expected}")]
     Size {
         /// The block.
         block: usize,
@@ -45,7 +45,7 @@ pub enum FitError {
         expected: usize,
     },
     /// Heads cannot be shared out to K and V heads.
-    #[error("block {block}: {heads} heads over {kv_heads} K/V heads, expected a multiple")]
+    #[error("block {block}: heads: found {heads}, expected a multiple of the {kv_heads} K/V heads")]
     Heads {
         /// The block.
         block: usize,
@@ -55,7 +55,7 @@ pub enum FitError {
         kv_heads: usize,
     },
     /// A value that is no number reached the statistics.
-    #[error("block {block}: {what} hold a value that is not finite")]
+    #[error("block {block}: {what}: found a value that is not finite, expected finite numbers")]
     NotFinite {
         /// The block.
         block: usize,

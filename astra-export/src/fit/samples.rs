@@ -176,7 +176,7 @@ impl BlockSamples {
 
 /// Rows handed to [`BlockSamples::push`] do not belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} holds {found} values, expected {rows} rows of {width}")]
+#[error("{what}: found {found} values, expected {rows} rows of {width}")]
 pub struct RowsError {
     what: &'static str,
     found: usize,

@@ -293,7 +293,7 @@ fn what_does_not_fit_is_named() {
     let cases = [
         (
             fails(one, &[], rung(8, 2, 4)),
-            "1 blocks of samples, 0 blocks of weights, expected as many",
+            "samples: found 1 blocks, expected 0 as of the weights",
         ),
         (
             fails(one, &[short], rung(8, 2, 4)),
@@ -305,7 +305,7 @@ fn what_does_not_fit_is_named() {
                 &[weights.borrow()],
                 rung(8, 2, 4),
             ),
-            "block 0: no tokens to fit on",
+            "block 0: tokens to fit on: found none, expected at least one",
         ),
         (
             fails(
@@ -313,7 +313,7 @@ fn what_does_not_fit_is_named() {
                 &[weights.borrow()],
                 rung(8, 2, 4),
             ),
-            "block 0: sampled tokens hold a value that is not finite",
+            "block 0: sampled tokens: found a value that is not finite, expected finite numbers",
         ),
         (
             fails(one, &[weights.borrow()], rung(17, 2, 4)),

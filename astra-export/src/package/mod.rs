@@ -38,7 +38,7 @@ pub struct Request<'a> {
 #[non_exhaustive]
 pub enum PackageError {
     /// The input cannot be cut into patches.
-    #[error("size {size}, expected a multiple of {patch}, the side of a patch, up to {}", stored::MAX_SIDE * patch)]
+    #[error("size: found {size}, expected a multiple of {patch}, the side of a patch, up to {}", stored::MAX_SIDE * patch)]
     Size {
         /// Side of the input asked for.
         size: usize,
@@ -57,7 +57,9 @@ pub enum PackageError {
         expected: usize,
     },
     /// The model cannot take texts of that length.
-    #[error("texts of up to {found} tokens, expected {least} to {most}, the limit of the model")]
+    #[error(
+        "longest text: found {found} tokens, expected {least} to {most}, the limit of the model"
+    )]
     Tokens {
         /// Tokens asked for.
         found: usize,

@@ -107,7 +107,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
     let rows = super::runtime()?.block_on(measure(args, &subjects))?;
     if let Some(path) = &args.out {
         let text = serde_json::to_string(&rows)?;
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))?;
     }
     match (args.quiet, args.json) {
         (true, _) => Ok(()),

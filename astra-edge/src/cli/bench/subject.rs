@@ -66,7 +66,10 @@ fn tokenizer(dir: &Path) -> Result<Tokenizer> {
     let bundle = Bundle::open(dir)?;
     match &bundle.manifest().text {
         Some(text) => Ok(Tokenizer::open(dir, text)?),
-        None => bail!("{}: its model takes pictures, not text", dir.display()),
+        None => bail!(
+            "{}: model: found one that takes pictures, expected one that takes text",
+            dir.display()
+        ),
     }
 }
 

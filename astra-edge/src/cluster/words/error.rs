@@ -19,10 +19,10 @@ pub enum WordsError {
         found: &'static str,
     },
     /// A chat for a model that knows none.
-    #[error("this model has no chat template: expected a prompt to complete")]
+    #[error("messages: found a model without a chat template, expected a prompt to complete")]
     NoTemplate,
     /// There is nothing to go on from.
-    #[error("the prompt is empty: expected at least one token")]
+    #[error("prompt: found an empty one, expected at least one token")]
     Empty,
     /// More than the model takes.
     #[error("the prompt is {found} tokens long: expected at most {most}")]
@@ -33,10 +33,10 @@ pub enum WordsError {
         most: usize,
     },
     /// No token at all is wanted.
-    #[error("max_tokens is 0: expected at least 1")]
+    #[error("max_tokens: found 0, expected at least 1")]
     NoTokens,
     /// A token that the model does not have.
-    #[error("token id {found}: expected less than {vocab}")]
+    #[error("token id: found {found}, expected less than {vocab}")]
     UnknownToken {
         /// Its id.
         found: u32,

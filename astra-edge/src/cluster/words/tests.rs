@@ -120,7 +120,7 @@ async fn questions_that_cannot_be_are_refused() {
         Ok(_) => panic!("taken"),
         Err(error) => error.to_string(),
     };
-    let empty = "the prompt is empty: expected at least one token";
+    let empty = "prompt: found an empty one, expected at least one token";
     assert_eq!(refused(text("")).await, empty);
     assert_eq!(refused(ask(Prompt::Tokens(vec![]))).await, empty);
     assert_eq!(refused(ask(Prompt::Chat(vec![]))).await, empty);
@@ -136,13 +136,13 @@ async fn questions_that_cannot_be_are_refused() {
     );
     assert_eq!(
         refused(ask(Prompt::Tokens(vec![5, 262]))).await,
-        "token id 262: expected less than 262"
+        "token id: found 262, expected less than 262"
     );
     let no_tokens = Ask {
         max_tokens: Some(0),
         ..text("x")
     };
-    assert!(refused(no_tokens).await.contains("max_tokens is 0"));
+    assert!(refused(no_tokens).await.contains("max_tokens: found 0"));
     let options = AskOptions::default();
     let error = words
         .embed(

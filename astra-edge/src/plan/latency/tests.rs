@@ -119,7 +119,7 @@ fn what_was_not_measured_is_not_predicted() {
     let error = predict(&profile(false), &other).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "rung 320 is not among those measured: 160"
+        "rung: found 320, expected one of those measured: 160"
     );
     assert!(predict(&profile(false), &case(1001, 10.0)).is_err());
 }

@@ -156,7 +156,7 @@ pub struct Probe {
 #[non_exhaustive]
 pub enum ControlError {
     /// No such member.
-    #[error("member {found}: expected below {max}")]
+    #[error("member: found {found}, expected below {max}")]
     Member {
         /// The member named.
         found: u8,
@@ -164,7 +164,7 @@ pub enum ControlError {
         max: usize,
     },
     /// A hello whose versions are the wrong way round or 0.
-    #[error("versions {min} to {max}: no range")]
+    #[error("versions: found {min} to {max}, expected a range")]
     Versions {
         /// Oldest.
         min: u8,
@@ -172,7 +172,7 @@ pub enum ControlError {
         max: u8,
     },
     /// An offer has at least one member.
-    #[error("no members")]
+    #[error("members: found none, expected at least one")]
     NoMembers,
     /// The same device is two members.
     #[error("member {index} is the same device as an earlier one")]
@@ -190,7 +190,7 @@ pub enum ControlError {
     },
     /// Ranges follow each other without gap or overlap.
     #[error(
-        "member {index} starts at token {found}: expected {expected}, where the one before ends"
+        "first token of member {index}: found {found}, expected {expected}, where the one before ends"
     )]
     NotContiguous {
         /// The member.
@@ -201,10 +201,10 @@ pub enum ControlError {
         expected: u32,
     },
     /// A request or question without anything to work on.
-    #[error("empty input")]
+    #[error("input: found no bytes, expected some")]
     NoInput,
     /// Bytes of `f32` values come in fours.
-    #[error("{found} bytes of {field}: expected a multiple of 4")]
+    #[error("{field}: found {found} bytes, expected a multiple of 4")]
     Floats {
         /// Field of the message.
         field: &'static str,
@@ -232,7 +232,7 @@ pub enum ControlError {
         field: &'static str,
     },
     /// A map is as large as its sides say.
-    #[error("map of {found} bytes: expected {expected}")]
+    #[error("map: found {found} bytes, expected {expected}")]
     Map {
         /// Bytes of the map.
         found: usize,

@@ -193,7 +193,7 @@ impl Export {
             let rung = known.iter().find(|rung| rung.bits() == *bits);
             let bits_known = known.iter().map(RungSpec::bits).collect::<Vec<_>>();
             rung.copied().with_context(|| {
-                format!("no rung of {bits} bits for this model, expected some of {bits_known:?}")
+                format!("--rungs: found {bits}, expected some of {bits_known:?} for this model")
             })
         };
         let mut rungs = bits.iter().map(find).collect::<Result<Vec<_>>>()?;
@@ -277,7 +277,7 @@ impl SourceOptions {
             (Some(file), ..) => Ok(onnx::open(file)?),
             (_, Some(file), _) => Ok(gguf::open(file)?),
             (_, _, Some(dir)) => Ok(hugging_face::open(dir)?),
-            (None, None, None) => bail!("no model given, expected --onnx, --gguf or --hf"),
+            (None, None, None) => bail!("model: found none, expected --onnx, --gguf or --hf"),
         }
     }
 

@@ -80,7 +80,7 @@ impl Verify {
             return Ok(None);
         };
         let Content::Image(vit) = source::onnx::open(&path)?.content else {
-            bail!("{}: its input is no image", path.display());
+            bail!("{}: input: found text, expected an image", path.display());
         };
         let scale = vit.input.scale;
         let mut original = Original::open(runtime, &path, image, scale)?;
@@ -92,7 +92,7 @@ impl Verify {
             let found = answer.map.as_ref().map_or(&[][..], |map| &map.values);
             ensure!(
                 found.len() == expected.len(),
-                "{}: a map of {} values, but the bundle's has {}",
+                "{}: map: found {} values, expected {} as of the bundle",
                 path.display(),
                 expected.len(),
                 found.len()
@@ -112,7 +112,7 @@ impl Verify {
             let found = digest(path)?;
             if found != expected {
                 bail!(
-                    "{}: not what the bundle was exported from: SHA-256 {found}, expected {expected}",
+                    "{}: SHA-256: found {found}, expected {expected}, that of what the bundle was exported from",
                     path.display()
                 );
             }

@@ -55,7 +55,7 @@ impl Verify {
         let file = match (&bundle.manifest().task, &self.perplexity, &self.texts) {
             (Task::Generation, Some(file), _) => file,
             (Task::Generation, None, _) => {
-                bail!("no text to score the language model on, expected --perplexity FILE")
+                bail!("text to score the language model on: found none, expected --perplexity FILE")
             }
             (_, Some(_), _) => bail!("the bundle is of no language model: it has no perplexity"),
             (_, None, Some(file)) => file,

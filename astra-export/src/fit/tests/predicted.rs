@@ -303,6 +303,6 @@ fn prediction_needs_the_same_tokens_of_every_block() {
     assert!(fails(rung(8, 2, 4)).is_ok());
     assert_eq!(
         fails(predicted(8, 2, 4)).unwrap_err().to_string(),
-        "block 1: 20 tokens to predict, expected the 30 of the block before"
+        "block 1: tokens to predict: found 20, expected the 30 of the block before"
     );
 }

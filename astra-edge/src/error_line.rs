@@ -1,0 +1,50 @@
+//! The last line of a program that fails: `error: FILE: WHAT: found X, expected Y`, where there is a file.
+
+use std::error::Error;
+
+/// An error and its causes in one line, without those that the message above them already says.
+pub fn error_line(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+        next = error.source();
+    }
+    format!("error: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Because {
+        text: &'static str,
+        source: Option<Box<Because>>,
+    }
+
+    #[test]
+    fn causes_follow_unless_they_are_said_already() {
+        let cause = |text, source: Option<Because>| Because {
+            text,
+            source: source.map(Box::new),
+        };
+        let plain = cause("a.toml: threads: found 0, expected 1", None);
+        assert_eq!(
+            error_line(&plain),
+            "error: a.toml: threads: found 0, expected 1"
+        );
+        let root = cause("no space left", None);
+        let middle = cause("a.json: cannot write: no space left", Some(root));
+        let whole = cause("no report", Some(middle));
+        assert_eq!(
+            error_line(&whole),
+            "error: no report: a.json: cannot write: no space left"
+        );
+    }
+}
