@@ -114,7 +114,11 @@ fn steps_are_read_and_their_width_is_known() {
 #[test]
 fn edited_steps_are_refused() {
     for (pointer, value, said) in [
-        ("/task/skip", json!(99), "task.skip is 99, expected 0 to"),
+        (
+            "/task/skip",
+            json!(99),
+            "task.skip: found 99, expected 0 to",
+        ),
         (
             "/task/steps/0/dense/weight/shape",
             json!([6, 3]),
@@ -138,7 +142,7 @@ fn edited_steps_are_refused() {
         (
             "/task/steps/3/dense/weight/offset",
             json!(1 << 20),
-            "tensor [2, 5] at byte 1048576 does not fit",
+            "tensor [2, 5]: found it at byte 1048576, expected it to end within",
         ),
     ] {
         let text = common::refusal_of(write, |dir| {
@@ -166,19 +170,19 @@ fn a_crop_needs_the_side_before_it() {
     for (image, said) in [
         (
             json!({ "fit": "crop", "map_size": null }),
-            "image.resize is missing, expected the side before the middle is cut out",
+            "image.resize: found missing, expected the side before the middle is cut out",
         ),
         (
             json!({ "fit": "stretch_crop", "map_size": null, "resize": 3 }),
-            "image.resize is 3, expected 4 to 8192",
+            "image.resize: found 3, expected 4 to 8192",
         ),
         (
             json!({ "fit": "pad", "resize": 8 }),
-            "image.resize is 8, expected nothing for the fit Pad",
+            "image.resize: found 8, expected nothing for the fit Pad",
         ),
         (
             json!({ "fit": "crop", "resize": 8 }),
-            "image.fit is Crop, expected one that keeps the whole photograph, for a model that answers a map",
+            "image.fit: found Crop, expected one that keeps the whole photograph, for a model that answers a map",
         ),
     ] {
         let text = edited(image);

@@ -1,7 +1,7 @@
 //! Photographs to other sizes, to the bit as Pillow's `Image.resize` does it, which models are trained with.
 //!
 //! Two passes, each with weights of 22 fraction bits and rounded to bytes: across and then down, but the other way around where
-//! the width grows and the height shrinks, as Pillow 13.0 does. The crate `image` keeps float32 between the passes, so that its
+//! the height loses more than twice as many pixels as the width (`ImagingResampleInner` of `Resample.c` in Pillow 13.0). The crate `image` keeps float32 between the passes, so that its
 //! cubic and Lanczos filters differ by many levels at hard edges.
 
 use core::f64::consts::PI;
@@ -37,7 +37,9 @@ pub fn resize(
     let across = windows(image.width(), width, across, filter);
     let down = windows(image.height(), height, down, filter);
     let (bytes, from) = (image.as_raw(), image.width() as usize);
-    let pixels = if width > image.width() && height < image.height() {
+    let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
+    let (columns_lost, rows_lost) = (lost(image.width(), width), lost(image.height(), height));
+    let pixels = if rows_lost > 0 && rows_lost > 2 * columns_lost {
         let looked_at = needed(&across);
         let low = pass_down(bytes, from, (0, looked_at.clone()), &down);
         pass_across(&low, looked_at.len(), looked_at.start, &across)

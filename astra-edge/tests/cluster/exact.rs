@@ -144,7 +144,10 @@ fn refused(cluster: &Cluster) {
             vec!["--rung", "7"],
             vec!["rung: found none of 7 bits", "320"],
         ),
-        (vec!["--ranges", "100,80"], vec!["180 tokens", "256"]),
+        (
+            vec!["--ranges", "100,80"],
+            vec!["tokens of all members: found 180", "256"],
+        ),
         (vec!["--ranges", "0,256"], vec!["0 to 0"]),
         (
             vec!["--ranges", "50,50,50,50,50,6"],

@@ -156,7 +156,7 @@ fn follow_up(cluster: &Cluster) {
 fn refused(cluster: &Cluster) {
     let astra = json!({ "ranges": [3, 4], "rung": "exact" });
     for (prompt, part) in [
-        (json!(ids(20, 4)), "7 tokens"),
+        (json!(ids(20, 4)), "found 7, expected 16"),
         (json!(ids(9000, 4)), "9000 tokens"),
     ] {
         let body = json!({ "prompt": prompt, "max_tokens": 4, "astra": astra });

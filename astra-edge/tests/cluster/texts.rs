@@ -246,14 +246,17 @@ fn vectors_from_the_command_line() {
 #[test]
 fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
     for (flags, part) in [
-        (vec!["ask", "hi", "--temperature=-1"], "temperature is -1"),
-        (vec!["ask", "hi", "--top-p", "2"], "top_p is 2"),
+        (
+            vec!["ask", "hi", "--temperature=-1"],
+            "temperature: found -1",
+        ),
+        (vec!["ask", "hi", "--top-p", "2"], "top_p: found 2"),
         (vec!["ask", "hi", "--stop", ""], "empty"),
         (
             vec!["ask", "", "--no-multicast"],
             "prompt: found nothing, expected text",
         ),
-        (vec!["embed", "a", ""], "text 2 is empty"),
+        (vec!["embed", "a", ""], "text 2: found no character"),
         (vec!["embed", "--file", "/no/such/file"], "/no/such/file"),
     ] {
         let said = run(astra_edge().args(&flags));

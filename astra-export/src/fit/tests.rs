@@ -297,7 +297,7 @@ fn what_does_not_fit_is_named() {
         ),
         (
             fails(one, &[short], rung(8, 2, 4)),
-            "block 0: wv has 127 values, expected 128",
+            "block 0: wv: found 127 values, expected 128",
         ),
         (
             fails(
@@ -326,11 +326,11 @@ fn what_does_not_fit_is_named() {
     let error = BlockSamples::new(SHAPE).push(&[0.0; 32], &[0.0; 32], &[0.0; 15]);
     assert_eq!(
         error.unwrap_err().to_string(),
-        "v holds 15 values, expected 2 rows of 8"
+        "v: found 15 values, expected 2 rows of 8"
     );
     let error = BlockSamples::new(SHAPE).push(&[0.0; 32], &[0.0; 33], &[0.0; 16]);
     assert_eq!(
         error.unwrap_err().to_string(),
-        "q holds 33 values, expected 2 rows of 16"
+        "q: found 33 values, expected 2 rows of 16"
     );
 }

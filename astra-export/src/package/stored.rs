@@ -136,7 +136,9 @@ mod tests {
             (14, 0),
         ] {
             let refusal = side(size, patch).unwrap_err().to_string();
-            assert!(refusal.contains(&format!("size {size}, expected a multiple of {patch}")));
+            assert!(refusal.contains(&format!(
+                "size: found {size}, expected a multiple of {patch}"
+            )));
         }
     }
 }

@@ -85,6 +85,18 @@ pub enum SourceError {
     },
 }
 
+/// What a file is that is often found in a model's place, by its first bytes, 8 at least.
+pub(crate) fn not_a_model(start: &[u8]) -> Option<&'static str> {
+    match start.get(..8)? {
+        b"version " => Some("it is a pointer of Git LFS: fetch the file itself with git lfs pull"),
+        b"<!DOCTYP" | b"<!doctyp" => Some("it is a web page, as a failed download leaves"),
+        [b'<', b'h' | b'H', b't' | b'T', b'm' | b'M', ..] => {
+            Some("it is a web page, as a failed download leaves")
+        }
+        _ => None,
+    }
+}
+
 /// The bytes of a file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, SourceError> {
     std::fs::read(path).map_err(|error| SourceError::Io {

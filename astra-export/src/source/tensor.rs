@@ -11,6 +11,8 @@ pub enum Precision {
     F16,
     /// The upper half of an IEEE single.
     Bf16,
+    /// IEEE double, of which the nearest single is taken.
+    F64,
 }
 
 /// Values with dimensions, last dimension fastest; as many values as the dimensions say.
@@ -110,6 +112,7 @@ impl Tensor {
 impl Precision {
     fn width(self) -> usize {
         match self {
+            Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
         }
@@ -125,6 +128,11 @@ impl Precision {
             Self::F32 => {
                 let (words, _) = bytes.as_chunks();
                 words.iter().map(|&word| f32::from_le_bytes(word)).collect()
+            }
+            Self::F64 => {
+                let (words, _) = bytes.as_chunks();
+                let double = |&word| f64::from_le_bytes(word) as f32;
+                words.iter().map(double).collect()
             }
             Self::F16 => halves().map(half_to_single).collect(),
             Self::Bf16 => halves()

@@ -10,9 +10,14 @@ pub(super) trait Tensors {
 
     fn contains(&self, name: &str) -> bool;
 
-    /// The values of a tensor of these dimensions.
+    /// The values of a tensor of these dimensions, all of them finite.
     fn values(&self, name: &str, dims: &[usize]) -> Result<Vec<f32>, Mismatch> {
-        self.tensor(name)?.into_values(dims)
+        let values = self.tensor(name)?.into_values(dims)?;
+        // Answers would be nothing, or cut short, and say nothing of it.
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(value) => Err(Mismatch::new(name, value, "finite values")),
+        }
     }
 
     /// A bias, or zeros where there is none.

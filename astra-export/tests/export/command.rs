@@ -107,8 +107,9 @@ fn refusals_say_what_was_expected_and_leave_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("bundle");
     let refusal = stderr(&export(source.path(), &out, SIZE + 1, &[]));
+    assert!(refusal.starts_with("error: "), "{refusal}");
     assert!(
-        refusal.contains("size 16, expected a multiple of 3"),
+        refusal.contains("size: found 16, expected a multiple of 3"),
         "{refusal}"
     );
     let refusal = stderr(&export(folder.path(), &out, SIZE, &[]));

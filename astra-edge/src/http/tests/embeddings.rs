@@ -145,7 +145,7 @@ async fn a_text_that_is_refused_is_named_before_any_is_computed() {
         (
             json!([[5], [9999]]),
             "invalid_value",
-            "input[1]: token id 9999",
+            "input[1]: token id: found 9999, expected less than 262",
         ),
         (json!([[5], []]), "empty_prompt", "input[1]: "),
     ] {

@@ -27,7 +27,7 @@ pub struct Sampling {
 
 /// A value of [`Sampling`] that is not possible.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("{field} is {found}: expected {expected}")]
+#[error("{field}: found {found}, expected {expected}")]
 pub struct SamplingError {
     /// Name of the field.
     pub field: &'static str,
@@ -101,7 +101,11 @@ impl Sampling {
             return Err(wrong("temperature", temperature, "0 or more"));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(wrong("top_p", top_p, "more than 0 and at most 1"));
+            return Err(wrong(
+                "top_p",
+                top_p,
+                "more than 0 and at most 1 (0 for the most likely token alone)",
+            ));
         }
         if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
             let field = "repetition_penalty";

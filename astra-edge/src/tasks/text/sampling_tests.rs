@@ -154,29 +154,29 @@ fn impossible_values_are_named() {
                 temperature: -0.5,
                 ..base
             },
-            "temperature is -0.5: expected 0 or more",
+            "temperature: found -0.5, expected 0 or more",
         ),
         (
             Sampling {
                 temperature: f32::NAN,
                 ..base
             },
-            "temperature is NaN: expected 0 or more",
+            "temperature: found NaN, expected 0 or more",
         ),
         (
             Sampling { top_p: 0.0, ..base },
-            "top_p is 0: expected more than 0 and at most 1",
+            "top_p: found 0, expected more than 0 and at most 1 (0 for the most likely token alone)",
         ),
         (
             Sampling { top_p: 1.5, ..base },
-            "top_p is 1.5: expected more than 0 and at most 1",
+            "top_p: found 1.5, expected more than 0 and at most 1 (0 for the most likely token alone)",
         ),
         (
             Sampling {
                 repetition_penalty: 0.0,
                 ..base
             },
-            "repetition_penalty is 0: expected more than 0",
+            "repetition_penalty: found 0, expected more than 0",
         ),
     ] {
         assert_eq!(refused(sampling), text);

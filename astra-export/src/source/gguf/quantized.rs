@@ -54,7 +54,7 @@ const TYPES: [(u32, &str, Option<ValueType>); 39] = {
         (25, "I16", None),
         (26, "I32", None),
         (27, "I64", None),
-        (28, "F64", None),
+        (28, "F64", Some(Plain(Precision::F64))),
         (29, "IQ1_M", None),
         (30, "BF16", Some(Plain(Precision::Bf16))),
         (31, "Q4_0_4_4", None),
@@ -107,6 +107,7 @@ impl ValueType {
     /// Bytes of a block.
     fn block_bytes(self) -> usize {
         match self {
+            Self::Plain(Precision::F64) => 8,
             Self::Plain(Precision::F32) => 4,
             Self::Plain(Precision::F16 | Precision::Bf16) => 2,
             Self::Candle(kind) => kind.type_size(),

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::quantized::ValueType;
+use crate::source::error::not_a_model;
 use crate::source::{Mismatch, Tensor};
 
 const MAGIC: &[u8; 4] = b"GGUF";
@@ -51,6 +52,9 @@ struct Info<'a> {
 impl<'a> Gguf<'a> {
     /// Reads the metadata and the list of tensors of one file.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, String> {
+        if let Some(kind) = not_a_model(bytes) {
+            return Err(kind.to_owned());
+        }
         let mut cursor = Cursor { rest: bytes };
         if cursor.take(MAGIC.len())? != MAGIC {
             return Err("it does not begin with \"GGUF\"".to_owned());
@@ -193,7 +197,7 @@ impl<'a> Cursor<'a> {
         let (taken, rest) = self
             .rest
             .split_at_checked(count)
-            .ok_or_else(|| format!("it ends where {count} bytes were expected"))?;
+            .ok_or_else(|| format!("it is cut short: it ends where {count} bytes were expected"))?;
         self.rest = rest;
         Ok(taken)
     }

@@ -6,7 +6,7 @@
 //! - `gpt2`
 //! - `bert`, and `sentences`: what the `sentence-transformers` library keeps beside a model
 //! - `object`: JSON files whose fields are all known
-//! - `text`, `chat_template`: tokenizer, special tokens and chat template; `wordpiece`: the normalizer of BERT's
+//! - `text`, `special_tokens`, `chat_template`: tokenizer, special tokens and chat template; `wordpiece`: the normalizer of BERT's
 //! - `files`, `tensors`: which files hold the weights, and the tensors in them
 
 mod bert;
@@ -21,6 +21,7 @@ mod object;
 mod preprocessor;
 mod rope;
 mod sentences;
+mod special_tokens;
 mod tensors;
 mod text;
 mod vit;

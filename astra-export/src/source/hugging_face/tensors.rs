@@ -14,6 +14,7 @@ use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 
+use crate::source::error::not_a_model;
 use crate::source::tensors::Tensors;
 use crate::source::{Mismatch, Precision, SourceError, Tensor, digest_of_files};
 
@@ -65,9 +66,10 @@ impl Tensors for SafeTensors<'_> {
             Dtype::F32 => Precision::F32,
             Dtype::F16 => Precision::F16,
             Dtype::BF16 => Precision::Bf16,
+            Dtype::F64 => Precision::F64,
             other => {
                 let found = format!("{other:?} values");
-                return Err(Mismatch::new(name, found, "F32, F16 or BF16"));
+                return Err(Mismatch::new(name, found, "F32, F16, BF16 or F64"));
             }
         };
         let bytes = shard.bytes(info);
@@ -203,7 +205,7 @@ fn is_buffer(name: &str) -> bool {
 
 /// Refuses a file that may be outside the directory of the index.
 fn check_name(name: &str) -> Result<(), Mismatch> {
-    let inside = |part: Component<'_>| matches!(part, Component::Normal(_));
+    let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
     if !name.is_empty() && Path::new(name).components().all(inside) {
         return Ok(());
     }
@@ -245,8 +247,14 @@ impl Shard {
 /// Where the values begin and what there is, of a file of `bytes` bytes.
 fn header(file: &mut File, bytes: u64) -> Result<(u64, Metadata), String> {
     let mut length = [0; LENGTH];
+    if bytes < LENGTH as u64 {
+        return Err(format!("found {bytes} bytes, expected a header"));
+    }
     let read = |error: io::Error| error.to_string();
     file.read_exact(&mut length).map_err(read)?;
+    if let Some(kind) = not_a_model(&length) {
+        return Err(kind.to_owned());
+    }
     let length = u64::from_le_bytes(length);
     let start = length.saturating_add(LENGTH as u64);
     if length > MAX_HEADER || start > bytes {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::chat_template::{self, Templates};
-use super::{Content, Directory, files};
+use super::{Content, Directory, files, special_tokens};
 use crate::source::end_tokens::{Entry, end_ids};
 use crate::source::error::read as read_file;
 use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, TextModel};
@@ -15,7 +15,7 @@ use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, 
 pub(super) const CONFIG: &str = "tokenizer_config.json";
 const GENERATION: &str = "generation_config.json";
 /// Special tokens, of tokenizers saved before `tokenizer_config.json` had them.
-const SPECIAL: &str = "special_tokens_map.json";
+pub(super) const SPECIAL: &str = "special_tokens_map.json";
 /// Classes of transformers 4 that put the first token before a text unless they are told not to.
 const CLASSES_THAT_ADD_BOS: [&str; 2] = ["LlamaTokenizer", "LlamaTokenizerFast"];
 
@@ -128,6 +128,8 @@ pub(super) fn read(
     let path = directory.dir.join(TOKENIZER);
     files::check_tokenizer(&path)?;
     let tokenizer = read_file(&path)?;
+    let whole = super::parse(&path, &tokenizer)?;
+    let tokenizer = special_tokens::complete(directory, tokenizer, whole)?;
     let file: TokenizerFile = super::parse(&path, &tokenizer)?;
     let config: TokenizerConfig = directory.optional(CONFIG)?.unwrap_or_default();
     let special: SpecialTokens = directory.optional(SPECIAL)?.unwrap_or_default();

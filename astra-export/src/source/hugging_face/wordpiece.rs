@@ -7,24 +7,25 @@ use super::text::Text;
 use super::{Directory, parse};
 use crate::source::{SourceError, TOKENIZER};
 
-/// Fields of the file, and those of the normalizer they decide.
-const FIELDS: [(&str, &str); 3] = [
-    ("do_lower_case", "lowercase"),
-    ("strip_accents", "strip_accents"),
-    ("tokenize_chinese_chars", "handle_chinese_chars"),
+/// Fields of the file, those of the normalizer they decide, and what the library takes where the file says nothing.
+const FIELDS: [(&str, &str, Option<bool>); 3] = [
+    ("do_lower_case", "lowercase", Some(true)),
+    ("strip_accents", "strip_accents", None),
+    ("tokenize_chinese_chars", "handle_chinese_chars", Some(true)),
 ];
 const CLASSES: [&str; 2] = ["BertTokenizer", "BertTokenizerFast"];
 
-/// `BertTokenizer` of `transformers` makes its normalizer out of `tokenizer_config.json`, whatever `tokenizer.json` says. What that
-/// file does not mention stays as it is.
+/// `BertTokenizer` of `transformers` makes its normalizer out of `tokenizer_config.json` and its own defaults, whatever
+/// `tokenizer.json` says (`tokenization_bert.py`, 4 and 5).
 pub(super) fn follow_configuration(
     directory: &Directory<'_>,
     text: &mut Text,
 ) -> Result<(), SourceError> {
-    let Some(mut config) = Object::read(directory, "tokenizer_config.json")? else {
-        return Ok(());
+    let mut config = Object::read(directory, "tokenizer_config.json")?;
+    let class: Option<String> = match &mut config {
+        Some(config) => config.take("tokenizer_class", "a string")?,
+        None => None,
     };
-    let class: Option<String> = config.take("tokenizer_class", "a string")?;
     if class.is_some_and(|class| !CLASSES.contains(&class.as_str())) {
         return Ok(());
     }
@@ -37,10 +38,12 @@ pub(super) fn follow_configuration(
         return Ok(());
     }
     let before = normalizer.clone();
-    for (field, name) in FIELDS {
-        if let Some(value) = config.take::<bool>(field, "true or false")? {
-            normalizer.insert(name.to_owned(), json!(value));
-        }
+    for (field, name, usual) in FIELDS {
+        let said: Option<bool> = match &mut config {
+            Some(config) => config.take(field, "true or false")?,
+            None => None,
+        };
+        normalizer.insert(name.to_owned(), json!(said.or(usual)));
     }
     if *normalizer != before {
         text.tokenizer = Json::Object(file).to_string().into_bytes();

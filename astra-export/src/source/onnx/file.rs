@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Mismatch, SourceError};
 use crate::graph::proto::{EXTERNAL, GraphProto, ModelProto, TensorProto};
-use crate::source::error::read;
+use crate::source::error::{not_a_model, read};
 
 /// A file whose tensors are all inside, and the hash of all it was read from: of the file, then of those beside it in the
 /// order of their names.
@@ -46,17 +46,13 @@ fn other_kind(bytes: &[u8]) -> Option<&'static str> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     Some(match bytes {
         [] => "it is empty",
-        _ if starts(b"version https://git-lfs") => {
-            "it is a pointer of Git LFS: fetch the file itself with git lfs pull"
-        }
         _ if starts(b"PK\x03\x04") => "it is a ZIP archive, as PyTorch writes checkpoints",
         _ if starts(b"GGUF") => "it is a GGUF file, which --gguf reads",
-        _ if starts(b"<!DOCTYPE") || starts(b"<html") => "it is a web page",
         [_, _, _, _, _, _, _, _, b'{', ..] => {
             "it is a safetensors file, whose directory --hf reads"
         }
         [_, _, _, _, b'O', b'R', b'T', b'M', ..] => "it is in ONNX Runtime's own format (.ort)",
-        _ => return None,
+        _ => return not_a_model(bytes),
     })
 }
 

@@ -51,6 +51,13 @@ fn every_file_of_an_index_is_read() {
     assert_eq!(directory.import(), single);
 
     let map = sharded(&directory);
+    let here = |(name, file): (&String, &Value)| {
+        let file = format!("./{}", file.as_str().unwrap());
+        (name.clone(), json!(file))
+    };
+    write_index(&directory, &map.iter().map(here).collect());
+    assert_eq!(directory.import().content, single.content);
+    write_index(&directory, &map);
     let imported = directory.import();
     assert_eq!(imported.file, INDEX);
     let digest =

@@ -153,3 +153,53 @@ fn the_chat_template_is_found_where_transformers_finds_it() {
         "{warnings}"
     );
 }
+
+/// transformers 5.24 makes the tokens of `tokenizer_config.json` special ones of the tokenizer, whether `tokenizer.json` lists them as
+/// such or not; those without an id are left out.
+#[test]
+fn special_tokens_of_the_configuration_are_found_in_a_text() {
+    let directory = Directory::new(
+        llama_config("llama"),
+        llama_tensors(&Random::new(48).llama(false, true)),
+    );
+    directory.write(
+        "tokenizer.json",
+        &json!({
+            "added_tokens": [{ "id": 1, "content": "<s>" }],
+            "post_processor": null,
+            "model": { "type": "BPE", "vocab": { "<s>": 1, "</s>": 2, "<pad>": 3, "<x>": 4 }, "merges": [] },
+        }),
+    );
+    directory.write(
+        "tokenizer_config.json",
+        &json!({
+            "eos_token": "</s>", "pad_token": { "content": "<pad>", "lstrip": true },
+            "added_tokens_decoder": { "4": { "content": "<x>", "special": false } },
+            "unk_token": "<unk>",
+        }),
+    );
+    let text = directory.read();
+    let file: Value = serde_json::from_slice(&text.tokenizer).unwrap();
+    let listed: Vec<_> = file["added_tokens"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| {
+            let flag = |name: &str| token[name].as_bool().unwrap_or_default();
+            (
+                token["content"].as_str().unwrap(),
+                flag("special"),
+                flag("lstrip"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("<s>", false, false),
+            ("</s>", true, false),
+            ("<pad>", true, true),
+            ("<x>", false, false)
+        ]
+    );
+}

@@ -74,7 +74,7 @@ pub(super) fn read(gguf: &Gguf<'_>) -> Result<Tokenizer, Mismatch> {
                 file,
                 add_bos: true,
                 ends,
-                warning: None,
+                warning: parts.warning,
             })
         }
         other => {

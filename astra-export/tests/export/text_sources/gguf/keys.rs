@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::{decoder, text};
 use super::{gguf_of, gguf_refusal, write};
-use crate::models::Random;
+use crate::models::{HIDDEN, Random};
 use crate::text_models::{HEAD_DIM, POSITIONS};
 
 fn imported(changes: &[(&str, Value)]) -> Imported {
@@ -154,4 +154,35 @@ fn a_tensor_without_a_part_is_refused() {
         refusal.contains("blk.0.attn_q_norm.weight: found a tensor of dimensions"),
         "{refusal}"
     );
+}
+
+#[test]
+fn weights_that_are_no_numbers_are_refused() {
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut file = gguf_of("llama", &Random::new(54).llama(false, true));
+        let mut values = [1.0; HIDDEN];
+        values[3] = value;
+        file.floats("output_norm.weight", &[HIDDEN], &values);
+        let refusal = gguf_refusal(&file);
+        let said = format!("output_norm.weight: found {value}, expected finite values");
+        assert!(refusal.contains(&said), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_found_in_a_models_place_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.gguf");
+    for (content, said) in [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "git lfs pull",
+        ),
+        ("<!DOCTYPE html><html>", "a web page"),
+        ("GGUF", "it is cut short"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let refusal = gguf::open(&path).unwrap_err().to_string();
+        assert!(refusal.contains(said), "{refusal}");
+    }
 }

@@ -197,6 +197,21 @@ fn pieces_are_those_of_llama_cpp() {
     }
 }
 
+/// llama.cpp joins the leftmost of pairs with equal scores, which merge rules cannot say.
+#[test]
+fn pieces_of_equal_scores_cost_a_warning() {
+    let mut file = sentence_piece();
+    assert!(read(&file).1.is_empty());
+    let (found, _) = read(&file);
+    let count = found.input.vocab;
+    file.set("tokenizer.ggml.scores", json!(vec![-1000.0; count]));
+    let warnings = read(&file).1.concat();
+    assert!(
+        warnings.contains("tokenizer.ggml.scores: found ") && warnings.contains("leftmost"),
+        "{warnings}"
+    );
+}
+
 #[test]
 fn a_vocabulary_of_pieces_needs_scores() {
     let mut file = sentence_piece();
