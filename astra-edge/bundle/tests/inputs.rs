@@ -122,22 +122,22 @@ fn edited_steps_are_refused() {
         (
             "/task/steps/0/dense/weight/shape",
             json!([6, 3]),
-            "task.steps[0].weight.shape is [6, 3], expected [6, 4]",
+            "task.steps[0].weight.shape: found [6, 3], expected [6, 4]",
         ),
         (
             "/task/steps/0/dense/bias/shape",
             json!([5]),
-            "task.steps[0].bias.shape is [5], expected [6]",
+            "task.steps[0].bias.shape: found [5], expected [6]",
         ),
         (
             "/task/steps/0/dense/weight/shape/0",
             json!(0),
-            "task.steps[0].weight.shape[0] is 0, expected 1 to 8192",
+            "task.steps[0].weight.shape[0]: found 0, expected 1 to 8192",
         ),
         (
             "/task/steps/2/truncate/width",
             json!(7),
-            "task.steps[2].width is 7, expected 1 to 6",
+            "task.steps[2].width: found 7, expected 1 to 6",
         ),
         (
             "/task/steps/3/dense/weight/offset",
