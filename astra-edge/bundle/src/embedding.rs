@@ -196,7 +196,7 @@ impl Embedding {
 }
 
 impl EmbeddingStep {
-    /// Numbers out of so many in.
+    /// Number of outputs for a number of inputs.
     fn width(&self, inputs: usize) -> usize {
         match self {
             Self::Normalize => inputs,

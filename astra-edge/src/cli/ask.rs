@@ -40,7 +40,8 @@ pub(super) struct Args {
     /// Logits are divided by it; 0 takes the most likely token, always.
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
-    /// Probability that the tokens in question have together; 0 takes the most likely token, always.
+    /// Nucleus sampling: sample from the most likely tokens that together reach this probability; 0 always takes the most likely
+    /// token.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f32,
     /// Number of tokens in question; 0 for all.

@@ -177,7 +177,7 @@ impl Away {
     }
 }
 
-/// Serves before it shows itself: whoever sees the device may speak to it.
+/// Serves before it announces itself: devices that see it may send requests at once.
 async fn show(
     coordinator: &Arc<Coordinator>,
     words: Option<Arc<Words>>,

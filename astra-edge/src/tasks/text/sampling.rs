@@ -66,8 +66,8 @@ impl Sampling {
         seed: 0,
     };
 
-    /// The same, with a `top_p` of 0 as what it comes to: the most likely token alone is left in question, as in llama.cpp and
-    /// in OpenAI's API.
+    /// The same, with a `top_p` of 0 as greedy sampling: nucleus sampling with it leaves the most likely token alone, as in llama.cpp
+    /// and in OpenAI's API.
     #[must_use]
     pub fn settled(self) -> Self {
         // An impossible temperature stays, for the check to find.
