@@ -266,5 +266,6 @@ fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
     let said = run(astra_edge()
         .args(["ask", "hi", "--alone", "--bundle"])
         .arg(bundle_dir()));
-    assert!(said.stderr.contains("takes pictures, not text"), "{said:?}");
+    let wrong_kind = "found one that takes pictures, expected one that takes text";
+    assert!(said.stderr.contains(wrong_kind), "{said:?}");
 }
