@@ -158,10 +158,7 @@ fn the_chat_template_is_found_where_transformers_finds_it() {
 /// such or not; those without an id are left out.
 #[test]
 fn special_tokens_of_the_configuration_are_found_in_a_text() {
-    let directory = Directory::new(
-        llama_config("llama"),
-        llama_tensors(&Random::new(48).llama(false, true)),
-    );
+    let directory = directory();
     directory.write(
         "tokenizer.json",
         &json!({
