@@ -1,9 +1,9 @@
-# What install.sh and update.sh share; read by them, not run.
-# They run the work on one board in a condition, where bash goes on after a command that failed: hence every `|| return`.
+# Functions of install.sh and update.sh, which source this file.
+# They are called in a condition, where bash ignores `set -e` and continues after a failed command: hence every `|| return`.
 # shellcheck shell=bash
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# A board that goes in the middle is given up after a minute.
+# A connection that breaks is given up after a minute.
 ssh_options=(-o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4)
 incoming=/opt/astra-edge/incoming
 
@@ -12,10 +12,10 @@ die() {
   exit 1
 }
 
-# Lines "HOST BOARD" of the fleet file, those of --only alone if it was given.
+# Prints the lines "HOST BOARD" of the fleet file; with --only, those of that host.
 boards() {
   local host board rest
-  # Editors may leave the last line without its end.
+  # The last line may lack its newline.
   while read -r host board rest || [[ -n $host ]]; do
     [[ -z $host || $host == \#* ]] && continue
     [[ -n $board && -z $rest ]] || die "$fleet: \"$host $board $rest\": expected a host and a board"
@@ -24,7 +24,7 @@ boards() {
   done <"${fleet:?}"
 }
 
-# The newest tarball of a board.
+# Prints the newest tarball for a kind of board.
 tarball_of() {
   local board=$1 folder=${packages:-$here/../target/boards/$1/package} found
   found=$(find "$folder" -maxdepth 1 -name "astra-edge-*-$board.tar.gz" -printf '%T@ %p\n' 2>/dev/null | sort -n | tail -n 1)
@@ -36,7 +36,7 @@ digest_of() {
   sha256sum "$1" | cut -d ' ' -f 1
 }
 
-# Version and contents name a release: the same package is the same release.
+# A release is named by version and digest, so the same package is the same release.
 release_of() {
   local name
   name=$(basename "$1" .tar.gz)
@@ -59,7 +59,7 @@ remote() {
   as_root "$host" "sh -s -- $words" <"$here/remote.sh"
 }
 
-# Sends a file to a board, where nothing of one that did not come whole stays.
+# Copies a file to a board. A file that did not arrive whole is removed there.
 send() {
   local host=$1 file=$2 place=$incoming/$3 bytes
   bytes=$(stat --format %s "$file") || return
@@ -67,7 +67,7 @@ send() {
     { rm -rf $incoming; echo $place did not arrive whole: expected $bytes bytes >&2; exit 1; }'" <"$file"
 }
 
-# Sends a board its package and unpacks it there; sets `release`.
+# Copies a board's package to it and unpacks it there; sets `release`.
 deliver() {
   local host=$1 board=$2 tarball digest
   tarball=$(tarball_of "$board") || return
@@ -77,21 +77,21 @@ deliver() {
   remote "$host" unpack "$incoming/$release.tar.gz" "$digest" "$release"
 }
 
-# Runs a function for every board; the first that fails is the last that is tried, unless --keep-going was given.
+# Runs a function for every board; stops after the first that fails, unless --keep-going was given.
 for_each() {
   local work=$1 host board failed=() list
   list=$(boards)
   [[ -n $list ]] || die "$fleet: no board${only:+ $only}"
-  # Not on standard input, which ssh reads.
+  # On descriptor 3, because ssh reads standard input.
   while read -r -u 3 host board; do
-    if said=$("$work" "$host" "$board" 2>&1 </dev/null); then
-      echo "$host: $said"
+    if output=$("$work" "$host" "$board" 2>&1 </dev/null); then
+      echo "$host: $output"
       continue
     fi
-    echo "$host: failed: $said" >&2
+    echo "$host: failed: $output" >&2
     failed+=("$host")
     if [[ -z $keep_going ]]; then
-      echo "the boards after $host were left as they are; --keep-going goes on" >&2
+      echo "the boards after $host were left as they are; --keep-going continues with them" >&2
       break
     fi
   done 3<<<"$list"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes boards devices: copies each its package and a bundle, and starts the service.
+# Makes boards devices: copies the package and a bundle to each, and starts the service.
 set -euo pipefail
 # shellcheck source=deploy/fleet.sh
 source "$(dirname "$0")/fleet.sh"
@@ -9,13 +9,13 @@ usage() {
 usage: deploy/install.sh FLEET --bundle DIR [--packages DIR] [--only HOST] [--keep-going]
 
 Makes every board of the file FLEET a device (deploy/fleet.conf is an example): copies the package of its kind over ssh, checks its
-SHA-256 there, copies the bundle, puts the service in place, starts it, and waits until the device is ready and seen on its own
-machine. Settings that are there stay. Running it again with another bundle changes the bundle.
+SHA-256 there, copies the bundle, installs and starts the service, and waits until the device is ready and \`astra-edge peers\` on the
+board shows it. Existing settings are kept. Run it again with another bundle to change the bundle.
 
-  --bundle DIR     the exported model; may be left out where one is there already
+  --bundle DIR     the exported model; optional for boards that have one already
   --packages DIR   where the tarballs are (default: where \`cargo xtask package\` puts them)
-  --only HOST      this board of the fleet alone
-  --keep-going     go on with the other boards after one that failed
+  --only HOST      only this board of the fleet
+  --keep-going     continue with the other boards after a failure
 END
 }
 
@@ -29,8 +29,8 @@ while (($#)); do
     ;;
   --keep-going) keep_going=yes ;;
   -h | --help) usage && exit ;;
-  -*) die "no option $1; see --help" ;;
-  *) [[ -z $fleet ]] || die "one fleet at a time: $fleet, $1"; fleet=$1 ;;
+  -*) die "unknown option $1; see --help" ;;
+  *) [[ -z $fleet ]] || die "found two fleets, $fleet and $1, expected one"; fleet=$1 ;;
   esac
   shift
 done
@@ -39,12 +39,12 @@ done
 
 packed='' bundle_name=''
 if [[ -n $bundle ]]; then
-  [[ -r $bundle/manifest.json ]] || die "$bundle is no bundle: it has no manifest.json"
+  [[ -r $bundle/manifest.json ]] || die "$bundle: found no manifest.json, expected the directory of a bundle"
   packed=$(mktemp)
   trap 'rm -f "$packed"' EXIT
   tar --create --file "$packed" --directory "$bundle" --mode=u+rwX,go=rX .
   bundle_digest=$(digest_of "$packed")
-  # The manifest has the digest of every other file.
+  # The manifest holds the digests of all other files.
   bundle_name=$(digest_of "$bundle/manifest.json")
   bundle_name=${bundle_name:0:12}
 fi

@@ -1,33 +1,33 @@
 #!/bin/sh
-# What install.sh and update.sh run on a board, as root: `sh -s -- ACTION ARGUMENTS`, with this file on standard input.
+# Actions of install.sh and update.sh on a board, run as root: `sh -s -- ACTION ARGUMENTS`, with this file on standard input.
 #
-#   admit [update]               refuses a board that has the Debian package and, for an update, one that is no device yet
-#   unpack FILE SHA256 RELEASE   checks a tarball and unpacks it beside the releases that are there
+#   admit [update]               refuses a board that has the Debian package and, for an update, one without an installation
+#   unpack FILE SHA256 RELEASE   checks a tarball and unpacks it beside the existing releases
 #   bundle FILE SHA256 NAME      the same for a bundle
-#   install RELEASE              puts the service, its user and its settings in place
-#   switch RELEASE [BUNDLE]      makes a release, and a bundle, those in use; goes back to those before if it does not serve
-#   health                       whether the device serves
+#   install RELEASE              creates the user and the settings
+#   switch RELEASE [BUNDLE]      switches to a release, and to a bundle; rolls back if the device does not become healthy
+#   health                       fails unless the device is healthy
 #
-# Releases lie in /opt/astra-edge/releases, and the link /opt/astra-edge/current points at the one in use; bundles lie in
-# /var/lib/astra-edge/bundles, and the link /var/lib/astra-edge/bundle points at the one in use.
+# Releases are in /opt/astra-edge/releases, and the link /opt/astra-edge/current points to the one in use. Bundles are in
+# /var/lib/astra-edge/bundles, and the link /var/lib/astra-edge/bundle points to the one in use.
 set -eu
 
-# Root's own may be stricter, and the device's user has to read what is put here.
+# Root's umask may be stricter, and the device's user has to read these files.
 umask 022
 
-# The connection may go in the middle of a switch; going back must not stop with it.
+# A connection that breaks during a switch must not stop the roll-back.
 trap '' HUP PIPE
 
 home=/opt/astra-edge
 settings=/etc/astra-edge/device.toml
 state=/var/lib/astra-edge
 unit=/etc/systemd/system/astra-edge.service
-# A device gets ready within TimeoutStartSec, unless it waits for a network for as long as there is none.
+# A device is ready within TimeoutStartSec, unless it waits for a network: that has no limit.
 ready_within=11m
-# Time for a device that is ready to be seen by itself, and to find others.
+# Time for a ready device to be shown by `peers` on its own machine, and to find others.
 seen_within=30s
 found_within=30
-# A program that ends soon after it was ready is not one to keep.
+# The process must still be the same after this many seconds.
 settled_after=5
 
 say() {
@@ -47,7 +47,7 @@ check() {
 }
 
 admit() {
-    # shellcheck disable=SC2016  # a format of dpkg's
+    # shellcheck disable=SC2016  # dpkg-query expands it
     case $(dpkg-query --show --showformat '${db:Status-Status}' astra-edge 2>/dev/null) in
     '' | not-installed | config-files) ;;
     *) fail "the Debian package astra-edge is installed here: update it with apt, or remove it and run install.sh" ;;
@@ -57,7 +57,7 @@ admit() {
     fi
 }
 
-# Unpacks a file, with more options for tar, into FOLDER.new. Nothing of it stays there in the end.
+# Checks FILE against SHA256 and unpacks it, with further options for tar, into FOLDER.new. Both are removed on exit.
 stage() {
     file=$1 folder=$3
     trap 'rm -rf "$file" "$folder.new"' EXIT
@@ -68,7 +68,7 @@ stage() {
     tar --extract --no-same-owner --directory "$folder.new" --file "$file" "$@"
 }
 
-# Puts what is staged in its place. What lies there may be damaged, and in use: each file is replaced in one step.
+# Moves FOLDER.new into place. The files there may be damaged, and in use: each file is replaced atomically.
 settle() {
     sync
     if [ ! -d "$folder" ]; then
@@ -81,7 +81,7 @@ settle() {
         find . ! -type d -exec sh -c 'for each; do mv -fT "$each" "$0/$each" || exit; done' "$folder" {} +
         cd /
     fi
-    # Folders that are there already may be from before this file had a umask.
+    # Existing folders may have been made with a stricter umask.
     parent=$(dirname "$folder")
     chmod go+rx "$folder" "$parent" "$(dirname "$parent")"
     sync
@@ -89,7 +89,8 @@ settle() {
 
 unpack() {
     stage "$1" "$2" "$home/releases/$3" --gzip --strip-components=1
-    # The wrong processor, a C library that is too old: better seen now than by a device that is gone. The shell runs an empty file, too.
+    # Detects another processor or a C library that is too old before the device is stopped. The output is checked because the shell
+    # runs an empty file without an error.
     version=$("$folder.new/bin/astra-edge" --version 2>&1) || fail "the program does not run here: $version"
     case $version in
     "astra-edge "*) ;;
@@ -107,12 +108,12 @@ bundle() {
     settle
 }
 
-# A link is replaced in one step: there is no moment without one.
+# Replaces a link atomically: it always exists.
 point() {
     ln -sfn "$2" "$1.new" && mv -T "$1.new" "$1"
 }
 
-# What a link points at, without its folder; nothing if there is no link.
+# Prints the base name of a link's target; nothing if there is no link.
 pointed() {
     if [ -L "$1" ]; then
         basename "$(readlink "$1")"
@@ -131,7 +132,7 @@ install_service() {
     ln -sfn $home/current/bin/astra-edge /usr/local/bin/astra-edge
 }
 
-# The release's own unit, for the program where it lies here.
+# Installs the release's unit, with the path of its program on this board.
 service() {
     shipped=$1/lib/systemd/system/astra-edge.service
     sed "s,^ExecStart=/usr/bin/,ExecStart=$home/current/bin/," "$shipped" >$unit.new && mv $unit.new $unit || return
@@ -143,7 +144,7 @@ service() {
     systemctl daemon-reload
 }
 
-# Other devices that the device says it can use.
+# Prints how many other devices the device can use, from its status line.
 others() {
     found=
     if systemctl is-active --quiet astra-edge; then
@@ -152,7 +153,7 @@ others() {
     echo "${found:-0}"
 }
 
-# Ready, seen from its own machine, with others if it had some before, and still the same process a little later.
+# Healthy: active, shown by `peers` on this machine, able to use other devices if it could before, and the same process a little later.
 health() {
     first=$(systemctl show --property MainPID --value astra-edge)
     if ! systemctl is-active --quiet astra-edge; then
@@ -177,14 +178,14 @@ health() {
     done
 }
 
-# Steps that follow from one another: in a condition the shell goes on after one that failed.
+# Joined by `&&`, because in a condition the shell ignores `set -e`.
 use() {
     point $home/current "releases/$1" &&
         { [ -z "$2" ] || point $state/bundle "bundles/$2"; } &&
         service "$home/releases/$1" &&
         systemctl enable --quiet astra-edge &&
         { systemctl reset-failed astra-edge 2>/dev/null || true; } &&
-        # The service manager waits until the device is ready, or gives up on it.
+        # systemctl waits until the device is ready, or has failed.
         timeout $ready_within systemctl restart astra-edge &&
         health
 }
@@ -196,19 +197,19 @@ switch() {
     before=$(pointed $home/current)
     bundle_before=$(pointed $state/bundle)
     bundle=${bundle:-$bundle_before}
-    # With another bundle it is alone until others have it too.
+    # With another bundle it finds no others until they have that bundle too.
     if [ "$bundle" = "$bundle_before" ]; then
         others_before=$(others)
     fi
     if why=$(use "$1" "$bundle" 2>&1); then
-        # What was in use already says nothing of what was before it.
+        # If this release was in use already, the one to keep beside it is not known.
         [ "$1" = "$before" ] || prune $home/releases "$1" "$before"
         [ "$bundle" = "$bundle_before" ] || prune $state/bundles "$bundle" "$bundle_before"
         say "serves with $1"
         return
     fi
     why=$(say "$why" | tail -n 3 | tr '\n' ' ')
-    # The device's own last words say more than the service manager's.
+    # The device's log has the reason; systemctl's message does not.
     last=$(journalctl --unit astra-edge --since "$since" --lines 3 --no-pager --output cat 2>/dev/null | tr '\n' ' ' || true)
     why="$why$last"
     if [ "$before $bundle_before" = "$1 $bundle" ]; then
@@ -225,7 +226,7 @@ switch() {
     fail "does not serve with $1, and not with $before either: $why"
 }
 
-# What is in use and what was before it stay.
+# Removes all entries of a folder except two: the one in use and the previous one.
 prune() {
     for folder in "$1"/*; do
         name=$(basename "$folder")
@@ -244,5 +245,5 @@ bundle) bundle "$@" ;;
 install) install_service "$@" ;;
 switch) switch "$@" ;;
 health) health && say "serves" ;;
-*) fail "no action $action" ;;
+*) fail "unknown action $action" ;;
 esac

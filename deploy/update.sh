@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings boards to the newest package, one after another, and each back to what it had if it does not serve.
+# Updates boards to the newest package, one after another, and rolls a board back if its device does not become healthy.
 set -euo pipefail
 # shellcheck source=deploy/fleet.sh
 source "$(dirname "$0")/fleet.sh"
@@ -9,14 +9,14 @@ usage() {
 usage: deploy/update.sh FLEET [--packages DIR] [--only HOST] [--keep-going] [--check]
 
 For every board of the file FLEET, in order: copies the package of its kind over ssh, checks its SHA-256 there, runs the program
-once, makes it the one in use, restarts the service, and waits until the device is ready, is seen on its own machine, and can use
-another device if it could before. Where that does not happen the board goes back to the release before, and the boards after it are
-left as they are.
+once, switches to it, restarts the service, and waits until the device is ready, \`astra-edge peers\` on the board shows it, and it can
+use another device if it could before. If one of these steps fails, the board goes back to the previous release, and the boards after
+it are left as they are.
 
   --packages DIR   where the tarballs are (default: where \`cargo xtask package\` puts them)
-  --only HOST      this board of the fleet alone
-  --keep-going     go on with the other boards after one that failed
-  --check          change nothing; say whether every device serves
+  --only HOST      only this board of the fleet
+  --keep-going     continue with the other boards after a failure
+  --check          change nothing; tell whether every device is healthy
 END
 }
 
@@ -31,8 +31,8 @@ while (($#)); do
   --keep-going) keep_going=yes ;;
   --check) check=yes ;;
   -h | --help) usage && exit ;;
-  -*) die "no option $1; see --help" ;;
-  *) [[ -z $fleet ]] || die "one fleet at a time: $fleet, $1"; fleet=$1 ;;
+  -*) die "unknown option $1; see --help" ;;
+  *) [[ -z $fleet ]] || die "found two fleets, $fleet and $1, expected one"; fleet=$1 ;;
   esac
   shift
 done
