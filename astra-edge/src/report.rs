@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::agreement::Agreement;
 use crate::plan::TokenRange;
 
-pub use self::text::table;
+pub use astra_report::table;
 
 /// What a request took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! `astra-edge ask`.
 
 use std::io::Read;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::{Answering, Client};
@@ -62,6 +63,9 @@ pub(super) struct Args {
     /// Print the text alone.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
+    /// Write what it took into a JSON file.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// What is logged on standard error.
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
@@ -239,6 +243,11 @@ impl Args {
     }
 
     fn end(&self, text: &str, ended: &Ended) -> Result<()> {
+        if let Some(path) = &self.report {
+            let report = serde_json::to_string(&ended.report)?;
+            std::fs::write(path, report)
+                .with_context(|| format!("{}: cannot write", path.display()))?;
+        }
         if self.json {
             return super::print_json(&Written {
                 text,

@@ -9,8 +9,7 @@ use anyhow::{Result, bail};
 use astra_edge::client::{Client, Seen};
 use astra_edge::cluster::hello::{Why, short_hash};
 use astra_edge::config::{Config, DEFAULT_CLUSTER, Network, parse_duration};
-use astra_edge::report::table;
-use serde::Serialize;
+use astra_report::{Peer, Peers, table};
 
 use super::network::NetworkArgs;
 
@@ -37,26 +36,6 @@ pub(super) struct Args {
     log: String,
     #[command(flatten)]
     network: NetworkArgs,
-}
-
-#[derive(Serialize)]
-struct Peers {
-    cluster: String,
-    devices: Vec<Peer>,
-}
-
-#[derive(Serialize)]
-struct Peer {
-    name: String,
-    id: String,
-    usable: bool,
-    reason: Option<String>,
-    speed_ms: Option<f64>,
-    model: Option<String>,
-    bundle: Option<String>,
-    software: Option<String>,
-    runtime: Option<String>,
-    addresses: Vec<String>,
 }
 
 pub(super) fn main(args: &Args) -> Result<()> {

@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// Share of a core that a device has, up to 1
     #[arg(long, value_name = "CORES", default_value_t = 1.0)]
     cores: f64,
+    /// Period of the CPU quota that limits a device to its share, milliseconds; 0 for a slower core without a quota
+    #[arg(long, value_name = "MS", default_value_t = 0.0)]
+    quota_period: f64,
     /// Read what was measured before, instead of measuring
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "save", "image"])]
     profile: Option<PathBuf>,
@@ -121,6 +124,11 @@ pub(super) fn main(args: &Args) -> Result<()> {
         args.cores > 0.0 && args.cores <= 1.0,
         "--cores: found {}, expected a share up to 1",
         args.cores
+    );
+    ensure!(
+        args.quota_period >= 0.0 && args.quota_period.is_finite(),
+        "--quota-period: found {}, expected milliseconds",
+        args.quota_period
     );
     if let Some(rate) = args
         .mbps
@@ -202,6 +210,7 @@ fn rows(args: &Args, profile: &Profile) -> Result<Vec<Row>> {
                             shared: args.shared_medium,
                         },
                         cores: args.cores,
+                        quota_period: args.quota_period,
                     };
                     let predicted = predict(profile, &case)?;
                     rows.push(Row {

@@ -45,6 +45,9 @@ pub struct Case {
     pub network: Network,
     /// Cores of a device that computes with one thread, up to 1.
     pub cores: f64,
+    /// Milliseconds of the period in which a CPU quota grants a device its share of a core; 0 where `cores` stands for a slower core
+    /// that is never suspended.
+    pub quota_period: f64,
 }
 
 /// What it would take. Times are in milliseconds, those of members means over members.

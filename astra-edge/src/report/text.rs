@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use astra_report::table;
+
 use super::{MemberReport, Report};
 use crate::agreement::Agreement;
 
@@ -136,27 +138,4 @@ fn sentence(agreement: &Agreement) -> String {
         .iter()
         .filter_map(|(name, value)| value.map(|value| format!("{name} {value:.4}")));
     known.collect::<Vec<_>>().join(", ")
-}
-
-/// Writes rows with their first column to the left and the others to the right, each as wide as its widest cell.
-///
-/// # Errors
-/// What `f` says.
-pub fn table<const N: usize>(f: &mut impl fmt::Write, rows: &[[String; N]]) -> fmt::Result {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in rows {
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            match column {
-                0 => write!(f, "{cell:<width$}")?,
-                _ => write!(f, "  {cell:>width$}")?,
-            }
-        }
-        writeln!(f)?;
-    }
-    Ok(())
 }

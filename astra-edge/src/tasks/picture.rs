@@ -8,7 +8,7 @@ use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{GrayImage, Rgb, RgbImage};
 
 use super::grid::{Grid, GridError};
-use super::heat::{Heat, luma};
+use super::heat::{Inferno, luma};
 use super::image::Rect;
 use crate::plan::TokenRange;
 
@@ -94,7 +94,7 @@ pub fn overlay(overlay: &Overlay<'_>) -> Result<RgbImage, PictureError> {
     let across = places(width, (content.x, content.width), &grid, columns);
     let down = places(height, (content.y, content.height), &grid, rows);
     let stripe = (width.min(height) / STRIPES).max(2);
-    let heat = Heat::new();
+    let inferno = Inferno::new();
 
     let mut picture = original.clone();
     for ((y, line), down) in picture.enumerate_rows_mut().zip(down) {
@@ -107,7 +107,7 @@ pub fn overlay(overlay: &Overlay<'_>) -> Result<RgbImage, PictureError> {
             *pixel = if missing.get(across.patch) == Some(&true) {
                 hatch(*pixel, (x + y) % (2 * stripe) < stripe)
             } else {
-                glow(*pixel, across.cell.of(&values), &heat)
+                glow(*pixel, across.cell.of(&values), &inferno)
             };
         }
     }
@@ -271,14 +271,14 @@ fn mix(from: f32, to: f32, share: f32) -> f32 {
 }
 
 /// A pixel of the photograph under a value from 0 to 1.
-fn glow(Rgb(pixel): Rgb<u8>, value: f32, heat: &Heat) -> Rgb<u8> {
+fn glow(Rgb(pixel): Rgb<u8>, value: f32, inferno: &Inferno) -> Rgb<u8> {
     let pixel = pixel.map(f32::from);
     let grey = luma(pixel);
     let cover = COVER * value.sqrt();
-    // The photograph's light also models the heat, or form would drown where the map is strong.
+    // The photograph's light also shades the colour, or form would drown where the map is strong.
     let light = 0.6 + 0.4 * grey / 255.0;
     let mut channels = [0; 3];
-    for ((to, own), hot) in channels.iter_mut().zip(pixel).zip(heat.at(value)) {
+    for ((to, own), hot) in channels.iter_mut().zip(pixel).zip(inferno.at(value)) {
         let under = mix(grey, own, SATURATION) * DIM;
         *to = rounded(mix(under, hot * light, cover));
     }

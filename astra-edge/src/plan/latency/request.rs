@@ -7,9 +7,6 @@ use super::{BULK, Case, HEADER, MESSAGE, Prediction};
 use crate::plan::profile::{Profile, Rows, RungProfile};
 use crate::plan::{Pieces, TokenRange};
 
-/// Milliseconds in which shares of a core are dealt out, where a device has no whole one: those of the lab.
-const PERIOD: f64 = 4.0;
-
 /// A request of several members.
 pub(super) struct Request<'a> {
     pub(super) profile: &'a Profile,
@@ -181,7 +178,7 @@ impl Request<'_> {
             if remote > 0 {
                 // Messages are taken in while there is nothing else to do, if there is such a time.
                 let taken_in = member.clock + self.on_device(self.taking_in(number));
-                member.wait_until(arrival.max(taken_in) + self.unevenness());
+                member.wait_until(arrival.max(taken_in) + self.quota_delay());
                 member.encode(self.on_device(self.rung.decode.at(remote)));
             }
             let class = self.profile.shape.class_tokens;
@@ -202,15 +199,15 @@ impl Request<'_> {
         sent
     }
 
-    /// How much later than on average the last of all members is where everybody waits for everybody: with a share of a core
-    /// each is held up for a part of every period, at times of its own. The largest of N evenly distributed numbers is
-    /// N / (N + 1) of the most there can be, their mean half of it. A causal text's members run one behind another.
-    fn unevenness(&self) -> f64 {
+    /// How much later than the average the last member is, where every member waits for all others: a CPU quota suspends each for
+    /// a part of every period, at independent times. The expected maximum of N uniform numbers is N / (N + 1) of the range, their
+    /// mean half of it. Members of a causal text wait in a chain instead, where the delays overlap.
+    fn quota_delay(&self) -> f64 {
         if self.profile.causal {
             return 0.0;
         }
         let members = self.ranges.len() as f64;
-        (1.0 - self.case.cores) * PERIOD * (members / (members + 1.0) - 0.5)
+        (1.0 - self.case.cores) * self.case.quota_period * (members / (members + 1.0) - 0.5)
     }
 
     /// Members that a member's codes go to.

@@ -60,6 +60,7 @@ fn case(devices: usize, mbps: f64) -> Case {
             shared: false,
         },
         cores: 1.0,
+        quota_period: 0.0,
     }
 }
 
@@ -75,12 +76,19 @@ fn without_a_network_in_the_way_work_is_divided() {
     }
     let half = Case {
         cores: 0.5,
+        quota_period: 4.0,
         ..case(4, 1e9)
     };
     let found = predict(&profile(false), &half).unwrap();
-    // Half a core, and in ten blocks a wait for the last of four, each of which is held up for half of 4 ms.
+    // Half a core, and in ten blocks a wait for the last of four, each of which is suspended for half of 4 ms.
     let expected = 500.0 + 10.0 * 0.5 * 4.0 * 0.3;
     assert!((found.latency_ms - expected).abs() < 0.1, "{found:?}");
+    let slower = Case {
+        quota_period: 0.0,
+        ..half
+    };
+    let found = predict(&profile(false), &slower).unwrap();
+    assert!((found.latency_ms - 500.0).abs() < 0.1, "{found:?}");
     assert_eq!(
         predict(&profile(false), &case(1, 1.0)).unwrap().latency_ms,
         1000.0
