@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::engine::{Decoder, EngineError};
 use crate::job::{JobStats, Order};
+use astra_model::engine::{Decoder, EngineError};
 
 /// Chooses a token from the scores of all, [V], which it may change, and from the tokens so far.
 pub type Choose = Box<dyn FnMut(&mut [f32], &[u32]) -> u32 + Send>;

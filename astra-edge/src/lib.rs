@@ -22,14 +22,11 @@
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.
 
-pub mod agreement;
 pub mod alone;
 pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod config;
-pub mod engine;
-pub mod error_line;
 pub mod gather;
 pub mod generate;
 pub mod http;
@@ -37,9 +34,8 @@ pub mod job;
 pub mod link;
 pub mod measure;
 pub mod node;
-pub mod paths;
 pub mod plan;
 pub mod report;
-pub mod simulate;
-pub mod tasks;
+pub mod server;
+pub mod text;
 pub mod worker;

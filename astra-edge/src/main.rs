@@ -7,7 +7,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // SAFETY: no other thread runs yet.
     unsafe {
-        astra_edge::engine::disable_telemetry();
+        astra_model::engine::disable_telemetry();
         astra_edge::link::share_threads();
     }
     cli::main()

@@ -15,9 +15,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_edge::engine::{Codec, Form, Input, Member, Model, OwnedInput};
 use astra_edge::job::{DataPath, Order};
 use astra_edge::plan::Plan;
+use astra_model::engine::{Codec, Form, Input, Member, Model, OwnedInput};
 use common::Bed;
 use common::wire::{Wire, ranges};
 

@@ -14,10 +14,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use astra_edge::engine::{Beat, Codec, Form, Input, Member, Model, OwnedInput, Whole};
 use astra_edge::job::{DataPath, Order, Outcome};
-use astra_edge::plan::{Plan, TokenRange, split};
-use astra_edge::simulate::{Simulation, mean};
+use astra_edge::plan::Plan;
+use astra_model::engine::{Beat, Codec, Form, Input, Member, Model, OwnedInput, Whole};
+use astra_model::mean::mean;
+use astra_model::partition::{TokenRange, split};
+use astra_model::simulate::Simulation;
 use common::wire::{Wire, ranges};
 use common::{Bed, worst};
 
@@ -99,7 +101,10 @@ fn exact_mode_over_frames_gives_the_one_device_answer() {
             let of_request: Vec<&Outcome> = outcomes.iter().map(|m| &m[request]).collect();
             let copies: Vec<&[f32]> = of_request.iter().map(|o| o.cls.as_slice()).collect();
             let patches: Vec<f32> = of_request.iter().flat_map(|o| o.features.clone()).collect();
-            assert!(worst(&mean(&copies), &whole.cls) < 1e-3, "{sizes:?}");
+            assert!(
+                worst(&mean(copies.iter().copied()).unwrap(), &whole.cls) < 1e-3,
+                "{sizes:?}"
+            );
             assert!(worst(&patches, &whole.patches) < 1e-3, "{sizes:?}");
             assert!(of_request.iter().all(|o| o.stats.masked_tokens == 0));
         }
@@ -143,7 +148,7 @@ fn lost_frames_are_masked_and_counted_and_the_request_ends() {
     let received = outcomes[1][0].stats.received;
     assert_eq!((received.late, received.refused), (0, 0));
     let copies: Vec<&[f32]> = outcomes.iter().map(|m| m[0].cls.as_slice()).collect();
-    let cosine = common::cosine(&mean(&copies), &whole.cls);
+    let cosine = common::cosine(&mean(copies.iter().copied()).unwrap(), &whole.cls);
     assert!(
         cosine > 0.8,
         "cosine {cosine} with a third of one member's frames lost"

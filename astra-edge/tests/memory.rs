@@ -9,8 +9,8 @@
 
 mod common;
 
-use astra_edge::engine::{Codec, Input, Member, Whole};
-use astra_edge::plan::TokenRange;
+use astra_model::engine::{Codec, Input, Member, Whole};
+use astra_model::partition::TokenRange;
 use common::Bed;
 
 /// Memory of this process alone, MB.

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::Bundle;
-use astra_edge::engine::{Encoder, Runtime, Whole};
+use astra_model::engine::{Encoder, Runtime, Whole};
 use common::Bed;
 
 /// The one set in a cache.

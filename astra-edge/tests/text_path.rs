@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use astra_edge::engine::{
-    Beat, Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput,
-};
 use astra_edge::gather::Gather;
 use astra_edge::job::{DataPath, Order, Outcome};
-use astra_edge::plan::{Costs, Plan, TokenRange, split};
-use astra_edge::simulate::Simulation;
-use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_edge::plan::Plan;
+use astra_model::engine::{
+    Beat, Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput,
+};
+use astra_model::partition::{Costs, TokenRange, split};
+use astra_model::simulate::Simulation;
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use common::wire::{Wire, ranges};
 use common::{Bed, worst};
 

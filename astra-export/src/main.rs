@@ -4,12 +4,12 @@ mod cli;
 
 use std::process::ExitCode;
 
-use astra_edge::error_line::error_line;
+use astra_model::error_line::error_line;
 use clap::Parser;
 
 fn main() -> ExitCode {
     // SAFETY: no other thread runs yet.
-    unsafe { astra_edge::engine::disable_telemetry() };
+    unsafe { astra_model::engine::disable_telemetry() };
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use astra_edge::tasks::image::ImageError;
+use astra_model::tasks::image::ImageError;
 
 /// What their files are named.
 const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use astra_bundle::Manifest;
-use astra_edge::tasks::text::tokenizer::{Tokenizer, TokenizerError};
+use astra_model::tasks::text::tokenizer::{Tokenizer, TokenizerError};
 
 /// Tokens of a window: enough for a token to be read from afar, and many fit a file.
 pub const WINDOW: usize = 512;

@@ -3,11 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use astra_bundle::{Bundle, ImageInput};
 use astra_edge::bench::prompts;
-use astra_edge::engine::OwnedInput;
-use astra_edge::plan::TokenRange;
-use astra_edge::tasks::image::prepare;
-use astra_edge::tasks::strip;
-use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_model::engine::OwnedInput;
+use astra_model::partition::TokenRange;
+use astra_model::tasks::image::prepare;
+use astra_model::tasks::strip;
+use astra_model::tasks::text::tokenizer::Tokenizer;
 
 use crate::Args;
 

@@ -119,7 +119,7 @@ impl Method {
 
 fn main() -> ExitCode {
     // SAFETY: no other thread runs yet.
-    unsafe { astra_edge::engine::disable_telemetry() };
+    unsafe { astra_model::engine::disable_telemetry() };
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

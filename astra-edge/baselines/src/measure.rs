@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use astra_bundle::Bundle;
-use astra_edge::agreement::Agreement;
 use astra_edge::bench::{Alone, Cell, Counters, Row, Sample, rows_as_table};
-use astra_edge::engine::{OwnedInput, Runtime};
 use astra_edge::report::{MemberReport, Report};
+use astra_model::agreement::Agreement;
+use astra_model::engine::{OwnedInput, Runtime};
 
 use crate::input::Kind;
 use crate::mesh::Mesh;

@@ -173,7 +173,7 @@ impl Mesh {
         message.with_context(|| format!("device {from} ended in the middle of a request"))
     }
 
-    /// Waits until all devices are here.
+    /// ClientConnection until all devices are here.
     pub(crate) fn barrier(&mut self) -> Result<()> {
         for other in self.others() {
             self.publish(other, Kind::Barrier, |_| ())?;

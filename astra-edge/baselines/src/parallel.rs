@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use astra_bundle::{Bundle, Task};
-use astra_edge::agreement::Agreement;
-use astra_edge::engine::{self, Decoder, Head, LanguageHead, OwnedInput, Runtime, Whole};
-use astra_edge::plan::TokenRange;
+use astra_model::agreement::Agreement;
+use astra_model::engine::{self, Decoder, Head, LanguageHead, OwnedInput, Runtime, Whole};
+use astra_model::partition::TokenRange;
 
 use crate::Method;
 use crate::input::Kind;

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use astra_bundle::Bundle;
-use astra_edge::engine::{Codec, Form, Member, Model, OwnedInput, Runtime};
-use astra_edge::plan::{Costs, Plan, TokenRange};
-use astra_edge::simulate::mean;
+use astra_edge::plan::Plan;
+use astra_model::engine::{Codec, Form, Member, Model, OwnedInput, Runtime};
+use astra_model::mean::mean;
+use astra_model::partition::{Costs, TokenRange};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -143,8 +144,8 @@ impl Sequence {
                 }
             }
         }
-        let copies: Vec<&[f32]> = copies.iter().map(Vec::as_slice).collect();
-        let class = mean(&copies);
+        let class = mean(copies.iter().map(Vec::as_slice));
+        let class = class.context("class tokens: found copies of different lengths")?;
         timed(&mut times.compute, || {
             end.run(class, features, hidden).map(Some)
         })

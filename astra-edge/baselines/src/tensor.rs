@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result};
 use astra_bundle::{Bundle, Shape};
-use astra_edge::engine::{OwnedInput, Runtime};
-use astra_edge::plan::TokenRange;
+use astra_model::engine::{OwnedInput, Runtime};
+use astra_model::partition::TokenRange;
 use ort::memory::Allocator;
 use ort::session::{Session, SessionInputValue};
 use ort::value::{Tensor as Value, TensorRef};

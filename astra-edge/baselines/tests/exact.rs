@@ -53,7 +53,7 @@ fn rows(devices: usize, methods: &str, bundle: &str, input: &[&str]) -> Vec<Valu
 }
 
 fn cache() -> PathBuf {
-    astra_edge::paths::cache_dir().unwrap()
+    astra_model::paths::cache_dir().unwrap()
 }
 
 fn row<'a>(rows: &'a [Value], method: &str) -> &'a Value {

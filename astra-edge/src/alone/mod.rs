@@ -5,12 +5,14 @@ mod text;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::cluster::words::WordsError;
-use crate::cluster::{Reply, RequestError, summary};
-use crate::engine::{OwnedInput, Runtime};
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::image::ImageReply;
+use crate::cluster::request::summary;
 use crate::node::{NodeError, load};
 use crate::report::{MemberReport, Report};
-use crate::tasks::image::prepare;
+use crate::text::TextError;
+use astra_model::engine::{OwnedInput, Runtime};
+use astra_model::tasks::image::prepare;
 
 pub use text::words;
 
@@ -33,7 +35,7 @@ pub enum AloneError {
     Request(#[from] RequestError),
     /// The bundle's tokenizer or chat template is refused.
     #[error(transparent)]
-    Words(#[from] WordsError),
+    TextService(#[from] TextError),
     /// The model is not one of text.
     #[error("{bundle}: model: found one that takes pictures, expected one that takes text")]
     NoText {
@@ -51,7 +53,7 @@ pub async fn answer(
     library: Option<&Path>,
     threads: usize,
     image: &[u8],
-) -> Result<Reply, AloneError> {
+) -> Result<ImageReply, AloneError> {
     let runtime = Runtime::load(library, threads).map_err(NodeError::from)?;
     let loaded = load(bundle, runtime, None)?;
     let begun = Instant::now();
@@ -92,5 +94,5 @@ pub async fn answer(
         input: summary::input(&spec, prepared.content),
         ..Report::default()
     };
-    Ok(Reply { report, answer })
+    Ok(ImageReply { report, answer })
 }

@@ -11,31 +11,38 @@ use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{AloneError, MACHINE, WHY};
-use crate::cluster::text::{Embedded, Generate, Generated};
-use crate::cluster::words::{Model, Text, Words};
-use crate::cluster::{Asker, RequestError, summary};
-use crate::engine::{OwnedInput, Runtime};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::embedding::Embedded;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::generate::{Generate, Generated};
+use crate::cluster::request::summary;
 use crate::generate::{Ended, Generation, Prefill};
 use crate::node::NodeError;
-use crate::plan::TokenRange;
 use crate::report::{MemberReport, Report};
-use crate::tasks::embedding::{pooled, vector};
-use crate::tasks::text::sampling::Sampler;
+use crate::text::{BundleText, Model, TextService};
 use crate::worker::{Worker, WorkerError};
+use astra_model::engine::{OwnedInput, Runtime};
+use astra_model::partition::TokenRange;
+use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::text::sampling::Sampler;
 
 /// Opens a bundle of text on this machine. Takes a while and blocks.
 ///
 /// # Errors
 /// The bundle or ONNX Runtime is refused, or the bundle is not one of text.
-pub fn words(bundle: &Path, library: Option<&Path>, threads: usize) -> Result<Words, AloneError> {
+pub fn words(
+    bundle: &Path,
+    library: Option<&Path>,
+    threads: usize,
+) -> Result<TextService, AloneError> {
     let runtime = Runtime::load(library, threads).map_err(NodeError::from)?;
     let bundle = Arc::new(Bundle::open(bundle).map_err(NodeError::from)?);
-    let text = Text::open(bundle.dir(), bundle.manifest())?;
+    let text = BundleText::open(bundle.dir(), bundle.manifest())?;
     let text = text.ok_or_else(|| AloneError::NoText {
         bundle: bundle.dir().display().to_string(),
     })?;
     let worker = Worker::start(runtime, bundle).map_err(NodeError::from)?;
-    Ok(Words::new(Arc::new(Machine { worker }), text))
+    Ok(TextService::new(Arc::new(Machine { worker }), text))
 }
 
 /// This machine.
@@ -139,7 +146,7 @@ impl Model for Machine {
         _: AskOptions,
         _: Option<Vec<u16>>,
         ids: Vec<u32>,
-        _: Asker,
+        _: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(self.embed(ids))
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::engine::COMPUTING;
+use astra_model::engine::COMPUTING;
 
 /// Processor time of some processes, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

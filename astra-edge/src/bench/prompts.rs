@@ -1,6 +1,6 @@
 //! Prompts of a given length, cut out of a text.
 
-use crate::tasks::text::tokenizer::{Tokenizer, TokenizerError};
+use astra_model::tasks::text::tokenizer::{Tokenizer, TokenizerError};
 
 /// A text gives no such prompts.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +121,7 @@ fn end_of(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tasks::text::fixture;
+    use astra_model::tasks::text::fixture;
 
     /// A token a byte.
     const TEXT: &str = "a bb ccc dd e ff ggg hh a bb ccc dd e ff ggg hh";

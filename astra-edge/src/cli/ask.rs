@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::{Answering, Client};
-use astra_edge::cluster::Asker;
-use astra_edge::cluster::words::{Ask, Ended, Event, Prompt, Writing};
+use astra_edge::cluster::request::client_handle::ClientHandle;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
-use astra_edge::tasks::text::sampling::Sampling;
-use astra_edge::tasks::text::stop::StopStrings;
-use astra_edge::tasks::text::template::Message;
+use astra_edge::text::{Ask, Ended, Event, Prompt, Writing};
+use astra_model::tasks::text::sampling::Sampling;
+use astra_model::tasks::text::stop::StopStrings;
+use astra_model::tasks::text::template::Message;
 use astra_wire::{AskText, Choice, Control, Words};
 use serde::Serialize;
 
@@ -96,7 +96,7 @@ pub(super) fn main(mut args: Args) -> Result<()> {
     if args.question.alone {
         let words = args.question.words()?;
         return runtime.block_on(async {
-            let writing = words.write(args.ask(), Asker::default()).await?;
+            let writing = words.write(args.ask(), ClientHandle::default()).await?;
             args.show(&mut Source::Here(writing)).await
         });
     }

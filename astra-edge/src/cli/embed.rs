@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
-use astra_edge::cluster::Asker;
-use astra_edge::cluster::words::Prompt;
+use astra_edge::cluster::request::client_handle::ClientHandle;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
+use astra_edge::text::Prompt;
 use astra_wire::{AskVector, Control, Words};
 use serde::Serialize;
 
@@ -121,7 +121,12 @@ impl Args {
         for (place, (text, ids)) in texts.into_iter().zip(divided).enumerate() {
             let prompt = Prompt::Tokens(ids);
             let embedded = words
-                .embed(self.question.options(), None, prompt, Asker::default())
+                .embed(
+                    self.question.options(),
+                    None,
+                    prompt,
+                    ClientHandle::default(),
+                )
                 .await;
             let (embedded, _) = embedded.with_context(|| shown(place, &text))?;
             output.put(Embedding {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use astra_edge::alone::AloneError;
 use astra_edge::client::{Answered, Client};
-use astra_edge::cluster::RequestError;
+use astra_edge::cluster::request::error::RequestError;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
-use astra_edge::tasks::image::MAX_FILE;
-use astra_edge::tasks::picture::write_png;
+use astra_model::tasks::image::MAX_FILE;
+use astra_model::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control};
 use serde::Serialize;
 

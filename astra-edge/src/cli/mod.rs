@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use astra_edge::config::DEFAULT_LOG;
-use astra_edge::error_line::error_line;
+use astra_model::error_line::error_line;
 use clap::{CommandFactory, Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;

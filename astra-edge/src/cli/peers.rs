@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use astra_edge::client::{Client, Seen};
-use astra_edge::cluster::hello::{Why, short_hash};
+use astra_edge::cluster::membership::hello::{Rejection, short_hash};
 use astra_edge::config::{Config, DEFAULT_CLUSTER, Network, parse_duration};
 use astra_report::{Peer, Peers, table};
 
@@ -124,7 +124,7 @@ fn judge(seen: Seen, expected: Option<[u8; 32]>) -> Peer {
     let bundle = seen.hello.as_ref().map(|hello| hello.bundle);
     let other = match (bundle, expected) {
         (Some(found), Some(expected)) if found != expected => {
-            Some(Why::OtherBundle { found, expected })
+            Some(Rejection::OtherBundle { found, expected })
         }
         _ => None,
     };
@@ -241,7 +241,7 @@ mod tests {
     fn devices_of_another_key_have_no_say() {
         let mut others = vec![seen(1, 8), seen(2, 8)];
         for other in &mut others {
-            other.why = Some(Why::OtherKey);
+            other.why = Some(Rejection::OtherKey);
         }
         others.push(seen(3, 9));
         let devices = judged(others);

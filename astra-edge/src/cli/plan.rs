@@ -6,12 +6,12 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::Bundle;
 use astra_edge::config::{Rung, find_bundle};
-use astra_edge::engine::Runtime;
 use astra_edge::measure;
 use astra_edge::plan::latency::{Case, Network, Prediction, predict};
 use astra_edge::plan::profile::Profile;
 use astra_edge::report::table;
-use astra_edge::tasks::image::prepare;
+use astra_model::engine::Runtime;
+use astra_model::tasks::image::prepare;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use astra_edge::alone;
-use astra_edge::cluster::Reply;
-use astra_edge::cluster::words::Words;
+use astra_edge::cluster::request::image::ImageReply;
 use astra_edge::config::{Rung, find_bundle, parse_duration};
+use astra_edge::text::TextService;
 use astra_wire::AskOptions;
 
 /// What a question that names no deadline is given to be answered in: a device's own is not known here.
@@ -71,14 +71,14 @@ impl QuestionArgs {
     }
 
     /// The answer to a picture by this machine.
-    pub(super) async fn picture(&self, image: &[u8]) -> Result<Reply> {
+    pub(super) async fn picture(&self, image: &[u8]) -> Result<ImageReply> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
         Ok(alone::answer(&bundle, library, self.threads, image).await?)
     }
 
     /// The model of text on this machine. Takes a while and blocks.
-    pub(super) fn words(&self) -> Result<Words> {
+    pub(super) fn words(&self) -> Result<TextService> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
         Ok(alone::words(&bundle, library, self.threads)?)

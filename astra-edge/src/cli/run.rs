@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use astra_edge::config::{
     Config, DEFAULT_DEADLINE, DEFAULT_LOG, DEFAULT_RUNG, HttpConfig, Network, Rung, parse_duration,
 };
-use astra_edge::engine::Provider;
 use astra_edge::node::{Node, describe};
+use astra_model::engine::Provider;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 

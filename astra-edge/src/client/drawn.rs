@@ -5,9 +5,9 @@ use image::RgbImage;
 
 use super::Answered;
 use crate::report::Input;
-use crate::tasks::grid::{Grid, GridError};
-use crate::tasks::image::{ImageError, Rect, decode};
-use crate::tasks::picture::{Overlay, PictureError, overlay};
+use astra_model::tasks::grid::{Grid, GridError};
+use astra_model::tasks::image::{ImageError, Rect, decode};
+use astra_model::tasks::picture::{Overlay, PictureError, overlay};
 
 /// Why an answer cannot be drawn.
 #[derive(Debug, thiserror::Error)]

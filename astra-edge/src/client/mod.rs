@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{Control, DeviceId, EmitError, FrameError, Hello};
 
-use crate::cluster::device::encode;
-use crate::cluster::hello::{self, Why};
-use crate::cluster::identity::fingerprint;
+use crate::cluster::membership::hello;
+use crate::cluster::membership::hello::Rejection;
+use crate::cluster::membership::identity::fingerprint;
 use crate::config::{ConfigError, Network};
-use crate::engine::Map;
+use crate::link::encode;
 use crate::link::interface::{Chosen, interfaces};
 use crate::link::{Link, LinkError, LinkSettings};
 use crate::report::Report;
-use crate::tasks::features::{FeatureError, read_exact};
+use astra_model::engine::Map;
+use astra_model::tasks::features::{FeatureError, read_exact};
 
 pub use drawn::DrawError;
 pub use text::Answering;
@@ -29,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a device has to say who it is.
 const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Why a cluster did not answer.
+/// Rejection a cluster did not answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -75,7 +76,7 @@ pub enum ClientError {
     Unreadable {
         /// The device.
         device: String,
-        /// Why.
+        /// Rejection.
         reason: String,
     },
     /// The question cannot be written.
@@ -90,8 +91,8 @@ pub struct Seen {
     pub device: DeviceId,
     /// What it said, if it could be read.
     pub hello: Option<Hello>,
-    /// Why it cannot be asked.
-    pub why: Option<Why>,
+    /// Rejection it cannot be asked.
+    pub why: Option<Rejection>,
 }
 
 /// An answer as it came.
@@ -170,12 +171,12 @@ impl Client {
     async fn introduce(&self, device: DeviceId) -> Seen {
         let said = match self.link.ask_hello(device, HELLO_TIMEOUT).await {
             Ok(bytes) => hello::read(&bytes, device),
-            Err(error) => Err(Why::Unreachable(error.to_string())),
+            Err(error) => Err(Rejection::Unreachable(error.to_string())),
         };
         match said {
             Ok(hello) => Seen {
                 device,
-                why: (hello.key != self.key).then_some(Why::OtherKey),
+                why: (hello.key != self.key).then_some(Rejection::OtherKey),
                 hello: Some(hello),
             },
             Err(why) => Seen {

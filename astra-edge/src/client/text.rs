@@ -5,9 +5,9 @@ use std::time::Duration;
 use astra_wire::{Control, Ending, Hello};
 
 use super::{Client, ClientError, parameters};
-use crate::cluster::device::encode;
-use crate::cluster::words::{Ended, Event};
 use crate::link::Answers;
+use crate::link::encode;
+use crate::text::{Ended, Event};
 
 /// Longest that a text may take.
 const LONGEST: Duration = Duration::from_secs(3600);

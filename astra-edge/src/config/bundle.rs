@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::ConfigError;
-use crate::paths;
+use astra_model::paths;
 
 /// The bundle named, else the only one in the cache.
 ///

@@ -14,7 +14,8 @@ use std::thread::Thread;
 
 use astra_wire::{CodeFrame, CodeHeader, FrameError, Frames, Layout, MAX_MEMBERS};
 
-use crate::plan::{Plan, TokenRange};
+use crate::plan::Plan;
+use astra_model::partition::TokenRange;
 pub use collect::{Collected, GatherError, Patience};
 use counters::Counters;
 pub use counters::Received;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::api::{Api, now};
 use super::astra::Took;
-use crate::cluster::words::Ended;
+use crate::text::Ended;
 
 /// Which of the two routes answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

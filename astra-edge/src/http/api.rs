@@ -9,8 +9,10 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::ApiError;
-use crate::cluster::words::Words;
-use crate::cluster::{Coordinator, Question, Reply, RequestError};
+use crate::cluster::request::coordinator::Coordinator;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::image::{ImageReply, ImageRequest};
+use crate::text::TextService;
 
 /// Requests that are worked on or wait for the cluster; beyond these a client is sent away.
 const REQUESTS: usize = 16;
@@ -20,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Answers questions about pictures.
 pub trait Pictures: Send + Sync + 'static {
     /// See [`Coordinator::answer`].
-    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>>;
+    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>>;
 }
 
 impl Pictures for Coordinator {
-    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>> {
+    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
         Box::pin(self.answer(question))
     }
 }
@@ -40,7 +42,7 @@ pub struct Api {
     /// The bundle.
     pub manifest: Manifest,
     /// Answers questions in words, for bundles of text.
-    pub words: Option<Arc<Words>>,
+    pub words: Option<Arc<TextService>>,
     /// Answers questions about pictures, for bundles of images.
     pub pictures: Option<Arc<dyn Pictures>>,
     /// What the head of a request has to come in, and then its body: 30 s.
@@ -113,7 +115,7 @@ impl Api {
     }
 
     /// Answers questions in words.
-    pub(super) fn words(&self) -> Result<&Words, ApiError> {
+    pub(super) fn words(&self) -> Result<&TextService, ApiError> {
         let found = "it takes pictures";
         self.words
             .as_deref()

@@ -28,9 +28,9 @@ pub(super) struct Options {
     /// Most members; 0 for the device's own limit.
     #[serde(deserialize_with = "or_default")]
     max_members: u8,
-    /// See [`crate::tasks::text::sampling::Sampling::top_k`].
+    /// See [`astra_model::tasks::text::sampling::Sampling::top_k`].
     pub(super) top_k: Option<u32>,
-    /// See [`crate::tasks::text::sampling::Sampling::repetition_penalty`].
+    /// See [`astra_model::tasks::text::sampling::Sampling::repetition_penalty`].
     pub(super) repetition_penalty: Option<f32>,
 }
 

@@ -26,8 +26,9 @@ use super::error::ApiError;
 use super::parameters::Tokens;
 use super::rest::{self, Rest};
 use super::whole::whole;
-use crate::cluster::words::{Prompt, Words, WordsError};
-use crate::cluster::{Asker, Embedded};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::embedding::Embedded;
+use crate::text::{Prompt, TextError, TextService};
 
 /// Most texts of a request, as in OpenAI's API.
 pub(super) const MAX_INPUTS: usize = 2048;
@@ -79,7 +80,7 @@ pub(super) async fn embeddings(
         let message = format!("{} texts: expected 1 to {MAX_INPUTS}", inputs.len());
         return Err(ApiError::invalid("input", message));
     }
-    let (asker, _waits) = Asker::at(slot).that_waits();
+    let (asker, _waits) = ClientHandle::at(slot).with_connection();
     let texts = inputs.len();
     let computed = compute(words, inputs, &options, &asker).await;
     let computed = computed.map_err(|(index, error)| of_text(&error, index, texts))?;
@@ -100,11 +101,11 @@ struct Computed {
 
 /// Vectors of all texts, or which of them has none and why.
 async fn compute(
-    words: &Words,
+    words: &TextService,
     inputs: Vec<Prompt>,
     options: &Options,
-    asker: &Asker,
-) -> Result<Computed, (usize, WordsError)> {
+    asker: &ClientHandle,
+) -> Result<Computed, (usize, TextError)> {
     let mut computed = Computed::default();
     for (index, ids) in words.tokens(inputs).await?.into_iter().enumerate() {
         let prompt = Prompt::Tokens(ids);
@@ -120,7 +121,7 @@ async fn compute(
 }
 
 /// The error of one text, which says which it is where there are several.
-fn of_text(error: &WordsError, index: usize, texts: usize) -> ApiError {
+fn of_text(error: &TextError, index: usize, texts: usize) -> ApiError {
     let mut refused = ApiError::of_words(error, "input");
     if texts > 1 {
         refused.message = format!("input[{index}]: {}", refused.message);
@@ -129,7 +130,7 @@ fn of_text(error: &WordsError, index: usize, texts: usize) -> ApiError {
 }
 
 /// The answer, of which JSON is made one vector at a time. The asker keeps its place while the client reads.
-fn respond(api: Arc<Api>, computed: Computed, encoding: Encoding, asker: Asker) -> Response {
+fn respond(api: Arc<Api>, computed: Computed, encoding: Encoding, asker: ClientHandle) -> Response {
     let Computed {
         embedded,
         tokens,

@@ -4,10 +4,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::cluster::RequestError;
-use crate::cluster::words::WordsError;
-use crate::tasks::text::template::TemplateError;
-use crate::tasks::text::tokenizer::TokenizerError;
+use crate::cluster::request::error::RequestError;
+use crate::text::TextError;
+use astra_model::tasks::text::template::TemplateError;
+use astra_model::tasks::text::tokenizer::TokenizerError;
 
 /// A request that has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl ApiError {
     }
 
     /// A question in words that has no answer; `param` is where the words came from.
-    pub(super) fn of_words(error: &WordsError, param: &str) -> Self {
+    pub(super) fn of_words(error: &TextError, param: &str) -> Self {
         let refused = |code, param| {
             Self::new(
                 StatusCode::BAD_REQUEST,
@@ -96,20 +96,20 @@ impl ApiError {
             )
         };
         match error {
-            WordsError::Task { .. }
-            | WordsError::NoTemplate
-            | WordsError::Template(TemplateError::Parse(_)) => refused("unsupported_task", "model"),
-            WordsError::Empty => refused("empty_prompt", param),
-            WordsError::TooLong { .. } => refused("context_length_exceeded", param),
-            WordsError::NoTokens => refused("invalid_value", "max_tokens"),
-            WordsError::UnknownToken { .. }
-            | WordsError::Template(TemplateError::Refused(_))
-            | WordsError::Tokenizer(
+            TextError::Task { .. }
+            | TextError::NoTemplate
+            | TextError::Template(TemplateError::Parse(_)) => refused("unsupported_task", "model"),
+            TextError::Empty => refused("empty_prompt", param),
+            TextError::TooLong { .. } => refused("context_length_exceeded", param),
+            TextError::NoTokens => refused("invalid_value", "max_tokens"),
+            TextError::UnknownToken { .. }
+            | TextError::Template(TemplateError::Refused(_))
+            | TextError::Tokenizer(
                 TokenizerError::Encode(_) | TokenizerError::UnknownToken { .. },
             ) => refused("invalid_value", param),
-            WordsError::Sampling(error) => refused("invalid_value", error.field),
-            WordsError::Stop(_) => refused("invalid_value", "stop"),
-            WordsError::Request(error) => Self::of_request(error, param),
+            TextError::Sampling(error) => refused("invalid_value", error.field),
+            TextError::Stop(_) => refused("invalid_value", "stop"),
+            TextError::Request(error) => Self::of_request(error, param),
             _ => Self::failed(error.to_string()),
         }
     }

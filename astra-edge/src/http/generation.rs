@@ -15,8 +15,8 @@ use super::api::{Api, Slot};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
 use super::parameters::{Parameters, Wanted};
-use crate::cluster::Asker;
-use crate::cluster::words::{Event, WordsError, Writing};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::text::{Event, TextError, Writing};
 
 pub(super) async fn completions(
     State(api): State<Arc<Api>>,
@@ -44,8 +44,8 @@ async fn respond(
         Kind::Completion => parameters.completion()?,
         Kind::Chat => parameters.chat()?,
     };
-    let failed = |error: WordsError| ApiError::of_words(&error, kind.input());
-    let asker = Asker::at(slot);
+    let failed = |error: TextError| ApiError::of_words(&error, kind.input());
+    let asker = ClientHandle::at(slot);
     let writing = words.write(ask, asker.clone()).await.map_err(failed)?;
     let answer = Answer::new(kind, Arc::clone(&api), usage);
     if !stream {
@@ -58,7 +58,7 @@ async fn respond(
     Ok(telling.response())
 }
 
-async fn whole(mut writing: Writing, answer: &Answer) -> Result<Value, WordsError> {
+async fn whole(mut writing: Writing, answer: &Answer) -> Result<Value, TextError> {
     let mut text = String::new();
     while let Some(event) = writing.next().await {
         match event? {
@@ -66,7 +66,7 @@ async fn whole(mut writing: Writing, answer: &Answer) -> Result<Value, WordsErro
             Event::End(ended) => return Ok(answer.whole(&text, &ended)),
         }
     }
-    Err(WordsError::Stopped("a text without an end".to_owned()))
+    Err(TextError::Stopped("a text without an end".to_owned()))
 }
 
 /// An answer on its way, as server-sent events. Dropping it, as when the client hangs up, ends the generation.
@@ -77,11 +77,11 @@ struct Telling {
     ready: String,
     ended: bool,
     /// Keeps its place while the client reads.
-    _asker: Asker,
+    _asker: ClientHandle,
 }
 
 impl Telling {
-    fn new(writing: Writing, answer: Answer, asker: Asker) -> Self {
+    fn new(writing: Writing, answer: Answer, asker: ClientHandle) -> Self {
         Self {
             writing,
             answer,
@@ -91,10 +91,10 @@ impl Telling {
         }
     }
 
-    /// Waits for the first event and makes lines of it.
-    async fn first(&mut self) -> Result<(), WordsError> {
+    /// ClientConnection for the first event and makes lines of it.
+    async fn first(&mut self) -> Result<(), TextError> {
         let event = self.writing.next().await;
-        let event = event.unwrap_or_else(|| Err(WordsError::Stopped("nothing came".to_owned())))?;
+        let event = event.unwrap_or_else(|| Err(TextError::Stopped("nothing came".to_owned())))?;
         if let Some(opening) = self.answer.opening() {
             self.line(&opening);
         }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::error::ApiError;
 use super::rest::{Rest, is_empty};
-use crate::tasks::text::template::Message;
+use astra_model::tasks::text::template::Message;
 
 /// A message as clients write it.
 #[derive(Debug, Deserialize)]

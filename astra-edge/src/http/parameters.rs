@@ -7,8 +7,8 @@ use super::error::ApiError;
 use super::messages::{Said, messages};
 use super::rest::{self, Rest, is_empty};
 use super::whole::whole;
-use crate::cluster::words::{Ask, Prompt};
-use crate::tasks::text::sampling::Sampling;
+use crate::text::{Ask, Prompt};
+use astra_model::tasks::text::sampling::Sampling;
 
 /// Tokens of a completion where nothing is said, as in OpenAI's API.
 const COMPLETION_TOKENS: usize = 16;

@@ -17,9 +17,10 @@ use super::astra::{Options, Took};
 use super::body::{Raw, parse};
 use super::error::{ApiError, json_response};
 use super::rest::{self, Rest};
-use crate::cluster::{Asker, Question, Reply};
-use crate::engine::Map;
-use crate::tasks::picture::map_png;
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::image::{ImageReply, ImageRequest};
+use astra_model::engine::Map;
+use astra_model::tasks::picture::map_png;
 
 /// Header that carries `astra` beside a picture.
 const ASTRA: &str = "x-astra";
@@ -58,8 +59,8 @@ pub(super) async fn saliency(
     if image.is_empty() {
         return Err(ApiError::invalid("image", "an empty picture"));
     }
-    let (asker, _waits) = Asker::at(slot).that_waits();
-    let question = Question {
+    let (asker, _waits) = ClientHandle::at(slot).with_connection();
+    let question = ImageRequest {
         options: options.ask(),
         shares: options.shares(),
         image,
@@ -90,7 +91,7 @@ fn picture(api: &Api, kind: &str, bytes: Bytes) -> Result<(Vec<u8>, Options), Ap
     }
 }
 
-fn respond(api: &Api, reply: &Reply, form: Form) -> Result<Response, ApiError> {
+fn respond(api: &Api, reply: &ImageReply, form: Form) -> Result<Response, ApiError> {
     let map = reply.answer.map.as_ref();
     let map = map.ok_or_else(|| ApiError::failed("the model answered no map"))?;
     let took = Took::of(&reply.report, &api.manifest).value();

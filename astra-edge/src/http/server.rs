@@ -23,7 +23,7 @@ use super::embeddings::MAX_INPUTS;
 use super::error::{ApiError, json_response};
 use super::listener::Limited;
 use super::{embeddings, generation, models, saliency};
-use crate::tasks::image::MAX_FILE;
+use astra_model::tasks::image::MAX_FILE;
 
 /// Largest body of text, in bytes.
 const MAX_TEXT: usize = 4 << 20;

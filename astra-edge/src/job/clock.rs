@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::thread_time;
 use crate::gather::Patience;
+use astra_model::engine::thread_time;
 
 /// The deadline, dealt evenly over the blocks: a member that is merely slow is waited for, one that fell silent costs the
 /// request no more than one block's share of waiting for its codes, and as long as the link waits for room for ours.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plan::Pieces;
+use astra_model::partition::Pieces;
 
 /// Requests in several pieces before some in one tell again what the link is like.
 const DIVIDED: u32 = 64;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engine::thread_time;
+use astra_model::engine::thread_time;
 
 /// Times that a step is run; the fastest counts, for what is slower was held up.
 pub(super) const RUNS: usize = 3;

@@ -4,9 +4,9 @@ use astra_bundle::Bundle;
 
 use super::clock::RUNS;
 use super::{Bench, CLUSTERS, MeasureError, parts};
-use crate::engine::{Codec, EngineError, Form, Input, Member, OwnedInput};
-use crate::plan::TokenRange;
 use crate::plan::profile::{Curve, Rows, RungProfile, Surface};
+use astra_model::engine::{Codec, EngineError, Form, Input, Member, OwnedInput};
+use astra_model::partition::TokenRange;
 
 /// Blocks that are run; they are all alike.
 const BLOCKS: usize = 4;

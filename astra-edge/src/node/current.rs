@@ -6,11 +6,14 @@ use astra_wire::AskOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::cluster::words::Model;
-use crate::cluster::{
-    Asker, Coordinator, Embedded, Generate, Generated, Question, Reply, RequestError,
-};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::coordinator::Coordinator;
+use crate::cluster::request::embedding::Embedded;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::generate::{Generate, Generated};
+use crate::cluster::request::image::{ImageReply, ImageRequest};
 use crate::http::Pictures;
+use crate::text::Model;
 
 /// The coordinator in use. A question that came to the one before is finished there, by the device alone if need be.
 pub(super) struct Current {
@@ -50,7 +53,7 @@ impl Model for Current {
         options: AskOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
-        asker: Asker,
+        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         let coordinator = self.get();
         Box::pin(async move { coordinator.embed(options, shares, ids, &asker).await })
@@ -58,7 +61,7 @@ impl Model for Current {
 }
 
 impl Pictures for Current {
-    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>> {
+    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
         let coordinator = self.get();
         Box::pin(async move { coordinator.answer(question).await })
     }

@@ -8,10 +8,10 @@ use astra_bundle::{Bundle, ImageInput, Task};
 
 use super::NodeError;
 use crate::cluster::device::measured_tokens;
-use crate::cluster::words::Text;
-use crate::engine::{OwnedInput, Provider, Runtime};
 use crate::generate::{Generation, Prefill};
+use crate::text::BundleText;
 use crate::worker::Worker;
+use astra_model::engine::{OwnedInput, Provider, Runtime};
 
 /// Runs that the measure of speed is the best of.
 const MEASURED: usize = 2;
@@ -25,7 +25,7 @@ pub struct Loaded {
     /// What runs it.
     pub runtime: Runtime,
     /// What it has for text.
-    pub text: Option<Text>,
+    pub text: Option<BundleText>,
 }
 
 /// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Takes a while and blocks.
@@ -39,7 +39,7 @@ pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loa
         None => runtime,
     };
     let input = bundle.manifest().image;
-    let text = Text::open(bundle.dir(), bundle.manifest())?;
+    let text = BundleText::open(bundle.dir(), bundle.manifest())?;
     Ok(Loaded {
         text,
         worker: Worker::start(runtime.clone(), bundle)?,

@@ -8,19 +8,21 @@ use tokio::task::JoinHandle;
 
 use super::NodeError;
 use super::current::Current;
-use crate::cluster::coordinator::Coordinator;
-use crate::cluster::device::{Parts, encode};
-use crate::cluster::identity::{SOFTWARE, new_device_id, shorten};
-use crate::cluster::words::Words;
-use crate::cluster::{discovery, service};
+use crate::cluster::device::Parts;
+use crate::cluster::membership::discovery;
+use crate::cluster::membership::identity::{SOFTWARE, new_device_id, shorten};
+use crate::cluster::request::coordinator::Coordinator;
+use crate::link::encode;
 use crate::link::presence::Watch;
 use crate::link::{Joining, Link, Place, Service, Token};
+use crate::server;
+use crate::text::TextService;
 
 /// The device as a member of its cluster.
 pub(super) struct Member {
     pub(super) joining: Joining,
     pub(super) current: Arc<Current>,
-    words: Option<Arc<Words>>,
+    words: Option<Arc<TextService>>,
     stay: Mutex<Stay>,
 }
 
@@ -52,7 +54,7 @@ impl Member {
         joining: Joining,
         place: Place,
         current: Arc<Current>,
-        words: Option<Arc<Words>>,
+        words: Option<Arc<TextService>>,
         hello: Hello,
     ) -> Result<Self, NodeError> {
         let presence = show(&current.get(), words.clone(), &hello).await?;
@@ -180,7 +182,7 @@ impl Away {
 /// Serves before it announces itself: devices that see it may send requests at once.
 async fn show(
     coordinator: &Arc<Coordinator>,
-    words: Option<Arc<Words>>,
+    words: Option<Arc<TextService>>,
     hello: &Hello,
 ) -> Result<Presence, NodeError> {
     let device = Arc::clone(coordinator.device());
@@ -188,9 +190,14 @@ async fn show(
     let greeting = encode(&Control::Hello(hello.clone()))?;
     let answering_hello = link.serve_hello(device.id(), greeting).await?;
     let (answering_control, messages) = link.serve_control(device.id()).await?;
-    tokio::spawn(service::serve(Arc::clone(coordinator), words, messages));
+    tokio::spawn(server::serve(Arc::clone(coordinator), words, messages));
     let (events, seen) = mpsc::unbounded_channel();
-    let discovery = tokio::spawn(discovery::follow(Arc::clone(&device), seen));
+    let leaving = Arc::clone(&device);
+    let discovery = tokio::spawn(discovery::follow(
+        Arc::clone(device.membership()),
+        seen,
+        move |other| leaving.member_left(other),
+    ));
     let watch = link.watch(events).await?;
     let token = link.announce(device.id()).await?;
     Ok(Presence {

@@ -5,7 +5,7 @@ use std::fmt;
 use astra_report::table;
 
 use super::{MemberReport, Report};
-use crate::agreement::Agreement;
+use astra_model::agreement::Agreement;
 
 const HEADINGS: [&str; 8] = [
     "member",

@@ -8,14 +8,14 @@ use astra_bundle::{Bundle, Task};
 use super::paths::{self, Paths};
 use super::pulse::Pulse;
 use super::{Command, WorkerError};
-use crate::engine::{
-    Answer, Codec, Decoder, Encoder, EngineError, Form, Head, LanguageHead, Model, OwnedInput,
-    Runtime, SharedHead, Whole,
-};
 use crate::gather::Gather;
 use crate::generate::{Ended, Generation, Prefill, Writer};
 use crate::job::{DataPath, FrameSink, JobError, JobStats, Order, Outcome};
 use crate::plan::Plan;
+use astra_model::engine::{
+    Answer, Codec, Decoder, Encoder, EngineError, Form, Head, LanguageHead, Model, OwnedInput,
+    Runtime, SharedHead, Whole,
+};
 
 /// What the thread owns.
 pub(super) struct Bench {

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_causal_plan_takes_what_lies_before_its_member() {
-        let range = |first, tokens| crate::plan::TokenRange { first, tokens };
+        let range = |first, tokens| astra_model::partition::TokenRange { first, tokens };
         let mut plan = Plan {
             id: 1,
             epoch: 1,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::engine::Beat;
+use astra_model::engine::Beat;
 
 /// The time of the thread's last step, read by whoever watches over it. Neither side waits.
 #[derive(Debug)]

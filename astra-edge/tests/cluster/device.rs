@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use astra_edge::paths;
 use astra_edge::report::Report;
+use astra_model::paths;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -200,7 +200,7 @@ impl Cluster {
         peers["devices"].as_array().unwrap().clone()
     }
 
-    /// Waits until so many devices can be used, and each of them knows it.
+    /// ClientConnection until so many devices can be used, and each of them knows it.
     pub(crate) fn wait_for_usable(&self, wanted: usize) {
         self.until("the devices see each other", || {
             let usable = self
@@ -212,7 +212,7 @@ impl Cluster {
         });
     }
 
-    /// Waits for something, and fails with the logs if it does not come.
+    /// ClientConnection for something, and fails with the logs if it does not come.
     pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let limit = Instant::now() + LIMIT;
         while !holds() {
@@ -259,7 +259,7 @@ impl Device {
         assert!(sent.success());
     }
 
-    /// Waits for the end of the process.
+    /// ClientConnection for the end of the process.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait(&mut self.process)
     }

@@ -4,8 +4,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use astra_edge::client::{Answering, Client, ClientError};
-use astra_edge::cluster::words::Event;
 use astra_edge::config::Network;
+use astra_edge::text::Event;
 use astra_wire::{AskOptions, AskText, Choice, Control, Words};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;

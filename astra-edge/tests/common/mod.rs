@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use astra_bundle::Bundle;
-use astra_edge::engine::{Answer, Form, Model, Runtime, Whole};
-use astra_edge::{paths, tasks};
+use astra_model::engine::{Answer, Form, Model, Runtime, Whole};
+use astra_model::{paths, tasks};
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
 

@@ -5,7 +5,7 @@ use std::sync::mpsc::Receiver;
 
 use astra_edge::gather::Gather;
 use astra_edge::job::{FrameSink, SinkError};
-use astra_edge::plan::TokenRange;
+use astra_model::partition::TokenRange;
 use astra_wire::{Frames, Layout};
 
 /// Frames straight into the other members' gathers.

@@ -1,6 +1,6 @@
 //! Why calibration failed.
 
-use astra_edge::engine::EngineError;
+use astra_model::engine::EngineError;
 use thiserror::Error;
 
 use crate::fit::RowsError;

@@ -16,7 +16,7 @@ pub mod written;
 use std::path::Path;
 
 use astra_bundle::Manifest;
-use astra_edge::engine::{Input, Runtime};
+use astra_model::engine::{Input, Runtime};
 
 pub use error::CalibrateError;
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use astra_bundle::{Manifest, Shape};
-use astra_edge::engine::{Codec, Form, Input, Member, Model, Runtime};
-use astra_edge::plan::TokenRange;
+use astra_model::engine::{Codec, Form, Input, Member, Model, Runtime};
+use astra_model::partition::TokenRange;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 

@@ -4,7 +4,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::ImageInput;
-use astra_edge::tasks::image::{ImageError, decode, prepare};
+use astra_model::tasks::image::{ImageError, decode, prepare};
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, RgbImage, imageops};
 use rand::rngs::StdRng;

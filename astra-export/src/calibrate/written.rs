@@ -10,8 +10,8 @@
 use std::path::Path;
 
 use astra_bundle::Manifest;
-use astra_edge::engine::{Decoder, Runtime};
-use astra_edge::tasks::text::sampling::{Sampler, Sampling};
+use astra_model::engine::{Decoder, Runtime};
+use astra_model::tasks::text::sampling::{Sampler, Sampling};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};

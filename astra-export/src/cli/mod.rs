@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use astra_edge::engine::Runtime;
-use astra_edge::paths::cache_dir;
+use astra_model::engine::Runtime;
+use astra_model::paths::cache_dir;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 

@@ -20,9 +20,9 @@ pub use score::{Row, all_rungs, measure, one_device};
 pub use texts::measure_texts;
 
 use astra_bundle::BundleError;
-use astra_edge::engine::EngineError;
-use astra_edge::plan::PlanError;
-use astra_edge::tasks::grid::GridError;
+use astra_model::engine::EngineError;
+use astra_model::partition::PartitionError;
+use astra_model::tasks::grid::GridError;
 
 use crate::photographs::PhotographError;
 
@@ -38,7 +38,7 @@ pub enum VerifyError {
     Engine(#[from] EngineError),
     /// The tokens cannot be divided among so many devices.
     #[error(transparent)]
-    Plan(#[from] PlanError),
+    Plan(#[from] PartitionError),
     /// The bundle's input is impossible.
     #[error(transparent)]
     Grid(#[from] GridError),

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use astra_bundle::ImageInput;
-use astra_edge::engine::{EngineError, Runtime};
-use astra_edge::tasks::grid::{Grid, unpatch};
+use astra_model::engine::{EngineError, Runtime};
+use astra_model::tasks::grid::{Grid, unpatch};
 use ort::session::Session;
 use ort::value::TensorRef;
 

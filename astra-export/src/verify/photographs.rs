@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use astra_bundle::ImageInput;
-use astra_edge::tasks::image::prepare;
+use astra_model::tasks::image::prepare;
 
 use crate::photographs::{PhotographError, list, read};
 use crate::progress::{Meter, Progress};

@@ -1,10 +1,10 @@
 //! Rungs and numbers of devices against one device.
 
 use astra_bundle::{Agreement, Bundle};
-use astra_edge::agreement;
-use astra_edge::engine::{Answer, Codec, Form, Head, Input, Model, Runtime, Whole};
-use astra_edge::plan::split;
-use astra_edge::simulate::Simulation;
+use astra_model::agreement;
+use astra_model::engine::{Answer, Codec, Form, Head, Input, Model, Runtime, Whole};
+use astra_model::partition::split;
+use astra_model::simulate::Simulation;
 use serde::Serialize;
 
 use super::VerifyError;

@@ -1,10 +1,10 @@
 //! Rungs and numbers of devices against one device, on texts.
 
 use astra_bundle::{Agreement, Bundle, Embedding, Manifest, Task};
-use astra_edge::engine::{Codec, Encoder, Form, Input, LanguageHead, Model, Runtime};
-use astra_edge::plan::{TokenRange, split};
-use astra_edge::simulate::{Features, Simulation};
-use astra_edge::tasks::embedding::{pooled, vector};
+use astra_model::engine::{Codec, Encoder, Form, Input, LanguageHead, Model, Runtime};
+use astra_model::partition::{TokenRange, split};
+use astra_model::simulate::{Features, Simulation};
+use astra_model::tasks::embedding::{pooled, vector};
 
 use super::VerifyError;
 use super::score::Row;

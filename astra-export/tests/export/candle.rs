@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use astra_bundle::TextInput;
-use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_export::family::decoder::{Decoder, DecoderNorm, Mlp};
 use astra_export::family::weights::Linear;
 use astra_export::package::{Draft, Request};
 use astra_export::source::{Content, Imported, TextModel, gguf, hugging_face};
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::{bert, llama};

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
 use astra_edge::config::{Network, Rung};
-use astra_edge::tasks::picture::write_png;
+use astra_model::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control, Hello};
 use clap::Parser;
 

@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use astra_edge::client::{Answering, Client};
-use astra_edge::cluster::words::{Ended, Event};
 use astra_edge::config::{Network, Rung};
-use astra_edge::tasks::text::template::Message;
+use astra_edge::text::{Ended, Event};
+use astra_model::tasks::text::template::Message;
 use astra_wire::{AskOptions, AskText, Choice, Control, Hello, Words};
 use clap::Parser;
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use astra_edge::cluster::words::Ended;
 use astra_edge::report::MemberReport;
+use astra_edge::text::Ended;
 
 /// An answer's account, for people.
 pub(crate) struct Shown<'a>(pub(crate) &'a Ended);

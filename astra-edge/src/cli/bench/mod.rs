@@ -12,7 +12,7 @@ use astra_edge::bench::{
     Alone, Busy, Cell, Counters, Method, Processes, Row, Sample, rows_as_table,
 };
 use astra_edge::client::Client;
-use astra_edge::cluster::coordinator::PLANS;
+use astra_edge::cluster::request::coordinator::PLANS;
 use astra_edge::config::{Network, Rung, parse_duration};
 use astra_wire::{AskOptions, Hello};
 

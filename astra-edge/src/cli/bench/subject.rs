@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::Bundle;
-use astra_edge::agreement::Agreement;
 use astra_edge::bench::prompts;
 use astra_edge::client::Client;
-use astra_edge::cluster::coordinator::PLANS;
-use astra_edge::cluster::words::Event;
-use astra_edge::engine;
+use astra_edge::cluster::request::coordinator::PLANS;
 use astra_edge::report::Report;
-use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_edge::text::Event;
+use astra_model::agreement::Agreement;
+use astra_model::engine;
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use astra_wire::{Ask, AskOptions, AskText, Choice, Control, Hello, Words};
 
 use super::Args;

@@ -18,7 +18,7 @@ pub(super) fn warm_up(repeat: usize, count: usize, kind: usize) -> impl Iterator
 
 #[cfg(test)]
 mod tests {
-    use astra_edge::cluster::coordinator::PLANS;
+    use astra_edge::cluster::request::coordinator::PLANS;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Requests that are refused whatever they ask: how, where, or of which model.
 
 use super::*;
-use crate::cluster::words::fake::{FAIL, Fake, embedder, writer};
+use crate::text::fake::{FAIL, Fake, embedder, writer};
 
 /// Status, code and parameter of a refusal, and a part of its message.
 pub(super) fn refused(said: &Said, status: u16, code: &str, param: Option<&str>, part: &str) {

@@ -10,10 +10,13 @@ use tokio::sync::mpsc;
 
 use super::bad::refused;
 use super::*;
-use crate::cluster::words::Model;
-use crate::cluster::words::fake::{embedder, embedder_by};
-use crate::cluster::{Asker, Embedded, Generate, Generated, RequestError};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::embedding::Embedded;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::generate::{Generate, Generated};
 use crate::report::Report;
+use crate::text::Model;
+use crate::text::fake::{embedder, embedder_by};
 
 const PATH: &str = "/v1/embeddings";
 
@@ -115,7 +118,7 @@ impl Model for Counting {
         _: AskOptions,
         _: Option<Vec<u16>>,
         _: Vec<u32>,
-        asker: Asker,
+        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(async move {
             if self.begun.fetch_add(1, Ordering::SeqCst) > 0 && self.waits {

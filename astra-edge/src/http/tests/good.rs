@@ -1,7 +1,7 @@
 use super::*;
-use crate::cluster::words::fake::{BREAK, Fake, writer};
-use crate::tasks::text::fixture;
-use crate::tasks::text::sampling::Sampling;
+use crate::text::fake::{BREAK, Fake, writer};
+use astra_model::tasks::text::fixture;
+use astra_model::tasks::text::sampling::Sampling;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_completion_in_one_piece() {

@@ -8,11 +8,13 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::cluster::words::Model;
-use crate::cluster::words::fake::{self, Fake, embedder_by, writer};
-use crate::cluster::{
-    Asker, Embedded, Generate, Generated, Question, Reply, RequestError, words::Words,
-};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::embedding::Embedded;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::generate::{Generate, Generated};
+use crate::cluster::request::image::{ImageReply, ImageRequest};
+use crate::text::Model;
+use crate::text::fake::{self, Fake, embedder_by, writer};
 
 const STREAM: &str = r#"{"prompt": "hello", "stream": true}"#;
 const WHOLE: &str = r#"{"prompt": "hello"}"#;
@@ -119,14 +121,14 @@ impl Model for Stubborn {
         _: AskOptions,
         _: Option<Vec<u16>>,
         _: Vec<u32>,
-        asker: Asker,
+        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(async move { self.work(asker.gone()).await })
     }
 }
 
 impl Pictures for Stubborn {
-    fn answer(&self, question: Question) -> BoxFuture<'_, Result<Reply, RequestError>> {
+    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
         Box::pin(async move { self.work(question.asker.gone()).await })
     }
 }
@@ -134,7 +136,7 @@ impl Pictures for Stubborn {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_is_taken_up_until_nothing_works_on_the_question_any_more() {
     let model = Stubborn::new();
-    let writer = Words::new(Arc::clone(&model) as _, fake::text(Task::Generation));
+    let writer = TextService::new(Arc::clone(&model) as _, fake::text(Task::Generation));
     let embedder = embedder_by(Arc::clone(&model) as _);
     let seeing = Bed::seeing(Arc::clone(&model) as _).await;
     for (bed, route, field) in [

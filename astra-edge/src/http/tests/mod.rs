@@ -17,7 +17,7 @@ use astra_bundle::{Manifest, Task};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::words::Words;
+use crate::text::TextService;
 
 /// What a test gives up after: nothing here takes that long.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -30,7 +30,7 @@ pub(super) struct Bed {
 }
 
 impl Bed {
-    pub(super) async fn of(words: Words) -> Self {
+    pub(super) async fn of(words: TextService) -> Self {
         let mut api = empty();
         api.words = Some(Arc::new(words));
         Self::with(api).await
@@ -42,7 +42,7 @@ impl Bed {
     }
 
     /// One that waits no longer than this for what a client has to say.
-    pub(super) async fn impatient(words: Words, patience: Duration) -> Self {
+    pub(super) async fn impatient(words: TextService, patience: Duration) -> Self {
         let mut api = empty();
         api.words = Some(Arc::new(words));
         api.patience = patience;

@@ -1,9 +1,9 @@
 //! Parameters that ask for nothing: clients write them all the same, and every other server takes them.
 
 use super::*;
-use crate::cluster::text::Generate;
-use crate::cluster::words::fake::{Fake, writer};
-use crate::tasks::text::fixture;
+use crate::cluster::request::generate::Generate;
+use crate::text::fake::{Fake, writer};
+use astra_model::tasks::text::fixture;
 
 const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";

@@ -2,7 +2,7 @@
 
 use super::bad::{CHAT, COMPLETIONS, refused};
 use super::*;
-use crate::cluster::words::fake::{Fake, writer};
+use crate::text::fake::{Fake, writer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn parameters_that_are_not_possible() {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use super::hang_up::endless;
 use super::*;
-use crate::cluster::words::fake::{Fake, writer};
+use crate::text::fake::{Fake, writer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_on_which_nothing_is_asked_is_closed() {

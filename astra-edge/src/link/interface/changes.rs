@@ -54,7 +54,7 @@ impl Changes {
         timeout_at(until, quiet).await.unwrap_or(Ok(()))
     }
 
-    /// Waits for a notice and takes in all that are there.
+    /// ClientConnection for a notice and takes in all that are there.
     async fn next(&mut self) -> io::Result<()> {
         self.socket.readable().await?;
         let mut notice = [0; 4096];

@@ -5,7 +5,7 @@ use astra_bundle::HeadRows;
 use super::request::{Member, Request};
 use super::ways::Ways;
 use super::{BULK, MESSAGE};
-use crate::plan::Rows;
+use astra_model::partition::Rows;
 
 /// Bits of a channel of features on their way to the head.
 const FEATURE_BITS: f64 = 8.0;

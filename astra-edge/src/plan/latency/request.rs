@@ -5,7 +5,7 @@ use astra_wire::{Layout, MAX_FRAME, MAX_MESSAGE};
 use super::ways::Ways;
 use super::{BULK, Case, HEADER, MESSAGE, Prediction};
 use crate::plan::profile::{Profile, Rows, RungProfile};
-use crate::plan::{Pieces, TokenRange};
+use astra_model::partition::{Pieces, TokenRange};
 
 /// A request of several members.
 pub(super) struct Request<'a> {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use astra_bundle::Bundle;
-use astra_edge::engine::Runtime;
-use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_export::calibrate::{Calibrated, calibrate_on_photographs, calibrate_on_texts, written};
 use astra_export::package::Draft;
 use astra_export::texts;
 use astra_export::verify::{Row, all_rungs, measure, measure_texts, one_device, photographs};
+use astra_model::engine::Runtime;
+use astra_model::tasks::text::tokenizer::Tokenizer;
 
 use crate::cli::progress::Bar;
 

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, BundleError, Calibration};
-use astra_edge::engine::Runtime;
 use astra_export::calibrate::Calibrated;
 use astra_export::fit::{RungSpec, fit};
 use astra_export::package::{Draft, Request, codec_weights, record_agreement};
 use astra_export::source::{Content, Imported, gguf, hugging_face, onnx};
 use astra_export::texts;
 use astra_export::verify::Row;
+use astra_model::engine::Runtime;
 
 use super::info::describe;
 use super::progress::Bar;

@@ -1,8 +1,8 @@
 //! What the user should know of a model that was read, on standard error.
 
 use astra_bundle::TextInput;
-use astra_edge::tasks::text::template::{ChatTemplate, Message, TemplateError};
 use astra_export::source::{Content, Imported};
+use astra_model::tasks::text::template::{ChatTemplate, Message, TemplateError};
 
 /// Prints warnings, and which chat template was taken.
 pub(super) fn print(imported: &Imported) {

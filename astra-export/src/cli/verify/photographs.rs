@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::{Bundle, ImageInput, Sha256Digest};
-use astra_edge::engine::{Answer, Runtime};
-use astra_edge::paths::cache_dir;
 use astra_export::source::{self, Content};
 use astra_export::verify::{Original, Row, measure, one_device, photographs};
+use astra_model::engine::{Answer, Runtime};
+use astra_model::paths::cache_dir;
 use serde::Serialize;
 
 use super::{Verify, name, number};

@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, Task};
-use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_export::calibrate::written;
 use astra_export::texts;
 use astra_export::verify::{Row, measure_texts};
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use serde::Serialize;
 
 use super::{Verify, name, number};

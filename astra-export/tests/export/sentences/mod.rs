@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use astra_bundle::Task;
-use astra_edge::plan::TokenRange;
-use astra_edge::tasks::embedding::{pooled, vector};
-use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_export::package::{Draft, Request};
 use astra_export::source::hugging_face;
+use astra_model::partition::TokenRange;
+use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 

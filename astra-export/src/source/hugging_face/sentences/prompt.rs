@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use astra_edge::tasks::text::tokenizer::Tokenizer;
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use serde::Deserialize;
 use serde_json::json;
 

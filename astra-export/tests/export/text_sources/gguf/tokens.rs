@@ -1,7 +1,7 @@
 //! Tokenizers of GGUF files, and where texts begin and end.
 
-use astra_edge::tasks::text::tokenizer::Tokenizer;
 use astra_export::source::{ImportedText, gguf};
+use astra_model::tasks::text::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
 use super::super::text;

@@ -1,0 +1,286 @@
+//! What one rung needs at run time: its matrices as tensors, its codebooks in both orders.
+
+use astra_bundle::{Bundle, Shape};
+use astra_codec::Codebook;
+use astra_wire::{Layout, LayoutError};
+use ort::memory::Allocator;
+use ort::value::Tensor;
+
+use super::EngineError;
+
+/// The codec at one rung, or exact mode.
+///
+/// Axes are put in the codebooks' order here, once, so that groups lie side by side and the bases on disk serve all rungs.
+pub struct Codec {
+    bits: u16,
+    rank: usize,
+    codes: usize,
+    code_bits: u8,
+    blocks: Vec<Block>,
+}
+
+struct Block {
+    matrices: Matrices,
+    /// What is expected of the block before, where the rung predicts.
+    prediction: Option<Linear>,
+    codebook: Option<Tables>,
+}
+
+/// Inputs of the graphs: `enc_w` [R, D], `enc_b` [R], `dec_w` [R, 2W], `dec_b` [2W]. In exact mode `enc_w` is [0, D] and
+/// R of `dec_w` is D.
+pub(super) struct Matrices {
+    pub(super) enc_w: Tensor<f32>,
+    pub(super) enc_b: Tensor<f32>,
+    pub(super) dec_w: Tensor<f32>,
+    pub(super) dec_b: Tensor<f32>,
+}
+
+/// `w` [R, R] and `b` [R]: what is expected of a token is its state times `w`, plus `b`.
+pub(super) struct Linear {
+    pub(super) w: Tensor<f32>,
+    pub(super) b: Tensor<f32>,
+}
+
+struct Tables {
+    dims: Vec<u16>,
+    words: usize,
+    dim_major: Vec<f32>,
+    word_major: Vec<f32>,
+    half_norms: Vec<f32>,
+}
+
+impl Codec {
+    /// Loads the rung of that many bits, 0 for exact mode.
+    ///
+    /// # Errors
+    /// The bundle has no such rung, or its tables do not fit together.
+    pub fn load(bundle: &Bundle, bits: u16) -> Result<Self, EngineError> {
+        if bits == 0 {
+            return Self::exact(bundle);
+        }
+        let rung = bundle.rung(u32::from(bits))?;
+        let hidden = bundle.manifest().shape.hidden;
+        let blocks = (0..bundle.manifest().shape.blocks)
+            .map(|block| {
+                let basis = bundle.basis(&rung.basis, block)?;
+                let codebook = bundle.codebook(rung, block)?;
+                let kv = basis.dec_b.len();
+                let perm = codebook.perm;
+                Ok(Block {
+                    matrices: Matrices {
+                        enc_w: tensor(&rows(basis.enc_w, hidden, perm), [perm.len(), hidden])?,
+                        enc_b: tensor(&rows(basis.enc_b, 1, perm), [perm.len()])?,
+                        dec_w: tensor(&rows(basis.dec_w, kv, perm), [perm.len(), kv])?,
+                        dec_b: tensor(basis.dec_b, [kv])?,
+                    },
+                    prediction: bundle
+                        .prediction(rung, block)?
+                        .map(|view| {
+                            Ok::<_, EngineError>(Linear {
+                                w: tensor(view.w, [perm.len(), perm.len()])?,
+                                b: tensor(view.b, [perm.len()])?,
+                            })
+                        })
+                        .transpose()?,
+                    codebook: Some(
+                        Tables::new(codebook.dims, rung.words, codebook.words)
+                            .map_err(|source| EngineError::Codebook { block, source })?,
+                    ),
+                })
+            })
+            .collect::<Result<_, EngineError>>()?;
+        Ok(Self {
+            bits,
+            rank: rung.rank,
+            codes: rung.groups,
+            // The manifest is refused with codes wider than 16 bits.
+            code_bits: u8::try_from(rung.code_bits).unwrap_or(u8::MAX),
+            blocks,
+        })
+    }
+
+    fn exact(bundle: &Bundle) -> Result<Self, EngineError> {
+        let hidden = bundle.manifest().shape.hidden;
+        let blocks = (0..bundle.manifest().shape.blocks)
+            .map(|block| {
+                let view = bundle.exact(block)?;
+                Ok(Block {
+                    matrices: Matrices {
+                        enc_w: tensor(&[], [0, hidden])?,
+                        enc_b: tensor(&[], [0])?,
+                        dec_w: tensor(view.dec_w, [hidden, view.dec_b.len()])?,
+                        dec_b: tensor(view.dec_b, [view.dec_b.len()])?,
+                    },
+                    prediction: None,
+                    codebook: None,
+                })
+            })
+            .collect::<Result<_, EngineError>>()?;
+        Ok(Self {
+            bits: 0,
+            rank: hidden,
+            codes: hidden,
+            code_bits: 32,
+            blocks,
+        })
+    }
+
+    /// For a device on its own, which neither encodes nor decodes: all matrices have no rows.
+    ///
+    /// # Errors
+    /// ONNX Runtime has no memory.
+    pub fn alone(shape: &Shape) -> Result<Self, EngineError> {
+        let kv = 2 * shape.kv_width();
+        let blocks = (0..shape.blocks)
+            .map(|_| {
+                Ok(Block {
+                    matrices: Matrices {
+                        enc_w: tensor(&[], [0, shape.hidden])?,
+                        enc_b: tensor(&[], [0])?,
+                        dec_w: tensor(&[], [0, kv])?,
+                        dec_b: tensor(&vec![0.0; kv], [kv])?,
+                    },
+                    prediction: None,
+                    codebook: None,
+                })
+            })
+            .collect::<Result<_, EngineError>>()?;
+        Ok(Self {
+            bits: 0,
+            rank: 0,
+            codes: 0,
+            code_bits: 32,
+            blocks,
+        })
+    }
+
+    /// Whether codes are those of residuals, of what is expected from the block before.
+    pub fn predicts(&self) -> bool {
+        self.blocks.iter().any(|block| block.prediction.is_some())
+    }
+
+    pub(super) fn prediction(&self, block: usize) -> Option<&Linear> {
+        self.blocks.get(block)?.prediction.as_ref()
+    }
+
+    /// Blocks of the model.
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Bits per token per block; 0 in exact mode.
+    pub fn bits(&self) -> u16 {
+        self.bits
+    }
+
+    /// Whether values travel as they are.
+    pub fn is_exact(&self) -> bool {
+        self.bits == 0
+    }
+
+    /// Axes of a decoded token, R; the hidden width in exact mode.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// Codes a token; the hidden width in exact mode, where a code is a float32.
+    pub fn codes(&self) -> usize {
+        self.codes
+    }
+
+    /// Bits a code.
+    pub fn code_bits(&self) -> u8 {
+        self.code_bits
+    }
+
+    /// How its codes lie in frames.
+    ///
+    /// # Errors
+    /// The rung does not fit the wire.
+    pub fn layout(&self) -> Result<Layout, LayoutError> {
+        // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
+        Layout::new(self.codes as u16, self.code_bits)
+    }
+
+    /// Tokens whose codes fill a frame, at least one.
+    pub fn frame_tokens(&self) -> usize {
+        let layout = self.layout();
+        layout.map_or(1, |layout| layout.tokens_per_frame().max(1).into())
+    }
+
+    /// The codebook of a block; `None` in exact mode or for a block there is not.
+    ///
+    /// # Errors
+    /// The tables do not fit together, which [`Codec::load`] would have refused.
+    pub fn codebook(&self, block: usize) -> Result<Option<Codebook<'_>>, EngineError> {
+        self.blocks
+            .get(block)
+            .and_then(|entry| entry.codebook.as_ref())
+            .map(|tables| {
+                tables
+                    .borrow()
+                    .map_err(|source| EngineError::Codebook { block, source })
+            })
+            .transpose()
+    }
+
+    pub(super) fn matrices(&self, block: usize) -> Result<&Matrices, EngineError> {
+        let entry = self.blocks.get(block).ok_or(EngineError::NoSuchBlock {
+            found: block,
+            blocks: self.blocks.len(),
+        })?;
+        Ok(&entry.matrices)
+    }
+}
+
+impl Tables {
+    fn new(
+        dims: &[u16],
+        words: usize,
+        dim_major: &[f32],
+    ) -> Result<Self, astra_codec::CodebookError> {
+        let mut tables = Self {
+            dims: dims.to_vec(),
+            words,
+            dim_major: dim_major.to_vec(),
+            word_major: vec![0.0; dim_major.len()],
+            half_norms: vec![0.0; dims.len() * words],
+        };
+        astra_codec::word_major(dims, words, dim_major, &mut tables.word_major)?;
+        astra_codec::half_norms(dims, words, dim_major, &mut tables.half_norms)?;
+        tables.borrow()?;
+        Ok(tables)
+    }
+
+    fn borrow(&self) -> Result<Codebook<'_>, astra_codec::CodebookError> {
+        Codebook::new(
+            &self.dims,
+            self.words,
+            &self.dim_major,
+            &self.word_major,
+            &self.half_norms,
+        )
+    }
+}
+
+/// The rows that `perm` names, in its order; the bundle was refused if it names one that is not there.
+fn rows(matrix: &[f32], width: usize, perm: &[u16]) -> Vec<f32> {
+    perm.iter()
+        .filter_map(|&row| matrix.chunks_exact(width).nth(usize::from(row)))
+        .flatten()
+        .copied()
+        .collect()
+}
+
+/// A tensor of ONNX Runtime's own memory, which bindings share without a copy.
+pub(super) fn tensor<const N: usize>(
+    values: &[f32],
+    shape: [usize; N],
+) -> Result<Tensor<f32>, EngineError> {
+    let mut tensor = Tensor::<f32>::new(&Allocator::default(), shape)
+        .map_err(EngineError::run("allocate a tensor"))?;
+    let (_, place) = tensor.extract_tensor_mut();
+    EngineError::length("tensor", values.len(), place.len())?;
+    place.copy_from_slice(values);
+    Ok(tensor)
+}

@@ -1,0 +1,147 @@
+//! All members of a request in one process, in lock step and without a network: what the codec does to an answer, and
+//! nothing else. For measuring agreement at export, and for tests.
+
+use crate::engine::{Codec, EngineError, Input, Member, Model, part, part_mut};
+use crate::mean::mean;
+use crate::partition::TokenRange;
+
+/// Members of one split at one rung.
+pub struct Simulation {
+    members: Vec<Member>,
+    ranges: Vec<TokenRange>,
+    /// Tokens of all members as their receivers decode them: [T, R].
+    decoded: Vec<f32>,
+    codes: Vec<u16>,
+}
+
+/// What the members come to together.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// Mean of the members' class tokens after the final norm: [c * D]. Those of a causal text are its first tokens, the same
+    /// on all members.
+    pub cls: Vec<f32>,
+    /// Divided tokens after the final norm: [T, D].
+    pub patches: Vec<f32>,
+}
+
+impl Simulation {
+    /// Members for `ranges`, which follow one another from token 0.
+    ///
+    /// # Errors
+    /// ONNX Runtime has no memory, or the codec is of another shape than the model.
+    pub fn new(model: &Model, codec: &Codec, ranges: &[TokenRange]) -> Result<Self, EngineError> {
+        let total = ranges.last().map_or(0, TokenRange::end);
+        let members = ranges
+            .iter()
+            .map(|&range| {
+                let remote = range.remote_tokens(total, model.form().is_causal());
+                Member::new(model, codec, range, remote)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            members,
+            ranges: ranges.to_vec(),
+            decoded: vec![0.0; total * codec.rank()],
+            codes: vec![0; total * codec.codes()],
+        })
+    }
+
+    /// Runs one input, of all tokens.
+    ///
+    /// # Errors
+    /// The input does not fit, or a step fails.
+    pub fn run(
+        &mut self,
+        model: &mut Model,
+        codec: &Codec,
+        input: Input<'_>,
+    ) -> Result<Features, EngineError> {
+        let total = self.ranges.last().map_or(0, TokenRange::end);
+        let class_tokens = model.shape().class_tokens;
+        for (member, range) in self.members.iter_mut().zip(&self.ranges) {
+            let own = input.part(range.indexes(), total, class_tokens)?;
+            member.embed(model, own.borrow())?;
+        }
+        for block in 0..model.shape().blocks {
+            self.encode(codec, block)?;
+            for member in &mut self.members {
+                member.expect_own(model, block)?;
+                member.expect(model, block)?;
+            }
+            self.deal(codec.rank())?;
+            for member in &mut self.members {
+                let remote = member.complete(member.remote_tokens())?;
+                member.local(model, block)?;
+                member.advance(model, codec, block, remote)?;
+            }
+        }
+        self.features()
+    }
+
+    /// What each member sends, decoded once.
+    fn encode(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
+        if self.members.len() < 2 {
+            return Ok(());
+        }
+        let rank = codec.rank();
+        let book = codec.codebook(block)?;
+        let mut decoded = self.decoded.as_mut_slice();
+        for member in &mut self.members {
+            let (place, rest) = std::mem::take(&mut decoded)
+                .split_at_mut_checked(member.tokens() * rank)
+                .unwrap_or_default();
+            decoded = rest;
+            match &book {
+                Some(book) => {
+                    let own = 0..member.tokens() * codec.codes();
+                    let codes = part_mut("codes", &mut self.codes, own)?;
+                    member.residual(0..member.tokens())?;
+                    book.encode(member.y()?, codes)?;
+                    book.decode(codes, place)?;
+                    member.coded(book, codes)?;
+                }
+                None => {
+                    let values = member.n_patches()?;
+                    EngineError::length("exchanged values", values.len(), place.len())?;
+                    place.copy_from_slice(values);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was decoded, to all members but those it is of.
+    fn deal(&mut self, rank: usize) -> Result<(), EngineError> {
+        if self.members.len() < 2 {
+            return Ok(());
+        }
+        for (member, range) in self.members.iter_mut().zip(&self.ranges) {
+            let own = range.indexes();
+            let (first, end) = (own.start * rank, own.end * rank);
+            let before = part("decoded tokens", &self.decoded, 0..first)?;
+            let after = part("decoded tokens", &self.decoded, end..self.decoded.len())?;
+            let remote = member.remote_mut();
+            part_mut("remote rows", remote, 0..first)?.copy_from_slice(before);
+            // A causal member attends to those before it only.
+            if remote.len() > first {
+                EngineError::length("remote rows", remote.len(), first + after.len())?;
+                let all = first..remote.len();
+                part_mut("remote rows", remote, all)?.copy_from_slice(after);
+            }
+        }
+        Ok(())
+    }
+
+    fn features(&self) -> Result<Features, EngineError> {
+        let copies = self.members.iter().map(Member::n_class);
+        let patches = self.members.iter().map(Member::n_patches);
+        Ok(Features {
+            cls: mean(copies.collect::<Result<Vec<_>, _>>()?).ok_or(EngineError::Length {
+                what: "copies of the class tokens",
+                found: 0,
+                expected: self.members.len(),
+            })?,
+            patches: patches.collect::<Result<Vec<_>, _>>()?.concat(),
+        })
+    }
+}

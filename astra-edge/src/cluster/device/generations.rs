@@ -1,0 +1,82 @@
+//! RunningGenerations of other devices' requests that run here, so that they can be ended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// RunningGenerations at work here; one at a time, but for moments between two.
+#[derive(Default)]
+pub struct RunningGenerations {
+    running: Mutex<Vec<Running>>,
+}
+
+struct Running {
+    plan: u64,
+    request: u32,
+    stop: Arc<AtomicBool>,
+}
+
+/// A generation at work here, for as long as it is kept.
+pub struct Registered<'a> {
+    all: &'a RunningGenerations,
+    stop: Arc<AtomicBool>,
+}
+
+impl RunningGenerations {
+    /// Notes that a generation begins.
+    pub fn begin(&self, plan: u64, request: u32) -> Registered<'_> {
+        let stop = Arc::new(AtomicBool::new(false));
+        self.lock().push(Running {
+            plan,
+            request,
+            stop: Arc::clone(&stop),
+        });
+        Registered { all: self, stop }
+    }
+
+    /// Ends a generation at its next token.
+    pub fn cancel(&self, plan: u64, request: u32) {
+        for running in self.lock().iter() {
+            if running.plan == plan && running.request == request {
+                running.stop.store(true, Ordering::Release);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered<'_> {
+    /// What is set to end it.
+    pub fn stop(&self) -> &Arc<AtomicBool> {
+        &self.stop
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        let mut running = self.all.lock();
+        running.retain(|other| !Arc::ptr_eq(&other.stop, &self.stop));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_cancelled_by_its_name_while_it_runs() {
+        let all = RunningGenerations::default();
+        let one = all.begin(1, 7);
+        let other = all.begin(1, 8);
+        all.cancel(1, 7);
+        all.cancel(2, 8);
+        assert!(one.stop().load(Ordering::Acquire));
+        assert!(!other.stop().load(Ordering::Acquire));
+        drop(one);
+        assert_eq!(all.lock().len(), 1);
+        drop(other);
+        assert_eq!(all.lock().len(), 0);
+    }
+}

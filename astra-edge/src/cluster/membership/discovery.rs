@@ -1,0 +1,85 @@
+//! Keeps the roster current: asks each device that appears for its hello, and notes those that leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_wire::{Control, DeviceId};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::Membership;
+use super::hello::{self, Rejection};
+use super::roster::Standing;
+use crate::link::PresenceEvent;
+
+/// How long a device may take to send its hello.
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
+/// How often devices whose hello did not come are asked again.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// Follows presence events until the session ends. `left` is called for each device that is gone, whether or not it was usable.
+pub async fn follow(
+    membership: Arc<Membership>,
+    mut events: mpsc::UnboundedReceiver<PresenceEvent>,
+    left: impl Fn(DeviceId),
+) {
+    let mut recheck = tokio::time::interval(RECHECK);
+    recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => note(&membership, event, &left),
+                None => return,
+            },
+            _ = recheck.tick() => {
+                let doubtful = membership.roster().doubtful();
+                for other in doubtful {
+                    tokio::spawn(ask_hello(Arc::clone(&membership), other));
+                }
+            }
+        }
+    }
+}
+
+fn note(membership: &Arc<Membership>, event: PresenceEvent, left: &impl Fn(DeviceId)) {
+    // Other devices remember links that this device has left for a while.
+    if event.device == membership.id || membership.former.contains(&event.device) {
+        return;
+    }
+    if !event.alive {
+        left(event.device);
+    } else if membership.roster().appeared(event.device) {
+        tokio::spawn(ask_hello(Arc::clone(membership), event.device));
+    }
+}
+
+/// Tells a device that the former ids of this one are gone, which it would otherwise notice only when their links time out.
+async fn leave_former(membership: Arc<Membership>, other: DeviceId) {
+    for former in &membership.former {
+        let leave = Control::Leave { device: *former };
+        // It has no reply.
+        let _ = membership.ask(other, &leave, HELLO_TIMEOUT).await;
+    }
+}
+
+async fn ask_hello(membership: Arc<Membership>, other: DeviceId) {
+    let hello = match membership.link.ask_hello(other, HELLO_TIMEOUT).await {
+        Ok(bytes) => hello::read(&bytes, other),
+        Err(error) => Err(Rejection::Unreachable(error.to_string())),
+    };
+    if hello.is_ok() && !membership.former.is_empty() {
+        tokio::spawn(leave_former(Arc::clone(&membership), other));
+    }
+    let mut roster = membership.roster();
+    let name = hello.as_ref().map_or_else(
+        |_| roster.name_of(other),
+        |hello| hello.name.as_str().to_owned(),
+    );
+    match roster.introduced(other, hello) {
+        Some(Standing::Usable { .. }) => tracing::info!(device = %other, name, "device joined"),
+        Some(Standing::Unusable(rejection)) => {
+            tracing::info!(device = %other, name, why = %rejection, "device not used");
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,257 @@
+//! The devices of the cluster as this one sees them. No network here: [`discovery`](crate::cluster::membership::discovery) keeps it current.
+
+use std::collections::BTreeMap;
+
+use astra_wire::{DeviceId, Hello};
+
+use crate::cluster::membership::hello::{Rejection, Requirements, judge};
+
+/// The other devices, by id.
+#[derive(Debug)]
+pub struct Roster {
+    ours: Requirements,
+    entries: BTreeMap<DeviceId, Entry>,
+    /// Counts changes to who can be used.
+    revision: u64,
+}
+
+/// One other device.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it said of itself, once it did.
+    pub hello: Option<Hello>,
+    /// Whether it can be used.
+    pub standing: Standing,
+}
+
+/// Whether a device can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It can be a member.
+    Usable {
+        /// Revision of the roster at which it became so: a device that went and came back is told apart.
+        since: u64,
+    },
+    /// It cannot.
+    Unusable(Rejection),
+}
+
+/// A device that can be a member.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// The device.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: String,
+    /// Requests a second it computes alone, 0 while not measured.
+    pub speed: f64,
+    /// Revision of the roster at which it became usable; 0 for this device.
+    pub since: u64,
+}
+
+impl Roster {
+    /// Nobody yet.
+    pub fn new(ours: Requirements) -> Self {
+        Self {
+            ours,
+            entries: BTreeMap::new(),
+            revision: 0,
+        }
+    }
+
+    /// A device showed itself. Says whether it is new, and so has to be asked who it is.
+    pub fn appeared(&mut self, device: DeviceId) -> bool {
+        if self.entries.contains_key(&device) {
+            return false;
+        }
+        let entry = Entry {
+            hello: None,
+            standing: Standing::Unusable(Rejection::Unheard),
+        };
+        self.entries.insert(device, entry);
+        true
+    }
+
+    /// A device said who it is, or failed to. Says what it is now; `None` if it has gone meanwhile.
+    pub fn introduced(
+        &mut self,
+        device: DeviceId,
+        said: Result<Hello, Rejection>,
+    ) -> Option<&Standing> {
+        let entry = self.entries.get_mut(&device)?;
+        let verdict = match said {
+            Ok(hello) => {
+                let verdict = judge(&hello, &self.ours);
+                entry.hello = Some(hello);
+                verdict
+            }
+            Err(why) => Err(why),
+        };
+        match (verdict, &entry.standing) {
+            (Ok(()), Standing::Usable { .. }) => {}
+            (Ok(()), Standing::Unusable(_)) => {
+                self.revision += 1;
+                entry.standing = Standing::Usable {
+                    since: self.revision,
+                };
+            }
+            (Err(why), before) => {
+                if matches!(before, Standing::Usable { .. }) {
+                    self.revision += 1;
+                }
+                entry.standing = Standing::Unusable(why);
+            }
+        }
+        Some(&entry.standing)
+    }
+
+    /// A device cannot be used as things are.
+    pub fn set_aside(&mut self, device: DeviceId, why: Rejection) {
+        self.introduced(device, Err(why));
+    }
+
+    /// A device went.
+    pub fn left(&mut self, device: DeviceId) -> Option<Entry> {
+        let entry = self.entries.remove(&device)?;
+        if matches!(entry.standing, Standing::Usable { .. }) {
+            self.revision += 1;
+        }
+        Some(entry)
+    }
+
+    /// All went; returns them.
+    pub fn clear(&mut self) -> Vec<DeviceId> {
+        self.revision += 1;
+        std::mem::take(&mut self.entries).into_keys().collect()
+    }
+
+    /// Devices that may be usable if asked again: they did not answer, or not in the right way, but nothing says that they
+    /// never will.
+    pub fn doubtful(&self) -> Vec<DeviceId> {
+        let doubtful = |standing: &Standing| {
+            matches!(
+                standing,
+                Standing::Unusable(
+                    Rejection::Unheard | Rejection::Unreachable(_) | Rejection::Refused(_)
+                )
+            )
+        };
+        self.entries
+            .iter()
+            .filter(|(_, entry)| doubtful(&entry.standing))
+            .map(|(device, _)| *device)
+            .collect()
+    }
+
+    /// Devices that can be members.
+    pub fn usable(&self) -> Vec<Candidate> {
+        self.entries
+            .iter()
+            .filter_map(|(device, entry)| {
+                let (Standing::Usable { since }, Some(hello)) = (&entry.standing, &entry.hello)
+                else {
+                    return None;
+                };
+                Some(Candidate {
+                    device: *device,
+                    name: hello.name.as_str().to_owned(),
+                    speed: speed_of(hello.speed),
+                    since: *since,
+                })
+            })
+            .collect()
+    }
+
+    /// Name of a device for people; its id where the name is not known.
+    pub fn name_of(&self, device: DeviceId) -> String {
+        self.entries
+            .get(&device)
+            .and_then(|entry| entry.hello.as_ref())
+            .map_or_else(
+                || device.to_string(),
+                |hello| hello.name.as_str().to_owned(),
+            )
+    }
+}
+
+/// Requests a second from the microseconds of one; 0 stays 0, not measured.
+pub fn speed_of(microseconds: u32) -> f64 {
+    match microseconds {
+        0 => 0.0,
+        measured => 1e6 / f64::from(measured),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::membership::hello::tests::{OURS, device, hello};
+
+    fn names(roster: &Roster) -> Vec<String> {
+        roster.usable().into_iter().map(|c| c.name).collect()
+    }
+
+    #[test]
+    fn a_device_is_usable_from_its_hello_to_its_leaving() {
+        let mut roster = Roster::new(OURS);
+        assert!(roster.appeared(device(1)));
+        assert!(!roster.appeared(device(1)), "asked only once");
+        assert!(names(&roster).is_empty());
+        assert_eq!(roster.doubtful(), [device(1)]);
+        roster.introduced(device(1), Ok(hello(1, 250_000)));
+        assert_eq!(names(&roster), ["device-1"]);
+        assert_eq!(roster.usable()[0].speed, 4.0);
+        assert!(roster.doubtful().is_empty());
+        assert!(roster.left(device(1)).is_some());
+        assert!(names(&roster).is_empty());
+        assert!(roster.left(device(1)).is_none());
+    }
+
+    #[test]
+    fn nobody_is_left_when_all_went() {
+        let mut roster = Roster::new(OURS);
+        for number in [1, 2] {
+            roster.appeared(device(number));
+        }
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        assert_eq!(roster.clear(), [device(1), device(2)]);
+        assert!(names(&roster).is_empty() && roster.doubtful().is_empty());
+    }
+
+    #[test]
+    fn a_hello_that_comes_after_the_leaving_changes_nothing() {
+        let mut roster = Roster::new(OURS);
+        roster.appeared(device(1));
+        roster.left(device(1));
+        assert!(roster.introduced(device(1), Ok(hello(1, 1))).is_none());
+        assert!(names(&roster).is_empty());
+    }
+
+    #[test]
+    fn devices_of_another_kind_stay_listed_and_unused() {
+        let mut roster = Roster::new(OURS);
+        roster.appeared(device(1));
+        let mut other = hello(1, 1);
+        other.key = [0; 8];
+        let standing = roster.introduced(device(1), Ok(other));
+        assert_eq!(standing, Some(&Standing::Unusable(Rejection::OtherKey)));
+        assert!(names(&roster).is_empty());
+        assert!(roster.doubtful().is_empty(), "asking again is no use");
+        assert_eq!(roster.name_of(device(1)), "device-1");
+    }
+
+    #[test]
+    fn a_device_that_came_back_is_told_apart() {
+        let mut roster = Roster::new(OURS);
+        roster.appeared(device(1));
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        let first = roster.usable()[0].since;
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        assert_eq!(roster.usable()[0].since, first, "nothing changed");
+        roster.set_aside(device(1), Rejection::Unreachable("no answer".to_owned()));
+        assert!(names(&roster).is_empty());
+        assert_eq!(roster.doubtful(), [device(1)]);
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        assert!(roster.usable()[0].since > first);
+    }
+}

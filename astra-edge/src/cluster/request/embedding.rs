@@ -1,0 +1,144 @@
+//! A text on its way to a vector.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_bundle::Embedding;
+
+use crate::cluster::device::Device;
+use crate::cluster::membership::roster::Candidate;
+use crate::cluster::placement::choose::{Placement, PlacementError, PlacementRequest};
+use crate::cluster::placement::choose_text::choose_for_text;
+use crate::cluster::request::dispatch;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::summary;
+use crate::cluster::request::work::{Attempted, RequestLimits, Work};
+use crate::cluster::session::set_up::ActivePlan;
+use crate::report::Report;
+use astra_model::engine::OwnedInput;
+use astra_model::partition::TokenRange;
+use astra_model::tasks::embedding::{pooled, vector};
+
+/// A text as one vector.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    /// What it took.
+    pub report: Report,
+    /// The vector, of [`Embedding::width`](astra_bundle::Embedding::width) numbers.
+    pub embedding: Vec<f32>,
+}
+
+/// A text on its way.
+pub(crate) struct Text {
+    asked: RequestLimits,
+    placement_request: PlacementRequest,
+    tokens: usize,
+    input: Arc<OwnedInput>,
+    embedding: Embedding,
+}
+
+impl Text {
+    pub(crate) fn new(
+        asked: RequestLimits,
+        shares: Option<Vec<u16>>,
+        ids: Vec<u32>,
+        embedding: Embedding,
+    ) -> Self {
+        Self {
+            placement_request: asked.placement_request(ids.len(), shares),
+            asked,
+            tokens: ids.len(),
+            input: Arc::new(OwnedInput::Ids(ids)),
+            embedding,
+        }
+    }
+
+    fn vector(
+        &self,
+        device: &Device,
+        shares: &[(TokenRange, Vec<f32>)],
+    ) -> Result<Vec<f32>, RequestError> {
+        vector(device.bundle(), &self.embedding, shares)?.ok_or(RequestError::Nothing)
+    }
+}
+
+impl Work for Text {
+    type Reply = Embedded;
+
+    fn asked(&self) -> &RequestLimits {
+        &self.asked
+    }
+
+    fn placement_request(&self) -> &PlacementRequest {
+        &self.placement_request
+    }
+
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        placement_request: &PlacementRequest,
+    ) -> Result<Placement, PlacementError> {
+        let model = device.text_model(self.asked.rung);
+        choose_for_text(&device.candidate(), usable, placement_request, &model)
+    }
+
+    fn seconds_alone(&self, device: &Device) -> f64 {
+        let model = device.text_model(self.asked.rung);
+        model.seconds_behind(0, self.tokens, device.speed)
+    }
+
+    fn alone_by_choice(&self) -> &'static str {
+        "one device is faster for a text of this length"
+    }
+
+    async fn run(
+        &self,
+        device: &Arc<Device>,
+        plan: &mut ActivePlan,
+    ) -> Result<Attempted<Embedded>, RequestError> {
+        let begun = Instant::now();
+        let until = self.asked.members_until(begun);
+        let collected = match dispatch::run(device, plan, &self.input, until).await {
+            Ok(collected) => collected,
+            Err(abort) => return Ok(Attempted::Abort(abort)),
+        };
+        let (mut shares, mut missing) = (Vec::new(), Vec::new());
+        for (range, share) in plan.placement.ranges.iter().zip(&collected.shares) {
+            match share {
+                Some(share) => shares.push((*range, share.cls.clone())),
+                None => missing.push((*range).into()),
+            }
+        }
+        let embedding = self.vector(device, &shares)?;
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        summary::of_members(&mut report, plan, &collected.accounts, device.shape());
+        report.missing = missing;
+        report.prompt_tokens = Some(self.tokens);
+        let reply = Embedded { report, embedding };
+        let took = Some(begun.elapsed());
+        Ok(Attempted::done(device, plan, &collected, reply, took))
+    }
+
+    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {
+        let begun = Instant::now();
+        let input = OwnedInput::clone(&self.input);
+        let (answer, computed) = device.worker.whole(input).await?;
+        let hidden = device.shape().hidden;
+        let all = TokenRange {
+            first: 0,
+            tokens: self.placement_request.tokens,
+        };
+        let share = pooled(&self.embedding, all, self.tokens, &answer.patches, hidden);
+        let embedding = self.vector(device, &[(all, share)])?;
+        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        summary::of_one(
+            &mut report,
+            summary::alone(device, self.placement_request.tokens, computed),
+            0,
+            why,
+        );
+        report.prompt_tokens = Some(self.tokens);
+        Ok(Embedded { report, embedding })
+    }
+}

@@ -1,0 +1,248 @@
+//! A question about a picture from its arrival to its answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::AskOptions;
+
+use crate::cluster::device::Device;
+use crate::cluster::member::share::Share;
+use crate::cluster::membership::roster::Candidate;
+use crate::cluster::placement::choose::{Placement, PlacementError, PlacementRequest, choose};
+use crate::cluster::request::assemble::{assemble, assemble_scores};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::collected::Collected;
+use crate::cluster::request::coordinator::Coordinator;
+use crate::cluster::request::dispatch;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::summary;
+use crate::cluster::request::work::{Attempted, RequestLimits, Work};
+use crate::cluster::session::set_up::ActivePlan;
+use crate::link::MAX_MESSAGE;
+use crate::report::Report;
+use astra_model::agreement::Agreement;
+use astra_model::engine::{Answer, OwnedInput};
+use astra_model::partition::TokenRange;
+use astra_model::tasks::image::{ImageError, MAX_FILE, Rect, prepare};
+
+/// Runs of the whole model that a comparison times.
+const COMPARISONS: usize = 3;
+
+// A question with the largest picture passes.
+const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
+
+/// A client's question.
+#[derive(Clone, Debug)]
+pub struct ImageRequest {
+    /// How it is to be answered.
+    pub options: AskOptions,
+    /// Tokens of each member, where the client says so.
+    pub shares: Option<Vec<u16>>,
+    /// The picture, as in its file.
+    pub image: Vec<u8>,
+    /// Who asks. One that goes before its turn has none.
+    pub asker: ClientHandle,
+}
+
+/// An answer and what it took.
+#[derive(Clone, Debug)]
+pub struct ImageReply {
+    /// What it took.
+    pub report: Report,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// A question on its way.
+struct Picture {
+    asked: RequestLimits,
+    placement_request: PlacementRequest,
+    input: Arc<OwnedInput>,
+    content: Rect,
+    prepare: Duration,
+}
+
+impl Coordinator {
+    /// Answers a question: on the cluster, or alone where nobody else can take part in time.
+    ///
+    /// # Errors
+    /// The picture, rung or ranges are refused, this device's own part fails, or it does not get to the question in time.
+    pub async fn answer(&self, question: ImageRequest) -> Result<ImageReply, RequestError> {
+        let (options, asker) = (question.options, question.asker.clone());
+        let work = self.prepare(question).await?;
+        let mut state = self.turn(&work.asked, asker.gone()).await?;
+        let mut reply = if options.alone {
+            self.alone(&work, "as asked".to_owned()).await?
+        } else {
+            self.run_distributed(&mut state, &work).await?
+        };
+        drop(state);
+        if options.compare {
+            self.compare(&work, &mut reply).await?;
+        }
+        Ok(reply)
+    }
+
+    async fn prepare(&self, question: ImageRequest) -> Result<Picture, RequestError> {
+        let asked = self.asked(&question.options)?;
+        let wanted = "take pictures";
+        let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
+        let turn = Arc::clone(&self.decoding).acquire_owned();
+        let turn = tokio::select! {
+            biased;
+            () = question.asker.gone() => return Err(RequestError::Gone),
+            turn = tokio::time::timeout_at(asked.deadline.into(), turn) => turn,
+        };
+        let turn = turn.map_err(|_| RequestError::Deadline(asked.time()))?;
+        let image = question.image;
+        let prepared = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let prepared = prepare(&image, &spec)?;
+            // Here, for neither the file nor the photograph is to wait for anything.
+            Ok::<_, ImageError>((prepared.pixels, prepared.content))
+        })
+        .await;
+        let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))?;
+        let (pixels, content) = prepared?;
+        Ok(Picture {
+            placement_request: asked
+                .placement_request(self.device().tokens().into(), question.shares),
+            content,
+            input: Arc::new(OwnedInput::Pixels(pixels)),
+            prepare: asked.asked.elapsed(),
+            asked,
+        })
+    }
+
+    /// The same on this device alone: best of a few runs, the first not counted.
+    async fn compare(&self, work: &Picture, reply: &mut ImageReply) -> Result<(), RequestError> {
+        let time = work
+            .asked
+            .deadline
+            .saturating_duration_since(work.asked.asked);
+        // The question is answered; the comparison may take its own time.
+        let engaged = self
+            .engage(Instant::now() + time.max(Duration::from_secs(5)))
+            .await;
+        let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
+        let worker = &self.device().worker;
+        let (one_device, _) = worker.whole(OwnedInput::clone(&work.input)).await?;
+        let mut best = Duration::MAX;
+        for _ in 0..COMPARISONS {
+            let (_, took) = worker.whole(OwnedInput::clone(&work.input)).await?;
+            best = best.min(took);
+        }
+        let hidden = self.device().shape().hidden;
+        reply.report.one_device_latency_ms = Some(summary::milliseconds(best));
+        reply.report.agreement = Some(Agreement::between(&reply.answer, &one_device, hidden));
+        Ok(())
+    }
+}
+
+impl Work for Picture {
+    type Reply = ImageReply;
+
+    fn asked(&self) -> &RequestLimits {
+        &self.asked
+    }
+
+    fn placement_request(&self) -> &PlacementRequest {
+        &self.placement_request
+    }
+
+    fn choose(
+        &self,
+        device: &Device,
+        usable: &[Candidate],
+        placement_request: &PlacementRequest,
+    ) -> Result<Placement, PlacementError> {
+        choose(&device.candidate(), usable, placement_request)
+    }
+
+    fn seconds_alone(&self, device: &Device) -> f64 {
+        1.0 / device.speed
+    }
+
+    fn alone_by_choice(&self) -> &'static str {
+        "the other devices are too slow to own a token"
+    }
+
+    async fn run(
+        &self,
+        device: &Arc<Device>,
+        plan: &mut ActivePlan,
+    ) -> Result<Attempted<ImageReply>, RequestError> {
+        let begun = Instant::now();
+        let until = self.asked.members_until(begun);
+        let collected = match dispatch::run(device, plan, &self.input, until).await {
+            Ok(collected) => collected,
+            Err(abort) => return Ok(Attempted::Abort(abort)),
+        };
+        let reply = self.finish(device, plan, &collected, begun).await?;
+        let took = Some(begun.elapsed());
+        Ok(Attempted::done(device, plan, &collected, reply, took))
+    }
+
+    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<ImageReply, RequestError> {
+        let begun = Instant::now();
+        let input = OwnedInput::clone(&self.input);
+        let (answer, computed) = device.worker.whole(input).await?;
+        let mut report = self.report(device, begun, &answer);
+        summary::of_one(
+            &mut report,
+            summary::alone(device, device.tokens(), computed),
+            0,
+            why,
+        );
+        Ok(ImageReply { report, answer })
+    }
+}
+
+impl Picture {
+    async fn finish(
+        &self,
+        device: &Device,
+        plan: &ActivePlan,
+        collected: &Collected,
+        begun: Instant,
+    ) -> Result<ImageReply, RequestError> {
+        let (answer, missing) =
+            answer_of(device, &plan.placement.ranges, &collected.shares).await?;
+        let mut report = self.report(device, begun, &answer);
+        summary::of_members(&mut report, plan, &collected.accounts, device.shape());
+        report.missing = missing.into_iter().map(Into::into).collect();
+        Ok(ImageReply { report, answer })
+    }
+
+    fn report(&self, device: &Device, begun: Instant, answer: &Answer) -> Report {
+        let content = self.content;
+        let spec = device.input.as_ref();
+        Report {
+            prepare_ms: summary::milliseconds(self.prepare),
+            classes: summary::classes(answer, &device.bundle().manifest().task),
+            input: spec.map_or_else(Default::default, |spec| summary::input(spec, content)),
+            ..summary::report(device, &self.asked, self.prepare, begun)
+        }
+    }
+}
+
+/// The answer that the members' shares make, and the tokens it was made without.
+async fn answer_of(
+    device: &Device,
+    ranges: &[TokenRange],
+    shares: &[Option<Share>],
+) -> Result<(Answer, Vec<TokenRange>), RequestError> {
+    let Some((rows, lines)) = device.rows(ranges) else {
+        let whole = assemble(ranges, shares, device.shape().hidden);
+        let whole = whole.ok_or(RequestError::Nothing)?;
+        let answer = device.worker.head(whole.cls, whole.patches).await?;
+        return Ok((answer, whole.missing));
+    };
+    let counts: Vec<usize> = (0..ranges.len())
+        .map(|member| rows.of(member).len() * lines.row())
+        .collect();
+    let whole = assemble_scores(ranges, &counts, shares).ok_or(RequestError::Nothing)?;
+    let mut answer = device.worker.finish(whole.scores).await?;
+    answer.cls = whole.cls;
+    Ok((answer, whole.missing))
+}

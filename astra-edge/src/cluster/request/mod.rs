@@ -1,0 +1,21 @@
+//! Requests about images and texts, from their arrival at the coordinator to their answer.
+
+pub mod assemble;
+pub mod client_handle;
+pub mod collected;
+pub mod coordinator;
+pub mod dispatch;
+pub mod embedding;
+pub mod error;
+mod follow_up;
+pub mod generate;
+pub mod image;
+mod part;
+mod prompt;
+pub mod summary;
+pub mod text;
+mod work;
+
+pub use client_handle::ClientHandle;
+pub use coordinator::Coordinator;
+pub use error::RequestError;

@@ -1,0 +1,207 @@
+//! What the report says of a request.
+
+use std::time::{Duration, Instant};
+
+use astra_bundle::{ImageInput, Shape, Task};
+
+use crate::cluster::device::Device;
+use crate::cluster::generation::token_sink::ReceivedTokens;
+use crate::cluster::request::collected::Account;
+use crate::cluster::request::work::RequestLimits;
+use crate::cluster::session::set_up::ActivePlan;
+use crate::report::{Class, Input, MemberReport, Report};
+use astra_model::engine::Answer;
+use astra_model::partition::TokenRange;
+use astra_model::tasks::image::Rect;
+
+/// Classes that are named.
+const CLASSES: usize = 5;
+
+/// Enters the members, and what they add up to.
+pub(crate) fn of_members(
+    report: &mut Report,
+    plan: &ActivePlan,
+    accounts: &[Account],
+    shape: &Shape,
+) {
+    let members = plan.placement.members.iter().zip(&plan.placement.ranges);
+    for (number, ((member, range), account)) in members.zip(accounts).enumerate() {
+        let stats = &account.stats;
+        let copies = if account.failure.is_none() {
+            plan.slot.plan.receivers(number)
+        } else {
+            0
+        };
+        report.members.push(MemberReport {
+            name: member.name.clone(),
+            first_token: range.first,
+            tokens: range.tokens,
+            compute_ms: of_microseconds(stats.compute_us),
+            encode_ms: of_microseconds(stats.encode_us),
+            wait_ms: of_microseconds(stats.wait_us),
+            own_ms: of_microseconds(stats.own_us),
+            bytes_sent: stats.bytes_sent,
+            bytes_received: stats.bytes_received,
+            frames_sent: stats.frames_sent,
+            frames_received: stats.frames_received,
+            code_bytes_sent: code_bytes(*range, report.rung_bits, shape) * copies as u64,
+            masked_tokens: stats.masked_tokens,
+            late_frames: stats.late_frames,
+            refused_frames: stats.refused_frames,
+            halo_bytes: stats.halo_bytes,
+            input_bytes: account.input_bytes,
+            result_bytes: account.result_bytes,
+            failure: account.failure.clone(),
+        });
+        report.input_bytes += account.input_bytes;
+        report.result_bytes += account.result_bytes;
+        report.masked_tokens += u64::from(stats.masked_tokens);
+    }
+}
+
+/// Bytes that the codes of a range pack to over all blocks.
+fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
+    let bits = match rung {
+        0 => shape.hidden as u64 * 32,
+        bits => u64::from(bits),
+    };
+    (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
+}
+
+/// What every report says; the answer is there, and the question came to its turn when it was `begun`.
+pub(crate) fn report(
+    device: &Device,
+    asked: &RequestLimits,
+    prepare: Duration,
+    begun: Instant,
+) -> Report {
+    let setup = begun.saturating_duration_since(asked.asked);
+    Report {
+        rung_bits: asked.rung,
+        latency_ms: milliseconds(begun.elapsed()),
+        setup_ms: milliseconds(setup.saturating_sub(prepare)),
+        coordinator: device.name.clone(),
+        ..Report::default()
+    }
+}
+
+/// Enters the one member that computed everything, in full precision but for what it took over at `rung`, and why it was one.
+pub(crate) fn of_one(report: &mut Report, member: MemberReport, rung: u16, why: String) {
+    report.rung_bits = rung;
+    report.members = vec![member];
+    report.alone = Some(why);
+}
+
+/// Enters what is known of a text: the first token comes at the end of the prompt, and the others are timed from there.
+pub(crate) fn of_text(report: &mut Report, prompt: &[u32], heard: &ReceivedTokens, begun: Instant) {
+    report.prompt_tokens = Some(prompt.len());
+    report.reused_tokens = Some(heard.stats.as_ref().map_or(0, |stats| stats.reused));
+    report.generated_tokens = Some(heard.ids.len());
+    let (Some(first), Some(last)) = (heard.first, heard.last) else {
+        return;
+    };
+    report.prefill_ms = Some(milliseconds(first.saturating_duration_since(begun)));
+    let decode = last.saturating_duration_since(first);
+    report.decode_ms = Some(milliseconds(decode));
+    let behind_first = heard.ids.len().saturating_sub(1);
+    if behind_first > 0 && !decode.is_zero() {
+        report.tokens_per_second = Some(behind_first as f64 / decode.as_secs_f64());
+    }
+}
+
+/// The one member of a request that a device answers alone.
+pub(crate) fn alone(device: &Device, tokens: u16, computed: Duration) -> MemberReport {
+    one(device.name.clone(), tokens, computed)
+}
+
+/// A member that computed everything.
+pub(crate) fn one(name: String, tokens: u16, computed: Duration) -> MemberReport {
+    MemberReport {
+        name,
+        tokens,
+        compute_ms: milliseconds(computed),
+        ..MemberReport::default()
+    }
+}
+
+/// Where the photograph lies in the input.
+pub(crate) fn input(spec: &ImageInput, content: Rect) -> Input {
+    Input {
+        size: spec.size,
+        patch: spec.patch,
+        x: content.x,
+        y: content.y,
+        width: content.width,
+        height: content.height,
+    }
+}
+
+/// The best classes, best first.
+pub(crate) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
+    let labels = match task {
+        Task::Classification { labels } => labels.as_deref().unwrap_or_default(),
+        _ => &[],
+    };
+    let scores = answer.logits.as_deref().unwrap_or_default();
+    let mut order: Vec<(usize, f32)> = scores.iter().copied().enumerate().collect();
+    order.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let best = order.into_iter().take(CLASSES);
+    best.map(|(class, score)| Class {
+        class,
+        label: labels.get(class).cloned(),
+        score,
+    })
+    .collect()
+}
+
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn of_microseconds(time: u32) -> f64 {
+    f64::from(time) / 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_come_best_first() {
+        let answer = Answer {
+            logits: Some(vec![0.5, 3.0, -1.0]),
+            ..Answer::default()
+        };
+        let task = Task::Classification {
+            labels: Some(vec!["cat".to_owned(), "dog".to_owned()]),
+        };
+        let found = classes(&answer, &task);
+        assert_eq!(found.len(), 3);
+        assert_eq!(
+            (found[0].class, found[0].label.as_deref()),
+            (1, Some("dog"))
+        );
+        assert_eq!((found[2].class, found[2].label.as_deref()), (2, None));
+        assert!(classes(&Answer::default(), &Task::Saliency).is_empty());
+    }
+
+    #[test]
+    fn codes_are_counted_without_headers() {
+        let shape = Shape {
+            hidden: 384,
+            heads: 6,
+            kv_heads: 6,
+            head_dim: 64,
+            blocks: 12,
+            tokens: 256,
+            class_tokens: 1,
+        };
+        let range = TokenRange {
+            first: 0,
+            tokens: 64,
+        };
+        assert_eq!(code_bytes(range, 320, &shape), 64 * 40 * 12);
+        assert_eq!(code_bytes(range, 10, &shape), 80 * 12);
+        assert_eq!(code_bytes(range, 0, &shape), 64 * 384 * 4 * 12);
+    }
+}

@@ -1,0 +1,48 @@
+//! Requests that are cancelled on all members before they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use astra_wire::{Control, DeviceId};
+
+use crate::cluster::device::Device;
+use crate::cluster::membership::hello::Rejection;
+
+/// Longest wait for members that were told to cancel.
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Why a request was cancelled on all members.
+#[derive(Debug)]
+pub enum Abort {
+    /// A member works on another request.
+    Busy {
+        /// The member.
+        member: DeviceId,
+        /// Whether nothing was lost until then: the plan can be used again.
+        intact: bool,
+    },
+    /// A member no longer knows the plan.
+    Stale {
+        /// The member.
+        member: DeviceId,
+    },
+    /// The member that the answer depends on failed, or is gone.
+    Lost {
+        /// The member.
+        member: DeviceId,
+        /// How it failed.
+        why: Rejection,
+    },
+    /// This device's own part failed.
+    Own(String),
+}
+
+/// Tells a device to cancel a request, without waiting for the reply.
+pub(crate) fn cancel(device: &Arc<Device>, other: DeviceId, plan: u64, request: u32) {
+    let device = Arc::clone(device);
+    tokio::spawn(async move {
+        let message = Control::Cancel { plan, request };
+        // A device that is gone works on nothing.
+        let _ = device.ask(other, &message, CANCEL_TIMEOUT).await;
+    });
+}

@@ -1,0 +1,90 @@
+//! What the members of a request agreed on, and what a plan is expected to take.
+
+pub mod latency;
+pub mod profile;
+
+use astra_model::partition::TokenRange;
+use astra_wire::MAX_MEMBERS;
+
+/// What the members of a request agreed on. It lives on across requests until the roster or the measure of it changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Name of the plan, random.
+    pub id: u64,
+    /// Counts the plans of one coordinator, so that frames of an older one are told apart.
+    pub epoch: u16,
+    /// Bits per token per block; 0 in exact mode.
+    pub rung: u16,
+    /// Whether a token attends to itself and those before it only: members then hear only those left of them.
+    pub causal: bool,
+    /// Token range of each member.
+    pub ranges: Vec<TokenRange>,
+}
+
+impl Plan {
+    /// Members whose codes a member attends to, as a bit mask.
+    pub fn senders(&self, member: usize) -> u16 {
+        // At most 16 members, so that the shifts stay below the width.
+        let everybody = mask(self.ranges.len());
+        if self.causal {
+            everybody & mask(member)
+        } else {
+            everybody & !(1 << member.min(MAX_MEMBERS - 1))
+        }
+    }
+
+    /// Members that a member's codes go to.
+    pub fn receivers(&self, member: usize) -> usize {
+        let members = self.ranges.len();
+        let others = members.saturating_sub(1);
+        if self.causal {
+            others.saturating_sub(member)
+        } else {
+            others
+        }
+    }
+
+    /// Tokens that are divided.
+    pub fn tokens(&self) -> usize {
+        self.ranges.last().map_or(0, TokenRange::end)
+    }
+
+    /// Tokens of others that a member attends to.
+    pub fn remote_tokens(&self, member: usize) -> usize {
+        let range = self.ranges.get(member);
+        range.map_or(0, |range| range.remote_tokens(self.tokens(), self.causal))
+    }
+}
+
+/// The first so many members as a bit mask.
+fn mask(members: usize) -> u16 {
+    ((1_u32 << members.min(MAX_MEMBERS)) - 1) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use astra_model::partition::split;
+
+    use super::*;
+
+    #[test]
+    fn causal_members_hear_those_left_of_them() {
+        let plan = |causal| Plan {
+            id: 1,
+            epoch: 1,
+            rung: 0,
+            causal,
+            ranges: split(10, &[1.0; 4]).unwrap(),
+        };
+        let of = |causal, member| {
+            let plan = plan(causal);
+            let remote = plan.remote_tokens(member);
+            (plan.senders(member), plan.receivers(member), remote)
+        };
+        assert_eq!(of(true, 0), (0, 3, 0));
+        assert_eq!(of(true, 2), (0b0011, 1, 5));
+        assert_eq!(of(true, 3), (0b0111, 0, 8));
+        assert_eq!(of(false, 0), (0b1110, 3, 7));
+        assert_eq!(of(false, 3), (0b0111, 3, 8));
+    }
+}

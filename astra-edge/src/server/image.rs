@@ -1,0 +1,39 @@
+//! Requests of clients about an image.
+
+use std::sync::Arc;
+
+use astra_model::tasks::features::write_exact;
+use astra_wire::{Answer, Control};
+
+use super::reply::failed;
+use crate::cluster::request::coordinator::Coordinator;
+use crate::cluster::request::image::ImageRequest;
+use crate::link::encode;
+
+pub(crate) async fn answer(coordinator: &Arc<Coordinator>, question: ImageRequest) -> Vec<u8> {
+    let reply = match coordinator.answer(question).await {
+        Ok(reply) => reply,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let report = match serde_json::to_string(&reply.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let (mut map, mut cls) = (Vec::new(), Vec::new());
+    write_exact(&reply.answer.cls, &mut cls);
+    let (mut width, mut height) = (0, 0);
+    if let Some(found) = &reply.answer.map {
+        // A map with a side beyond 65,535 would not be of an image that was accepted.
+        width = u16::try_from(found.width).unwrap_or(0);
+        height = u16::try_from(found.height).unwrap_or(0);
+        write_exact(&found.values, &mut map);
+    }
+    let answer = Control::Answer(Answer {
+        report: &report,
+        width,
+        height,
+        map: &map,
+        cls: &cls,
+    });
+    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+}

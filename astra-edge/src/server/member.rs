@@ -1,0 +1,232 @@
+//! This device's part in somebody else's request.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use astra_wire::{
+    Control, Encoding, Generate, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
+};
+
+use super::reply::failed;
+use crate::cluster::device::Device;
+use crate::cluster::device::slot::PlanSlot;
+use crate::cluster::generation::token_source::{
+    TOKEN_TIMEOUT, Task, TokenEvent, TokenSource, sampling,
+};
+use crate::cluster::member::execute::share_of;
+use crate::cluster::member::share::PackedShare;
+use crate::generate::Prefill;
+use crate::job::Order;
+use crate::link::Incoming;
+use crate::link::encode;
+use crate::worker::WorkerError;
+use astra_model::engine::OwnedInput;
+use astra_model::partition::TokenRange;
+use astra_model::tasks::features::write_exact;
+use astra_model::tasks::strip;
+
+/// The part of a picture.
+pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
+    let Ok(_engaged) = device.engaged.try_lock() else {
+        return refuse(start.plan, Reason::Busy);
+    };
+    let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
+        return refuse(start.plan, Reason::UnknownPlan);
+    };
+    let Some(spec) = device.input else {
+        return failed("this device's model takes no pictures");
+    };
+    let input = start.input.to_vec();
+    let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
+    let pixels = match pixels {
+        Ok(Ok(pixels)) => pixels,
+        Ok(Err(error)) => return failed(&error.to_string()),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let order = Order {
+        request: start.request,
+        deadline: Duration::from_millis(start.deadline_ms.into()),
+        input: OwnedInput::Pixels(pixels),
+    };
+    run(device, &slot, order).await
+}
+
+/// The part of a text, which may be to generate what comes behind it.
+pub(crate) async fn compute_text(device: &Arc<Device>, start: &StartText<'_>, incoming: &Incoming) {
+    let answer = match device.engaged.try_lock() {
+        Ok(_engaged) => text_part(device, start, incoming).await,
+        Err(_) => Some(refuse(start.plan, Reason::Busy)),
+    };
+    if let Some(answer) = answer {
+        incoming.answer(answer);
+    }
+}
+
+/// The last answer, where it is not given yet.
+async fn text_part(
+    device: &Arc<Device>,
+    start: &StartText<'_>,
+    incoming: &Incoming,
+) -> Option<Vec<u8>> {
+    let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
+        return Some(refuse(start.plan, Reason::UnknownPlan));
+    };
+    let ids: Vec<u32> = unpack_ids(start.ids).collect();
+    let class_tokens = device.shape().class_tokens;
+    let own = match start.generate {
+        // Who generates needs all of the text, for what comes behind it depends on it; its own tokens are the last.
+        Some(_) => {
+            let input = OwnedInput::Ids(ids.clone());
+            let part = input.borrow();
+            match part.part(range.indexes(), slot.plan.tokens(), class_tokens) {
+                Ok(own) => own,
+                Err(error) => return Some(failed(&error.to_string())),
+            }
+        }
+        None => OwnedInput::Ids(ids.clone()),
+    };
+    let order = Order {
+        request: start.request,
+        deadline: Duration::from_millis(start.deadline_ms.into()),
+        input: own,
+    };
+    let Some(generate) = start.generate else {
+        return Some(run(device, &slot, order).await);
+    };
+    let registered = device.generations.begin(start.plan, start.request);
+    let prefill = Prefill::Plan {
+        plan: start.plan,
+        order,
+    };
+    let task = Task {
+        waits: slot.gather().map(|gather| (gather, start.request)),
+        receivers: slot.receivers(),
+        ..task(ids, prefill, &generate, registered.stop())
+    };
+    let source = TokenSource::here(device, task);
+    let name = (start.plan, start.request, slot.me as u8);
+    Some(speak(device, source, name, incoming).await)
+}
+
+/// A text that goes on from what is in this device's cache.
+pub(crate) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: &Incoming) {
+    let answer = match device.engaged.try_lock() {
+        Ok(_engaged) => {
+            let registered = device.generations.begin(resume.plan, resume.request);
+            let ids = unpack_ids(resume.ids).collect();
+            let prefill = Prefill::Cached { rung: resume.rung };
+            let task = task(ids, prefill, &resume.generate, registered.stop());
+            let source = TokenSource::here(device, task);
+            let name = (resume.plan, resume.request, 0);
+            speak(device, source, name, incoming).await
+        }
+        Err(_) => refuse(resume.plan, Reason::Busy),
+    };
+    incoming.answer(answer);
+}
+
+fn task(
+    prompt: Vec<u32>,
+    prefill: Prefill,
+    generate: &Generate,
+    stop: &Arc<std::sync::atomic::AtomicBool>,
+) -> Task {
+    Task {
+        prompt,
+        prefill,
+        max_tokens: generate.max_tokens as usize,
+        sampling: sampling(&generate.choice),
+        stop: Arc::clone(stop),
+        waits: None,
+        receivers: 0,
+    }
+}
+
+/// Sends tokens as they come, and returns the last answer. Ends early where the asker goes.
+async fn speak(
+    device: &Arc<Device>,
+    mut source: TokenSource,
+    (plan, request, member): (u64, u32, u8),
+    incoming: &Incoming,
+) -> Vec<u8> {
+    let gone = device.link().asker_gone(incoming);
+    tokio::pin!(gone);
+    let mut index = 0;
+    loop {
+        // This device's own work is all that is waited for; how long that may take is up to whoever asked.
+        let until = std::time::Instant::now() + TOKEN_TIMEOUT * 1000;
+        let said = tokio::select! {
+            said = source.next(until) => said,
+            () = &mut gone => {
+                tracing::debug!("whoever asked for a text has gone");
+                source.end().await;
+                return Vec::new();
+            }
+        };
+        match said {
+            Some(TokenEvent::Token(id)) => {
+                incoming.answer(encode(&Control::Token { index, id }).unwrap_or_default());
+                index += 1;
+            }
+            Some(TokenEvent::Ended(stats)) => {
+                let written = Control::Written(stats.written(plan, request, member));
+                return encode(&written).unwrap_or_else(|error| failed(&error.to_string()));
+            }
+            Some(TokenEvent::Refused(reason)) => return refuse(plan, reason),
+            Some(TokenEvent::Failed(text)) => return failed(&text),
+            None => return failed("the generation did not end"),
+        }
+    }
+}
+
+/// The slot in a plan, with its range.
+fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, TokenRange)> {
+    let slot = device.slots.find(plan)?;
+    let range = slot.range()?;
+    (slot.plan.epoch == epoch).then_some((slot, range))
+}
+
+/// Runs an order, and says what came of it.
+async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Order) -> Vec<u8> {
+    let (plan, request) = (slot.plan.id, order.request);
+    let until = Instant::now() + order.deadline;
+    let outcome = match device.worker.run(plan, order).await {
+        Ok(outcome) => outcome,
+        Err(WorkerError::UnknownPlan { .. }) => return refuse(plan, Reason::UnknownPlan),
+        Err(error) => return failed(&error.to_string()),
+    };
+    let (share, stats) = match share_of(device, slot, (request, until), outcome).await {
+        Ok(share) => share,
+        Err(text) => return failed(&text),
+    };
+    let member = slot.me as u8;
+    let encoded = if device.bundle().manifest().family.is_text() {
+        let mut cls = Vec::new();
+        write_exact(&share.cls, &mut cls);
+        encode(&Control::Result(MemberResult {
+            plan,
+            request,
+            member,
+            stats,
+            encoding: Encoding::Float32,
+            cls: &cls,
+            features: &[],
+            scales: &[],
+        }))
+    } else {
+        let (hidden, exact) = (device.shape().hidden, slot.plan.rung == 0);
+        let rows = device.rows(&slot.plan.ranges);
+        let lines = rows.map(|(_, lines)| lines).unwrap_or_default();
+        match PackedShare::new(&share, hidden, lines, exact) {
+            Ok(packed) => encode(&Control::Result(
+                packed.message(plan, request, member, stats),
+            )),
+            Err(error) => return failed(&error.to_string()),
+        }
+    };
+    encoded.unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+fn refuse(plan: u64, reason: Reason) -> Vec<u8> {
+    encode(&Control::Refuse { plan, reason }).unwrap_or_default()
+}

@@ -1,0 +1,150 @@
+//! Control messages of clients and other devices in, replies out: one handler for each kind.
+
+mod image;
+mod member;
+mod plan;
+mod reply;
+mod text;
+
+use std::sync::Arc;
+
+use astra_wire::{Control, FrameError, Reason};
+use tokio::sync::{Semaphore, mpsc};
+
+use self::reply::{failed, parse_shares};
+use crate::cluster::member::halo;
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::coordinator::Coordinator;
+use crate::cluster::request::image::ImageRequest;
+use crate::link::Incoming;
+use crate::link::encode;
+use crate::text::TextService;
+
+/// Clients' requests that are worked on or wait; beyond these a client is sent away. What devices send each other is answered at once.
+const MAX_REQUESTS: usize = 16;
+
+/// What every message is answered with.
+struct Server {
+    coordinator: Arc<Coordinator>,
+    words: Option<Arc<TextService>>,
+    places: Arc<Semaphore>,
+}
+
+/// Answers messages until the session ends, each in a task of its own.
+pub async fn serve(
+    coordinator: Arc<Coordinator>,
+    words: Option<Arc<TextService>>,
+    mut messages: mpsc::Receiver<Incoming>,
+) {
+    let server = Arc::new(Server {
+        coordinator,
+        words,
+        places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+    });
+    while let Some(mut incoming) = messages.recv().await {
+        let server = Arc::clone(&server);
+        tokio::spawn(async move {
+            let bytes = incoming.take_bytes();
+            if let Some(answer) = server.answer(&incoming, bytes).await {
+                incoming.answer(answer);
+            }
+        });
+    }
+}
+
+impl Server {
+    /// The answer to one message, if it wants one.
+    async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let words = self.words.as_ref();
+        let request = match Control::parse(&bytes) {
+            Ok(Control::AskText(ask)) => {
+                let link = self.coordinator.device().link();
+                return Some(match self.place() {
+                    Ok(asker) => text::generate(words, link, incoming, &ask, asker).await,
+                    Err(refusal) => refusal,
+                });
+            }
+            Ok(Control::AskVector(ask)) => {
+                return Some(match self.place() {
+                    Ok(asker) => text::embed(words, incoming, &ask, asker).await,
+                    Err(refusal) => refusal,
+                });
+            }
+            Ok(Control::Ask(ask)) => match self.place() {
+                Ok(asker) => ImageRequest {
+                    options: ask.options,
+                    shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
+                    image: ask.image.to_vec(),
+                    asker,
+                },
+                Err(refusal) => return Some(refusal),
+            },
+            other => return self.between_devices(incoming, other).await,
+        };
+        // As large as the picture, and not for as long as the answer takes.
+        drop(bytes);
+        Some(image::answer(&self.coordinator, request).await)
+    }
+
+    /// A client's place among those whose requests are worked on.
+    ///
+    /// # Errors
+    /// There is none; what the client is told.
+    fn place(&self) -> Result<ClientHandle, Vec<u8>> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        place.map(ClientHandle::at).map_err(|_| {
+            failed(&format!(
+                "{MAX_REQUESTS} requests are being worked on, and no more are taken; try again later"
+            ))
+        })
+    }
+
+    /// The answer to what devices send each other, if it wants one.
+    async fn between_devices(
+        &self,
+        incoming: &Incoming,
+        message: Result<Control<'_>, FrameError>,
+    ) -> Option<Vec<u8>> {
+        let device = self.coordinator.device();
+        let answer = match message {
+            Ok(Control::Offer(offer)) => encode(&plan::accept(device, &offer).await),
+            Ok(Control::Plan { plan, epoch }) => encode(&plan::probe(device, plan, epoch).await),
+            Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
+            Ok(Control::StartText(start)) => {
+                member::compute_text(device, &start, incoming).await;
+                return None;
+            }
+            Ok(Control::Resume(resume)) => {
+                member::resume(device, &resume, incoming).await;
+                return None;
+            }
+            Ok(Control::Cancel { plan, request }) => {
+                if let Some(slot) = device.slots.find(plan) {
+                    slot.cancel(request);
+                }
+                device.generations.cancel(plan, request);
+                encode(&Control::Heard { plan, members: 0 })
+            }
+            Ok(Control::Halo(halo)) => {
+                if let Err(error) = halo::receive(device, &halo) {
+                    return Some(failed(&error.to_string()));
+                }
+                let (plan, members) = (halo.plan, 0);
+                encode(&Control::Heard { plan, members })
+            }
+            Ok(Control::Leave { device: other }) => {
+                device.member_left(other);
+                return None;
+            }
+            Ok(_) => return Some(failed("this message is no request")),
+            Err(FrameError::Version { .. }) => encode(&Control::Refuse {
+                plan: 0,
+                reason: Reason::OtherVersion,
+            }),
+            Err(error) => return Some(failed(&error.to_string())),
+        };
+        answer
+            .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
+            .ok()
+    }
+}

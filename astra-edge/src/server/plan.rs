@@ -1,0 +1,36 @@
+//! Plans that a coordinator offers, and probes on them.
+
+use std::sync::Arc;
+
+use astra_wire::{Control, Offer, Reason};
+
+use crate::cluster::device::Device;
+
+pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer) -> Control<'static> {
+    let plan = offer.plan;
+    let Ok(_engaged) = device.engaged.try_lock() else {
+        let reason = Reason::Busy;
+        return Control::Refuse { plan, reason };
+    };
+    match device.join_plan(offer).await {
+        Ok(_) => Control::Accept {
+            plan,
+            member: offer.you,
+        },
+        Err(reason) => Control::Refuse { plan, reason },
+    }
+}
+
+pub(crate) async fn probe(device: &Arc<Device>, plan: u64, epoch: u16) -> Control<'static> {
+    let reason = match device.slots.find(plan) {
+        Some(slot) if slot.plan.epoch == epoch => match slot.probe().await {
+            Ok(members) => return Control::Heard { plan, members },
+            Err(error) => {
+                tracing::debug!(%error, "a probe was not sent");
+                Reason::Internal
+            }
+        },
+        _ => Reason::UnknownPlan,
+    };
+    Control::Refuse { plan, reason }
+}

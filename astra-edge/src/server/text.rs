@@ -1,0 +1,149 @@
+//! Clients' questions in words, answered.
+
+use std::sync::Arc;
+
+use astra_wire::{Answer, AskText, AskVector, Choice, Control, Ending, TextAnswer, Words as Wire};
+
+use super::reply::{failed, parse_shares};
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::link::encode;
+use crate::link::{Incoming, Link};
+use crate::text::{Ask, Ended, Event, Prompt, TextError, TextService, Writing};
+use astra_model::tasks::features::write_exact;
+use astra_model::tasks::text::sampling::Sampling;
+
+const NO_TEXT: &str = "the model of this device takes pictures, not text";
+
+/// Answers with pieces of text as they come, and the end; the last of them is returned.
+pub(crate) async fn generate(
+    words: Option<&Arc<TextService>>,
+    link: &Link,
+    incoming: &Incoming,
+    ask: &AskText<'_>,
+    asker: ClientHandle,
+) -> Vec<u8> {
+    let Some(words) = words else {
+        return failed(NO_TEXT);
+    };
+    let question = match question(ask, incoming.parameter("ranges").and_then(parse_shares)) {
+        Ok(question) => question,
+        Err(text) => return failed(&text),
+    };
+    tracing::debug!("a client asks in words");
+    let writing = match words.write(question, asker).await {
+        Ok(writing) => writing,
+        Err(error) => return failed(&error.to_string()),
+    };
+    tokio::select! {
+        ended = relay(writing, incoming) => match ended {
+            Ok(ended) => last(&ended),
+            Err(error) => failed(&error.to_string()),
+        },
+        // Dropping what is being written ends it.
+        () = link.asker_gone(incoming) => {
+            tracing::debug!("a client has gone in the middle of its answer");
+            Vec::new()
+        }
+    }
+}
+
+async fn relay(mut writing: Writing, incoming: &Incoming) -> Result<Ended, TextError> {
+    while let Some(event) = writing.next().await {
+        match event? {
+            Event::Piece(text) => match encode(&Control::Piece { text: &text }) {
+                Ok(piece) => incoming.answer(piece),
+                Err(error) => return Err(TextError::Stopped(error.to_string())),
+            },
+            Event::End(ended) => return Ok(*ended),
+        }
+    }
+    Err(TextError::Stopped("a text without an end".to_owned()))
+}
+
+fn last(ended: &Ended) -> Vec<u8> {
+    let report = match serde_json::to_string(&ended.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+    let answer = TextAnswer {
+        report: &report,
+        prompt_tokens: count(ended.prompt_tokens),
+        tokens: count(ended.tokens),
+        ending: if ended.cut {
+            Ending::Length
+        } else {
+            Ending::Stop
+        },
+    };
+    encode(&Control::TextAnswer(answer)).unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+/// Answers with one vector, in place of a class token.
+pub(crate) async fn embed(
+    words: Option<&Arc<TextService>>,
+    incoming: &Incoming,
+    ask: &AskVector<'_>,
+    asker: ClientHandle,
+) -> Vec<u8> {
+    let Some(words) = words else {
+        return failed(NO_TEXT);
+    };
+    let prompt = match prompt(&ask.text) {
+        Ok(prompt) => prompt,
+        Err(text) => return failed(&text),
+    };
+    let shares = incoming.parameter("ranges").and_then(parse_shares);
+    let embedded = match words.embed(ask.options, shares, prompt, asker).await {
+        Ok((embedded, _)) => embedded,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let report = match serde_json::to_string(&embedded.report) {
+        Ok(report) => report,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let mut cls = Vec::new();
+    write_exact(&embedded.embedding, &mut cls);
+    let answer = Control::Answer(Answer {
+        report: &report,
+        width: 0,
+        height: 0,
+        map: &[],
+        cls: &cls,
+    });
+    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+fn question(ask: &AskText<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
+    let Choice {
+        temperature,
+        top_p,
+        top_k,
+        repetition_penalty,
+        seed,
+    } = ask.choice;
+    Ok(Ask {
+        options: ask.options,
+        shares,
+        prompt: prompt(&ask.prompt)?,
+        sampling: Sampling {
+            temperature,
+            top_p,
+            top_k,
+            repetition_penalty,
+            seed,
+        },
+        stops: ask.stops.iter().map(|stop| (*stop).to_owned()).collect(),
+        max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
+    })
+}
+
+fn prompt(words: &Wire<'_>) -> Result<Prompt, String> {
+    match words {
+        Wire::Text(text) => Ok(Prompt::Text((*text).to_owned())),
+        Wire::Chat(messages) => serde_json::from_str(messages)
+            .map(Prompt::Chat)
+            .map_err(|error| format!("the messages of the chat cannot be read: {error}")),
+        _ => Err("a question of a kind that this version does not know".to_owned()),
+    }
+}
