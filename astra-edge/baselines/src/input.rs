@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use astra_bundle::{Bundle, ImageInput};
-use astra_edge::bench::prompts;
+use astra_edge::measure::requests::prompts::prompts;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
 use astra_model::tasks::image::prepare;

@@ -100,8 +100,8 @@ enum Method {
 }
 
 impl Method {
-    fn measured(self) -> astra_edge::bench::Method {
-        use astra_edge::bench::Method as Measured;
+    fn measured(self) -> astra_edge::measure::requests::method::Method {
+        use astra_edge::measure::requests::method::Method as Measured;
         match self {
             Self::SpF32 => Measured::SpF32,
             Self::SpF16 => Measured::SpF16,

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use astra_bundle::Bundle;
-use astra_edge::bench::{Alone, Cell, Counters, Row, Sample, rows_as_table};
+use astra_edge::measure::requests::counters::Counters;
+use astra_edge::measure::requests::row::Row;
+use astra_edge::measure::requests::sample::{OneDeviceTimes, RowKey, Sample};
+use astra_edge::measure::requests::table::rows_as_table;
 use astra_edge::report::{MemberReport, Report};
 use astra_model::agreement::Agreement;
 use astra_model::engine::{OwnedInput, Runtime};
@@ -38,7 +41,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         match &lead {
             Some(lead) => {
                 let samples = lead.requests(&mut mesh, device.as_mut(), &kind, method)?;
-                rows.extend(Row::of(lead.cell(method), &samples, lead.alone()));
+                rows.extend(Row::summarize(
+                    lead.key(method),
+                    &samples,
+                    lead.one_device_times(),
+                ));
             }
             None => follow(&mut mesh, device.as_mut(), &kind)?,
         }
@@ -78,23 +85,23 @@ impl<'a> Lead<'a> {
         })
     }
 
-    fn cell(&self, method: Method) -> Cell {
+    fn key(&self, method: Method) -> RowKey {
         let rung_bits = match method {
             Method::SpF16 => u16::try_from(self.hidden * 16).unwrap_or(u16::MAX),
             _ => 0,
         };
-        Cell {
+        RowKey {
             preset: self.args.preset.clone(),
             method: method.measured(),
             rung_bits,
         }
     }
 
-    fn alone(&self) -> Option<Alone> {
+    fn one_device_times(&self) -> Option<OneDeviceTimes> {
         let latency_ms = self.args.one_device?;
-        Some(Alone {
+        Some(OneDeviceTimes {
             latency_ms,
-            beside_ms: 0.0,
+            other_ms: 0.0,
         })
     }
 
@@ -173,7 +180,7 @@ impl<'a> Lead<'a> {
             kernel: after
                 .zip(before)
                 .map(|(after, before)| after.saturating_sub(before)),
-            busy: None,
+            processor_time: None,
         })
     }
 }

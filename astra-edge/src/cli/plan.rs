@@ -6,7 +6,8 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::Bundle;
 use astra_edge::config::{Rung, find_bundle};
-use astra_edge::measure;
+use astra_edge::measure::link::measure_link;
+use astra_edge::measure::steps::measure_steps;
 use astra_edge::plan::latency::{Case, Network, Prediction, predict};
 use astra_edge::plan::profile::Profile;
 use astra_edge::report::table;
@@ -172,10 +173,10 @@ fn measured(args: &Args) -> Result<Profile> {
     };
     let style = ProgressStyle::with_template("measuring {bar:30} {pos} of {len}")?;
     let bar = ProgressBar::new(rungs.len() as u64 + 3).with_style(style);
-    let link = super::runtime()?.block_on(measure::link())?;
+    let link = super::runtime()?.block_on(measure_link())?;
     bar.inc(1);
     let runtime = Runtime::load(args.onnxruntime.as_deref(), args.threads)?;
-    let profile = measure::measure(&runtime, &bundle, &rungs, pixels.as_deref(), link, || {
+    let profile = measure_steps(&runtime, &bundle, &rungs, pixels.as_deref(), link, || {
         bar.inc(1)
     });
     bar.finish_and_clear();

@@ -1,12 +1,13 @@
-//! What a message of code frames takes over a link of this process to itself.
+//! What a message of code frames costs on a link from this process to itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{MAX_FRAME, MAX_MESSAGE};
 
-use super::MeasureError;
-use crate::bench::{Processes, median};
+use super::error::MeasureError;
+use super::processor_time::Processes;
+use super::quantile::median;
 use crate::link::{CodePublisher, Link, LinkError, LinkSettings};
 use crate::plan::profile::Curve;
 
@@ -18,15 +19,15 @@ const BURST: usize = 3;
 const ROUNDS: usize = 200;
 /// Bytes of messages: a frame, and as many as are sent at once.
 const SIZES: [usize; 2] = [MAX_FRAME, MAX_MESSAGE];
-/// Longest that the link may be silent.
-const SILENCE: Duration = Duration::from_secs(10);
+/// Longest wait for a message.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Milliseconds of processor time that a message takes on either side, by its bytes, and of the way of a short one from one side to
-/// the other, over a link of this process to itself.
+/// Milliseconds of processor time that a message costs its sender or its receiver, by its bytes; and the one-way latency of a short
+/// message, in milliseconds.
 ///
 /// # Errors
-/// There is no such link, or it loses messages.
-pub async fn link() -> Result<(Curve, f64), MeasureError> {
+/// The link does not open, or it loses messages.
+pub async fn measure_link() -> Result<(Curve, f64), MeasureError> {
     let local = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = |listen, connect| -> Result<LinkSettings, LinkError> {
         Ok(LinkSettings {
@@ -66,7 +67,7 @@ async fn over(near: &Link, far: &Link) -> Result<(Curve, f64), MeasureError> {
         .await?;
     let out = near.publish_codes(1, 0).await?;
     let silent = || MeasureError::Frames("messages do not arrive".to_owned());
-    let until = Instant::now() + SILENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         out.publish(&[0])?;
         let pause = Duration::from_millis(50);
@@ -80,7 +81,7 @@ async fn over(near: &Link, far: &Link) -> Result<(Curve, f64), MeasureError> {
     for _ in 0..ROUNDS {
         let start = Instant::now();
         out.publish(&[0])?;
-        let came = tokio::time::timeout(SILENCE, answered.recv()).await;
+        let came = tokio::time::timeout(TIMEOUT, answered.recv()).await;
         came.map_err(|_| silent())?;
         trips.push(start.elapsed().as_secs_f64() * 1e3);
     }
@@ -97,24 +98,23 @@ async fn message_time(
     arrived: &mut tokio::sync::mpsc::UnboundedReceiver<()>,
 ) -> Result<f64, MeasureError> {
     let this = Processes::new(&[std::process::id()]);
-    let busy = || {
-        let busy = this
-            .busy()
-            .map_err(|error| MeasureError::Frames(error.to_string()))?;
-        Ok::<_, MeasureError>(busy.unwrap_or_default())
+    let time = || {
+        let time = this.time();
+        let time = time.map_err(|error| MeasureError::Frames(error.to_string()))?;
+        Ok::<_, MeasureError>(time.unwrap_or_default())
     };
-    let before = busy()?;
+    let before = time()?;
     let message = vec![7; size];
     for _ in 0..MESSAGES / BURST {
         for _ in 0..BURST {
             out.publish(&message)?;
         }
         for _ in 0..BURST {
-            let came = tokio::time::timeout(SILENCE, arrived.recv()).await;
+            let came = tokio::time::timeout(TIMEOUT, arrived.recv()).await;
             came.map_err(|_| MeasureError::Frames("messages were lost".to_owned()))?;
         }
     }
-    let took = busy()?.since(before);
+    let took = time()?.since(before);
     // Half of it is the sender's.
-    Ok((took.computing_ms + took.beside_ms) / MESSAGES as f64 / 2.0)
+    Ok((took.computing_ms + took.other_ms) / MESSAGES as f64 / 2.0)
 }

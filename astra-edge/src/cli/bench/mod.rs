@@ -3,17 +3,21 @@
 mod subject;
 mod turns;
 
-use std::cell;
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use astra_edge::bench::{
-    Alone, Busy, Cell, Counters, Method, Processes, Row, Sample, rows_as_table,
-};
 use astra_edge::client::Client;
 use astra_edge::cluster::request::coordinator::PLANS;
 use astra_edge::config::{Network, Rung, parse_duration};
+use astra_edge::measure::processor_time::{Processes, ProcessorTime};
+use astra_edge::measure::quantile::median;
+use astra_edge::measure::requests::counters::Counters;
+use astra_edge::measure::requests::method::Method;
+use astra_edge::measure::requests::row::Row;
+use astra_edge::measure::requests::sample::{OneDeviceTimes, RowKey, Sample};
+use astra_edge::measure::requests::table::rows_as_table;
 use astra_wire::{AskOptions, Hello};
 
 use super::network::NetworkArgs;
@@ -129,7 +133,7 @@ async fn measure(args: &Args, subjects: &[Subject]) -> Result<Vec<Row>> {
             device: &device,
             counters: Counters::new(args.counters.clone()),
             processes: Processes::new(&args.process),
-            last: cell::Cell::new(None),
+            last: Cell::new(None),
         };
         match bench.rows().await {
             Ok(more) => rows.extend(more),
@@ -151,12 +155,12 @@ struct Bench<'a> {
     counters: Counters,
     processes: Processes,
     /// Input of the last request.
-    last: cell::Cell<Option<usize>>,
+    last: Cell<Option<usize>>,
 }
 
 /// Requests of one kind, as far as they are measured.
 struct Kind {
-    cell: Cell,
+    key: RowKey,
     options: AskOptions,
     samples: Vec<Sample>,
     spent: Duration,
@@ -170,15 +174,16 @@ impl Bench<'_> {
         for group in kinds.chunks_mut(PLANS) {
             self.take_turns(&mut one_device, group).await?;
         }
-        let Some(row) = Row::of(one_device.cell, &one_device.samples, None) else {
+        let Some(row) = Row::summarize(one_device.key, &one_device.samples, None) else {
             return Ok(Vec::new());
         };
-        let alone = Alone {
+        let one_device = OneDeviceTimes {
             latency_ms: row.latency_ms_median,
-            beside_ms: beside_ms(&one_device.samples),
+            other_ms: other_ms(&one_device.samples),
         };
         let rows = kinds.into_iter();
-        let rows = rows.filter_map(|kind| Row::of(kind.cell, &kind.samples, Some(alone)));
+        let rows =
+            rows.filter_map(|kind| Row::summarize(kind.key, &kind.samples, Some(one_device)));
         Ok([row].into_iter().chain(rows).collect())
     }
 
@@ -236,7 +241,7 @@ impl Bench<'_> {
 
     fn kind(&self, method: Method, rung_bits: u16, options: AskOptions) -> Kind {
         Kind {
-            cell: Cell {
+            key: RowKey {
                 preset: self.args.preset.clone(),
                 method,
                 rung_bits,
@@ -270,19 +275,19 @@ impl Bench<'_> {
         let (report, answer) = self.ask(input, kind.options).await?;
         let after = self.meters()?;
         let sent = after.0.zip(before.0);
-        let busy = after.1.zip(before.1);
+        let time = after.1.zip(before.1);
         kind.samples.push(Sample {
             report,
             agreement: answer.agreement(one_device.unwrap_or(&answer)),
             kernel: sent.map(|(after, before)| after.saturating_sub(before)),
-            busy: busy.map(|(after, before)| after.since(before)),
+            processor_time: time.map(|(after, before)| after.since(before)),
         });
         kind.spent += begun.elapsed();
         Ok(answer)
     }
 
-    fn meters(&self) -> Result<(Option<u64>, Option<Busy>)> {
-        Ok((self.counters.sent()?, self.processes.busy()?))
+    fn meters(&self) -> Result<(Option<u64>, Option<ProcessorTime>)> {
+        Ok((self.counters.sent()?, self.processes.time()?))
     }
 
     /// One request. Of a prompt that was the last one too, another goes before it: it is to be computed, not found in a cache.
@@ -317,8 +322,8 @@ impl Bench<'_> {
 }
 
 /// Median processor time besides the computing threads'.
-fn beside_ms(samples: &[Sample]) -> f64 {
-    let times = samples.iter().filter_map(|sample| sample.busy);
-    let times: Vec<f64> = times.map(|busy| busy.beside_ms).collect();
-    astra_edge::bench::median(&times)
+fn other_ms(samples: &[Sample]) -> f64 {
+    let times = samples.iter().filter_map(|sample| sample.processor_time);
+    let times: Vec<f64> = times.map(|time| time.other_ms).collect();
+    median(&times)
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::Bundle;
-use astra_edge::bench::prompts;
 use astra_edge::client::Client;
 use astra_edge::cluster::request::coordinator::PLANS;
+use astra_edge::measure::requests::prompts::prompts;
 use astra_edge::report::Report;
 use astra_edge::text::Event;
 use astra_model::agreement::Agreement;

@@ -1,6 +1,6 @@
 //! Rows for people.
 
-use super::Row;
+use super::row::Row;
 use crate::report::table;
 
 impl Row {
@@ -86,7 +86,7 @@ pub fn rows_as_table(rows: &[Row]) -> String {
         if row.requests_by_others > 0 {
             let others = row.requests_by_others;
             text.push_str(&format!(
-                "{row_name}: {others} more requests were answered by other members, and are in no figure\n"
+                "{row_name}: {others} more requests were answered by other members; no figure counts them\n"
             ));
         }
         if let Some(note) = row.note {

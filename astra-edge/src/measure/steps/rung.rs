@@ -3,7 +3,8 @@
 use astra_bundle::Bundle;
 
 use super::clock::RUNS;
-use super::{Bench, CLUSTERS, MeasureError, parts};
+use super::{CLUSTERS, StepBench, parts};
+use crate::measure::error::MeasureError;
 use crate::plan::profile::{Curve, Rows, RungProfile, Surface};
 use astra_model::engine::{Codec, EngineError, Form, Input, Member, OwnedInput};
 use astra_model::partition::TokenRange;
@@ -27,7 +28,8 @@ struct Block {
     attend: f64,
     mlp: f64,
 }
-impl Bench<'_> {
+
+impl StepBench<'_> {
     /// Runs them for every length of text and size of cluster.
     pub(super) fn rung(&mut self, bundle: &Bundle, bits: u16) -> Result<Steps, MeasureError> {
         let codec = Codec::load(bundle, bits)?;

@@ -1,4 +1,7 @@
 use super::*;
+use crate::measure::processor_time::ProcessorTime;
+use crate::measure::requests::counters::Counters;
+use crate::measure::requests::table::rows_as_table;
 
 fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
     let member = |name: &str, wait_ms: f64| MemberReport {
@@ -26,19 +29,19 @@ fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
             ..Agreement::default()
         },
         kernel,
-        busy: None,
+        processor_time: None,
     }
 }
 
-fn alone(latency_ms: f64) -> Alone {
-    Alone {
+fn one_device(latency_ms: f64) -> OneDeviceTimes {
+    OneDeviceTimes {
         latency_ms,
-        beside_ms: 1.0,
+        other_ms: 1.0,
     }
 }
 
-fn cell(method: Method, rung_bits: u16) -> Cell {
-    Cell {
+fn key(method: Method, rung_bits: u16) -> RowKey {
+    RowKey {
         preset: Some("wifi-10".to_owned()),
         method,
         rung_bits,
@@ -63,7 +66,7 @@ fn a_row_sums_up_its_requests() {
         sample(40.0, 0.97, Some(2600)),
         sample(32.0, 0.98, Some(2700)),
     ];
-    let row = Row::of(cell(Method::Astra, 160), &samples, Some(alone(64.0))).unwrap();
+    let row = Row::summarize(key(Method::Astra, 160), &samples, Some(one_device(64.0))).unwrap();
     assert_eq!((row.devices, row.tokens, row.requests), (2, 256, 3));
     assert_eq!(
         (
@@ -86,7 +89,7 @@ fn a_row_sums_up_its_requests() {
     );
     assert_eq!((row.wait_share, row.own_share), (3.0 / 32.0, None));
     assert_eq!(row.members[1].wait_ms, 4.0);
-    assert!(Row::of(cell(Method::Astra, 160), &[], None).is_none());
+    assert!(Row::summarize(key(Method::Astra, 160), &[], None).is_none());
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn requests_of_other_members_are_in_no_figure() {
         sample(40.0, 0.97, Some(2600)),
         fewer.clone(),
     ];
-    let row = Row::of(cell(Method::Astra, 160), &samples, Some(alone(70.0))).unwrap();
+    let row = Row::summarize(key(Method::Astra, 160), &samples, Some(one_device(70.0))).unwrap();
     assert_eq!(
         (row.devices, row.requests, row.requests_by_others),
         (2, 2, 1)
@@ -107,14 +110,14 @@ fn requests_of_other_members_are_in_no_figure() {
     assert_eq!((row.latency_ms_max, row.alone), (40.0, None));
     assert_eq!(row.agreement.unwrap().cls_cosine, Some(0.97));
     // What holds from now on, where both are as many.
-    let row = Row::of(cell(Method::Astra, 160), &samples[1..], None).unwrap();
+    let row = Row::summarize(key(Method::Astra, 160), &samples[1..], None).unwrap();
     assert_eq!((row.devices, row.latency_ms_median), (1, 1000.0));
 }
 
 #[test]
 fn bytes_are_not_made_up_where_a_counter_is_missing() {
     let samples = [sample(30.0, 0.99, Some(2500)), sample(40.0, 0.97, None)];
-    let row = Row::of(cell(Method::SpF32, 0), &samples, None).unwrap();
+    let row = Row::summarize(key(Method::SpF32, 0), &samples, None).unwrap();
     assert_eq!(
         (row.bytes_kernel, row.speedup_over_one_device),
         (None, None)
@@ -123,10 +126,10 @@ fn bytes_are_not_made_up_where_a_counter_is_missing() {
 
 #[test]
 fn rows_have_the_fields_that_programs_look_for() {
-    let row = Row::of(
-        cell(Method::Astra, 160),
+    let row = Row::summarize(
+        key(Method::Astra, 160),
         &[sample(30.0, 0.99, Some(1))],
-        Some(alone(60.0)),
+        Some(one_device(60.0)),
     )
     .unwrap();
     let json = serde_json::to_value(&row).unwrap();
@@ -144,7 +147,8 @@ fn rows_have_the_fields_that_programs_look_for() {
     ] {
         assert!(!json[field].is_null(), "{field}");
     }
-    let alone = Row::of(cell(Method::OneDevice, 0), &[sample(30.0, 1.0, None)], None).unwrap();
+    let alone =
+        Row::summarize(key(Method::OneDevice, 0), &[sample(30.0, 1.0, None)], None).unwrap();
     let json = serde_json::to_value(&alone).unwrap();
     assert_eq!(
         (&json["method"], &json["speedup_over_one_device"]),
@@ -158,7 +162,7 @@ fn rows_have_the_fields_that_programs_look_for() {
 fn people_get_a_table_and_are_told_of_losses() {
     let mut lossy = sample(30.0, 0.5, None);
     lossy.report.masked_tokens = 7;
-    let rows = [Row::of(cell(Method::SpF32, 0), &[lossy], Some(alone(60.0))).unwrap()];
+    let rows = [Row::summarize(key(Method::SpF32, 0), &[lossy], Some(one_device(60.0))).unwrap()];
     let text = rows_as_table(&rows);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("link     method"), "{text}");
@@ -174,11 +178,11 @@ fn people_get_a_table_and_are_told_of_losses() {
 fn our_own_share_is_what_is_neither_model_nor_input() {
     let mut one = sample(30.0, 0.99, None);
     // Of 84 ms of the computing threads 4 are ours, and one millisecond of the rest prepares the input.
-    one.busy = Some(Busy {
+    one.processor_time = Some(ProcessorTime {
         computing_ms: 84.0,
-        beside_ms: 17.0,
+        other_ms: 17.0,
     });
-    let row = Row::of(cell(Method::Astra, 160), &[one], Some(alone(60.0))).unwrap();
+    let row = Row::summarize(key(Method::Astra, 160), &[one], Some(one_device(60.0))).unwrap();
     assert!((row.own_share.unwrap() - 0.2).abs() < 1e-12, "{row:?}");
 }
 
@@ -193,7 +197,7 @@ fn texts_are_timed_to_their_first_token() {
             ..Agreement::default()
         };
     }
-    let row = Row::of(cell(Method::Astra, 160), &texts, Some(alone(80.0))).unwrap();
+    let row = Row::summarize(key(Method::Astra, 160), &texts, Some(one_device(80.0))).unwrap();
     assert_eq!((row.tokens, row.latency_ms_median), (1024, 40.0));
     assert_eq!(row.speedup_over_one_device, Some(2.0));
     assert_eq!(row.agreement.unwrap().top1, Some(0.5));
@@ -203,7 +207,7 @@ fn texts_are_timed_to_their_first_token() {
 fn what_cannot_be_compared_is_said() {
     let mut one = sample(30.0, 0.0, None);
     one.agreement = Agreement::default();
-    let row = Row::of(cell(Method::Bp4, 0), &[one], Some(alone(60.0))).unwrap();
+    let row = Row::summarize(key(Method::Bp4, 0), &[one], Some(one_device(60.0))).unwrap();
     let json = serde_json::to_value(&row).unwrap();
     assert_eq!(json["method"], "bp-4");
     assert!(json["agreement"].is_null() && json["rung_bits"].is_null());

@@ -21,12 +21,11 @@ pub enum PromptError {
     },
 }
 
-/// `count` parts of `text` of exactly `tokens` tokens each. They may overlap, but no two that follow one another, the first
-/// after the last included, begin with the same token: a device that keeps the keys and values of the last text has no use
-/// of them.
+/// `count` parts of `text` of exactly `tokens` tokens each. They may overlap, but no two in a row (the last and the first are in a
+/// row too) begin with the same token: a KV cache of the one is of no use to the next.
 ///
 /// # Errors
-/// The text is too short for so many, or the tokenizer fails.
+/// The text is too short, or the tokenizer fails.
 pub fn prompts(
     text: &str,
     tokenizer: &Tokenizer,

@@ -7,27 +7,27 @@ use astra_model::engine::COMPUTING;
 
 /// Processor time of some processes, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Busy {
+pub struct ProcessorTime {
     /// Of the threads that compute.
     pub computing_ms: f64,
-    /// Of all others: the network's, and those that answer.
-    pub beside_ms: f64,
+    /// Of all others: those of the network, and those that handle requests.
+    pub other_ms: f64,
 }
 
-impl Busy {
-    /// What came to it since `before`.
+impl ProcessorTime {
+    /// The time spent since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             computing_ms: (self.computing_ms - before.computing_ms).max(0.0),
-            beside_ms: (self.beside_ms - before.beside_ms).max(0.0),
+            other_ms: (self.other_ms - before.other_ms).max(0.0),
         }
     }
 }
 
-/// A process that cannot be looked at.
+/// The processor time of a process cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: found {found}, expected the processor time of a thread", path.display())]
-pub struct BusyError {
+pub struct ProcessorTimeError {
     path: PathBuf,
     found: String,
 }
@@ -37,48 +37,46 @@ pub struct BusyError {
 pub struct Processes(Vec<PathBuf>);
 
 impl Processes {
-    /// Those of these numbers.
+    /// Processes by their ids.
     pub fn new(pids: &[u32]) -> Self {
         let folder = |pid: &u32| PathBuf::from(format!("/proc/{pid}"));
         Self(pids.iter().map(folder).collect())
     }
 
-    /// Processor time of all of them since they began; `None` without any.
+    /// Processor time of all of them since their start; `None` without any.
     ///
     /// # Errors
     /// A process has ended, or the kernel keeps no such figures.
-    pub fn busy(&self) -> Result<Option<Busy>, BusyError> {
+    pub fn time(&self) -> Result<Option<ProcessorTime>, ProcessorTimeError> {
         if self.0.is_empty() {
             return Ok(None);
         }
-        let mut busy = Busy::default();
+        let mut time = ProcessorTime::default();
         for process in &self.0 {
             let tasks = process.join("task");
-            let threads = fs::read_dir(&tasks).map_err(|error| BusyError {
+            let threads = fs::read_dir(&tasks).map_err(|error| ProcessorTimeError {
                 path: tasks,
                 found: error.to_string(),
             })?;
             for thread in threads.flatten() {
-                let Some((computes, time)) = time_of(&thread.path())? else {
-                    continue;
-                };
-                match computes {
-                    true => busy.computing_ms += time,
-                    false => busy.beside_ms += time,
+                match time_of(&thread.path())? {
+                    Some((true, ms)) => time.computing_ms += ms,
+                    Some((false, ms)) => time.other_ms += ms,
+                    None => {}
                 }
             }
         }
-        Ok(Some(busy))
+        Ok(Some(time))
     }
 }
 
 /// Whether a thread computes, and its milliseconds on a processor; `None` of one that ended meanwhile.
-fn time_of(thread: &Path) -> Result<Option<(bool, f64)>, BusyError> {
+fn time_of(thread: &Path) -> Result<Option<(bool, f64)>, ProcessorTimeError> {
     let path = thread.join("schedstat");
     let Ok(text) = fs::read_to_string(&path) else {
         return if thread.exists() {
             let found = "not there".to_owned();
-            Err(BusyError { path, found })
+            Err(ProcessorTimeError { path, found })
         } else {
             Ok(None)
         };
@@ -88,7 +86,7 @@ fn time_of(thread: &Path) -> Result<Option<(bool, f64)>, BusyError> {
         .next()
         .and_then(|first| first.parse::<u64>().ok());
     let Some(nanoseconds) = nanoseconds else {
-        return Err(BusyError {
+        return Err(ProcessorTimeError {
             path,
             found: format!("{text:?}"),
         });
@@ -118,16 +116,16 @@ mod tests {
             fs::write(thread.join("schedstat"), time).unwrap();
         }
         let processes = Processes(vec![folder.path().to_owned()]);
-        let busy = processes.busy().unwrap().unwrap();
-        assert_eq!((busy.computing_ms, busy.beside_ms), (42.0, 2.0));
-        let before = Busy {
+        let time = processes.time().unwrap().unwrap();
+        assert_eq!((time.computing_ms, time.other_ms), (42.0, 2.0));
+        let before = ProcessorTime {
             computing_ms: 40.0,
-            beside_ms: 5.0,
+            other_ms: 5.0,
         };
-        let since = busy.since(before);
-        assert_eq!((since.computing_ms, since.beside_ms), (2.0, 0.0));
+        let since = time.since(before);
+        assert_eq!((since.computing_ms, since.other_ms), (2.0, 0.0));
         fs::write(folder.path().join("task/3/schedstat"), "soon").unwrap();
-        let error = processes.busy().unwrap_err().to_string();
+        let error = processes.time().unwrap_err().to_string();
         assert!(
             error.contains("3/schedstat: found \"soon\", expected"),
             "{error}"
@@ -136,7 +134,7 @@ mod tests {
 
     #[test]
     fn nothing_is_made_up_without_processes() {
-        assert_eq!(Processes::new(&[]).busy().unwrap(), None);
-        assert!(Processes::new(&[u32::MAX]).busy().is_err());
+        assert_eq!(Processes::new(&[]).time().unwrap(), None);
+        assert!(Processes::new(&[u32::MAX]).time().is_err());
     }
 }
