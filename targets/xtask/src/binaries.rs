@@ -16,8 +16,8 @@ pub(crate) struct Binaries {
     pub(crate) export: PathBuf,
 }
 
-/// The program that runs what a cluster is measured beside.
-const BASELINES: &str = "astra-baselines";
+/// The program that runs the baselines which a cluster is compared with.
+pub(crate) const BASELINES: &str = "astra-baselines";
 
 /// One line of `cargo build --message-format json`, as far as it matters here.
 #[derive(Deserialize)]

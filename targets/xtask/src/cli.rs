@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench_report::BenchReportArgs;
-use crate::netlab::{METRONOME, NetlabArgs, REAP};
+use crate::netlab::{CLEANUP, Mbps, NetlabArgs, PREEMPTION_TIMER};
 
 /// Every command a person needs to work on astra-edge.
 ///
@@ -32,37 +32,47 @@ pub(crate) enum Command {
     #[command(verbatim_doc_comment)]
     Provision,
 
-    /// Send one photograph, or a question in words, through a cluster of device processes on this machine
+    /// Send one photograph, or a prompt, through a cluster of device processes on this machine
     ///
     /// Provisions, builds in release, exports the model's bundle, starts the devices, waits until
     /// they have found each other, sends the photograph, and prints what each member did, the
     /// latency, the agreement with the one-device answer, and where the picture is. Only the first
     /// run takes minutes.
+    ///
+    /// Devices that share one machine are slower than one of them alone. So it also predicts the
+    /// latency of the same cluster with a machine for each device, from the time of each step measured
+    /// on this one, or with --lab measures it.
     Demo(DemoArgs),
 
-    /// Measure a cluster in a network of namespaces on this machine, as root
+    /// Measure a cluster in network namespaces on this machine, as root
     ///
-    /// Puts up devices with a network and a share of the processor of their own, and measures requests through them beside
-    /// one device with the same share. Nothing of it is left at the end, whatever the end is.
+    /// Each device has a network namespace, a link of the given rate and a share of the processor. Requests to the cluster are
+    /// measured in turns with requests to one device that has the same share. Everything is removed at the end, even if the
+    /// command is killed.
     ///
     ///     cargo xtask netlab --devices 4 --cpu 0.45 --preset wifi-100 --preset wifi-10 --bench vit-518
     ///
-    /// A command behind two dashes runs beside the first of the devices instead, whose addresses are 10.77.0.1 and on:
+    /// Two builds are measured in turns with --other, for example the one of another checkout:
+    ///
+    ///     cargo xtask netlab --devices 4 --cpu 0.45 --bench vit-224 --other ../before/target/release
+    ///
+    /// A command after two dashes runs in the namespace of the first device instead; devices have the addresses 10.77.0.1,
+    /// 10.77.0.2 and so on:
     ///
     ///     cargo xtask netlab --devices 2 --mbps 5 --loss 2 -- ping 10.77.0.2
     #[command(verbatim_doc_comment)]
     Netlab(Box<NetlabArgs>),
 
-    /// Draw what `netlab --out` measured, as SVG files
+    /// Draw rows that `netlab --out` wrote, as SVG files
     BenchReport(BenchReportArgs),
 
-    /// Takes the lab down when the process that put it up is gone
-    #[command(name = REAP, hide = true)]
-    NetlabReap,
+    /// Takes the lab down when its process has ended
+    #[command(name = CLEANUP, hide = true)]
+    NetlabCleanup,
 
-    /// Interrupts the lab's devices often, so that they get their shares of a core evenly
-    #[command(name = METRONOME, hide = true)]
-    NetlabMetronome,
+    /// Preempts the lab's devices often, so that their CPU quotas are enforced evenly
+    #[command(name = PREEMPTION_TIMER, hide = true)]
+    NetlabPreemptionTimer,
 
     /// Provision, then run every test of the workspace; or try a board's programs on this machine
     ///
@@ -136,23 +146,23 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
-    /// Ask a language model in words instead; the answer streams to standard output
+    /// Send a prompt to a language model instead; the answer streams to standard output
     #[arg(long, conflicts_with_all = ["photo", "size"])]
     pub(crate) text: bool,
 
-    /// What to ask it
+    /// The prompt [default: one of about 150 tokens]
     #[arg(long, value_name = "TEXT", requires = "text")]
     pub(crate) prompt: Option<String>,
 
-    /// Photograph to send; by default one that the codebooks were not calibrated with
+    /// Photograph to send [default: one that the codebooks were not calibrated with]
     #[arg(long, value_name = "FILE")]
     pub(crate) photo: Option<PathBuf>,
 
-    /// How many device processes to start
+    /// Number of device processes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) devices: u8,
 
-    /// Bits per token per block that members send each other, or float32 instead of codes
+    /// Bits per token per block that members send each other; exact sends float32 instead of codes
     #[arg(long, value_name = "BITS", default_value = "320",
           value_parser = ["10", "40", "80", "160", "320", "640", "exact"])]
     pub(crate) rung: String,
@@ -161,15 +171,24 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_enum, default_value = "224")]
     pub(crate) size: Size,
 
-    /// Print one JSON object on standard output, and nothing else there
+    /// Instead of a prediction, measure the cluster in the lab of netlab, as root on Linux: with a network namespace and a share of a
+    /// core for each device
+    #[arg(long)]
+    pub(crate) lab: bool,
+
+    /// Rate of the links between devices, for the prediction or --lab, megabits a second
+    #[arg(long, value_name = "RATE", default_value = "100")]
+    pub(crate) mbps: Mbps,
+
+    /// Print one JSON object on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Keep the devices' logs, and say where they are
+    /// Keep the devices' logs, and print where they are
     #[arg(long)]
     pub(crate) keep: bool,
 
-    /// Export the bundle again, even if the cached one is sound
+    /// Export the bundle again, even if the cached one is valid
     #[arg(long)]
     pub(crate) fresh: bool,
 }
@@ -214,6 +233,7 @@ mod tests {
         );
         assert!(!args.json && !args.keep && !args.fresh && args.photo.is_none());
         assert!(!args.text && args.prompt.is_none());
+        assert!(!args.lab && args.mbps == Mbps(100.0));
     }
 
     #[test]
@@ -224,6 +244,7 @@ mod tests {
             ["--rung", "100"],
             ["--size", "225"],
             ["--prompt", "hi"],
+            ["--mbps", "0"],
         ] {
             let all = ["xtask", "demo"].into_iter().chain(line);
             assert!(Cli::try_parse_from(all).is_err(), "{line:?} was taken");

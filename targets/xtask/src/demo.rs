@@ -1,15 +1,16 @@
-//! One photograph, or one question in words, through a cluster of device processes on this machine: from nothing to an answer.
+//! One photograph, or one prompt, through a cluster of device processes on this machine, with everything that is needed for it.
+
+mod estimate;
 
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use serde::Deserialize;
 
 use crate::binaries::{self, Binaries};
 use crate::bundle::Recipe;
@@ -19,11 +20,14 @@ use crate::edge::{self, Ask, Infer};
 use crate::provision::{self, Needs, Provisioned};
 use crate::report::Report;
 use crate::stop::Stop;
-use crate::{bundle, progress};
+use crate::{bundle, netlab, progress};
 
-/// Devices find each other in about two seconds, but each loads the model first, side by side.
+pub(crate) use estimate::{Lab, Predicted};
+
+use estimate::Estimate;
+
+/// Devices find each other in about two seconds, but each loads the model first, all at the same time.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(90);
-const CLUSTER_POLL: Duration = Duration::from_millis(100);
 
 /// Long enough to be worth dividing.
 const PROMPT: &str = "A wireless network joins four small computers. Each of them holds a copy of the same language model. \
@@ -35,7 +39,11 @@ that goes faster with more computers, in one sentence.";
 /// Runs the demo; one JSON object on standard output with `--json`, else a report for people.
 pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
     if let Some(photo) = args.photo.as_ref().filter(|photo| !photo.is_file()) {
-        bail!("{} is no file", photo.display());
+        bail!("{}: found no file", photo.display());
+    }
+    if args.lab {
+        let share = estimate::share(estimate::cores(), args.devices)?;
+        netlab::check(Some(share)).context("--lab")?;
     }
     let needs = if args.text { Needs::All } else { Needs::Images };
     let provisioned = provision::provision(needs, stop)?;
@@ -55,17 +63,21 @@ pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
         bundle: &bundle,
         stop,
     };
-    let outcome = if args.text {
-        demo.through_cluster(logs.path(), |cluster| demo.ask(cluster))
-    } else {
-        let through = demo.through_cluster(logs.path(), |cluster| demo.infer(cluster));
-        through.and_then(|report| print(&report, args.json))
+    let outcome = match args.text {
+        true => demo.text(logs.path()),
+        false => demo.picture(logs.path()),
     };
     if args.keep || outcome.is_err() {
         logs.disable_cleanup(true);
         eprintln!("the devices' logs are in {}", logs.path().display());
     }
     outcome
+}
+
+/// What the demo reads of the report of a prompt.
+#[derive(Deserialize)]
+struct TextReport {
+    prompt_tokens: u16,
 }
 
 struct Demo<'a> {
@@ -77,7 +89,7 @@ struct Demo<'a> {
 }
 
 impl Demo<'_> {
-    /// Starts the devices, and asks them once all have found each other.
+    /// Starts the devices, sends a request once all have found each other, and ends them.
     fn through_cluster<T>(&self, logs: &Path, ask: impl FnOnce(&str) -> Result<T>) -> Result<T> {
         let cluster = cluster_name();
         let mut devices = Devices::new(logs);
@@ -94,7 +106,12 @@ impl Demo<'_> {
             command.arg("--all-members");
             devices.start(name, &mut command)?;
         }
-        self.wait_for_cluster(&cluster, &mut devices)?;
+        devices.wait_until_usable(CLUSTER_LIMIT, self.stop, || {
+            let (edge, provisioned) = (self.binaries, self.provisioned);
+            edge::usable_devices(edge, provisioned, &cluster, None, self.stop, |command| {
+                command
+            })
+        })?;
         let answer = ask(&cluster);
         self.stop.check()?;
         // A device that died explains a failed request better than the request does.
@@ -102,53 +119,68 @@ impl Demo<'_> {
         answer.map_err(|error| anyhow!("{error:#}; the devices' logs end:\n{}", devices.tails()))
     }
 
-    fn wait_for_cluster(&self, cluster: &str, devices: &mut Devices) -> Result<()> {
-        let wanted = usize::from(self.args.devices);
-        let spinner = progress::spinner("waiting for the devices to find each other");
-        let start = Instant::now();
-        loop {
-            self.stop.check()?;
-            devices.check()?;
-            // Until the first device listens there is nobody to ask; that is not yet a failure.
-            let found = edge::usable_devices(self.binaries, self.provisioned, cluster, self.stop);
-            self.stop.check()?;
-            if matches!(found, Ok(found) if found >= wanted) {
-                spinner.finish_and_clear();
-                return Ok(());
-            }
-            if start.elapsed() > CLUSTER_LIMIT {
-                let found = match found {
-                    Ok(found) => format!("{found} usable"),
-                    Err(error) => format!("{error:#}"),
-                };
-                bail!(
-                    "no cluster of {wanted} devices within {} s: {found}; the devices' logs end:\n{}",
-                    CLUSTER_LIMIT.as_secs(),
-                    devices.tails()
-                );
-            }
-            thread::sleep(CLUSTER_POLL);
+    /// The photograph: one report when everything is known.
+    fn picture(&self, folder: &Path) -> Result<()> {
+        let mut report = self.through_cluster(folder, |cluster| self.infer(cluster))?;
+        let estimate = self.estimate(None, folder)?;
+        match estimate.clone() {
+            Some(Estimate::Predicted(predicted)) => report.predicted = Some(predicted),
+            Some(Estimate::Lab(lab)) => report.lab = Some(lab),
+            None => {}
         }
+        let mut stdout = io::stdout().lock();
+        if self.args.json {
+            writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
+            return Ok(());
+        }
+        let explanation = self.explanation(estimate.as_ref());
+        writeln!(stdout, "{report}\n{explanation}")?;
+        Ok(())
     }
 
-    /// The answer streams to standard output, what each member did to standard error.
-    fn ask(&self, cluster: &str) -> Result<()> {
+    /// The prompt: its answer streams to standard output, everything else goes to standard error.
+    fn text(&self, folder: &Path) -> Result<()> {
+        let file = folder.join("report.json");
+        let answer = self.through_cluster(folder, |cluster| self.ask(cluster, &file))?;
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let TextReport { prompt_tokens } =
+            serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+        let estimate = self.estimate(Some(prompt_tokens), folder)?;
+        if let Some(mut answer) = answer {
+            if let (Some(estimate), Some(fields)) = (&estimate, answer.as_object_mut()) {
+                fields.insert(estimate.name().to_owned(), estimate.json()?);
+            }
+            println!("{answer}");
+            return Ok(());
+        }
+        if let Some(estimate) = &estimate {
+            eprintln!("{estimate}, to the first token");
+        }
+        eprintln!("\n{}", self.explanation(estimate.as_ref()));
+        Ok(())
+    }
+
+    fn explanation(&self, estimate: Option<&Estimate>) -> String {
+        estimate::explanation(self.args.devices, estimate::cores(), estimate)
+    }
+
+    fn ask(&self, cluster: &str, report: &Path) -> Result<Option<serde_json::Value>> {
         let ask = Ask {
             prompt: self.args.prompt.as_deref().unwrap_or(PROMPT),
             cluster,
             rung: &self.args.rung,
+            report,
             json: self.args.json,
         };
         edge::ask(self.binaries, self.provisioned, &ask, self.stop)
     }
 
     fn infer(&self, cluster: &str) -> Result<Report> {
-        let sample = self.provisioned.sample();
-        let photo = self.args.photo.as_deref().unwrap_or(&sample);
-        let picture = picture_path(&self.binaries.edge, photo)?;
+        let photo = self.photo();
+        let picture = picture_path(&self.binaries.edge, &photo)?;
         let spinner = progress::spinner("sending the photograph, and comparing with one device");
         let request = Infer {
-            photo,
+            photo: &photo,
             cluster,
             rung: &self.args.rung,
             picture: &picture,
@@ -156,6 +188,11 @@ impl Demo<'_> {
         let report = edge::infer(self.binaries, self.provisioned, &request, self.stop);
         spinner.finish_and_clear();
         report
+    }
+
+    fn photo(&self) -> PathBuf {
+        let given = self.args.photo.clone();
+        given.unwrap_or_else(|| self.provisioned.sample())
     }
 }
 
@@ -175,20 +212,6 @@ fn picture_path(binary: &Path, photo: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let stem = photo.file_stem().unwrap_or_default().to_string_lossy();
     Ok(folder.join(format!("{stem}-saliency.png")))
-}
-
-fn print(report: &Report, json: bool) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    if json {
-        writeln!(stdout, "{}", serde_json::to_string(report)?)?;
-        return Ok(());
-    }
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    writeln!(
-        stdout,
-        "{report}\nThe devices share this machine ({cores} cores): the latency is not that of as many machines."
-    )?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,17 +1,23 @@
-//! Device processes of one demo, each with a log; none outlives the guard.
+//! Device processes, each with a log file; dropping [`Devices`] ends them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::child::Running;
+use crate::progress;
+use crate::stop::Stop;
 
 /// Lines of a log that an error shows.
 const TAIL: usize = 15;
+/// Pause between two looks at a cluster.
+const POLL: Duration = Duration::from_millis(100);
 
-/// The devices that were started; dropping this ends them.
+/// Devices that were started; dropping this ends them.
 #[derive(Debug)]
 pub(crate) struct Devices {
     logs: PathBuf,
@@ -26,7 +32,7 @@ struct Device {
 }
 
 impl Devices {
-    /// No devices yet; their logs will be in the folder `logs`.
+    /// No devices yet; their logs go to the folder `logs`.
     pub(crate) fn new(logs: &Path) -> Self {
         Self {
             logs: logs.to_owned(),
@@ -34,7 +40,7 @@ impl Devices {
         }
     }
 
-    /// Starts one more, its standard output and error going to `NAME.log`; the number of its process.
+    /// Starts a device whose standard output and error go to `NAME.log`; returns its process ID.
     pub(crate) fn start(&mut self, name: String, command: &mut Command) -> Result<u32> {
         let log = self.logs.join(format!("{name}.log"));
         let file =
@@ -49,23 +55,61 @@ impl Devices {
         Ok(pid)
     }
 
-    /// Ends one.
+    /// Ends the device of that name.
     pub(crate) fn stop(&mut self, name: &str) {
         self.running.retain(|device| device.name != name);
     }
 
-    /// `Err` with the end of its log if a device is not running any more.
+    /// An error with the end of its log if a device has exited.
     pub(crate) fn check(&mut self) -> Result<()> {
         for device in &mut self.running {
             if let Some(status) = device.process.ended()? {
                 bail!(
-                    "{} ended by itself ({status}); its log ends:\n{}",
+                    "{} exited ({status}); its log ends:\n{}",
                     device.name,
                     device.tail()
                 );
             }
         }
         Ok(())
+    }
+
+    /// Waits until `usable` counts as many devices as were started.
+    ///
+    /// # Errors
+    /// A device exits, or there are fewer after `limit`: then with the ends of all logs.
+    pub(crate) fn wait_until_usable(
+        &mut self,
+        limit: Duration,
+        stop: &Stop,
+        mut usable: impl FnMut() -> Result<usize>,
+    ) -> Result<()> {
+        let wanted = self.running.len();
+        let spinner = progress::spinner("waiting for the devices to find each other");
+        let start = Instant::now();
+        loop {
+            stop.check()?;
+            self.check()?;
+            // Until the first device listens, the question itself fails.
+            let found = usable();
+            stop.check()?;
+            let found = match found {
+                Ok(found) if found >= wanted => {
+                    spinner.finish_and_clear();
+                    return Ok(());
+                }
+                Ok(found) => format!("{found} usable"),
+                Err(error) => format!("{error:#}"),
+            };
+            if start.elapsed() > limit {
+                bail!(
+                    "cluster after {} s: found {found}, expected {wanted} devices; their logs end:\n{}",
+                    limit.as_secs(),
+                    self.tails()
+                );
+            }
+            thread::sleep(POLL);
+        }
     }
 
     /// The ends of all logs, for an error.
@@ -86,7 +130,7 @@ impl Device {
 
 impl Drop for Devices {
     fn drop(&mut self) {
-        // All are asked before any is waited for, so that they say goodbye side by side.
+        // All are signalled before any is waited for, so that they shut down in parallel.
         for device in &mut self.running {
             device.process.terminate();
         }
@@ -110,10 +154,6 @@ fn last_lines(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    use crate::stop::Stop;
-
     fn shell(script: &str) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
@@ -121,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_ends_is_named_with_the_end_of_its_log() {
+    fn a_device_that_exits_is_named_with_the_end_of_its_log() {
         let logs = tempfile::tempdir().unwrap();
         let mut devices = Devices::new(logs.path());
         devices
@@ -140,7 +180,7 @@ mod tests {
         let error = devices.check().unwrap_err().to_string();
         assert_eq!(
             error,
-            "device-2 ended by itself (exit status: 4); its log ends:\n  port taken"
+            "device-2 exited (exit status: 4); its log ends:\n  port taken"
         );
         assert_eq!(
             devices.tails(),
@@ -149,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_get_the_chance_to_say_goodbye() {
+    fn devices_get_the_chance_to_shut_down() {
         let logs = tempfile::tempdir().unwrap();
         let ready = logs.path().join("ready");
         let script = format!(
@@ -167,6 +207,30 @@ mod tests {
         drop(devices);
         let log = fs::read_to_string(logs.path().join("device-1.log")).unwrap();
         assert_eq!(log, "goodbye\n");
+    }
+
+    #[test]
+    fn a_cluster_that_stays_too_small_is_an_error_with_the_logs() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut devices = Devices::new(logs.path());
+        for name in ["device-1", "device-2"] {
+            let mut sleep = shell("exec sleep 600");
+            devices.start(name.to_owned(), &mut sleep).unwrap();
+        }
+        let stop = Stop::default();
+        let mut counts = [1, 2].into_iter();
+        devices
+            .wait_until_usable(Duration::MAX, &stop, || Ok(counts.next().unwrap()))
+            .unwrap();
+        let error = devices
+            .wait_until_usable(Duration::ZERO, &stop, || Ok(1))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("cluster after 0 s: found 1 usable, expected 2 devices; "),
+            "{error}"
+        );
+        assert!(error.contains("device-2:\n  (empty)"), "{error}");
     }
 
     #[test]

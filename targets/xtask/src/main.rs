@@ -72,8 +72,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo::run(args, &stop)?,
         Command::Netlab(args) => return netlab::run(args, &stop).map(exit_code),
         Command::BenchReport(args) => bench_report::run(args)?,
-        Command::NetlabReap => netlab::when_abandoned()?,
-        Command::NetlabMetronome => netlab::beat()?,
+        Command::NetlabCleanup => netlab::clean_up_after_parent()?,
+        Command::NetlabPreemptionTimer => netlab::run_preemption_timer()?,
         Command::Test {
             target: Some(target),
             package,

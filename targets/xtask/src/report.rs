@@ -2,9 +2,12 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use astra_report::table;
 use serde::{Deserialize, Serialize};
 
-/// The answer of `astra-edge infer --compare --json`; fields it has beyond these are left out.
+use crate::demo::{Lab, Predicted};
+
+/// The answer of `astra-edge infer --compare --json` as far as the demo prints it, and what the demo adds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Bits per token per block; absent or 0 in exact mode.
@@ -15,6 +18,11 @@ pub(crate) struct Report {
     pub(crate) agreement: Agreement,
     pub(crate) members: Vec<Member>,
     pub(crate) picture: String,
+    /// The same cluster on machines of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) predicted: Option<Predicted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) lab: Option<Lab>,
 }
 
 /// How close the answer is to the one-device answer.
@@ -49,7 +57,9 @@ const HEADINGS: [&str; 7] = [
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        table(f, &self.members)?;
+        let mut rows = vec![HEADINGS.map(str::to_owned)];
+        rows.extend(self.members.iter().map(Member::cells));
+        table(f, &rows)?;
         writeln!(f)?;
         match self.rung_bits {
             None | Some(0) => writeln!(f, "rung       exact mode")?,
@@ -60,6 +70,12 @@ impl Display for Report {
             "latency    {:.1} ms, on one device {:.1} ms",
             self.latency_ms, self.one_device_latency_ms
         )?;
+        if let Some(predicted) = &self.predicted {
+            writeln!(f, "predicted  {predicted}")?;
+        }
+        if let Some(lab) = &self.lab {
+            writeln!(f, "lab        {lab}")?;
+        }
         writeln!(
             f,
             "agreement  CLS cosine {:.4}, saliency map mean absolute error {:.4}",
@@ -67,28 +83,6 @@ impl Display for Report {
         )?;
         writeln!(f, "picture    {}", self.picture)
     }
-}
-
-/// First column to the left, the others to the right, as wide as their widest cell.
-fn table(f: &mut Formatter<'_>, members: &[Member]) -> fmt::Result {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
-    rows.extend(members.iter().map(Member::cells));
-    let mut widths = [0; HEADINGS.len()];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    for row in &rows {
-        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-            match column {
-                0 => write!(f, "{cell:<width$}")?,
-                _ => write!(f, "  {cell:>width$}")?,
-            }
-        }
-        writeln!(f)?;
-    }
-    Ok(())
 }
 
 impl Member {
@@ -165,6 +159,18 @@ agreement  CLS cosine 0.9932, saliency map mean absolute error 0.0031
 picture    /p/coffee-saliency.png
 ";
         assert_eq!(report.to_string(), expected);
+        let predicted = Report {
+            predicted: Some(Predicted {
+                devices: 2,
+                mbps: 100.0,
+                latency_ms: 50.0,
+                one_device_latency_ms: 90.0,
+                speedup: 1.8,
+            }),
+            ..report.clone()
+        };
+        let line = "predicted  50.0 ms on 2 machines like this one, linked at 100 Mbps: 1.80 times as fast as one (90.0 ms)";
+        assert!(predicted.to_string().contains(line), "{predicted}");
         let exact = Report {
             rung_bits: None,
             ..report

@@ -1,4 +1,4 @@
-//! A lab is put up, used and taken down, whatever ends it. Only root may make one; anybody else skips this, and is told so.
+//! A lab is put up, used and taken down, however it ends. Only root may make one: for other users the test is skipped.
 
 #![allow(clippy::unwrap_used)]
 
@@ -59,7 +59,7 @@ fn reason_to_skip() -> Option<String> {
     None
 }
 
-/// Everything of a lab that there is on this machine.
+/// Namespaces and control groups of a lab on this machine.
 fn found() -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["/run/netns", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup"] {
@@ -103,6 +103,18 @@ fn a_lab_is_put_up_used_and_taken_down() {
     a_command_that_fails_takes_the_lab_with_it();
     nothing_is_left_where_the_lab_is_killed();
     what_is_left_anyway_is_found_by_the_next();
+}
+
+/// Found before anything is fetched, built or measured, so neither root nor a lab is needed.
+#[test]
+fn a_second_build_without_its_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut netlab = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    netlab.args(["netlab", "--bench", "vit-224", "--other"]);
+    let ended = netlab.arg(folder.path()).output().unwrap();
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+    assert!(error.contains("found no program astra-edge"), "{error}");
 }
 
 fn devices_reach_each_other_at_the_rate_of_the_link() {

@@ -15,14 +15,14 @@ const PARTS: [&str; 4] = [
     "network: input out, features back; head",
 ];
 const WIDTH: u32 = 860;
-/// Height of a bar and the space around it, of what is above and below them, and width of their names, in pixels.
+/// Height of a bar with its margin, height of title and axis, and width of the bars' names, in pixels.
 const BAR: u32 = 26;
 const FRAME: u32 = 130;
 const NAMES: i32 = 200;
-/// A bar that is longer than this many times one device's is cut.
+/// Bars are cut at this many times the slowest one device's.
 const LONGEST: f64 = 2.0;
 
-/// One bar for each row of one device and of as many as there are.
+/// One bar for each row of one device, and for each of the rows with the most devices.
 pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
     let devices = most_devices(rows);
     let longest = rows.iter().map(|row| row.tokens).max();
@@ -97,7 +97,7 @@ pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// From where to where the bar of a row is of one part. A rest below zero, where medians do not add up, has no length.
+/// Start and end of one part in the bar of a row. A negative rest, where medians do not add up, has no length.
 fn span(row: &Row, part: usize) -> (f64, f64) {
     let parts = [row.compute_ms, row.encode_ms, row.wait_ms, row.rest_ms];
     let mut from = 0.0;

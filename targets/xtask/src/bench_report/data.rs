@@ -5,10 +5,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-/// One kind of request on one link.
+/// Requests of one kind on one link.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Row {
     pub(super) bench: String,
+    /// `this` or `other`, where two builds were measured in turns.
+    #[serde(default)]
+    pub(super) build: Option<String>,
     pub(super) preset: String,
     pub(super) mbps: f64,
     pub(super) method: String,
@@ -48,20 +51,24 @@ impl Row {
 
     /// `astra, 160 bits`.
     pub(super) fn method_and_rung(&self) -> String {
-        match self.rung_bits {
+        let name = match self.rung_bits {
             Some(bits) if self.method == "astra" => format!("astra, {bits} bits"),
             _ => self.method.clone(),
+        };
+        match self.build.as_deref() {
+            Some("other") => format!("{name}, other build"),
+            _ => name,
         }
     }
 
-    /// What models are told apart by: the bench without its size.
+    /// The model: the bench without its size.
     pub(super) fn model(&self) -> &str {
         self.bench
             .rsplit_once('-')
             .map_or(&self.bench, |(model, _)| model)
     }
 
-    /// How far the prediction is off, as a share of what was measured.
+    /// Error of the prediction, as a share of the measured latency.
     pub(super) fn error(&self) -> Option<f64> {
         let predicted = self.predicted_ms?;
         Some((predicted - self.latency_ms_median) / self.latency_ms_median)
@@ -74,7 +81,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Row>> {
     serde_json::from_str(&text).with_context(|| file.display().to_string())
 }
 
-/// Most devices of any row: what plots that are not about devices show.
+/// Most devices of any row: plots over something else show these rows.
 pub(super) fn most_devices(rows: &[Row]) -> usize {
     rows.iter().map(|row| row.devices).max().unwrap_or_default()
 }
@@ -106,7 +113,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn rows_are_named_by_what_tells_them_apart() {
+    fn rows_are_named_by_method_and_rung() {
         let rows: Vec<Row> = serde_json::from_value(rows()).unwrap();
         let names: Vec<String> = rows.iter().map(Row::method_and_rung).collect();
         assert_eq!(
@@ -121,6 +128,11 @@ pub(super) mod tests {
         );
         assert_eq!((rows[0].model(), most_devices(&rows)), ("vit", 4));
         assert!((rows[1].error().unwrap() - 0.05).abs() < 1e-9);
+        let other = Row {
+            build: Some("other".to_owned()),
+            ..rows[1].clone()
+        };
+        assert_eq!(other.method_and_rung(), "astra, 160 bits, other build");
     }
 
     #[test]

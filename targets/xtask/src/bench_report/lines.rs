@@ -1,4 +1,4 @@
-//! Lines over a few places of an axis, with their names beside them.
+//! Lines over a few positions of an axis, with their names beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -13,18 +13,18 @@ const SIZE: (u32, u32) = (860, 440);
 const NAMES: i32 = 210;
 const LINE: i32 = 24;
 
-/// A line by its name: places of the axis and values there.
+/// Lines by name: positions on the axis and values there.
 pub(super) type Series = BTreeMap<String, Vec<(u64, f64)>>;
 
-/// What a plot says around its lines.
+/// Title and axes of a plot.
 pub(super) struct Labels<'a> {
     pub(super) title: &'a str,
     pub(super) x: &'a str,
-    /// A place of the axis.
+    /// Label of a position on the axis.
     pub(super) place: &'a dyn Fn(u64) -> String,
 }
 
-/// Draws speedups, places of the axis equally far apart.
+/// Draws speedups; positions on the axis are equally far apart.
 pub(super) fn draw(
     labels: &Labels<'_>,
     series: &Series,
@@ -32,7 +32,7 @@ pub(super) fn draw(
 ) -> Result<(), Box<dyn Error>> {
     let places: BTreeSet<u64> = series.values().flatten().map(|(place, _)| *place).collect();
     let places: Vec<u64> = places.into_iter().collect();
-    // Between two places there is room for a whole number that is none, and so at both ends.
+    // Positions are even numbers: plotters needs integers between two of them and at both ends.
     let at =
         |place: u64| 2 * i32::try_from(places.partition_point(|other| *other < place)).unwrap_or(0);
     let end = 2 * i32::try_from(places.len())? - 1;

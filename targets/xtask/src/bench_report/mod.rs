@@ -1,8 +1,8 @@
 //! Plots and a table of what the benches measured.
 //!
 //! - `data`: rows of the benches' JSON files
-//! - `lines`: how lines are drawn; `speedup`: which lines there are; `breakdown`: where the time of a request went
-//! - `table`: every row, with what was predicted
+//! - `lines`: draws lines; `speedup`: the lines of speedups; `breakdown`: draws where the time of a request went
+//! - `table`: all rows and their predictions
 
 mod breakdown;
 mod data;
@@ -21,7 +21,7 @@ use plotters::style::RGBColor;
 use data::Row;
 use lines::{Labels, Series};
 
-/// What lines and bars are told apart by; distinct to the colour-blind (Okabe and Ito).
+/// Colours of lines and bars, distinct to the colour-blind too (Okabe and Ito).
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -54,7 +54,7 @@ pub(crate) fn draw_all(files: &[PathBuf], out: &Path) -> Result<()> {
         rows.extend(data::read(file)?);
     }
     if rows.is_empty() {
-        bail!("the files hold no rows");
+        bail!("the files contain no rows");
     }
     fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let (mut benches, mut models) = (BTreeMap::new(), BTreeMap::new());
@@ -88,7 +88,7 @@ pub(crate) fn draw_all(files: &[PathBuf], out: &Path) -> Result<()> {
     if let Some((median, worst)) = table::errors(&rows) {
         let percent = |share: f64| share * 100.0;
         eprintln!(
-            "predictions are off by {:.1} % in the median, {:.1} % at worst",
+            "error of predictions: median {:.1} %, largest {:.1} %",
             percent(median),
             percent(worst)
         );
@@ -204,7 +204,7 @@ mod tests {
         };
         assert_eq!(
             run(&args).unwrap_err().to_string(),
-            "the files hold no rows"
+            "the files contain no rows"
         );
         assert!(!args.out.exists());
     }

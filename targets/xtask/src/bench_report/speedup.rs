@@ -1,11 +1,11 @@
-//! Speedup over one device: against the rate of the link, the number of devices, and the length of the input.
+//! Speedup over one device: over the rate of the link, the number of devices, and the length of the input.
 
 use std::collections::BTreeMap;
 
 use super::data::{Row, most_devices};
 use super::lines::Series;
 
-/// Against megabits a second, of as many devices as there are.
+/// Over the rate of the link, of the rows with the most devices.
 pub(super) fn against_rate(rows: &[Row]) -> Series {
     let devices = most_devices(rows);
     let longest = rows.iter().map(|row| row.tokens).max();
@@ -19,13 +19,13 @@ pub(super) fn against_rate(rows: &[Row]) -> Series {
     )
 }
 
-/// Whether the longest rows of its method are as long as this one.
+/// Whether this row's input is the longest of its method.
 fn same_length(row: &Row, rows: &[Row]) -> bool {
     let of_method = rows.iter().filter(|other| other.method == row.method);
     of_method.map(|other| other.tokens).max() == Some(row.tokens)
 }
 
-/// Against devices, on each link.
+/// Over the number of devices, one line a link.
 pub(super) fn against_devices(rows: &[Row]) -> Series {
     let name = |row: &Row| format!("{}, {}", row.preset, row.method_and_rung());
     let astra = rows
@@ -39,7 +39,7 @@ pub(super) fn against_devices(rows: &[Row]) -> Series {
     series
 }
 
-/// Against tokens of the input, on each link, of all benches of a model.
+/// Over the tokens of the input, one line a link, of all benches of a model.
 pub(super) fn against_tokens(rows: &[Row]) -> Series {
     let devices = most_devices(rows);
     let name = |row: &Row| format!("{}, {}", row.preset, row.method_and_rung());

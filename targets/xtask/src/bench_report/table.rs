@@ -1,4 +1,4 @@
-//! All rows as a table in Markdown, what was predicted beside what was measured.
+//! All rows as a table in Markdown, measured and predicted latencies side by side.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ const HEADINGS: [&str; 14] = [
     "error",
 ];
 
-/// The table, and how far predictions are off.
+/// The table, and the errors of predictions.
 pub(super) fn markdown(rows: &[Row]) -> String {
     let mut text = String::new();
     line(&mut text, HEADINGS.map(str::to_owned));
@@ -33,7 +33,7 @@ pub(super) fn markdown(rows: &[Row]) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
-            "\nPredictions are off by {:.1} % in the median, {:.1} % at worst.",
+            "\nError of predictions: median {:.1} %, largest {:.1} %.",
             median * 100.0,
             worst * 100.0
         );
@@ -41,7 +41,7 @@ pub(super) fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// Median and worst of the predictions' errors.
+/// Median and largest of the predictions' absolute errors.
 pub(super) fn errors(rows: &[Row]) -> Option<(f64, f64)> {
     let mut errors: Vec<f64> = rows.iter().filter_map(Row::error).map(f64::abs).collect();
     errors.sort_by(f64::total_cmp);
@@ -64,7 +64,7 @@ fn cells(row: &Row) -> [String; HEADINGS.len()] {
         })
     });
     let method = match &row.alone {
-        Some(_) => format!("{} (stayed alone)", row.method_and_rung()),
+        Some(_) => format!("{} (one device answered)", row.method_and_rung()),
         None => row.method_and_rung(),
     };
     [
@@ -108,7 +108,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.ends_with("off by 5.0 % in the median, 5.0 % at worst.\n"),
+            text.ends_with("Error of predictions: median 5.0 %, largest 5.0 %.\n"),
             "{text}"
         );
     }

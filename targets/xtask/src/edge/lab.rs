@@ -1,4 +1,4 @@
-//! The command lines of devices and of the client that measures them in the lab.
+//! The command lines of devices in the lab, of the client that measures them, and of baselines.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,14 +13,14 @@ use crate::stop::Stop;
 
 use super::{device, program};
 
-/// Rows have limits of their own; this one is for a client that hangs.
+/// Ends a client that hangs; `--at-most` limits each row.
 const BENCH_LIMIT: Duration = Duration::from_secs(3600);
 
-/// What is sent.
-#[derive(Debug)]
+/// The input of requests.
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Input<'a> {
     Photo(&'a Path),
-    /// Prompts of some lengths, cut out of a file and counted by the tokenizer of a bundle.
+    /// Prompts of these lengths, cut out of a file with the tokenizer of a bundle.
     Text {
         file: &'a Path,
         tokens: &'a [u16],
@@ -28,43 +28,81 @@ pub(crate) enum Input<'a> {
     },
 }
 
-/// One bench of a cluster.
+/// One run of `astra-edge bench`.
 #[derive(Debug)]
 pub(crate) struct LabBench<'a> {
     pub(crate) input: Input<'a>,
     pub(crate) cluster: &'a str,
     pub(crate) device: &'a str,
-    pub(crate) interface: &'a str,
+    pub(crate) discovery: Discovery<'a>,
     pub(crate) preset: &'a str,
     pub(crate) rungs: &'a [String],
     pub(crate) members: &'a [u8],
     pub(crate) repeat: usize,
+    /// Requests before them; `None` for the client's default.
+    pub(crate) warm_up: Option<usize>,
     pub(crate) at_most: &'a str,
-    /// Folders of the kernel's counters, one a device.
+    /// Folders with the kernel's interface counters, one a device.
     pub(crate) counters: &'a [PathBuf],
-    /// The devices.
+    /// Process IDs of the devices.
     pub(crate) processes: &'a [u32],
-    /// Where the rows go.
+    /// File that the rows are written into.
     pub(crate) out: &'a Path,
-    /// No table for people.
+    /// Print no table.
     pub(crate) quiet: bool,
 }
 
-/// The command that runs one device with one computing thread, found on `interface`.
+/// How a program in the lab finds the devices of its cluster.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Discovery<'a> {
+    /// By multicast on this interface.
+    Multicast(&'a str),
+    /// Through the device at this `HOST:PORT`, without multicast: clusters on one network then do not connect to each other.
+    Connect(&'a str),
+}
+
+impl Discovery<'_> {
+    pub(super) fn add_to(self, command: &mut Command) {
+        match self {
+            Self::Multicast(interface) => command.args(["--multicast-interface", interface]),
+            Self::Connect(address) => command.args(["--no-multicast", "--connect", address]),
+        };
+    }
+}
+
+/// One device of the lab, which computes with one thread.
+#[derive(Debug)]
+pub(crate) struct LabDevice<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) cluster: &'a str,
+    pub(crate) bundle: &'a Path,
+    pub(crate) discovery: Discovery<'a>,
+    /// Address to be reached at, as `HOST:PORT`; by default the interface's on a free port.
+    pub(crate) listen: Option<&'a str>,
+}
+
+/// The command that runs a device.
 pub(crate) fn lab_device(
     binaries: &Binaries,
     provisioned: &Provisioned,
-    name: &str,
-    cluster: &str,
-    bundle: &Path,
-    interface: &str,
+    lab: &LabDevice<'_>,
 ) -> Command {
-    let mut command = device(binaries, provisioned, name, cluster, bundle);
-    command.args(["--threads", "1", "--multicast-interface", interface]);
+    let mut command = device(binaries, provisioned, lab.name, lab.cluster, lab.bundle);
+    command.args(["--threads", "1"]);
+    match (lab.discovery, lab.listen) {
+        // The device that the others connect to.
+        (Discovery::Connect(address), Some(listen)) if address == listen => {
+            command.arg("--no-multicast");
+        }
+        (discovery, _) => discovery.add_to(&mut command),
+    }
+    if let Some(listen) = lab.listen {
+        command.args(["--listen", listen]);
+    }
     command
 }
 
-/// One baseline run on some devices.
+/// One run of the baselines on some devices.
 #[derive(Debug)]
 pub(crate) struct LabBaselines<'a> {
     pub(crate) program: &'a Path,
@@ -78,13 +116,13 @@ pub(crate) struct LabBaselines<'a> {
     pub(crate) one_device: f64,
     pub(crate) preset: &'a str,
     pub(crate) photo: Option<&'a Path>,
-    /// A file, and how many tokens a prompt out of it has.
+    /// A file to cut prompts out of, and their length in tokens.
     pub(crate) text: Option<(&'a Path, u64)>,
     pub(crate) counters: &'a [PathBuf],
     pub(crate) out: &'a Path,
 }
 
-/// The command that runs the device of one rank.
+/// The command that runs one rank of a baseline.
 pub(crate) fn lab_baseline(
     provisioned: &Provisioned,
     run: &LabBaselines<'_>,
@@ -116,61 +154,7 @@ pub(crate) fn lab_baseline(
     command
 }
 
-/// The command that measures what the steps of a request take.
-pub(crate) fn lab_profile(
-    binaries: &Binaries,
-    provisioned: &Provisioned,
-    bundle: &Path,
-    rungs: &[String],
-    photo: Option<&Path>,
-    profile: &Path,
-) -> Command {
-    let mut command = program(&binaries.edge, provisioned);
-    command
-        .args(["plan", "--bundle"])
-        .arg(bundle)
-        .args(["--rungs", &rungs.join(","), "--save"])
-        .arg(profile);
-    if let Some(photo) = photo {
-        command.arg("--image").arg(photo);
-    }
-    command
-}
-
-/// A request to predict.
-#[derive(Debug)]
-pub(crate) struct Case<'a> {
-    pub(crate) profile: &'a Path,
-    pub(crate) devices: u64,
-    pub(crate) tokens: u64,
-    pub(crate) rung: &'a str,
-    pub(crate) mbps: f64,
-    pub(crate) cores: f64,
-    pub(crate) shared_medium: bool,
-}
-
-/// The command that predicts one.
-pub(crate) fn plan_case(
-    binaries: &Binaries,
-    provisioned: &Provisioned,
-    case: &Case<'_>,
-) -> Command {
-    let mut command = program(&binaries.edge, provisioned);
-    command
-        .args(["plan", "--json", "--profile"])
-        .arg(case.profile)
-        .args(["--devices", &case.devices.to_string()])
-        .args(["--tokens", &case.tokens.to_string()])
-        .args(["--rungs", case.rung])
-        .args(["--mbps", &case.mbps.to_string()])
-        .args(["--cores", &case.cores.to_string()]);
-    if case.shared_medium {
-        command.arg("--shared-medium");
-    }
-    command
-}
-
-/// The command that measures.
+/// The command of the client that measures a cluster.
 pub(crate) fn lab_bench(
     binaries: &Binaries,
     provisioned: &Provisioned,
@@ -191,9 +175,9 @@ pub(crate) fn lab_bench(
             command.args(["--tokens", &tokens.join(",")])
         }
     };
+    command.args(["--cluster", bench.cluster, "--device", bench.device]);
+    bench.discovery.add_to(&mut command);
     command
-        .args(["--cluster", bench.cluster, "--device", bench.device])
-        .args(["--multicast-interface", bench.interface])
         .args(["--preset", bench.preset])
         .args(["--rungs", &bench.rungs.join(",")])
         .args(["--members", &members.join(",")])
@@ -201,6 +185,9 @@ pub(crate) fn lab_bench(
         .args(["--at-most", bench.at_most])
         .arg("--out")
         .arg(bench.out);
+    if let Some(warm_up) = bench.warm_up {
+        command.args(["--warm-up", &warm_up.to_string()]);
+    }
     for counters in bench.counters {
         command.arg("--counters").arg(counters);
     }
@@ -213,11 +200,11 @@ pub(crate) fn lab_bench(
     command
 }
 
-/// Runs a bench to its end; what it shows goes to standard output.
+/// Runs a client or a baseline to its end; its table goes to standard output.
 pub(crate) fn run_bench(command: &mut Command, stop: &Stop) -> Result<()> {
     let status = child::Running::spawn(command)?.wait(stop, Some(BENCH_LIMIT), || ())?;
     if !status.success() {
-        bail!("the program that measures failed ({status})");
+        bail!("the measuring program failed ({status})");
     }
     Ok(())
 }
@@ -225,7 +212,7 @@ pub(crate) fn run_bench(command: &mut Command, stop: &Stop) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::tests::{binaries, provisioned};
+    use crate::edge::tests::{arguments, binaries, provisioned};
 
     #[test]
     fn a_bench_is_told_everything() {
@@ -240,11 +227,12 @@ mod tests {
                 },
                 cluster: "lab",
                 device: "device-1",
-                interface: "eth0",
+                discovery: Discovery::Multicast("eth0"),
                 preset: "wifi-10",
                 rungs: &["160".to_owned(), "exact".to_owned()],
                 members: &[2, 4],
                 repeat: 9,
+                warm_up: None,
                 at_most: "60s",
                 counters: &["/a".into(), "/b".into()],
                 processes: &[7],
@@ -252,12 +240,34 @@ mod tests {
                 quiet: true,
             },
         );
-        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
         assert_eq!(
-            arguments.join(" "),
+            arguments(&command),
             "bench --text /text --bundle /bundle --tokens 256,1024 --cluster lab --device device-1 --multicast-interface eth0 --preset wifi-10 \
              --rungs 160,exact --members 2,4 --repeat 9 --at-most 60s --out /rows.json \
              --counters /a --counters /b --process 7 --quiet"
+        );
+    }
+
+    #[test]
+    fn a_cluster_without_multicast_meets_at_its_first_device() {
+        let of = |name, listen| {
+            let device = LabDevice {
+                name,
+                cluster: "lab-other",
+                bundle: Path::new("/bundle"),
+                discovery: Discovery::Connect("10.77.0.1:7451"),
+                listen: Some(listen),
+            };
+            arguments(&lab_device(&binaries(), &provisioned(), &device))
+        };
+        assert_eq!(
+            of("device-1", "10.77.0.1:7451"),
+            "run --name device-1 --cluster lab-other --bundle /bundle --threads 1 --no-multicast --listen 10.77.0.1:7451"
+        );
+        assert_eq!(
+            of("device-2", "10.77.0.2:7451"),
+            "run --name device-2 --cluster lab-other --bundle /bundle --threads 1 --no-multicast --connect 10.77.0.1:7451 \
+             --listen 10.77.0.2:7451"
         );
     }
 }

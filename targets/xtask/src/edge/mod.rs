@@ -1,7 +1,9 @@
-//! The command lines of `astra-edge` and `astra-export`, and what they answer: nothing else here
-//! knows them.
+//! The command lines of `astra-edge` and `astra-export`, and their answers: no other module knows them.
+//!
+//! - `lab`: devices, clients and baselines in the lab; `plan`: profiles and predictions
 
 mod lab;
+pub(crate) mod plan;
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use serde::Deserialize;
+use astra_report::Peers;
 use serde_json::Value;
 
 use crate::binaries::Binaries;
@@ -20,12 +22,11 @@ use crate::report::Report;
 use crate::stop::Stop;
 
 pub(crate) use lab::{
-    Case, Input, LabBaselines, LabBench, lab_baseline, lab_bench, lab_device, lab_profile,
-    plan_case, run_bench,
+    Discovery, Input, LabBaselines, LabBench, LabDevice, lab_baseline, lab_bench, lab_device,
+    run_bench,
 };
 
-/// A listing of peers takes a second or two; a request with its one-device comparison, loading the
-/// model included, some more on a slow machine.
+/// Listing peers takes a second or two; a request with its one-device comparison more on a slow machine.
 const PEERS_LIMIT: Duration = Duration::from_secs(30);
 const INFER_LIMIT: Duration = Duration::from_secs(300);
 
@@ -36,33 +37,24 @@ pub(crate) struct Infer<'a> {
     pub(crate) cluster: &'a str,
     /// Bits per token per block, or `exact`.
     pub(crate) rung: &'a str,
-    /// Where the picture goes.
+    /// File that the picture is drawn into.
     pub(crate) picture: &'a Path,
 }
 
-/// One question in words to a cluster.
+/// One prompt to a language model on a cluster.
 #[derive(Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) prompt: &'a str,
     pub(crate) cluster: &'a str,
     /// Bits per token per block, or `exact`.
     pub(crate) rung: &'a str,
-    /// One JSON object at the end instead of the text as it comes.
+    /// File that the report of the request is written into.
+    pub(crate) report: &'a Path,
+    /// Print nothing; [`ask`] returns the JSON object instead.
     pub(crate) json: bool,
 }
 
-/// `astra-edge peers --json`.
-#[derive(Deserialize)]
-struct Peers {
-    devices: Vec<Peer>,
-}
-
-#[derive(Deserialize)]
-struct Peer {
-    usable: bool,
-}
-
-/// Exports a bundle to `bundle`; all of the exporter's output goes to standard error.
+/// Exports a bundle to `bundle`; the exporter's output goes to standard error.
 pub(crate) fn export(
     binaries: &Binaries,
     arguments: &[OsString],
@@ -95,26 +87,21 @@ pub(crate) fn device(
     command
 }
 
-/// How many devices of the cluster can take part in a request.
+/// Counts the devices of the cluster that can take part in a request. `discovery` is `None` for multicast on the default
+/// interface, and `place` moves the command that asks into a namespace.
 pub(crate) fn usable_devices(
     binaries: &Binaries,
     provisioned: &Provisioned,
     cluster: &str,
-    stop: &Stop,
-) -> Result<usize> {
-    usable_devices_by(binaries, provisioned, cluster, stop, |command| command)
-}
-
-/// The same, asked from wherever `place` puts the command that asks.
-pub(crate) fn usable_devices_by(
-    binaries: &Binaries,
-    provisioned: &Provisioned,
-    cluster: &str,
+    discovery: Option<Discovery<'_>>,
     stop: &Stop,
     place: impl FnOnce(Command) -> Command,
 ) -> Result<usize> {
     let mut command = program(&binaries.edge, provisioned);
     command.args(["peers", "--cluster", cluster, "--json"]);
+    if let Some(discovery) = discovery {
+        discovery.add_to(&mut command);
+    }
     let mut command = place(command);
     let said = child::capture(&mut command, stop, Some(PEERS_LIMIT), false, || ())?;
     if !said.status.success() {
@@ -130,7 +117,7 @@ pub(crate) fn usable_devices_by(
 fn count_usable(answer: &str) -> Result<usize> {
     let peers: Peers = serde_json::from_str(answer)
         .with_context(|| format!("astra-edge peers --json answered {answer:?}"))?;
-    Ok(peers.devices.iter().filter(|peer| peer.usable).count())
+    Ok(peers.usable())
 }
 
 /// Sends one photograph through the cluster, compares the answer with one device's and draws it.
@@ -168,23 +155,33 @@ pub(crate) fn infer(
         .map_err(|error| anyhow!("astra-edge infer --json: {error} in {answer}"))
 }
 
-/// Asks the cluster in words. The answer goes to standard output as it comes.
+/// Sends a prompt to the cluster. The answer streams to standard output, unless `ask.json` is set: then it is returned.
 pub(crate) fn ask(
     binaries: &Binaries,
     provisioned: &Provisioned,
     ask: &Ask<'_>,
     stop: &Stop,
-) -> Result<()> {
+) -> Result<Option<Value>> {
     let mut command = program(&binaries.edge, provisioned);
     command
         .args(["ask", ask.prompt, "--cluster", ask.cluster])
         .args(["--rung", ask.rung, "--max-tokens", "64"])
         // The devices share one machine.
-        .args(["--deadline", "60s"]);
-    if ask.json {
-        command.arg("--json");
+        .args(["--deadline", "60s"])
+        .arg("--report")
+        .arg(ask.report);
+    if !ask.json {
+        child::run_to_success(&mut command, stop)?;
+        return Ok(None);
     }
-    child::run_to_success(&mut command, stop)
+    command.arg("--json");
+    let said = child::capture(&mut command, stop, None, true, || ())?;
+    if !said.status.success() {
+        bail!("astra-edge ask failed ({})", said.status);
+    }
+    let answer = serde_json::from_str(&said.stdout);
+    let found = || format!("astra-edge ask --json answered {:?}", said.stdout);
+    answer.with_context(found).map(Some)
 }
 
 fn program(path: &Path, provisioned: &Provisioned) -> Command {
@@ -210,6 +207,11 @@ mod tests {
             cache: Cache::at(Path::new("/cache")),
             runtime: "/lib/libonnxruntime.so".into(),
         }
+    }
+
+    pub(super) fn arguments(command: &Command) -> String {
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
+        arguments.join(" ")
     }
 
     #[test]

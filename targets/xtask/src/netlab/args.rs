@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::bundle::Recipe;
 use crate::cli::Size;
 use crate::provision::{Needs, Provisioned};
 
+use super::builds::Programs;
 use super::link::{Mbps, Preset};
+use super::quota::LEAST_CORES;
 
 #[derive(Args, Debug)]
 pub(crate) struct NetlabArgs {
@@ -16,31 +19,31 @@ pub(crate) struct NetlabArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) devices: u8,
 
-    /// Cores each device may use, such as 0.45; by default as many as there are
+    /// Cores each device may use, such as 0.45 [default: all of the machine's]
     #[arg(long, value_name = "CORES", value_parser = cores)]
     pub(crate) cpu: Option<f64>,
 
-    /// A link to measure on; can be repeated
+    /// Link between the devices, by name; can be repeated [default: wifi-100]
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) preset: Vec<Preset>,
 
-    /// A link of this rate, in megabits a second; can be repeated
+    /// Link of this rate, megabits a second; can be repeated
     #[arg(long, value_name = "RATE")]
     pub(crate) mbps: Vec<Mbps>,
 
-    /// Packets that get lost on their way to a device, percent
+    /// Packets dropped at random on their way to a device, percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub(crate) loss: f64,
 
-    /// All devices share one medium of the rate, instead of each having it both ways
+    /// All devices share one medium of the rate, instead of a full-duplex link each
     #[arg(long)]
     pub(crate) shared_medium: bool,
 
-    /// What to measure; can be repeated
+    /// Input of the requests to measure; can be repeated
     #[arg(long, value_name = "NAME", value_enum)]
     pub(crate) bench: Vec<Bench>,
 
-    /// Rungs to measure beside one device: bits per token per block, or exact
+    /// Rungs to measure: bits per token per block, or exact
     #[arg(
         long,
         value_name = "BITS,...",
@@ -49,12 +52,12 @@ pub(crate) struct NetlabArgs {
     )]
     pub(crate) rungs: Vec<String>,
 
-    /// Other ways to divide the work, to measure beside it on as many of the devices as members are asked for at most
+    /// Other methods of dividing the work to measure too, on as many devices as the largest of --members
     #[arg(long, value_name = "NAME,...", value_delimiter = ',',
           value_parser = ["sp-f32", "sp-f16", "tp", "bp-1", "bp-4"])]
     pub(crate) baseline: Vec<String>,
 
-    /// Members to measure with; 0 for as many as the devices find worth it on the link
+    /// Members of a request; 0 for as many as the devices choose for the link
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0")]
     pub(crate) members: Vec<u8>,
 
@@ -62,44 +65,93 @@ pub(crate) struct NetlabArgs {
     #[arg(long, value_name = "N", default_value_t = 9)]
     pub(crate) repeat: usize,
 
-    /// Time after which a row is content with the requests it has, such as 20s
+    /// Time after which no more requests of a row are sent, such as 20s; with --other in each round
     #[arg(long, value_name = "TIME", default_value = "60s")]
     pub(crate) at_most: String,
 
-    /// Photograph to send; by default one that the codebooks were not calibrated with
+    /// Photograph to send [default: one that the codebooks were not calibrated with]
     #[arg(long, value_name = "FILE")]
     pub(crate) photo: Option<PathBuf>,
 
-    /// Text to cut prompts out of; by default the licence of this project
+    /// Text to cut prompts out of [default: the licence of this project]
     #[arg(long, value_name = "FILE")]
     pub(crate) text: Option<PathBuf>,
 
-    /// Tokens of each prompt, where a text is measured [default: as the bench is named]
+    /// Tokens of each prompt of a language model [default: as the bench is named]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     pub(crate) tokens: Vec<u16>,
 
-    /// Print the rows as one JSON array on standard output, and nothing else there
+    /// Print the rows as one JSON array on standard output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Write the rows into a JSON file too
+    /// Write the rows into a JSON file
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 
-    /// Draw the rows into SVG files in a folder, as bench-report does
+    /// Draw the rows as SVG files in a folder, as bench-report does
     #[arg(long, value_name = "DIR", requires = "out")]
     pub(crate) plots: Option<PathBuf>,
 
-    /// Keep the devices' logs, and say where they are
+    /// Keep the devices' logs, and print where they are
     #[arg(long)]
     pub(crate) keep: bool,
 
-    /// Instead of a bench, a command to run beside the first device, as in `netlab -- bash`
-    #[arg(last = true, conflicts_with = "bench")]
+    /// Measure the programs of a second build in turns with these: a folder such as target/release of another checkout
+    ///
+    /// The folder holds astra-edge, and astra-baselines for --baseline. The devices of each build form a cluster of their own in the
+    /// same namespaces and shares of cores, with the same bundle, and are measured by their own build's client: the two builds never
+    /// talk to each other, and may speak different wire versions. Only one of the clusters has requests at a time. Every row says
+    /// which build it is of; those of this build have the ratio of its latency to the other's.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) other: Option<PathBuf>,
+
+    /// With --other, requests of each row before it is the other build's turn: more take less time, fewer cancel slow drift better
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "other", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub(crate) round: usize,
+
+    /// Instead of a bench, a command to run in the namespace of the first device, as in `netlab -- bash`
+    #[arg(last = true, conflicts_with_all = ["bench", "other"])]
     pub(crate) command: Vec<String>,
 }
 
-/// What can be measured.
+impl NetlabArgs {
+    /// The programs of `--other`, if it is given.
+    pub(super) fn other_programs(&self) -> Result<Option<Programs>> {
+        let find = |folder| Programs::find(folder, !self.baseline.is_empty());
+        self.other.as_deref().map(find).transpose()
+    }
+
+    /// Two devices, nothing to measure, and nothing printed.
+    pub(crate) fn quiet() -> Self {
+        Self {
+            devices: 2,
+            cpu: None,
+            preset: Vec::new(),
+            mbps: Vec::new(),
+            loss: 0.0,
+            shared_medium: false,
+            bench: Vec::new(),
+            rungs: Vec::new(),
+            baseline: Vec::new(),
+            members: Vec::new(),
+            repeat: 1,
+            at_most: "60s".to_owned(),
+            photo: None,
+            text: None,
+            tokens: Vec::new(),
+            json: true,
+            out: None,
+            plots: None,
+            keep: false,
+            other: None,
+            round: 1,
+            command: Vec::new(),
+        }
+    }
+}
+
+/// Inputs that can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Bench {
     /// A photograph of 224 x 224 pixels: 256 tokens
@@ -146,11 +198,10 @@ impl Bench {
     }
 }
 
-/// Below, the kernel's least quota of a millisecond would come in lumps a slow device does not have.
 fn cores(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(cores) if (0.1..=64.0).contains(&cores) => Ok(cores),
-        _ => Err("expected a number from 0.1 to 64".to_owned()),
+        Ok(cores) if (LEAST_CORES..=64.0).contains(&cores) => Ok(cores),
+        _ => Err(format!("expected a number from {LEAST_CORES} to 64")),
     }
 }
 
@@ -203,6 +254,9 @@ mod tests {
             "--preset wifi-11",
             "--bench vit-224 -- bash",
             "--bench smollm2",
+            "--round 3",
+            "--other /build --round 0",
+            "--other /build -- bash",
         ] {
             assert!(parse(line).is_err(), "{line:?} was taken");
         }
@@ -213,5 +267,14 @@ mod tests {
         let args = parse("--devices 2 -- ping -c 1 10.77.0.2").unwrap();
         assert_eq!(args.command, ["ping", "-c", "1", "10.77.0.2"]);
         assert!(args.bench.is_empty());
+    }
+
+    #[test]
+    fn a_second_build_is_a_folder() {
+        let args = parse("--bench vit-224 --other ../before/target/release --repeat 15").unwrap();
+        assert_eq!(args.other, Some("../before/target/release".into()));
+        assert_eq!((args.repeat, args.round), (15, 1));
+        let args = parse("--bench vit-224 --other /build --round 3").unwrap();
+        assert_eq!(args.round, 3);
     }
 }

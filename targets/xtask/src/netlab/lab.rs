@@ -14,18 +14,18 @@ use crate::child;
 use crate::stop::Stop;
 
 use super::args::NetlabArgs;
+use super::cleanup;
 use super::link::{Link, Mbps};
-use super::metronome::Metronome;
+use super::preemption_timer::PreemptionTimer;
 use super::quota::Hierarchy;
-use super::reap;
 use super::wiring::{self, Line};
 
-/// Held by the lab and by the process that takes it down, so that there is one lab at a time: two would measure each other.
+/// Locked by the lab and by the process that takes it down: two labs at a time would disturb each other's measurements.
 const LOCK: &str = "/run/astra-lab.lock";
 const LOCK_POLL: Duration = Duration::from_millis(100);
 /// The hidden command of the process that takes the lab down.
-pub(crate) const REAP: &str = "netlab-reap";
-/// What the lab is made with, and the Debian package that has it.
+pub(crate) const CLEANUP: &str = "netlab-cleanup";
+/// Tools that the lab needs, and their Debian packages.
 const TOOLS: [(&str, &str); 5] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
@@ -34,13 +34,13 @@ const TOOLS: [(&str, &str); 5] = [
     ("chrt", "util-linux"),
 ];
 
-/// What a lab is like, its link apart.
+/// A lab without its link.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     pub(crate) devices: u8,
-    /// Cores of each device; all there are if absent.
+    /// Cores of each device; `None` for all there are.
     pub(crate) cores: Option<f64>,
-    /// Percent.
+    /// Percent of packets that are dropped.
     pub(crate) loss: f64,
     pub(crate) shared_medium: bool,
 }
@@ -56,62 +56,63 @@ impl From<&NetlabArgs> for Shape {
     }
 }
 
-/// A lab; dropping it takes it down, and so does the end of this process, however it comes.
+/// A lab. Dropping it takes it down, and so does any end of this process.
 #[derive(Debug)]
 pub(crate) struct Lab {
     shape: Shape,
-    /// Files that processes are entered into, one a device.
+    /// Files of control groups that process IDs are written into, one a device.
     groups: Vec<PathBuf>,
-    /// Beats while there are shares of cores to be dealt out.
-    metronome: Option<Metronome>,
-    reaper: Child,
-    /// Its end wakes the reaper.
+    /// Runs if devices have a CPU quota.
+    timer: Option<PreemptionTimer>,
+    cleanup: Child,
+    /// Closing it starts the cleanup.
     alive: Option<ChildStdin>,
 }
 
 impl Lab {
     /// Takes down what an earlier lab may have left and builds a new one.
     pub(crate) fn build(shape: Shape, rate: Mbps, stop: &Stop) -> Result<Self> {
-        check()?;
+        check(shape.cores)?;
         let hierarchy = shape.cores.map(|_| Hierarchy::find()).transpose()?;
         let lock = lock(stop)?;
-        reap::sweep().context("cannot take down an earlier lab")?;
-        let mut lab = Self::watched(shape, lock)?;
-        lab.lay(rate)?;
+        cleanup::remove_all().context("cannot take down an earlier lab")?;
+        let mut lab = Self::with_cleanup(shape, lock)?;
+        lab.connect(rate)?;
         if let (Some(cores), Some(hierarchy)) = (shape.cores, hierarchy) {
             for number in 1..=shape.devices {
                 let group = hierarchy.make(&wiring::device(number), cores)?;
                 lab.groups.push(group);
             }
-            lab.metronome = Some(Metronome::start()?);
+            lab.timer = Some(PreemptionTimer::start()?);
         }
         Ok(lab)
     }
 
-    /// Nothing yet, and the process that will take it down.
-    fn watched(shape: Shape, lock: File) -> Result<Self> {
-        // This program, even if it has been built anew meanwhile.
-        let mut reaper = Command::new("/proc/self/exe");
-        reaper
-            .arg(REAP)
+    /// An empty lab, and the process that will take it down.
+    fn with_cleanup(shape: Shape, lock: File) -> Result<Self> {
+        // This program, even if its file has been replaced.
+        let mut cleanup = Command::new("/proc/self/exe");
+        cleanup
+            .arg(CLEANUP)
             .stdin(Stdio::piped())
             // The lock is free once this process has ended too.
             .stdout(lock)
-            // Ctrl-C is for the lab, whose end is then the reaper's sign.
+            // Ctrl-C ends the lab's process, and then this one through its standard input.
             .process_group(0);
-        let mut reaper = reaper
+        let mut cleanup = cleanup
             .spawn()
             .context("cannot start the process that takes the lab down")?;
         Ok(Self {
             shape,
             groups: Vec::new(),
-            metronome: None,
-            alive: reaper.stdin.take(),
-            reaper,
+            timer: None,
+            alive: cleanup.stdin.take(),
+            cleanup,
         })
     }
 
-    fn lay(&self, rate: Mbps) -> Result<()> {
+    /// Makes namespaces, cables and links.
+    fn connect(&self, rate: Mbps) -> Result<()> {
         let Shape { devices, loss, .. } = self.shape;
         run(&wiring::cables(devices))?;
         if self.shape.shared_medium {
@@ -132,13 +133,13 @@ impl Lab {
         ))
     }
 
-    /// Changes the link under whatever runs.
+    /// Changes the link while processes run.
     pub(crate) fn set_link(&self, link: &Link) -> Result<()> {
         self.set_rate(link.rate)
             .with_context(|| format!("link {}", link.name))
     }
 
-    /// `command` as a process of device `number`: on its network, and under its share of the processor.
+    /// `command` on device `number`: in its network namespace, with its share of the processor.
     pub(crate) fn on_device(&self, number: u8, command: &Command) -> Command {
         let index = usize::from(number).wrapping_sub(1);
         let group = self
@@ -148,7 +149,7 @@ impl Lab {
         inside(number, group, command)
     }
 
-    /// `command` on the network of device `number`, with all of the machine's processor.
+    /// `command` in the network namespace of device `number`, with all of the machine's processor.
     pub(crate) fn beside_device(&self, number: u8, command: &Command) -> Command {
         inside(number, None, command)
     }
@@ -157,17 +158,16 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         drop(self.alive.take());
-        match self.reaper.wait() {
+        match self.cleanup.wait() {
             Ok(status) if status.success() => {}
-            // It has said why.
+            // It has printed why.
             Ok(_) => eprintln!("the lab was not taken down; the next one tries again"),
-            Err(error) => eprintln!("cannot wait for the lab's end: {error}"),
+            Err(error) => eprintln!("cannot wait for the cleanup of the lab: {error}"),
         }
     }
 }
 
-/// The script enters a control group, if one is named, and becomes the command. A process that the lab's own process started
-/// dies with it.
+/// The script enters a control group, if one is named, and becomes the command, which is killed when the lab's process ends.
 fn inside(number: u8, group: Option<OsString>, command: &Command) -> Command {
     const SCRIPT: &str = r#"[ -z "$1" ] || echo $$ > "$1" || exit 1
 namespace=$2; shift 2
@@ -188,10 +188,18 @@ exec ip netns exec "$namespace" setpriv --pdeathsig KILL "$@""#;
     inside
 }
 
-/// Whether a lab can be built here.
-pub(crate) fn check() -> Result<()> {
+/// Whether a lab can be built here, whose devices have so many cores.
+///
+/// # Errors
+/// This user is not root, tools are missing, or CPU quotas do not work here.
+pub(crate) fn check(cores: Option<f64>) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!("the lab makes network namespaces and control groups, which only root may");
+        bail!(
+            "user: found one that is not root, expected root: the lab makes network namespaces and control groups"
+        );
+    }
+    if cores.is_some() {
+        Hierarchy::find()?;
     }
     let missing: Vec<_> = TOOLS.iter().filter(|(tool, _)| !is_there(tool)).collect();
     if missing.is_empty() {
@@ -201,7 +209,7 @@ pub(crate) fn check() -> Result<()> {
     let mut packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
     packages.dedup();
     Err(anyhow!(
-        "missing: {} (on Debian: apt-get install {})",
+        "missing tools of the lab: {} (on Debian: apt-get install {})",
         tools.join(", "),
         packages.join(" ")
     ))
@@ -214,14 +222,14 @@ fn is_there(tool: &str) -> bool {
 
 fn lock(stop: &Stop) -> Result<File> {
     let file = File::create(LOCK).with_context(|| format!("cannot create {LOCK}"))?;
-    let mut said = false;
+    let mut told = false;
     loop {
         stop.check()?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if !said => {
-                eprintln!("another lab is there; waiting for its end");
-                said = true;
+            Err(TryLockError::WouldBlock) if !told => {
+                eprintln!("another lab is running; waiting for its end");
+                told = true;
             }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => {
@@ -232,7 +240,7 @@ fn lock(stop: &Stop) -> Result<File> {
     }
 }
 
-/// Runs command lines in their order, up to the first that fails.
+/// Runs command lines in order, up to the first that fails.
 fn run(lines: &[Line]) -> Result<()> {
     for line in lines {
         let Some((program, arguments)) = line.split_first() else {
@@ -240,7 +248,7 @@ fn run(lines: &[Line]) -> Result<()> {
         };
         let mut command = Command::new(program);
         command.args(arguments);
-        // Short, and half a network is of no use: not to be interrupted.
+        // Not to be interrupted: it is short.
         let said = child::capture(&mut command, &Stop::default(), None, false, || ())?;
         if !said.status.success() {
             bail!("{} failed: {}", line.join(" "), said.stderr.trim());

@@ -1,15 +1,15 @@
-//! Links between devices: how fast they are.
+//! Links between devices, and their rates.
 
 use std::str::FromStr;
 
 use clap::ValueEnum;
 
-/// Largest burst a rate allows, in seconds of it: the kernel's timers are not finer.
+/// Burst in seconds of the rate: the resolution of the kernel's timers.
 const BURST_SECONDS: f64 = 250e-6;
-/// Smallest burst in bytes: two packets. With more, small frames pass unshaped.
+/// Smallest burst in bytes: two packets. A larger one would let small frames pass unshaped.
 const LEAST_BURST: f64 = 3000.0;
 
-/// Links as people have them: what of a wireless LAN is left for payload, by distance and standard.
+/// Common links: the payload rate of a wireless LAN by distance and standard, and a wired one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Preset {
     #[value(name = "wifi-10")]
@@ -52,7 +52,7 @@ impl Mbps {
         format!("{}kbit", (self.0 * 1e3).round())
     }
 
-    /// Bytes that may leave at once.
+    /// Bytes that may be sent at once.
     pub(crate) fn burst(self) -> String {
         let bytes = self.0 * 1e6 / 8.0 * BURST_SECONDS;
         bytes.max(LEAST_BURST).round().to_string()
@@ -85,7 +85,7 @@ impl From<Mbps> for Link {
     }
 }
 
-/// The links asked for in their order; the fastest Wi-Fi where none is.
+/// Presets, then rates, in the order given; the fastest Wi-Fi if there are none.
 pub(crate) fn links(presets: &[Preset], rates: &[Mbps]) -> Vec<Link> {
     let asked = presets.iter().map(|preset| Link::from(*preset));
     let mut links: Vec<Link> = asked

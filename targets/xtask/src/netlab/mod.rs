@@ -1,19 +1,27 @@
-//! A laboratory: devices with a network and a processor of their own, on one machine, and measurements in it.
+//! A lab: devices with a network and a share of the processor of their own, on one machine, and measurements in it.
 //!
-//! - `args`: the command line; `link`: what a link is like
-//! - `wiring`: the command lines that make the network; `quota`: shares of the processor, and `metronome`: evenly dealt out
-//! - `lab`: both put up; `reap`: both taken down
-//! - `bench`: devices and requests in it; `rows`: what was measured, and `predict`: what was to be expected
+//! - `args`: the command line; `link`: rates of links
+//! - `wiring`: the command lines that make the network; `quota`: shares of the processor; `preemption_timer`: makes the kernel
+//!   enforce them evenly
+//! - `lab`: puts all of it up; `cleanup`: takes it down
+//! - `builds`: the programs that are measured; `session`: their devices and clients in the lab; `bench`: sessions one after another
+//! - `rows`: what was measured; `predict`: what the planner expects
+//! - `merge`, `ratio`, `comparison`: rows of two builds that were measured in turns
 
 mod args;
 mod bench;
+mod builds;
+mod cleanup;
+mod comparison;
 mod lab;
 mod link;
-mod metronome;
+mod merge;
 mod predict;
+mod preemption_timer;
 mod quota;
-mod reap;
+mod ratio;
 mod rows;
+mod session;
 mod wiring;
 
 use std::process::{Command, ExitStatus};
@@ -23,16 +31,22 @@ use anyhow::Result;
 use crate::child;
 use crate::stop::Stop;
 
-pub(crate) use args::NetlabArgs;
-pub(crate) use lab::REAP;
-pub(crate) use metronome::{METRONOME, beat};
-pub(crate) use reap::when_abandoned;
+pub(crate) use args::{Bench, NetlabArgs};
+pub(crate) use bench::measure;
+pub(crate) use cleanup::clean_up_after_parent;
+pub(crate) use lab::{CLEANUP, check};
+pub(crate) use link::Mbps;
+pub(crate) use preemption_timer::{PREEMPTION_TIMER, run as run_preemption_timer};
+pub(crate) use quota::LEAST_CORES;
+pub(crate) use rows::Row;
 
 use lab::{Lab, Shape};
 
-/// Builds the lab, runs what is asked for in it, and takes it down; the status is that of the command, if there is one.
+/// Builds the lab, runs a command or benches in it, and takes it down. Returns the status of the command, if there is one.
 pub(crate) fn run(args: &NetlabArgs, stop: &Stop) -> Result<ExitStatus> {
-    lab::check()?;
+    // Before anything that takes long.
+    args.other_programs()?;
+    check(args.cpu)?;
     let links = link::links(&args.preset, &args.mbps);
     if let (Some((program, arguments)), Some(link)) = (args.command.split_first(), links.first()) {
         let lab = Lab::build(Shape::from(args), link.rate, stop)?;

@@ -1,19 +1,23 @@
-//! Shares of a core, by control groups of either version.
+//! Shares of a core, by the CPU quota of control groups, version 1 or 2.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use super::wiring::PREFIX;
 
-/// Microseconds in which a quota is dealt out, if it is at least [`LEAST`] then. Of four busy devices with 0.45 core each, work of
-/// 3.3 ms took 7.35 ms, standard deviation 3.1 ms, with 10 ms and the kernel's own tick; with 4 ms and the metronome 7.36 ms and
-/// 0.9 ms (400 pieces of work a device on two cores).
+/// Smallest share of a core: with less, the kernel's minimum quota would make a device run and stop in larger steps than a slow
+/// processor does.
+pub(crate) const LEAST_CORES: f64 = 0.1;
+/// Microseconds of a quota's period, longer where the quota would be below [`LEAST_QUOTA`]. Of four busy devices with 0.45 core each,
+/// work of 3.3 ms took 7.35 ms, standard deviation 3.1 ms, with 10 ms and the kernel's own tick; with 4 ms and the preemption timer
+/// 7.36 ms and 0.9 ms (400 pieces of work a device on two cores).
 const PERIOD: f64 = 4_000.0;
-/// Microseconds: the kernel refuses quotas below.
-const LEAST: f64 = 1_000.0;
+/// Microseconds: the kernel refuses smaller quotas.
+const LEAST_QUOTA: f64 = 1_000.0;
 const PROCESSES: &str = "cgroup.procs";
 
 /// Where control groups of processor time are made.
@@ -24,7 +28,7 @@ pub(crate) enum Hierarchy {
 }
 
 impl Hierarchy {
-    /// The one this system has; version 1 where there are both, since its controllers are then not in version 2.
+    /// This system's; version 1 where there are both, since version 2 then lacks its controllers.
     pub(crate) fn find() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts").context("/proc/mounts")?;
         match Self::among(&mounts) {
@@ -33,7 +37,7 @@ impl Hierarchy {
         }
     }
 
-    /// A hierarchy of version 2 may be there without the controller: for what version 1 does not have, or in a container.
+    /// Version 2 may lack the controller: in a container, or where version 1 has it.
     fn checked(self) -> Result<Self> {
         let Self::V2(root) = &self else {
             return Ok(self);
@@ -74,14 +78,14 @@ impl Hierarchy {
         }
     }
 
-    /// Makes the group `name` with so many cores; its file of processes.
+    /// Makes the group `name` with a share of a core, or several cores; returns the file that processes are entered into.
     pub(crate) fn make(&self, name: &str, cores: f64) -> Result<PathBuf> {
         let folder = self.root().join(name);
         if let Self::V2(root) = self {
             write(&root.join("cgroup.subtree_control"), "+cpu")?;
         }
         fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        let period = PERIOD.max((LEAST / cores).ceil());
+        let period = period(cores).as_micros() as f64;
         let quota = (cores * period).round();
         match self {
             Self::V1(_) => {
@@ -93,7 +97,7 @@ impl Hierarchy {
         Ok(folder.join(PROCESSES))
     }
 
-    /// Groups of the lab, of this run or an earlier one.
+    /// Groups of a lab, this one or an earlier one.
     pub(crate) fn leftovers(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.root()).into_iter().flatten().flatten();
         entries
@@ -103,7 +107,12 @@ impl Hierarchy {
     }
 }
 
-/// Processes of a group.
+/// The period of the quota that grants so many cores.
+pub(crate) fn period(cores: f64) -> Duration {
+    Duration::from_micros(PERIOD.max((LEAST_QUOTA / cores).ceil()) as u64)
+}
+
+/// Process IDs of a group.
 pub(crate) fn processes(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join(PROCESSES)).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).collect()
@@ -188,7 +197,7 @@ cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0
         );
         assert!(
             v1.make("astra-lab-1", 0.45).is_err(),
-            "a group of somebody else's was used"
+            "a group that was there was used"
         );
     }
 

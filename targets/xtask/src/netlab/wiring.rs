@@ -1,21 +1,21 @@
 //! The command lines that make the network: namespaces, cables, rates and losses.
 //!
-//! Everything lies in network namespaces of the lab's own, and is gone with them.
+//! Everything is in network namespaces of the lab, and removed with them.
 
 use super::link::Mbps;
 
-/// What the name of everything the lab makes begins with.
+/// Prefix of the names of namespaces and control groups.
 pub(crate) const PREFIX: &str = "astra-lab-";
 /// The interface of a device.
 pub(crate) const INTERFACE: &str = "eth0";
 
 const NETWORK: &str = "10.77.0.0/24";
-/// What TCP goes by between devices.
+/// TCP congestion control between devices.
 const CONGESTION_CONTROL: &str = "cubic";
 
-/// The interface that stands for the air.
+/// The interface that all packets pass on a shared medium.
 const AIR: &str = "air";
-/// How long a packet may wait for its turn; one that would wait longer is dropped, as by an access point.
+/// Longest time of a packet in the queue; one that would wait longer is dropped, as by an access point.
 const QUEUE: &str = "200ms";
 
 /// One command line.
@@ -50,7 +50,7 @@ pub(crate) fn cables(devices: u8) -> Vec<Line> {
     let hub = hub();
     let mut lines = vec![
         line(&format!("ip netns add {hub}")),
-        // Without a querier on the network, snooping would forget who listens to multicast.
+        // Without an IGMP querier on the network, snooping would forget the receivers of multicast.
         line(&format!(
             "ip -n {hub} link add bridge type bridge mcast_snooping 0 forward_delay 0"
         )),
@@ -66,12 +66,12 @@ pub(crate) fn cables(devices: u8) -> Vec<Line> {
             format!("ip -n {device} address add {address}/24 dev {INTERFACE}"),
             format!("ip -n {device} link set lo up"),
             format!("ip -n {device} link set {INTERFACE} up"),
-            // As on Debian, whatever this machine prefers.
+            // Debian's default, independent of this machine's.
             format!(
                 "ip -n {device} route replace {NETWORK} dev {INTERFACE} src {address} \
                  congctl {CONGESTION_CONTROL}"
             ),
-            // The way that multicast takes.
+            // The route of multicast.
             format!("ip -n {device} route add default dev {INTERFACE}"),
         ] {
             lines.push(line(&text));
@@ -80,7 +80,7 @@ pub(crate) fn cables(devices: u8) -> Vec<Line> {
     lines
 }
 
-/// Where this machine has bridges ask its firewall, what passes them would cost devices processor time that no network costs.
+/// Without it, packets on the bridge pass this machine's firewall if it is configured so, and take processor time from devices.
 fn unfiltered(hub: &str) -> Line {
     const SCRIPT: &str = r#"for file in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e "$file" ] || echo 0 > "$file"; done"#;
     let mut all = line(&format!("ip netns exec {hub} sh -c"));
@@ -88,7 +88,7 @@ fn unfiltered(hub: &str) -> Line {
     all
 }
 
-/// One medium for all: whatever enters the bridge passes one interface first.
+/// One medium for all: every packet that enters the bridge passes one interface first.
 pub(crate) fn medium(devices: u8) -> Vec<Line> {
     let hub = hub();
     let mut lines = vec![
@@ -98,7 +98,7 @@ pub(crate) fn medium(devices: u8) -> Vec<Line> {
     for number in 1..=devices {
         let port = port(number);
         lines.push(line(&format!("tc -n {hub} qdisc add dev {port} clsact")));
-        // Of the classifiers that match everything, u32 is the one all kernels have.
+        // Of the classifiers that match everything, all kernels have u32.
         lines.push(line(&format!(
             "tc -n {hub} filter add dev {port} ingress protocol all u32 match u32 0 0 \
              action mirred egress redirect dev {AIR}"
@@ -107,7 +107,7 @@ pub(crate) fn medium(devices: u8) -> Vec<Line> {
     lines
 }
 
-/// A rate for every device both ways, or for the medium they share; can be repeated.
+/// A rate for every device in both directions, or for the medium they share; can be run again to change it.
 pub(crate) fn shape(devices: u8, rate: Mbps, shared_medium: bool) -> Vec<Line> {
     if shared_medium {
         return vec![bucket(&hub(), AIR, rate)];
@@ -129,7 +129,7 @@ fn bucket(namespace: &str, interface: &str, rate: Mbps) -> Line {
     ))
 }
 
-/// Packets dropped at random on their way into a device.
+/// Drops packets at random on their way into a device.
 pub(crate) fn losses(devices: u8, percent: f64) -> Vec<Line> {
     let share = (percent * 100.0).round();
     let rules = format!(

@@ -1,7 +1,7 @@
-//! Taking a lab down: the one way it ends, whoever ends it.
+//! Taking a lab down, however it ends.
 //!
-//! A process of its own waits for the end of its standard input, which is held open by the lab's process and by nobody else,
-//! and then takes down all there is. So it makes no difference whether the lab is dropped, fails or is killed.
+//! A child process waits for the end of its standard input, which only the lab's process holds open, and then removes everything. So
+//! it makes no difference whether the lab is dropped, fails or is killed.
 
 use std::fs;
 use std::io::{self, Read};
@@ -18,19 +18,19 @@ use super::wiring::PREFIX;
 
 /// Where `ip netns` keeps the names of namespaces.
 const NAMESPACES: &str = "/run/netns";
-/// How long a killed process may take to be gone: one in the kernel finishes what it does there.
+/// Longest time that killed processes may take to exit: a system call is finished first.
 const LIMIT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(10);
 
-/// Waits for the end of standard input, then sweeps.
-pub(crate) fn when_abandoned() -> Result<()> {
-    // Whatever ends the waiting ends the lab.
+/// Waits for the end of standard input, then removes everything of the lab.
+pub(crate) fn clean_up_after_parent() -> Result<()> {
+    // An error ends the lab as well.
     let _ = io::stdin().read_to_end(&mut Vec::new());
-    sweep()
+    remove_all()
 }
 
-/// Ends every process of a lab and removes its namespaces and control groups; without any there is nothing to do.
-pub(crate) fn sweep() -> Result<()> {
+/// Kills the processes of all labs and removes their namespaces and control groups, if there are any.
+pub(crate) fn remove_all() -> Result<()> {
     let namespaces = namespaces();
     let groups = Hierarchy::find().map_or_else(|_| Vec::new(), |found| found.leftovers());
     let start = Instant::now();
@@ -40,7 +40,7 @@ pub(crate) fn sweep() -> Result<()> {
             break;
         }
         if start.elapsed() > LIMIT {
-            bail!("{alive} processes of the lab do not end");
+            bail!("{alive} processes of the lab do not exit");
         }
         thread::sleep(POLL);
     }
@@ -63,7 +63,7 @@ pub(crate) fn sweep() -> Result<()> {
     if left.is_empty() {
         return Ok(());
     }
-    bail!("the lab leaves behind: {}", left.join(", "))
+    bail!("cannot remove {}", left.join(", "))
 }
 
 fn namespaces() -> Vec<String> {
@@ -74,7 +74,7 @@ fn namespaces() -> Vec<String> {
         .collect()
 }
 
-/// Kills what still runs; how many that were.
+/// Kills the processes that still run; returns their number.
 fn kill(namespaces: &[String], groups: &[impl AsRef<Path>]) -> usize {
     let mut pids: Vec<i32> = groups
         .iter()

@@ -1,0 +1,330 @@
+//! What the demo's cluster takes on machines of its own: predicted, or measured in the lab.
+
+use std::fmt::{self, Display, Formatter};
+use std::num::NonZero;
+use std::path::Path;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{DemoArgs, Size};
+use crate::edge::plan::{self, Case, Cpu, Steps};
+use crate::netlab::{self, Bench, LEAST_CORES, NetlabArgs, Row};
+use crate::progress;
+
+use super::Demo;
+
+/// Share of this machine's cores that the lab gives its devices; the rest is for the kernel and the client.
+const FOR_DEVICES: f64 = 0.9;
+/// Requests that the lab measures.
+const REQUESTS: usize = 9;
+
+/// A prediction for one machine a device, each like this one. Of a text, latencies are those of the first token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Predicted {
+    pub(crate) devices: u8,
+    /// Rate of each machine's link, megabits a second.
+    pub(crate) mbps: f64,
+    pub(crate) latency_ms: f64,
+    pub(crate) one_device_latency_ms: f64,
+    pub(crate) speedup: f64,
+}
+
+/// Medians measured in the lab. Of a text, latencies are those of the first token.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Lab {
+    /// Devices that took part.
+    pub(crate) devices: u8,
+    /// Cores of each.
+    pub(crate) cores: f64,
+    pub(crate) mbps: f64,
+    pub(crate) requests: usize,
+    pub(crate) latency_ms: f64,
+    /// Of one such device.
+    pub(crate) one_device_latency_ms: f64,
+    pub(crate) speedup: f64,
+    /// What the planner expects of the same devices; absent in exact mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) predicted_ms: Option<f64>,
+}
+
+/// Either of them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Estimate {
+    Predicted(Predicted),
+    Lab(Lab),
+}
+
+impl Estimate {
+    /// Its name in JSON.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Predicted(_) => "predicted",
+            Self::Lab(_) => "lab",
+        }
+    }
+
+    pub(super) fn json(&self) -> Result<serde_json::Value> {
+        Ok(match self {
+            Self::Predicted(predicted) => serde_json::to_value(predicted)?,
+            Self::Lab(lab) => serde_json::to_value(lab)?,
+        })
+    }
+}
+
+impl Display for Estimate {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Predicted(predicted) => write!(f, "predicted  {predicted}"),
+            Self::Lab(lab) => write!(f, "lab        {lab}"),
+        }
+    }
+}
+
+impl Display for Predicted {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            devices,
+            mbps,
+            latency_ms,
+            one_device_latency_ms,
+            speedup,
+        } = self;
+        write!(
+            f,
+            "{latency_ms:.1} ms on {devices} machines like this one, linked at {mbps} Mbps: {speedup:.2} times as fast as one \
+             ({one_device_latency_ms:.1} ms)"
+        )
+    }
+}
+
+impl Display for Lab {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self {
+            devices,
+            cores,
+            mbps,
+            requests,
+            latency_ms,
+            one_device_latency_ms,
+            speedup,
+            predicted_ms,
+        } = self;
+        write!(
+            f,
+            "{latency_ms:.1} ms, median of {requests}, on {devices} devices with {cores} core each, linked at {mbps} Mbps: \
+             {speedup:.2} times as fast as one ({one_device_latency_ms:.1} ms)"
+        )?;
+        match predicted_ms {
+            Some(predicted) => write!(f, "; predicted {predicted:.1} ms"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Cores of this machine.
+pub(super) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Why devices that share this machine are slower than one that has it to itself.
+pub(super) fn explanation(devices: u8, cores: usize, estimate: Option<&Estimate>) -> String {
+    let shared = format!(
+        "The {devices} devices above share the {cores} cores of this machine, while the one device has all of them to itself: dividing \
+         the work gains nothing here, and the exchange comes on top."
+    );
+    match estimate {
+        Some(Estimate::Predicted(_)) => format!(
+            "{shared} The prediction is for a machine for each device, from what each step of the request takes on this one; as root \
+             on Linux, --lab measures it instead."
+        ),
+        Some(Estimate::Lab(_)) => format!(
+            "{shared} In the lab each device has a network and a share of a core of its own, and so has the one device."
+        ),
+        None => shared,
+    }
+}
+
+/// The share of a core that each device has in the lab, in hundredths.
+///
+/// # Errors
+/// There are too many devices for this machine, or one, which has nobody to divide work with.
+pub(super) fn share(cores: usize, devices: u8) -> Result<f64> {
+    if devices < 2 {
+        bail!("--lab: found --devices {devices}, expected at least 2");
+    }
+    let share = (cores as f64 * FOR_DEVICES / f64::from(devices) * 100.0).floor() / 100.0;
+    if share < LEAST_CORES {
+        bail!(
+            "--lab: found {share} core for each of {devices} devices, expected at least {LEAST_CORES}"
+        );
+    }
+    Ok(share.min(1.0))
+}
+
+impl Demo<'_> {
+    /// An estimate for the request that was made, which had `tokens` if it was a prompt; `None` of one device, which divides nothing.
+    pub(super) fn estimate(&self, tokens: Option<u16>, folder: &Path) -> Result<Option<Estimate>> {
+        if self.args.devices < 2 {
+            return Ok(None);
+        }
+        let estimate = match self.args.lab {
+            true => Estimate::Lab(self.measure(tokens)?),
+            false => Estimate::Predicted(self.predict(tokens, folder)?),
+        };
+        Ok(Some(estimate))
+    }
+
+    fn predict(&self, tokens: Option<u16>, folder: &Path) -> Result<Predicted> {
+        let DemoArgs { devices, mbps, .. } = *self.args;
+        let profile = folder.join("profile.json");
+        let rungs = std::slice::from_ref(&self.args.rung);
+        let photo = self.photo();
+        let steps = Steps {
+            bundle: self.bundle,
+            rungs,
+            photo: tokens.is_none().then_some(&*photo),
+            // As the devices above.
+            threads: 0,
+        };
+        let spinner = progress::spinner("measuring each step, to predict machines of their own");
+        let mut command = plan::profile_command(self.binaries, self.provisioned, &steps, &profile);
+        plan::measure(&mut command, &profile, self.stop)?;
+        let case = Case {
+            profile: &profile,
+            devices: devices.into(),
+            tokens: tokens.map(u64::from),
+            rung: &self.args.rung,
+            mbps: mbps.0,
+            cpu: Cpu::WHOLE,
+            shared_medium: false,
+        };
+        let found = plan::predict(self.binaries, self.provisioned, &case, self.stop)?;
+        spinner.finish_and_clear();
+        Ok(Predicted {
+            devices,
+            mbps: mbps.0,
+            latency_ms: found.latency_ms,
+            one_device_latency_ms: found.one_device_ms,
+            speedup: found.speedup_over_one_device,
+        })
+    }
+
+    fn measure(&self, tokens: Option<u16>) -> Result<Lab> {
+        let DemoArgs { devices, mbps, .. } = *self.args;
+        let cores = share(cores(), devices)?;
+        let args = NetlabArgs {
+            devices,
+            cpu: Some(cores),
+            mbps: vec![mbps],
+            bench: vec![match (tokens, self.args.size) {
+                (Some(_), _) => Bench::Smollm1024,
+                (None, Size::Small) => Bench::Vit224,
+                (None, Size::Large) => Bench::Vit518,
+            }],
+            rungs: vec![self.args.rung.clone()],
+            members: vec![devices],
+            repeat: REQUESTS,
+            photo: self.args.photo.clone(),
+            tokens: tokens.into_iter().collect(),
+            keep: self.args.keep,
+            ..NetlabArgs::quiet()
+        };
+        let rows = netlab::measure(&args, self.stop)?;
+        let found = from_rows(&rows, cores, mbps.0);
+        found.context("lab: found no row of the cluster, expected one")
+    }
+}
+
+fn from_rows(rows: &[Row], cores: f64, mbps: f64) -> Option<Lab> {
+    let is_one = |row: &&Row| row.text("method") == "one-device";
+    let one = rows.iter().find(is_one)?;
+    let all = rows.iter().find(|row| !is_one(row))?;
+    let (latency_ms, one_device_latency_ms) = (
+        all.number(&["latency_ms_median"])?,
+        one.number(&["latency_ms_median"])?,
+    );
+    Some(Lab {
+        devices: all.number(&["devices"])? as u8,
+        cores,
+        mbps,
+        requests: all.number(&["requests"])? as usize,
+        latency_ms,
+        one_device_latency_ms,
+        speedup: one_device_latency_ms / latency_ms,
+        predicted_ms: all.number(&["predicted_ms"]),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn predicted() -> Estimate {
+        Estimate::Predicted(Predicted {
+            devices: 3,
+            mbps: 100.0,
+            latency_ms: 23.46,
+            one_device_latency_ms: 41.26,
+            speedup: 1.7587,
+        })
+    }
+
+    #[test]
+    fn a_prediction_says_what_it_is() {
+        assert_eq!(
+            predicted().to_string(),
+            "predicted  23.5 ms on 3 machines like this one, linked at 100 Mbps: 1.76 times as fast as one (41.3 ms)"
+        );
+        let text = explanation(3, 2, Some(&predicted()));
+        assert!(text.starts_with("The 3 devices above share the 2 cores of this machine"));
+        assert!(text.contains("The prediction is for a machine for each device"));
+        assert!(!explanation(1, 2, None).contains("prediction"));
+    }
+
+    #[test]
+    fn the_lab_says_what_each_device_had() {
+        let lab = Lab {
+            devices: 3,
+            cores: 0.6,
+            mbps: 100.0,
+            requests: 9,
+            latency_ms: 312.44,
+            one_device_latency_ms: 550.0,
+            speedup: 1.76,
+            predicted_ms: Some(300.0),
+        };
+        assert_eq!(
+            Estimate::Lab(lab.clone()).to_string(),
+            "lab        312.4 ms, median of 9, on 3 devices with 0.6 core each, linked at 100 Mbps: 1.76 times as fast as one \
+             (550.0 ms); predicted 300.0 ms"
+        );
+        let exact = Lab {
+            predicted_ms: None,
+            ..lab
+        };
+        assert!(exact.to_string().ends_with("(550.0 ms)"));
+        assert!(
+            !Estimate::Lab(exact)
+                .json()
+                .unwrap()
+                .to_string()
+                .contains("predicted")
+        );
+    }
+
+    #[test]
+    fn shares_leave_room_for_everything_else() {
+        assert_eq!(share(2, 4).unwrap(), 0.45);
+        assert_eq!(share(2, 3).unwrap(), 0.6);
+        assert_eq!(share(16, 3).unwrap(), 1.0);
+        assert!(share(2, 1).unwrap_err().to_string().contains("--devices 1"));
+        assert!(
+            share(1, 16)
+                .unwrap_err()
+                .to_string()
+                .contains("expected at least 0.1")
+        );
+    }
+}
