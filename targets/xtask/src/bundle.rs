@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use astra_bundle::{Bundle, Manifest, Task};
+use clap::ValueEnum;
 
 use crate::binaries::Binaries;
 use crate::edge;
@@ -17,6 +18,25 @@ use crate::stop::Stop;
 const TEXT_RUNGS: &str = "160,320,640";
 /// Rungs whose codes are of differences to a prediction, as the exporter makes them now.
 const PREDICTED: RangeInclusive<u32> = 40..=320;
+
+/// Side of the square input of the model that takes pictures.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Size {
+    #[value(name = "224")]
+    Small,
+    #[value(name = "518")]
+    Large,
+}
+
+impl Size {
+    /// In pixels.
+    pub(crate) fn pixels(self) -> usize {
+        match self {
+            Self::Small => 224,
+            Self::Large => 518,
+        }
+    }
+}
 
 /// How a bundle is made, and what shows that it was made so.
 #[derive(Debug)]

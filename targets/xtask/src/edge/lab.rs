@@ -11,7 +11,7 @@ use crate::child;
 use crate::provision::Provisioned;
 use crate::stop::Stop;
 
-use super::{device, program};
+use super::program::{device, program};
 
 /// Ends a client that hangs; `--at-most` limits each row.
 const BENCH_LIMIT: Duration = Duration::from_secs(3600);
@@ -212,7 +212,7 @@ pub(crate) fn run_bench(command: &mut Command, stop: &Stop) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::tests::{arguments, binaries, provisioned};
+    use crate::edge::program::fixtures::{arguments, binaries, provisioned};
 
     #[test]
     fn a_bench_is_told_everything() {

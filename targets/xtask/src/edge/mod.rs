@@ -1,9 +1,10 @@
 //! The command lines of `astra-edge` and `astra-export`, and their answers: no other module knows them.
 //!
-//! - `lab`: devices, clients and baselines in the lab; `plan`: profiles and predictions
+//! - `program`: the commands that the others extend; `lab`: devices, clients and baselines in the lab; `plan`: profiles and predictions
 
 mod lab;
 pub(crate) mod plan;
+mod program;
 
 use std::ffi::OsString;
 use std::io;
@@ -25,6 +26,9 @@ pub(crate) use lab::{
     Discovery, Input, LabBaselines, LabBench, LabDevice, lab_baseline, lab_bench, lab_device,
     run_bench,
 };
+pub(crate) use program::device;
+
+use program::program;
 
 /// Listing peers takes a second or two; a request with its one-device comparison more on a slow machine.
 const PEERS_LIMIT: Duration = Duration::from_secs(30);
@@ -70,21 +74,6 @@ pub(crate) fn export(
         .arg(bundle)
         .stdout(io::stderr());
     child::run_to_success(&mut command, stop)
-}
-
-/// The command that runs one device.
-pub(crate) fn device(
-    binaries: &Binaries,
-    provisioned: &Provisioned,
-    name: &str,
-    cluster: &str,
-    bundle: &Path,
-) -> Command {
-    let mut command = program(&binaries.edge, provisioned);
-    command
-        .args(["run", "--name", name, "--cluster", cluster, "--bundle"])
-        .arg(bundle);
-    command
 }
 
 /// Counts the devices of the cluster that can take part in a request. `discovery` is `None` for multicast on the default
@@ -184,35 +173,9 @@ pub(crate) fn ask(
     answer.with_context(found).map(Some)
 }
 
-fn program(path: &Path, provisioned: &Provisioned) -> Command {
-    let mut command = Command::new(path);
-    command.envs(provisioned.variables());
-    command
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provision::Cache;
-
-    pub(super) fn binaries() -> Binaries {
-        Binaries {
-            edge: "/bin/astra-edge".into(),
-            export: "/bin/astra-export".into(),
-        }
-    }
-
-    pub(super) fn provisioned() -> Provisioned {
-        Provisioned {
-            cache: Cache::at(Path::new("/cache")),
-            runtime: "/lib/libonnxruntime.so".into(),
-        }
-    }
-
-    pub(super) fn arguments(command: &Command) -> String {
-        let arguments: Vec<_> = command.get_args().map(|a| a.to_str().unwrap()).collect();
-        arguments.join(" ")
-    }
 
     #[test]
     fn only_usable_devices_count() {

@@ -11,7 +11,7 @@ use crate::child;
 use crate::provision::Provisioned;
 use crate::stop::Stop;
 
-use super::program;
+use super::program::program;
 
 /// What a profile is measured with.
 #[derive(Debug)]
@@ -147,7 +147,7 @@ fn run(command: &mut Command, stop: &Stop) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::tests::{arguments, binaries, provisioned};
+    use crate::edge::program::fixtures::{arguments, binaries, provisioned};
 
     #[test]
     fn a_case_is_passed_on() {

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 
-use crate::bundle::Recipe;
-use crate::cli::Size;
+use crate::bundle::{Recipe, Size};
 use crate::provision::{Needs, Provisioned};
 
 use super::builds::Programs;

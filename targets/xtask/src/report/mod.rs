@@ -1,11 +1,13 @@
-//! What a request through the cluster measured, for people and for programs.
+//! What a request through the cluster took, for people and for programs.
+
+mod estimate;
 
 use std::fmt::{self, Display, Formatter};
 
 use astra_report::table;
 use serde::{Deserialize, Serialize};
 
-use crate::demo::{Lab, Predicted};
+pub(crate) use estimate::{Estimate, Lab, Predicted};
 
 /// The answer of `astra-edge infer --compare --json` as far as the demo prints it, and what the demo adds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
 //! One photograph, or one prompt, through a cluster of device processes on this machine, with everything that is needed for it.
 
+mod args;
 mod estimate;
+mod setup;
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -12,19 +14,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
-use crate::binaries::{self, Binaries};
+use crate::binaries;
 use crate::bundle::Recipe;
-use crate::cli::DemoArgs;
 use crate::devices::Devices;
 use crate::edge::{self, Ask, Infer};
-use crate::provision::{self, Needs, Provisioned};
-use crate::report::Report;
+use crate::provision::{self, Needs};
+use crate::report::{Estimate, Report};
 use crate::stop::Stop;
 use crate::{bundle, netlab, progress};
 
-pub(crate) use estimate::{Lab, Predicted};
+pub(crate) use args::DemoArgs;
 
-use estimate::Estimate;
+use setup::Demo;
 
 /// Devices find each other in about two seconds, but each loads the model first, all at the same time.
 const CLUSTER_LIMIT: Duration = Duration::from_secs(90);
@@ -78,14 +79,6 @@ pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
 #[derive(Deserialize)]
 struct TextReport {
     prompt_tokens: u16,
-}
-
-struct Demo<'a> {
-    args: &'a DemoArgs,
-    provisioned: &'a Provisioned,
-    binaries: &'a Binaries,
-    bundle: &'a Path,
-    stop: &'a Stop,
 }
 
 impl Demo<'_> {
@@ -188,11 +181,6 @@ impl Demo<'_> {
         let report = edge::infer(self.binaries, self.provisioned, &request, self.stop);
         spinner.finish_and_clear();
         report
-    }
-
-    fn photo(&self) -> PathBuf {
-        let given = self.args.photo.clone();
-        given.unwrap_or_else(|| self.provisioned.sample())
     }
 }
 
