@@ -13,11 +13,12 @@
 //! - [`worker`]: the thread that computes
 //! - [`tasks`]: what surrounds the model for each kind of input
 //! - [`link`]: bytes between devices
+//! - [`config`]: settings of a device, and how a client finds a cluster
 //! - [`cluster`]: who is there, plans, and requests; [`report`] and [`agreement`]: what came of them
 //! - [`http`]: a device asked by programs that know nothing of clusters
 //! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
 //! - [`measure`]: many requests summed up, and what the steps of one cost; used by the command line alone
-//! - [`config`]: what a file and the command line say, and [`error_line`]: what a program that fails says
+//! - [`error_line`]: what a program that fails says
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.

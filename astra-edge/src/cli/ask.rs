@@ -15,7 +15,6 @@ use astra_model::tasks::text::template::Message;
 use astra_wire::{AskText, Choice, Control, Words};
 use serde::Serialize;
 
-use super::network::NetworkArgs;
 use super::question::QuestionArgs;
 
 /// Largest prompt that is read, in bytes.
@@ -72,7 +71,7 @@ pub(super) struct Args {
     #[command(flatten)]
     question: QuestionArgs,
     #[command(flatten)]
-    network: NetworkArgs,
+    network: Network,
 }
 
 /// What `--json` prints.
@@ -180,8 +179,7 @@ impl Args {
         if self.prompt.is_empty() {
             bail!("prompt: found nothing, expected text");
         }
-        let network = Network::from(self.network.clone());
-        let mut client = Client::open(&network).await?;
+        let mut client = Client::open(&self.network).await?;
         let answered = self.ask_cluster(&mut client).await;
         client.close().await;
         answered

@@ -11,7 +11,6 @@ use astra_edge::text::Prompt;
 use astra_wire::{AskVector, Control, Words};
 use serde::Serialize;
 
-use super::network::NetworkArgs;
 use super::question::QuestionArgs;
 
 /// Make vectors of texts through a cluster.
@@ -34,7 +33,7 @@ pub(super) struct Args {
     #[command(flatten)]
     question: QuestionArgs,
     #[command(flatten)]
-    network: NetworkArgs,
+    network: Network,
 }
 
 /// One text and its vector.
@@ -139,8 +138,7 @@ impl Args {
     }
 
     async fn through_cluster(&self, texts: Vec<String>) -> Result<()> {
-        let network = Network::from(self.network.clone());
-        let mut client = Client::open(&network).await?;
+        let mut client = Client::open(&self.network).await?;
         let asked = self.ask_cluster(&mut client, texts).await;
         client.close().await;
         asked

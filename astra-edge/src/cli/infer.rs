@@ -14,7 +14,6 @@ use astra_model::tasks::picture::write_png;
 use astra_wire::{Ask, AskOptions, Control};
 use serde::Serialize;
 
-use super::network::NetworkArgs;
 use super::question::QuestionArgs;
 
 /// Time the comparison with one device may take.
@@ -46,7 +45,7 @@ pub(super) struct Args {
     #[command(flatten)]
     question: QuestionArgs,
     #[command(flatten)]
-    network: NetworkArgs,
+    network: Network,
 }
 
 /// The file of `--answer`.
@@ -123,8 +122,7 @@ pub(super) fn named(error: anyhow::Error, path: &Path) -> anyhow::Error {
 
 async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
     let asked = &args.question;
-    let network = Network::from(args.network.clone());
-    let mut client = Client::open(&network).await?;
+    let mut client = Client::open(&args.network).await?;
     let device = client.find(asked.device.as_deref(), asked.wait).await?;
     let question = Control::Ask(Ask {
         options: AskOptions {

@@ -3,21 +3,22 @@
 mod ask;
 mod bench;
 mod embed;
+mod environment;
 mod infer;
-mod network;
 mod peers;
 mod plan;
 mod question;
 mod run;
 mod service;
+mod settings;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use astra_edge::config::DEFAULT_LOG;
 use astra_model::error_line::error_line;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
@@ -58,15 +59,18 @@ pub(crate) fn command() -> clap::Command {
 
 /// Parses the command line and does what it says.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = environment::matches(Cli::command());
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = matches.subcommand().map(|(_, given)| given.clone());
+    let given = given.unwrap_or_default();
     let done = match cli.command {
-        Command::Run(args) => run::main(*args),
+        Command::Run(args) => run::main(&args, &given),
         Command::Infer(args) => infer::main(*args),
         Command::Ask(args) => ask::main(*args),
         Command::Embed(args) => embed::main(*args),
         Command::Bench(args) => bench::main(&args),
         Command::Plan(args) => plan::main(&args),
-        Command::Peers(args) => peers::main(&args),
+        Command::Peers(args) => peers::main(&args, &given),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,9 +83,15 @@ pub(crate) fn main() -> ExitCode {
 
 /// Logs on standard error.
 fn log(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| {
-        format!("log: found {filter:?}, expected a filter such as {DEFAULT_LOG:?}")
-    })?;
+    log_or(filter, |expected| {
+        anyhow!("--log: found {filter:?}, expected {expected}")
+    })
+}
+
+/// Logs on standard error; `refuse` makes the error of a filter that is none of what it is given as expected.
+fn log_or(filter: &str, refuse: impl FnOnce(&str) -> anyhow::Error) -> Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| refuse(&format!("a filter such as {DEFAULT_LOG:?}: {error}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

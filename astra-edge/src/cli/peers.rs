@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use astra_edge::client::{Client, Seen};
 use astra_edge::cluster::membership::hello::{Rejection, short_hash};
-use astra_edge::config::{Config, DEFAULT_CLUSTER, Network, parse_duration};
+use astra_edge::config::{Config, Network, parse_duration};
 use astra_report::{Peer, Peers, table};
-
-use super::network::NetworkArgs;
+use clap::ArgMatches;
 
 /// Show the devices of a cluster, and why any is not used.
 ///
@@ -22,8 +21,8 @@ pub(super) struct Args {
     /// How long to look.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1500ms")]
     wait: Duration,
-    /// Take cluster, key and network from a device's file of settings.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["cluster", "key", "key_file", "connect", "no_multicast", "multicast_interface"])]
+    /// Take cluster, key and network from a device's settings file; flags and variables win over it.
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Look until the device of that file is seen on this machine and can be used, and fail if that is not before --wait is over.
     #[arg(long, requires = "config")]
@@ -35,14 +34,19 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
     #[command(flatten)]
-    network: NetworkArgs,
+    network: Network,
 }
 
-pub(super) fn main(args: &Args) -> Result<()> {
+/// `given` is the command line.
+pub(super) fn main(args: &Args, given: &ArgMatches) -> Result<()> {
     super::log(&args.log)?;
     let (network, own) = match &args.config {
-        Some(path) => Config::read(path)?.seen_from_beside()?,
-        None => (Network::from(args.network.clone()), String::new()),
+        Some(path) => {
+            let mut config = Config::read(path)?;
+            config.network.override_with(given)?;
+            config.seen_from_beside()?
+        }
+        None => (args.network.clone(), String::new()),
     };
     let is_healthy = |seen: &Seen| {
         let hello = seen.hello.as_ref().filter(|_| seen.why.is_none());
@@ -65,7 +69,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
     })?;
     let healthy = !args.healthy || seen.iter().any(is_healthy);
     let peers = Peers {
-        cluster: cluster.unwrap_or_else(|| DEFAULT_CLUSTER.to_owned()),
+        cluster,
         devices: judged(seen),
     };
     if let Some(chosen) = chosen.filter(|_| !args.json && !args.healthy) {

@@ -1,95 +1,191 @@
-//! Settings of a device: what a file and the command line say, and what holds where both are silent.
+//! Settings of a device, each declared once: as a field of [`Config`] or of one of its groups.
+//!
+//! Flags with their `--help`, environment variables, the settings file, the shipped `deploy/device.toml`, the manual page and
+//! `run --print-settings` all come from that declaration. A new setting is one field:
+//!
+//! - The id of its clap argument is its key in the file, `TABLE.KEY` in a table.
+//! - Its variable is `ASTRA_EDGE_` and that key in capitals, with underscores for dots.
+//! - The first paragraph of its doc comment is what `-h` shows; a last paragraph `Example: VALUE` is the value that
+//!   `deploy/device.toml` shows where there is no default.
+//!
+//! A flag wins over a variable, a variable over the file, and the file over the default. Values are read by the same parsers
+//! wherever they come from, and what is not possible is refused with the place it comes from.
 
 mod bundle;
+mod declared;
+mod effective;
+mod error;
+mod file;
 mod network;
 #[cfg(test)]
 mod tests;
 mod values;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::cluster::membership::identity::MAX_NAME;
-use crate::cluster::request::coordinator::Defaults;
-use crate::link::{ClusterName, Joining, LinkError, Wanted};
+use crate::link::{Joining, Wanted};
 use astra_model::engine::Provider;
 use astra_model::paths;
 
 pub use bundle::find_bundle;
+pub use declared::declared;
+pub use effective::{Effective, Origin, Setting};
+pub use error::ConfigError;
 pub use network::{DEFAULT_CLUSTER, Network};
 pub use values::{Rung, parse_duration};
 
-use bundle::found_bundles;
+use file::File;
 use network::{http_address, listen};
-use values::duration;
 
-/// Rung that a question gets which names none.
-pub const DEFAULT_RUNG: Rung = Rung(320);
-/// Time that a question gets which names none.
-pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(5);
-/// What is logged where nobody says.
+/// What is logged where nothing else is set.
 pub const DEFAULT_LOG: &str = "warn,astra_edge=info";
+/// Bytes of a device's name that fit a hello.
+const MAX_NAME: usize = 64;
 
-/// What a file or the command line says; `None` and empty lists say nothing.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// Settings of a device as they are written.
+#[derive(clap::Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "Device")]
 pub struct Config {
-    /// Name of the device.
+    /// Name of the device, for people [default: the machine's].
+    ///
+    /// Example: kitchen
+    #[arg(long, env = "ASTRA_EDGE_NAME")]
     pub name: Option<String>,
-    /// See [`Network::cluster`].
-    pub cluster: Option<String>,
-    /// See [`Network::key`].
-    pub key: Option<String>,
-    /// See [`Network::key_file`].
-    pub key_file: Option<PathBuf>,
-    /// See [`Network::connect`].
-    pub connect: Vec<String>,
-    /// See [`Network::multicast`].
-    pub multicast: Option<bool>,
-    /// See [`Network::multicast_interface`].
-    pub multicast_interface: Option<String>,
-    /// Addresses to listen on, `ADDRESS` or `ADDRESS:PORT`.
-    pub listen: Vec<String>,
-    /// Directory of the bundle.
+    /// Directory of the exported model [default: the only one in the cache].
+    ///
+    /// Example: /var/lib/astra-edge/bundle
+    #[arg(long, env = "ASTRA_EDGE_BUNDLE", value_name = "DIR")]
     pub bundle: Option<PathBuf>,
-    /// The ONNX Runtime library.
-    pub onnxruntime: Option<PathBuf>,
-    /// Threads that compute, 0 for one a core.
-    pub threads: Option<usize>,
-    /// What computes, in the order it is tried.
-    pub execution_providers: Vec<Provider>,
-    /// Whether weights are kept a second time, in the order kernels read them.
-    pub prepacking: Option<bool>,
-    /// Folder in which weights are kept in that order, to be mapped; empty for none.
-    pub weights_cache: Option<PathBuf>,
-    /// Rung of questions that name none.
-    pub rung: Option<Rung>,
-    /// Time of questions that name none.
-    #[serde(deserialize_with = "duration")]
-    pub deadline: Option<Duration>,
-    /// Most members of a request.
-    pub max_members: Option<usize>,
-    /// Whether all take part even where requests have shown fewer, or this device alone, to be faster.
-    pub all_members: Option<bool>,
-    /// What is logged.
-    pub log: Option<String>,
+    /// Address to be reached at, as ADDRESS or ADDRESS:PORT; can be repeated [default: the multicast interface's, on a free port].
+    ///
+    /// Without any, the device follows the address of the interface when it changes; where the interface is "auto", a service
+    /// waits until there is one.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_LISTEN",
+        value_name = "ADDRESS[:PORT]",
+        value_delimiter = ','
+    )]
+    pub listen: Vec<String>,
+    /// What is logged on standard error, and how much of it.
+    #[arg(long, env = "ASTRA_EDGE_LOG", value_name = "FILTER", default_value = DEFAULT_LOG)]
+    pub log: String,
+    /// How to find the cluster.
+    #[command(flatten)]
+    pub network: Network,
+    /// How the model is computed.
+    #[command(flatten)]
+    pub engine: EngineConfig,
+    /// What holds for requests that leave it open.
+    #[command(flatten)]
+    pub defaults: RequestDefaults,
     /// How HTTP is served.
+    #[command(flatten)]
     pub http: HttpConfig,
 }
 
-/// What a file or the command line says of HTTP.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+/// How the model is computed.
+#[derive(clap::Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "Model")]
+pub struct EngineConfig {
+    /// The ONNX Runtime library, or folders to look for it in, with colons between them [default: $ORT_DYLIB_PATH, the cache, the system's].
+    ///
+    /// Example: /usr/local/lib
+    #[arg(long, env = "ASTRA_EDGE_ONNXRUNTIME", value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
+    /// Threads that compute; 0 for one a core.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_THREADS",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub threads: usize,
+    /// Execution providers in the order they are tried: tensorrt, cuda, xnnpack, cpu.
+    ///
+    /// What one cannot compute the next does. All but the CPU need a program built with them (`cargo xtask build` for a board that
+    /// has them) and an ONNX Runtime library that has them too. `astra-edge peers` shows what is in use.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_EXECUTION_PROVIDERS",
+        value_name = "NAME,NAME",
+        value_delimiter = ',',
+        default_value = "cpu"
+    )]
+    pub execution_providers: Vec<Provider>,
+    /// Whether weights are kept a second time, in the order in which kernels read them.
+    #[arg(
+        long = "no-prepacking",
+        env = "ASTRA_EDGE_PREPACKING",
+        action = clap::ArgAction::SetFalse,
+        help = "Do not keep the weights in memory a second time, in the order in which the kernels of the CPU read them: saves memory \
+                as large as the model, and requests are 5 to 20 % slower"
+    )]
+    pub prepacking: bool,
+    /// Folder in which the weights are kept in that order, instead of in memory; "" for none [default: the service manager's cache folder].
+    ///
+    /// They are made at the first start, up to four times the size of the model's weights, and mapped from then on, which is memory
+    /// that the system takes back when it is short. A device that is no service has no such folder by default. Where it cannot be
+    /// written, the weights are kept in memory.
+    ///
+    /// Example: /var/cache/astra-edge
+    #[arg(long, env = "ASTRA_EDGE_WEIGHTS_CACHE", value_name = "DIR")]
+    pub weights_cache: Option<OsString>,
+}
+
+/// What holds for requests that leave it open.
+#[derive(clap::Args, Clone, Copy, Debug, PartialEq)]
+#[command(next_help_heading = "Requests")]
+pub struct RequestDefaults {
+    /// Rung of requests that name none: bits per token per block, or "exact" for float32.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_RUNG",
+        value_name = "RUNG",
+        default_value = "320"
+    )]
+    pub rung: Rung,
+    /// Time of requests that name no deadline.
+    #[arg(long, env = "ASTRA_EDGE_DEADLINE", value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
+    pub deadline: Duration,
+    /// Most members of a request, this device included; 0 for no limit.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_MAX_MEMBERS",
+        value_name = "N",
+        default_value_t = 0
+    )]
+    pub max_members: usize,
+    /// Use all members even where requests have shown fewer, or this device alone, to be faster.
+    ///
+    /// Otherwise, where two requests in a row took longer than this device alone, the next use half as many members, or only this
+    /// device; after a minute all are tried again.
+    #[arg(long, env = "ASTRA_EDGE_ALL_MEMBERS")]
+    pub all_members: bool,
+}
+
+/// How HTTP is served.
+#[derive(clap::Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "HTTP")]
 pub struct HttpConfig {
-    /// Address to serve it at, `ADDRESS:PORT` or a port of this machine alone; it is not served without one.
+    /// Serve HTTP for other programs at this address, or at this port of 127.0.0.1 [default: off].
+    ///
+    /// There is no authentication: every program that reaches the address may send requests.
+    ///
+    /// Example: 127.0.0.1:8080
+    #[arg(
+        id = "http.listen",
+        long = "http",
+        env = "ASTRA_EDGE_HTTP_LISTEN",
+        value_name = "ADDRESS:PORT"
+    )]
     pub listen: Option<String>,
 }
 
-/// Settings without gaps.
+/// Settings that have been checked, with nothing left open.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Name of the device.
@@ -100,219 +196,92 @@ pub struct Settings {
     pub link: Joining,
     /// Directory of the bundle.
     pub bundle: PathBuf,
-    /// The ONNX Runtime library, where named.
-    pub onnxruntime: Option<PathBuf>,
-    /// Threads that compute, 0 for one a core.
-    pub threads: usize,
-    /// What computes, in the order it is tried.
-    pub execution_providers: Vec<Provider>,
-    /// Whether weights are kept a second time, in the order kernels read them.
-    pub prepacking: bool,
-    /// Folder in which weights are kept in that order, to be mapped.
-    pub weights_cache: Option<PathBuf>,
-    /// For questions that leave it open.
-    pub defaults: Defaults,
+    /// How the model is computed.
+    pub engine: EngineConfig,
+    /// For requests that leave it open.
+    pub defaults: RequestDefaults,
     /// Where HTTP is served, if it is.
     pub http: Option<SocketAddr>,
 }
 
-/// Why settings are refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A file cannot be read.
-    #[error("{}: cannot read: {error}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A file says something that is not understood.
-    #[error("{}: {at}: {reason}", path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Line and setting.
-        at: String,
-        /// What was found and what was expected.
-        reason: String,
-    },
-    /// A value of a file that is not possible.
-    #[error("{}: {error}", path.display())]
-    InFile {
-        /// The file.
-        path: PathBuf,
-        /// The value.
-        error: Box<ConfigError>,
-    },
-    /// A value that is not possible.
-    #[error("{key}: found {found:?}, expected {expected}")]
-    Value {
-        /// Name of the setting.
-        key: &'static str,
-        /// What it is.
-        found: String,
-        /// What it could be.
-        expected: &'static str,
-    },
-    /// Both a key and a file of it.
-    #[error("key: found both key and key_file, expected one of them")]
-    TwoKeys,
-    /// No bundle was named, and there is not exactly one to take.
-    #[error("no bundle named, and {}; name one with --bundle DIR", found_bundles(.0))]
-    NoBundle(Vec<PathBuf>),
-    /// The network refuses.
-    #[error(transparent)]
-    Link(#[from] LinkError),
+impl EngineConfig {
+    /// Folder in which weights are kept in the order in which kernels read them, to be mapped.
+    pub fn weights_cache(&self) -> Option<PathBuf> {
+        let given = self.weights_cache.clone().map(PathBuf::from);
+        let folder = given.or_else(paths::service_cache_dir);
+        folder.filter(|folder| !folder.as_os_str().is_empty())
+    }
 }
 
 impl Config {
-    /// Reads a TOML file.
+    /// Reads a TOML file over the defaults.
     ///
     /// # Errors
-    /// The file cannot be read, is no TOML, or has a key that is not known.
+    /// The file cannot be read, is no TOML, or has a key or a value that is not possible.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
-            path: path.to_owned(),
-            error,
-        })?;
-        let config: Self = toml::from_str(&text).map_err(|error| ConfigError::Parse {
-            path: path.to_owned(),
-            at: place_in(&text, &error),
-            reason: error.message().to_owned(),
-        })?;
-        // Here the file is known that the value is in.
-        config.check().map_err(|error| ConfigError::InFile {
-            path: path.to_owned(),
-            error: Box::new(error),
-        })?;
+        let file = File::read(path)?;
+        let config = file.config()?;
+        config.check().map_err(|error| file.named(error))?;
         Ok(config)
     }
 
-    /// Values that can be checked by themselves.
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks all values that do not depend on this machine.
+    ///
+    /// # Errors
+    /// The first value that is not possible.
+    pub fn check(&self) -> Result<(), ConfigError> {
         listen(&self.listen)?;
-        if let Some(cluster) = &self.cluster {
-            ClusterName::from_str(cluster)?;
-        }
-        if self.name.is_some() {
-            name(self.name.clone())?;
-        }
+        self.network.cluster()?;
+        name(self.name.clone())?;
         self.http.listen.as_deref().map(http_address).transpose()?;
         Ok(())
-    }
-
-    /// This, and what `other` says where this says nothing.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        fn list<T>(first: Vec<T>, second: Vec<T>) -> Vec<T> {
-            if first.is_empty() { second } else { first }
-        }
-        // A key of the command line also beats a key file of the file.
-        let keyed = self.key.is_some() || self.key_file.is_some();
-        let (key, key_file) = if keyed {
-            (self.key, self.key_file)
-        } else {
-            (other.key, other.key_file)
-        };
-        Self {
-            name: self.name.or(other.name),
-            cluster: self.cluster.or(other.cluster),
-            key,
-            key_file,
-            connect: list(self.connect, other.connect),
-            multicast: self.multicast.or(other.multicast),
-            multicast_interface: self.multicast_interface.or(other.multicast_interface),
-            listen: list(self.listen, other.listen),
-            bundle: self.bundle.or(other.bundle),
-            onnxruntime: self.onnxruntime.or(other.onnxruntime),
-            threads: self.threads.or(other.threads),
-            execution_providers: list(self.execution_providers, other.execution_providers),
-            prepacking: self.prepacking.or(other.prepacking),
-            weights_cache: self.weights_cache.or(other.weights_cache),
-            rung: self.rung.or(other.rung),
-            deadline: self.deadline.or(other.deadline),
-            max_members: self.max_members.or(other.max_members),
-            all_members: self.all_members.or(other.all_members),
-            log: self.log.or(other.log),
-            http: HttpConfig {
-                listen: self.http.listen.or(other.http.listen),
-            },
-        }
-    }
-
-    fn network(&self) -> Network {
-        Network {
-            cluster: self.cluster.clone(),
-            key: self.key.clone(),
-            key_file: self.key_file.clone(),
-            connect: self.connect.clone(),
-            multicast: self.multicast,
-            multicast_interface: self.multicast_interface.clone(),
-        }
     }
 
     /// How others find the device's cluster, and the device's own name, as a client on the same machine needs them.
     ///
     /// # Errors
-    /// The name is not possible.
+    /// A value that is not possible.
     pub fn seen_from_beside(&self) -> Result<(Network, String), ConfigError> {
         let listen = listen(&self.listen)?;
-        let mut network = self.network();
+        let mut network = self.network.clone();
         // Where there is no multicast, a device that listens at a known port can be asked there.
         let known = listen.iter().filter(|address| address.port() != 0);
         network.connect.extend(known.map(SocketAddr::to_string));
         // It looks for others where it is reached.
         let reached = listen.iter().map(SocketAddr::ip).find(IpAddr::is_ipv4);
         if let (Some(address), Wanted::Best) = (reached, network.interface()) {
-            network.multicast_interface = Some(address.to_string());
+            network.multicast_interface = address.to_string();
         }
         Ok((network, name(self.name.clone())?))
     }
 
-    /// Fills the gaps and checks every value.
+    /// Checks every value and finds what was left to this machine.
     ///
     /// # Errors
     /// The first value that is not possible.
     pub fn settings(self) -> Result<Settings, ConfigError> {
-        let (link, key) = self.network().joining(listen(&self.listen)?)?;
+        self.check()?;
+        let (link, key) = self.network.joining(listen(&self.listen)?)?;
         Ok(Settings {
             name: name(self.name)?,
             key,
             link,
             bundle: find_bundle(self.bundle)?,
-            onnxruntime: self.onnxruntime,
-            threads: self.threads.unwrap_or(0),
-            execution_providers: match self.execution_providers.as_slice() {
-                [] => vec![Provider::Cpu],
-                given => given.to_vec(),
-            },
-            prepacking: self.prepacking.unwrap_or(true),
-            weights_cache: self
-                .weights_cache
-                .or_else(paths::service_cache_dir)
-                .filter(|folder| !folder.as_os_str().is_empty()),
-            defaults: Defaults {
-                rung: self.rung.unwrap_or(DEFAULT_RUNG).0,
-                deadline: self.deadline.unwrap_or(DEFAULT_DEADLINE),
-                max_members: self.max_members.unwrap_or(0),
-                all_members: self.all_members.unwrap_or(false),
-            },
+            engine: self.engine,
+            defaults: self.defaults,
             http: self.http.listen.as_deref().map(http_address).transpose()?,
         })
     }
-}
 
-/// `line 2, threads`, where a file is not understood.
-fn place_in(text: &str, error: &toml::de::Error) -> String {
-    let start = error.span().map_or(0, |span| span.start);
-    let before = text.get(..start).unwrap_or_default();
-    let number = before.matches('\n').count();
-    let line = text.lines().nth(number).unwrap_or_default();
-    let key = line.split_once('=').map(|(key, _)| key.trim());
-    let key = key.map_or_else(String::new, |key| format!(", {key}"));
-    format!("line {}{key}", number + 1)
+    /// What stands for a setting without a value on this machine, where that is known before the device starts.
+    fn found(&self, key: &str) -> Option<String> {
+        match key {
+            "name" => name(None).ok(),
+            "bundle" => Some(find_bundle(None).ok()?.display().to_string()),
+            "weights_cache" => Some(self.engine.weights_cache()?.display().to_string()),
+            _ => None,
+        }
+    }
 }
 
 fn name(given: Option<String>) -> Result<String, ConfigError> {
@@ -326,9 +295,5 @@ fn name(given: Option<String>) -> Result<String, ConfigError> {
     if (1..=MAX_NAME).contains(&name.len()) && !name.contains(char::is_control) {
         return Ok(name);
     }
-    Err(ConfigError::Value {
-        key: "name",
-        found: name,
-        expected: "1 to 64 bytes of text",
-    })
+    Err(ConfigError::value("name", &name, "1 to 64 bytes of text"))
 }

@@ -4,27 +4,79 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::ConfigError;
-use crate::link::{ClusterName, Joining, Reach, Wanted};
+use clap::ArgMatches;
 
-/// Name of a cluster nobody named.
+use super::ConfigError;
+use super::declared::{is_given, overlay};
+use crate::link::{ClusterName, Joining, LinkError, Reach, Wanted};
+
+/// Name of the cluster where none is set.
 pub const DEFAULT_CLUSTER: &str = "astra";
+/// The interface that is chosen by [`Wanted::Best`].
+const AUTO: &str = "auto";
 
 /// How to find a cluster and belong to it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(clap::Args, Clone, Debug, PartialEq)]
+#[command(next_help_heading = "Cluster")]
 pub struct Network {
-    /// Name of the cluster.
-    pub cluster: Option<String>,
-    /// Its key.
+    /// Name of the cluster: devices and clients of another name do not see each other.
+    #[arg(long, env = "ASTRA_EDGE_CLUSTER", value_name = "NAME", default_value = DEFAULT_CLUSTER)]
+    pub cluster: String,
+    /// Key of the cluster: devices with another one are listed and not used.
+    ///
+    /// It keeps clusters apart; it does not encrypt what they send.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_KEY",
+        value_name = "KEY",
+        hide_env_values = true,
+        conflicts_with = "key_file"
+    )]
     pub key: Option<String>,
-    /// File that holds its key.
+    /// File that holds the key.
+    ///
+    /// Example: /etc/astra-edge/key
+    #[arg(long, env = "ASTRA_EDGE_KEY_FILE", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Devices to connect to, `HOST:PORT`.
+    /// A device to connect to, as HOST:PORT, where multicast does not reach it; it tells of the others. Can be repeated.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_CONNECT",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
     pub connect: Vec<String>,
-    /// Whether to find others by multicast.
-    pub multicast: Option<bool>,
-    /// Interface to be found on: a name or an address.
-    pub multicast_interface: Option<String>,
+    /// Whether to look for devices by multicast.
+    #[arg(
+        long = "no-multicast",
+        env = "ASTRA_EDGE_MULTICAST",
+        action = clap::ArgAction::SetFalse,
+        help = "Do not look for devices by multicast"
+    )]
+    pub multicast: bool,
+    /// Interface to find devices on, by name or address.
+    ///
+    /// "auto" takes the best, a local network before tunnels and bridges of containers; the log says which and why.
+    #[arg(
+        long,
+        env = "ASTRA_EDGE_MULTICAST_INTERFACE",
+        value_name = "INTERFACE",
+        default_value = AUTO
+    )]
+    pub multicast_interface: String,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self {
+            cluster: DEFAULT_CLUSTER.to_owned(),
+            key: None,
+            key_file: None,
+            connect: Vec::new(),
+            multicast: true,
+            multicast_interface: AUTO.to_owned(),
+        }
+    }
 }
 
 impl Network {
@@ -33,23 +85,49 @@ impl Network {
     /// # Errors
     /// The first value that is not possible.
     pub fn joining(&self, listen: Vec<SocketAddr>) -> Result<(Joining, Vec<u8>), ConfigError> {
-        let cluster = self.cluster.as_deref().unwrap_or(DEFAULT_CLUSTER);
         let joining = Joining {
-            cluster: ClusterName::from_str(cluster)?,
+            cluster: self.cluster()?,
             connect: self.connect.clone(),
             reach: Reach {
                 listen,
                 interface: self.interface(),
-                multicast: self.multicast != Some(false),
+                multicast: self.multicast,
                 loopback: true,
             },
         };
         Ok((joining, self.key()?))
     }
 
+    /// Puts what flags and variables say in the place of what a file said.
+    ///
+    /// # Errors
+    /// The command has no flags of a network.
+    pub fn override_with(&mut self, given: &ArgMatches) -> Result<(), ConfigError> {
+        self.forget_key(given);
+        Ok(overlay(self, given)?)
+    }
+
+    /// A key that is given also wins over a key file of the file, and the other way round.
+    pub(super) fn forget_key(&mut self, given: &ArgMatches) {
+        if is_key_given(given) {
+            (self.key, self.key_file) = (None, None);
+        }
+    }
+
     /// Interface to be found on.
     pub(super) fn interface(&self) -> Wanted {
-        Wanted::of(self.multicast_interface.as_deref())
+        Wanted::of(Some(&self.multicast_interface))
+    }
+
+    /// The cluster's name.
+    pub(super) fn cluster(&self) -> Result<ClusterName, ConfigError> {
+        ClusterName::from_str(&self.cluster).map_err(|error| match error {
+            LinkError::ClusterName { found, max } => {
+                let expected = format!("1 to {max} letters, digits, dots, dashes or underscores");
+                ConfigError::value("cluster", &found, expected)
+            }
+            other => other.into(),
+        })
     }
 
     fn key(&self) -> Result<Vec<u8>, ConfigError> {
@@ -69,6 +147,11 @@ impl Network {
     }
 }
 
+/// Whether flags or variables give a key or a file of it.
+pub(super) fn is_key_given(given: &ArgMatches) -> bool {
+    ["key", "key_file"].iter().any(|key| is_given(given, key))
+}
+
 /// Addresses to listen on.
 pub(super) fn listen(given: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
     given.iter().map(|text| address(text)).collect()
@@ -76,20 +159,14 @@ pub(super) fn listen(given: &[String]) -> Result<Vec<SocketAddr>, ConfigError> {
 
 fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     let free_port = |text: &str| text.parse().map(|ip| SocketAddr::new(ip, 0));
-    let address: SocketAddr =
-        text.parse()
-            .or_else(|_| free_port(text))
-            .map_err(|_| ConfigError::Value {
-                key: "listen",
-                found: text.to_owned(),
-                expected: "ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
-            })?;
+    let address: SocketAddr = text.parse().or_else(|_| free_port(text)).map_err(|_| {
+        let expected = "ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447";
+        ConfigError::value("listen", text, expected)
+    })?;
     if address.ip().is_unspecified() {
-        return Err(ConfigError::Value {
-            key: "listen",
-            found: text.to_owned(),
-            expected: "the address of one interface: others would be told every address this machine has",
-        });
+        let expected =
+            "the address of one interface: others would be told every address this machine has";
+        return Err(ConfigError::value("listen", text, expected));
     }
     Ok(address)
 }
@@ -99,9 +176,8 @@ pub(super) fn http_address(text: &str) -> Result<SocketAddr, ConfigError> {
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     text.parse()
         .or_else(|_| text.parse().map(local))
-        .map_err(|_| ConfigError::Value {
-            key: "http",
-            found: text.to_owned(),
-            expected: "ADDRESS:PORT or a port, such as 127.0.0.1:8080",
+        .map_err(|_| {
+            let expected = "ADDRESS:PORT or a port, such as 127.0.0.1:8080";
+            ConfigError::value("http.listen", text, expected)
         })
 }

@@ -1,5 +1,11 @@
+use clap::ArgMatches;
+
 use super::*;
 use crate::link::Wanted;
+
+mod declaration;
+mod precedence;
+mod template;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -7,18 +13,28 @@ fn read(text: &str) -> Result<Config, ConfigError> {
     Config::read(file.path())
 }
 
-fn with_bundle() -> Config {
-    Config {
-        bundle: Some("bundle".into()),
-        multicast_interface: Some("127.0.0.1".to_owned()),
-        ..Config::default()
-    }
+/// The command line as `run` has it, without this process's environment.
+fn given(flags: &[&str]) -> ArgMatches {
+    let command = declared::without_environment();
+    command.try_get_matches_from(flags).unwrap()
+}
+
+/// Settings of a device that gets these flags and no file.
+fn flags(flags: &[&str]) -> Config {
+    use clap::FromArgMatches;
+    Config::from_arg_matches(&given(flags)).unwrap()
+}
+
+/// The same with those that let it start here.
+fn with_bundle(more: &[&str]) -> Config {
+    let interface = ["--bundle", "bundle", "--multicast-interface", "127.0.0.1"];
+    flags(&[&interface, more].concat())
 }
 
 #[test]
 fn the_example_reads_and_says_what_holds_anyway() {
     let text = include_str!("../../../deploy/device.toml");
-    let as_shipped: Config = toml::from_str(text).unwrap();
+    let as_shipped = read(text).unwrap();
     // Every line that is a setting or begins a table, commented out or not.
     let is_setting = |line: &&str| {
         if line.trim_start_matches("# ").starts_with('[') {
@@ -35,14 +51,14 @@ fn the_example_reads_and_says_what_holds_anyway() {
         .filter(is_setting)
         .map(|line| line.trim_start_matches("# "))
         .collect();
-    let everything: Config = toml::from_str(&all.join("\n")).unwrap();
-    assert_eq!(everything.rung, Some(DEFAULT_RUNG));
-    assert_eq!(everything.deadline, Some(DEFAULT_DEADLINE));
-    assert_eq!(everything.cluster.as_deref(), Some(DEFAULT_CLUSTER));
-    assert_eq!(everything.log.as_deref(), Some(DEFAULT_LOG));
-    assert_eq!(everything.multicast, Some(true));
-    assert_eq!(everything.prepacking, Some(true));
-    assert_eq!(everything.execution_providers, [Provider::Cpu]);
+    let everything = read(&all.join("\n")).unwrap();
+    assert_eq!(everything.defaults.rung, Rung(320));
+    assert_eq!(everything.defaults.deadline, Duration::from_secs(5));
+    assert_eq!(everything.network.cluster, DEFAULT_CLUSTER);
+    assert_eq!(everything.log, DEFAULT_LOG);
+    assert!(everything.network.multicast);
+    assert!(everything.engine.prepacking);
+    assert_eq!(everything.engine.execution_providers, [Provider::Cpu]);
     for key in [
         "name",
         "cluster",
@@ -106,10 +122,11 @@ fn values_of_another_kind_are_refused() {
         assert!(error.contains(part), "{error}");
         assert!(error.contains(": line 1, "), "{error}");
     }
-    assert_eq!(read("rung = 160").unwrap().rung, Some(Rung(160)));
-    assert_eq!(read("rung = \"exact\"").unwrap().rung, Some(Rung(0)));
-    let half = read("deadline = \"500ms\"").unwrap().deadline;
-    assert_eq!(half, Some(Duration::from_millis(500)));
+    let defaults = |text: &str| read(text).unwrap().defaults;
+    assert_eq!(defaults("rung = 160").rung, Rung(160));
+    assert_eq!(defaults("rung = \"exact\"").rung, Rung(0));
+    let half = defaults("deadline = \"500ms\"").deadline;
+    assert_eq!(half, Duration::from_millis(500));
 }
 
 #[test]
@@ -119,19 +136,19 @@ fn an_impossible_value_of_a_file_is_named_with_the_file() {
     for (text, rest) in [
         (
             "listen = [\"kitchen\"]",
-            "listen: found \"kitchen\", expected ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
+            "line 1, listen: found \"kitchen\", expected ADDRESS or ADDRESS:PORT, such as 192.168.1.20:7447",
         ),
         (
             "cluster = \"a/b\"",
-            "cluster: found \"a/b\", expected 1 to 64 letters, digits, dots, dashes or underscores",
+            "line 1, cluster: found \"a/b\", expected 1 to 64 letters, digits, dots, dashes or underscores",
         ),
         (
             "name = \"\"",
-            "name: found \"\", expected 1 to 64 bytes of text",
+            "line 1, name: found \"\", expected 1 to 64 bytes of text",
         ),
         (
             "[http]\nlisten = \"kitchen\"",
-            "http: found \"kitchen\", expected ADDRESS:PORT or a port, such as 127.0.0.1:8080",
+            "line 2, http.listen: found \"kitchen\", expected ADDRESS:PORT or a port, such as 127.0.0.1:8080",
         ),
     ] {
         std::fs::write(file.path(), text).unwrap();
@@ -142,26 +159,24 @@ fn an_impossible_value_of_a_file_is_named_with_the_file() {
 
 #[test]
 fn the_command_line_beats_the_file() {
-    let flags = Config {
-        name: Some("flag".to_owned()),
-        key: Some("k".to_owned()),
-        ..Config::default()
-    };
-    let file = Config {
-        name: Some("file".to_owned()),
-        key_file: Some("secret".into()),
-        listen: vec!["127.0.0.1:1".to_owned()],
-        ..Config::default()
-    };
-    let both = flags.or(file);
+    let text = "name = \"file\"\nkey_file = \"secret\"\nlisten = [\"127.0.0.1:1\"]\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let given = given(&["--name", "flag", "--key", "k"]);
+    let effective = Effective::new(&given, Some(file.path())).unwrap();
+    let both = effective.config();
     assert_eq!(both.name.as_deref(), Some("flag"));
     assert_eq!(both.listen, ["127.0.0.1:1"]);
-    assert_eq!((both.key.as_deref(), both.key_file), (Some("k"), None));
+    let network = &both.network;
+    assert_eq!(
+        (network.key.as_deref(), &network.key_file),
+        (Some("k"), &None)
+    );
 }
 
 #[test]
 fn gaps_are_filled() {
-    let settings = with_bundle().settings().unwrap();
+    let settings = with_bundle(&[]).settings().unwrap();
     assert_eq!(settings.link.cluster.to_string(), "astra");
     let reach = settings.link.reach;
     assert!(reach.multicast && reach.listen.is_empty());
@@ -169,7 +184,7 @@ fn gaps_are_filled() {
         reach.interface,
         Wanted::Address("127.0.0.1".parse().unwrap())
     );
-    assert_eq!(settings.defaults.rung, 320);
+    assert_eq!(settings.defaults.rung, Rung(320));
     assert!(settings.key.is_empty());
     assert!(!settings.name.is_empty());
 }
@@ -199,49 +214,23 @@ fn the_system_chooses_an_address_where_none_is_given() {
 
 #[test]
 fn impossible_values_are_named() {
-    let error = |config: Config| config.settings().unwrap_err().to_string();
-    let listen = |text: &str| Config {
-        listen: vec![text.to_owned()],
-        ..with_bundle()
-    };
-    assert!(error(listen("kitchen")).contains("\"kitchen\""));
-    assert!(error(listen("0.0.0.0:7447")).contains("one interface"));
-    let name = Some("x".repeat(65));
-    assert!(
-        error(Config {
-            name,
-            ..with_bundle()
-        })
-        .contains("1 to 64 bytes")
-    );
-    let cluster = Some("a/b".to_owned());
-    assert!(
-        error(Config {
-            cluster,
-            ..with_bundle()
-        })
-        .contains("\"a/b\"")
-    );
-    let two = Config {
-        key: Some("k".to_owned()),
-        key_file: Some("f".into()),
-        ..with_bundle()
-    };
+    let error = |flags: &[&str]| with_bundle(flags).settings().unwrap_err().to_string();
+    assert!(error(&["--listen", "kitchen"]).contains("\"kitchen\""));
+    assert!(error(&["--listen", "0.0.0.0:7447"]).contains("one interface"));
+    let name = "x".repeat(65);
+    assert!(error(&["--name", &name]).contains("1 to 64 bytes"));
+    assert!(error(&["--cluster", "a/b"]).contains("\"a/b\""));
+    let mut two = with_bundle(&["--key", "k"]);
+    two.network.key_file = Some("f".into());
     assert!(matches!(two.settings(), Err(ConfigError::TwoKeys)));
 }
 
 #[test]
 fn http_is_served_where_it_is_asked_for() {
     let at = |listen: Option<&str>| {
-        let http = HttpConfig {
-            listen: listen.map(str::to_owned),
-        };
-        Config {
-            http,
-            ..with_bundle()
-        }
-        .settings()
-        .map(|settings| settings.http)
+        let mut config = with_bundle(&[]);
+        config.http.listen = listen.map(str::to_owned);
+        config.settings().map(|settings| settings.http)
     };
     assert_eq!(at(None).unwrap(), None);
     let local = Some("127.0.0.1:8080".parse().unwrap());
@@ -262,12 +251,8 @@ fn http_is_served_where_it_is_asked_for() {
 fn a_key_file_loses_its_last_newline() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "secret\n").unwrap();
-    let key_file = Some(file.path().to_owned());
-    let settings = Config {
-        key_file,
-        ..with_bundle()
-    }
-    .settings()
-    .unwrap();
+    let mut config = with_bundle(&[]);
+    config.network.key_file = Some(file.path().to_owned());
+    let settings = config.settings().unwrap();
     assert_eq!(settings.key, b"secret");
 }

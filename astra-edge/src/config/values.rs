@@ -1,5 +1,6 @@
 //! Values as people write them.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -24,6 +25,15 @@ impl FromStr for Rung {
     }
 }
 
+impl fmt::Display for Rung {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("exact"),
+            bits => bits.fmt(f),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Rung {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
@@ -38,13 +48,6 @@ impl<'de> Deserialize<'de> for Rung {
         };
         text.parse().map_err(de::Error::custom)
     }
-}
-
-pub(super) fn duration<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map(Some).map_err(de::Error::custom)
 }
 
 /// `5s`, `800ms`.

@@ -95,13 +95,12 @@ impl Node {
         let changes = Changes::subscribe();
         let joining = settings.link;
         let place = first_place(&joining)?;
-        let (dir, library) = (settings.bundle.clone(), settings.onnxruntime.clone());
-        let (threads, prepacking) = (settings.threads, settings.prepacking);
-        let (providers, cache) = (settings.execution_providers, settings.weights_cache);
+        let (dir, engine) = (settings.bundle, settings.engine);
         let loading = tokio::task::spawn_blocking(move || {
-            let runtime = Runtime::load(library.as_deref(), threads)?;
-            let runtime = runtime.with_providers(&providers)?;
-            load(&dir, runtime.with_prepacking(prepacking), cache.as_deref())
+            let runtime = Runtime::load(engine.onnxruntime.as_deref(), engine.threads)?;
+            let runtime = runtime.with_providers(&engine.execution_providers)?;
+            let runtime = runtime.with_prepacking(engine.prepacking);
+            load(&dir, runtime, engine.weights_cache().as_deref())
         });
         let key = fingerprint(&joining.cluster, &settings.key);
         // Finding the others takes its time too: it need not wait for the model.

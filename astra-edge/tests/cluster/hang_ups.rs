@@ -55,9 +55,9 @@ fn a_client_that_hangs_up_gives_its_turn_back() {
 fn questions_beyond_the_places_are_sent_away() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
     let network = Network {
-        cluster: Some(cluster.name.clone()),
+        cluster: cluster.name.clone(),
         connect: vec![cluster.devices[0].address.clone()],
-        multicast: Some(false),
+        multicast: false,
         ..Network::default()
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

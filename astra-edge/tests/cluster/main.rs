@@ -24,6 +24,7 @@ mod pictures;
 mod refusals;
 mod roaming;
 mod service;
+mod settings;
 mod texts;
 mod twins;
 mod two_coordinators;

@@ -38,18 +38,11 @@ struct Args {
     /// Folder that the pictures with their maps are written to; of a camera, one file that is written again and again.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Name of the cluster.
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// A device to connect to, where multicast does not reach it.
-    #[arg(long, value_name = "HOST:PORT")]
-    connect: Vec<String>,
-    /// Do not look for devices by multicast.
-    #[arg(long)]
-    no_multicast: bool,
     /// Bits per token per block, or exact [default: the device's].
     #[arg(long, value_name = "RUNG")]
     rung: Option<Rung>,
+    #[command(flatten)]
+    network: Network,
 }
 
 #[tokio::main]
@@ -57,13 +50,7 @@ async fn main() -> Result<()> {
     let args = Args::parse();
     let folder = || args.out.display().to_string();
     std::fs::create_dir_all(&args.out).with_context(folder)?;
-    let network = Network {
-        cluster: args.cluster.clone(),
-        connect: args.connect.clone(),
-        multicast: args.no_multicast.then_some(false),
-        ..Network::default()
-    };
-    let mut client = Client::open(&network).await?;
+    let mut client = Client::open(&args.network).await?;
     let device = client.find(None, Duration::from_secs(5)).await?;
     let eye = Eye {
         client,

@@ -28,15 +28,6 @@ const FIRST: Duration = Duration::from_secs(60);
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Name of the cluster.
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
-    /// A device to connect to, where multicast does not reach it.
-    #[arg(long, value_name = "HOST:PORT")]
-    connect: Vec<String>,
-    /// Do not look for devices by multicast.
-    #[arg(long)]
-    no_multicast: bool,
     /// Device to ask [default: the fastest of those seen first].
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
@@ -55,18 +46,14 @@ struct Args {
     /// What logits of tokens that came before are divided by.
     #[arg(long, value_name = "X", default_value_t = 1.1)]
     repetition_penalty: f32,
+    #[command(flatten)]
+    network: Network,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let args = Args::parse();
-    let network = Network {
-        cluster: args.cluster.clone(),
-        connect: args.connect.clone(),
-        multicast: args.no_multicast.then_some(false),
-        ..Network::default()
-    };
-    let mut client = Client::open(&network).await?;
+    let mut client = Client::open(&args.network).await?;
     let device = client.find(args.device.as_deref(), Duration::from_secs(5));
     let device = device.await?;
     eprintln!(

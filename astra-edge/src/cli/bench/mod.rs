@@ -20,7 +20,6 @@ use astra_edge::measure::requests::sample::{OneDeviceTimes, RowKey, Sample};
 use astra_edge::measure::requests::table::rows_as_table;
 use astra_wire::{AskOptions, Hello};
 
-use super::network::NetworkArgs;
 use subject::{Answer, Subject};
 
 /// Time a device may take beyond the deadline: to be reached, and to say what came of it.
@@ -102,7 +101,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
     #[command(flatten)]
-    network: NetworkArgs,
+    network: Network,
 }
 
 pub(super) fn main(args: &Args) -> Result<()> {
@@ -121,8 +120,7 @@ pub(super) fn main(args: &Args) -> Result<()> {
 }
 
 async fn measure(args: &Args, subjects: &[Subject]) -> Result<Vec<Row>> {
-    let network = Network::from(args.network.clone());
-    let mut client = Client::open(&network).await?;
+    let mut client = Client::open(&args.network).await?;
     let device = client.find(args.device.as_deref(), args.wait).await?;
     let mut rows = Vec::new();
     for subject in subjects {

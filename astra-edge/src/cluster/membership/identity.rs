@@ -5,9 +5,6 @@ use sha2::{Digest, Sha256};
 
 use crate::link::ClusterName;
 
-/// Bytes of a name that fit a hello.
-pub const MAX_NAME: usize = 64;
-
 /// The program and its version, as hellos carry it.
 pub const SOFTWARE: &str = concat!("astra-edge ", env!("CARGO_PKG_VERSION"));
 

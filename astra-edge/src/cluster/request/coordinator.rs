@@ -15,6 +15,7 @@ use crate::cluster::request::error::RequestError;
 use crate::cluster::request::work::{Attempted, RequestLimits, Work};
 use crate::cluster::session::cancel::Abort;
 use crate::cluster::session::set_up::{ActivePlan, SetUpError, set_up};
+use crate::config::RequestDefaults;
 
 /// Longest pause before the first repeated try; it grows with each.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(30);
@@ -23,23 +24,10 @@ const MOST_BACK_OFF: Duration = Duration::from_millis(400);
 /// Plans that are kept for the next request: one for each length of a text.
 pub const PLANS: usize = 4;
 
-/// What is used where a question leaves it open.
-#[derive(Clone, Copy, Debug)]
-pub struct Defaults {
-    /// Bits per token per block; 0 in exact mode.
-    pub rung: u16,
-    /// Time until the answer is due.
-    pub deadline: Duration,
-    /// Most members; 0 for as many as there are.
-    pub max_members: usize,
-    /// Whether all take part even where requests have shown fewer, or this device alone, to be faster.
-    pub all_members: bool,
-}
-
 /// Takes questions in, one at a time.
 pub struct Coordinator {
     device: Arc<Device>,
-    defaults: Defaults,
+    defaults: RequestDefaults,
     state: Mutex<CoordinatorState>,
     /// Pictures that are decoded at a time: one alone can take hundreds of megabytes.
     pub(crate) decoding: Arc<Semaphore>,
@@ -78,7 +66,7 @@ enum Ready {
 
 impl Coordinator {
     /// Takes questions in for `device`.
-    pub fn new(device: Arc<Device>, defaults: Defaults) -> Self {
+    pub fn new(device: Arc<Device>, defaults: RequestDefaults) -> Self {
         Self {
             device,
             defaults,
@@ -127,7 +115,7 @@ impl Coordinator {
 
     /// The default, or, in a bundle that has none such, the next below, else the next above, else exact mode.
     fn default_rung(&self) -> u16 {
-        let default = self.defaults.rung;
+        let default = self.defaults.rung.0;
         let rungs = self.device.bundle().manifest().rungs.iter();
         // Ascending, and no wider on the wire than 16 bits.
         let rungs: Vec<u16> = rungs.filter_map(|rung| rung.bits.try_into().ok()).collect();
