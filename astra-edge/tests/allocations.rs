@@ -88,6 +88,7 @@ fn blocks_allocate_nothing_of_ours() {
     let bed = Bed::open();
     let plan = Arc::new(Plan {
         id: 1,
+        version: astra_wire::VERSION,
         epoch: 1,
         rung: 320,
         causal: false,

@@ -34,6 +34,7 @@ fn run(
 ) -> Vec<Vec<Outcome>> {
     let plan = Arc::new(Plan {
         id: 1,
+        version: astra_wire::VERSION,
         epoch: 1,
         rung,
         causal: false,

@@ -57,6 +57,7 @@ fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) ->
     let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
     let plan = Arc::new(Plan {
         id: 1,
+        version: astra_wire::VERSION,
         epoch: 1,
         rung,
         causal: form.is_causal(),

@@ -47,6 +47,8 @@ impl Sequence {
         let ranges = costs.split(kind.tokens, &speeds)?;
         let plan = Plan {
             id: 0,
+            // No code frame is written.
+            version: 0,
             epoch: 0,
             rung: 0,
             causal: form.is_causal(),

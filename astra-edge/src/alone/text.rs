@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use astra_bundle::{Bundle, Task};
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -143,7 +143,7 @@ impl Model for Machine {
 
     fn embed(
         &self,
-        _: AskOptions,
+        _: RequestOptions,
         _: Option<Vec<u16>>,
         ids: Vec<u32>,
         _: ClientHandle,

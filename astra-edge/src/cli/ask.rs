@@ -12,7 +12,7 @@ use astra_edge::text::{Ask, Ended, Event, Prompt, Writing};
 use astra_model::tasks::text::sampling::Sampling;
 use astra_model::tasks::text::stop::StopStrings;
 use astra_model::tasks::text::template::Message;
-use astra_wire::{AskText, Choice, Control, Words};
+use astra_wire::{Control, GenerationRequest, Prompt as WirePrompt, SamplingParams};
 use serde::Serialize;
 
 use super::question::QuestionArgs;
@@ -201,14 +201,14 @@ impl Args {
             repetition_penalty,
             seed,
         } = self.sampling();
-        let question = Control::AskText(AskText {
+        let question = Control::GenerationRequest(GenerationRequest {
             options: self.question.options(),
             prompt: if self.raw {
-                Words::Text(&self.prompt)
+                WirePrompt::Text(&self.prompt)
             } else {
-                Words::Chat(&chat)
+                WirePrompt::Chat(&chat)
             },
-            choice: Choice {
+            sampling: SamplingParams {
                 temperature,
                 top_p,
                 top_k,
@@ -216,7 +216,7 @@ impl Args {
                 seed,
             },
             max_tokens: Some(self.max_tokens),
-            stops: self.stop.iter().map(String::as_str).collect(),
+            stop: self.stop.iter().map(String::as_str).collect(),
         });
         let first = self.question.patience();
         let answering = client.ask_text(&device, &question, ranges, first).await?;

@@ -8,7 +8,7 @@ use astra_edge::cluster::request::client_handle::ClientHandle;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_edge::text::Prompt;
-use astra_wire::{AskVector, Control, Words};
+use astra_wire::{Control, EmbeddingRequest, Prompt as WirePrompt};
 use serde::Serialize;
 
 use super::question::QuestionArgs;
@@ -155,9 +155,9 @@ impl Args {
         let mut output = Output::new(self.json);
         for (place, text) in texts.into_iter().enumerate() {
             let answered = {
-                let question = Control::AskVector(AskVector {
+                let question = Control::EmbeddingRequest(EmbeddingRequest {
                     options: self.question.options(),
-                    text: Words::Text(&text),
+                    input: WirePrompt::Text(&text),
                 });
                 let within = self.question.patience();
                 client.ask(&device, &question, ranges, within).await

@@ -11,7 +11,7 @@ use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_model::tasks::image::MAX_FILE;
 use astra_model::tasks::picture::write_png;
-use astra_wire::{Ask, AskOptions, Control};
+use astra_wire::{Control, ImageRequest, RequestOptions};
 use serde::Serialize;
 
 use super::question::QuestionArgs;
@@ -124,8 +124,8 @@ async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
     let asked = &args.question;
     let mut client = Client::open(&args.network).await?;
     let device = client.find(asked.device.as_deref(), asked.wait).await?;
-    let question = Control::Ask(Ask {
-        options: AskOptions {
+    let question = Control::ImageRequest(ImageRequest {
+        options: RequestOptions {
             compare: args.compare,
             ..asked.options()
         },

@@ -196,8 +196,8 @@ mod tests {
         Seen {
             device,
             hello: Some(Hello {
-                min_version: 1,
-                version: 1,
+                min_version: astra_wire::MIN_VERSION,
+                max_version: astra_wire::VERSION,
                 device,
                 name,
                 software: Default::default(),

@@ -8,7 +8,7 @@ use astra_edge::alone;
 use astra_edge::cluster::request::image::ImageReply;
 use astra_edge::config::{Rung, find_bundle, parse_duration};
 use astra_edge::text::TextService;
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 
 /// What a question that names no deadline is given to be answered in: a device's own is not known here.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -53,11 +53,11 @@ pub(super) struct QuestionArgs {
 
 impl QuestionArgs {
     /// The same for a coordinator.
-    pub(super) fn options(&self) -> AskOptions {
+    pub(super) fn options(&self) -> RequestOptions {
         let deadline = self.deadline.unwrap_or_default();
-        AskOptions {
+        RequestOptions {
             rung: self.rung.map(|rung| rung.0),
-            alone: false,
+            local: false,
             compare: false,
             // Bounded when the flag was read.
             deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),

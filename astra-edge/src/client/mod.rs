@@ -270,7 +270,7 @@ fn read(answer: &[u8], device: &str) -> Result<Answered, ClientError> {
         text,
     };
     match Control::parse(answer) {
-        Ok(Control::Answer(answer)) => {
+        Ok(Control::InferenceResponse(answer)) => {
             let report = serde_json::from_str(answer.report);
             let report = report.map_err(|error| unreadable(error.to_string()))?;
             let floats = |bytes| floats(bytes).map_err(|error| unreadable(error.to_string()));

@@ -47,8 +47,8 @@ mod tests {
     /// A device whose id is this byte over and over.
     fn device(id: u8, name: &str, speed: u32) -> Hello {
         Hello {
-            min_version: 1,
-            version: 1,
+            min_version: astra_wire::MIN_VERSION,
+            max_version: astra_wire::VERSION,
             device: DeviceId([id; 16]),
             name: name.parse().unwrap(),
             software: Default::default(),

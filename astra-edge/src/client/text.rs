@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use astra_wire::{Control, Ending, Hello};
+use astra_wire::{Control, FinishReason, Hello};
 
 use super::{Client, ClientError, parameters};
 use crate::link::Answers;
@@ -68,14 +68,14 @@ impl Answering {
             return Err(failed("gone in the middle of its answer"));
         };
         match Control::parse(&answer) {
-            Ok(Control::Piece { text }) => Ok(Event::Piece(text.to_owned())),
-            Ok(Control::TextAnswer(answer)) => {
+            Ok(Control::TextDelta { text }) => Ok(Event::Piece(text.to_owned())),
+            Ok(Control::GenerationResponse(answer)) => {
                 let report = serde_json::from_str(answer.report);
                 let ended = Ended {
                     report: report.map_err(|error| unreadable(&error))?,
                     prompt_tokens: answer.prompt_tokens as usize,
                     tokens: answer.tokens as usize,
-                    cut: answer.ending == Ending::Length,
+                    cut: answer.finish_reason == FinishReason::Length,
                 };
                 Ok(Event::End(Box::new(ended)))
             }

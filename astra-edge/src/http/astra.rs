@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use astra_bundle::{Agreement as Measured, Manifest};
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
@@ -51,11 +51,11 @@ where
 
 impl Options {
     /// The same for the coordinator.
-    pub(super) fn ask(&self) -> AskOptions {
+    pub(super) fn ask(&self) -> RequestOptions {
         let deadline = self.deadline.unwrap_or_default();
-        AskOptions {
+        RequestOptions {
             rung: self.rung.map(|rung| rung.0),
-            alone: self.alone,
+            local: self.alone,
             compare: false,
             // Bounded when it was read.
             deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),

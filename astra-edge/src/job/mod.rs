@@ -287,6 +287,7 @@ impl DataPath {
         }
         let start = Instant::now();
         let header = CodeHeader {
+            version: self.plan.version,
             request,
             epoch: self.plan.epoch,
             // The manifest is refused with more than 255 blocks, the plan with more than 16 members.

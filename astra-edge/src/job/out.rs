@@ -1,6 +1,6 @@
 //! The way of codes out of a member.
 
-use astra_wire::{Code, EmitError, Framer, MAX_FRAME, MAX_MESSAGE};
+use astra_wire::{Code, EmitError, Framer, MAX_CODE_BATCH, MAX_FRAME};
 
 use super::JobStats;
 
@@ -29,7 +29,7 @@ impl Out {
     pub(super) fn new(sink: Box<dyn FrameSink>) -> Self {
         Self {
             sink,
-            message: vec![0; MAX_MESSAGE].into(),
+            message: vec![0; MAX_CODE_BATCH].into(),
         }
     }
 
@@ -96,6 +96,7 @@ mod tests {
 
     fn sent(layout: Layout, tokens: u16, most: usize) -> (Vec<Vec<u8>>, JobStats) {
         let header = CodeHeader {
+            version: astra_wire::VERSION,
             request: 1,
             epoch: 1,
             block: 0,
@@ -126,7 +127,7 @@ mod tests {
             assert_eq!(kept.len(), messages, "{tokens}");
             let mut next = 0;
             for message in &kept {
-                assert!(message.len() <= MAX_MESSAGE);
+                assert!(message.len() <= MAX_CODE_BATCH);
                 for frame in Frames::new(message, layout) {
                     let header = frame.unwrap().header;
                     assert_eq!(header.first_token, next);

@@ -9,6 +9,6 @@ use astra_wire::{Control, EmitError};
 pub fn encode(message: &Control<'_>) -> Result<Vec<u8>, EmitError> {
     message.check()?;
     let mut bytes = vec![0; message.encoded_len()];
-    message.emit(&mut bytes)?;
+    message.emit(astra_wire::VERSION, &mut bytes)?;
     Ok(bytes)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{MAX_FRAME, MAX_MESSAGE};
+use astra_wire::{MAX_CODE_BATCH, MAX_FRAME};
 
 use super::error::MeasureError;
 use super::processor_time::Processes;
@@ -18,7 +18,7 @@ const BURST: usize = 3;
 /// Round trips of a message of one byte.
 const ROUNDS: usize = 200;
 /// Bytes of messages: a frame, and as many as are sent at once.
-const SIZES: [usize; 2] = [MAX_FRAME, MAX_MESSAGE];
+const SIZES: [usize; 2] = [MAX_FRAME, MAX_CODE_BATCH];
 /// Longest wait for a message.
 const TIMEOUT: Duration = Duration::from_secs(10);
 

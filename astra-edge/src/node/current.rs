@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -50,7 +50,7 @@ impl Model for Current {
 
     fn embed(
         &self,
-        options: AskOptions,
+        options: RequestOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
         asker: ClientHandle,

@@ -213,7 +213,7 @@ pub(super) fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello
     let bundle = parts.worker.bundle();
     Hello {
         min_version: MIN_VERSION,
-        version: VERSION,
+        max_version: VERSION,
         device: parts.id,
         name: shorten(&parts.name),
         software: shorten(SOFTWARE),

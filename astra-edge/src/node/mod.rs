@@ -177,7 +177,7 @@ impl Node {
             return Err(format!("the computing thread has not moved for {step:?}"));
         }
         // A question about no plan: whoever reads messages here refuses it, and that is an answer.
-        let question = encode(&Control::Plan { plan: 0, epoch: 0 });
+        let question = encode(&Control::Probe { plan: 0, epoch: 0 });
         let question = question.map_err(|error| error.to_string())?;
         let asked = device.link().ask_control(device.id(), "", question, answer);
         match asked.await {

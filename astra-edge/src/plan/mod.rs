@@ -11,6 +11,8 @@ use astra_wire::MAX_MEMBERS;
 pub struct Plan {
     /// Name of the plan, random.
     pub id: u64,
+    /// Wire version of everything that its members send each other for it.
+    pub version: u8,
     /// Counts the plans of one coordinator, so that frames of an older one are told apart.
     pub epoch: u16,
     /// Bits per token per block; 0 in exact mode.
@@ -71,6 +73,7 @@ mod tests {
     fn causal_members_hear_those_left_of_them() {
         let plan = |causal| Plan {
             id: 1,
+            version: astra_wire::VERSION,
             epoch: 1,
             rung: 0,
             causal,

@@ -86,9 +86,9 @@ pub struct MemberReport {
     pub encode_ms: f64,
     /// Milliseconds of waiting for the codes of others.
     pub wait_ms: f64,
-    /// Milliseconds the computing thread had a processor for anything but the model: codec, frames, and going to wait.
+    /// Milliseconds of processor time of the computing thread for anything but the model: codec, frames, starting to wait.
     #[serde(default)]
-    pub own_ms: f64,
+    pub overhead_ms: f64,
     /// Bytes of code frames sent, once for each receiver.
     pub bytes_sent: u64,
     /// Bytes of code frames received.

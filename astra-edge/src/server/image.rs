@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use astra_model::tasks::features::write_exact;
-use astra_wire::{Answer, Control};
+use astra_wire::{Control, InferenceResponse};
 
 use super::reply::failed;
 use crate::cluster::request::coordinator::Coordinator;
@@ -28,7 +28,7 @@ pub(crate) async fn answer(coordinator: &Arc<Coordinator>, question: ImageReques
         height = u16::try_from(found.height).unwrap_or(0);
         write_exact(&found.values, &mut map);
     }
-    let answer = Control::Answer(Answer {
+    let answer = Control::InferenceResponse(InferenceResponse {
         report: &report,
         width,
         height,

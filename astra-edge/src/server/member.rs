@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{
-    Control, Encoding, Generate, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
+    Control, Encoding, GenerationParams, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
 };
 
 use super::reply::failed;
@@ -128,14 +128,14 @@ pub(crate) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: 
 fn task(
     prompt: Vec<u32>,
     prefill: Prefill,
-    generate: &Generate,
+    generate: &GenerationParams,
     stop: &Arc<std::sync::atomic::AtomicBool>,
 ) -> Task {
     Task {
         prompt,
         prefill,
         max_tokens: generate.max_tokens as usize,
-        sampling: sampling(&generate.choice),
+        sampling: sampling(&generate.sampling),
         stop: Arc::clone(stop),
         waits: None,
         receivers: 0,
@@ -169,8 +169,8 @@ async fn speak(
                 index += 1;
             }
             Some(TokenEvent::Ended(stats)) => {
-                let written = Control::Written(stats.written(plan, request, member));
-                return encode(&written).unwrap_or_else(|error| failed(&error.to_string()));
+                let finished = Control::Finished(stats.finished(plan, request, member));
+                return encode(&finished).unwrap_or_else(|error| failed(&error.to_string()));
             }
             Some(TokenEvent::Refused(reason)) => return refuse(plan, reason),
             Some(TokenEvent::Failed(text)) => return failed(&text),

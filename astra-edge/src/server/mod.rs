@@ -57,20 +57,20 @@ impl Server {
     async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let words = self.words.as_ref();
         let request = match Control::parse(&bytes) {
-            Ok(Control::AskText(ask)) => {
+            Ok(Control::GenerationRequest(ask)) => {
                 let link = self.coordinator.device().link();
                 return Some(match self.place() {
                     Ok(asker) => text::generate(words, link, incoming, &ask, asker).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::AskVector(ask)) => {
+            Ok(Control::EmbeddingRequest(ask)) => {
                 return Some(match self.place() {
                     Ok(asker) => text::embed(words, incoming, &ask, asker).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::Ask(ask)) => match self.place() {
+            Ok(Control::ImageRequest(ask)) => match self.place() {
                 Ok(asker) => ImageRequest {
                     options: ask.options,
                     shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
@@ -108,7 +108,7 @@ impl Server {
         let device = self.coordinator.device();
         let answer = match message {
             Ok(Control::Offer(offer)) => encode(&plan::accept(device, &offer).await),
-            Ok(Control::Plan { plan, epoch }) => encode(&plan::probe(device, plan, epoch).await),
+            Ok(Control::Probe { plan, epoch }) => encode(&plan::probe(device, plan, epoch).await),
             Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
             Ok(Control::StartText(start)) => {
                 member::compute_text(device, &start, incoming).await;
@@ -123,14 +123,14 @@ impl Server {
                     slot.cancel(request);
                 }
                 device.generations.cancel(plan, request);
-                encode(&Control::Heard { plan, members: 0 })
+                encode(&Control::Ack { plan, request })
             }
             Ok(Control::Halo(halo)) => {
                 if let Err(error) = halo::receive(device, &halo) {
                     return Some(failed(&error.to_string()));
                 }
-                let (plan, members) = (halo.plan, 0);
-                encode(&Control::Heard { plan, members })
+                let (plan, request) = (halo.plan, halo.request);
+                encode(&Control::Ack { plan, request })
             }
             Ok(Control::Leave { device: other }) => {
                 device.member_left(other);

@@ -15,7 +15,7 @@ pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer) -> Control<'stat
     match device.join_plan(offer).await {
         Ok(_) => Control::Accept {
             plan,
-            member: offer.you,
+            member: offer.recipient,
         },
         Err(reason) => Control::Refuse { plan, reason },
     }
@@ -24,7 +24,7 @@ pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer) -> Control<'stat
 pub(crate) async fn probe(device: &Arc<Device>, plan: u64, epoch: u16) -> Control<'static> {
     let reason = match device.slots.find(plan) {
         Some(slot) if slot.plan.epoch == epoch => match slot.probe().await {
-            Ok(members) => return Control::Heard { plan, members },
+            Ok(received) => return Control::ProbeReply { plan, received },
             Err(error) => {
                 tracing::debug!(%error, "a probe was not sent");
                 Reason::Internal

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use astra_wire::{Answer, AskText, AskVector, Choice, Control, Ending, TextAnswer, Words as Wire};
+use astra_wire::{
+    Control, EmbeddingRequest, FinishReason, GenerationRequest, GenerationResponse,
+    InferenceResponse, Prompt as WirePrompt, SamplingParams,
+};
 
 use super::reply::{failed, parse_shares};
 use crate::cluster::request::client_handle::ClientHandle;
@@ -19,7 +22,7 @@ pub(crate) async fn generate(
     words: Option<&Arc<TextService>>,
     link: &Link,
     incoming: &Incoming,
-    ask: &AskText<'_>,
+    ask: &GenerationRequest<'_>,
     asker: ClientHandle,
 ) -> Vec<u8> {
     let Some(words) = words else {
@@ -50,7 +53,7 @@ pub(crate) async fn generate(
 async fn relay(mut writing: Writing, incoming: &Incoming) -> Result<Ended, TextError> {
     while let Some(event) = writing.next().await {
         match event? {
-            Event::Piece(text) => match encode(&Control::Piece { text: &text }) {
+            Event::Piece(text) => match encode(&Control::TextDelta { text: &text }) {
                 Ok(piece) => incoming.answer(piece),
                 Err(error) => return Err(TextError::Stopped(error.to_string())),
             },
@@ -66,30 +69,30 @@ fn last(ended: &Ended) -> Vec<u8> {
         Err(error) => return failed(&error.to_string()),
     };
     let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-    let answer = TextAnswer {
+    let answer = GenerationResponse {
         report: &report,
         prompt_tokens: count(ended.prompt_tokens),
         tokens: count(ended.tokens),
-        ending: if ended.cut {
-            Ending::Length
+        finish_reason: if ended.cut {
+            FinishReason::Length
         } else {
-            Ending::Stop
+            FinishReason::Stop
         },
     };
-    encode(&Control::TextAnswer(answer)).unwrap_or_else(|error| failed(&error.to_string()))
+    encode(&Control::GenerationResponse(answer)).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
 /// Answers with one vector, in place of a class token.
 pub(crate) async fn embed(
     words: Option<&Arc<TextService>>,
     incoming: &Incoming,
-    ask: &AskVector<'_>,
+    ask: &EmbeddingRequest<'_>,
     asker: ClientHandle,
 ) -> Vec<u8> {
     let Some(words) = words else {
         return failed(NO_TEXT);
     };
-    let prompt = match prompt(&ask.text) {
+    let prompt = match prompt(&ask.input) {
         Ok(prompt) => prompt,
         Err(text) => return failed(&text),
     };
@@ -104,7 +107,7 @@ pub(crate) async fn embed(
     };
     let mut cls = Vec::new();
     write_exact(&embedded.embedding, &mut cls);
-    let answer = Control::Answer(Answer {
+    let answer = Control::InferenceResponse(InferenceResponse {
         report: &report,
         width: 0,
         height: 0,
@@ -114,14 +117,14 @@ pub(crate) async fn embed(
     encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-fn question(ask: &AskText<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
-    let Choice {
+fn question(ask: &GenerationRequest<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
+    let SamplingParams {
         temperature,
         top_p,
         top_k,
         repetition_penalty,
         seed,
-    } = ask.choice;
+    } = ask.sampling;
     Ok(Ask {
         options: ask.options,
         shares,
@@ -133,15 +136,15 @@ fn question(ask: &AskText<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> 
             repetition_penalty,
             seed,
         },
-        stops: ask.stops.iter().map(|stop| (*stop).to_owned()).collect(),
+        stops: ask.stop.iter().map(|stop| (*stop).to_owned()).collect(),
         max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
     })
 }
 
-fn prompt(words: &Wire<'_>) -> Result<Prompt, String> {
+fn prompt(words: &WirePrompt<'_>) -> Result<Prompt, String> {
     match words {
-        Wire::Text(text) => Ok(Prompt::Text((*text).to_owned())),
-        Wire::Chat(messages) => serde_json::from_str(messages)
+        WirePrompt::Text(text) => Ok(Prompt::Text((*text).to_owned())),
+        WirePrompt::Chat(messages) => serde_json::from_str(messages)
             .map(Prompt::Chat)
             .map_err(|error| format!("the messages of the chat cannot be read: {error}")),
         _ => Err("a question of a kind that this version does not know".to_owned()),

@@ -87,7 +87,7 @@ impl Model for Fake {
 
     fn embed(
         &self,
-        _: AskOptions,
+        _: RequestOptions,
         _: Option<Vec<u16>>,
         ids: Vec<u32>,
         _: ClientHandle,

@@ -9,7 +9,7 @@ mod relay;
 
 use std::sync::Arc;
 
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
@@ -42,7 +42,7 @@ pub trait Model: Send + Sync + 'static {
     /// See [`Coordinator::embed`].
     fn embed(
         &self,
-        options: AskOptions,
+        options: RequestOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
         asker: ClientHandle,
@@ -60,7 +60,7 @@ impl Model for Coordinator {
 
     fn embed(
         &self,
-        options: AskOptions,
+        options: RequestOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
         asker: ClientHandle,
@@ -84,7 +84,7 @@ pub enum Prompt {
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// How it is to be answered.
-    pub options: AskOptions,
+    pub options: RequestOptions,
     /// Tokens of each member, where the asker says so.
     pub shares: Option<Vec<u16>>,
     /// What to go on from.
@@ -192,7 +192,7 @@ impl TextService {
     /// The question is refused, or the model fails.
     pub async fn embed(
         &self,
-        options: AskOptions,
+        options: RequestOptions,
         shares: Option<Vec<u16>>,
         prompt: Prompt,
         asker: ClientHandle,

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 fn ask(prompt: Prompt) -> Ask {
     Ask {
-        options: AskOptions::default(),
+        options: RequestOptions::default(),
         shares: None,
         prompt,
         sampling: Sampling::GREEDY,
@@ -149,7 +149,7 @@ async fn questions_that_cannot_be_are_refused() {
         ..text("x")
     };
     assert!(refused(no_tokens).await.contains("max_tokens: found 0"));
-    let options = AskOptions::default();
+    let options = RequestOptions::default();
     let error = words
         .embed(
             options,
@@ -212,7 +212,7 @@ fn the_prompt_of_a_model_goes_before_texts_and_not_before_token_ids() {
 async fn a_text_has_one_vector() {
     let (embedded, tokens) = embedder()
         .embed(
-            AskOptions::default(),
+            RequestOptions::default(),
             None,
             Prompt::Text("hello you".to_owned()),
             ClientHandle::default(),

@@ -124,6 +124,7 @@ mod tests {
         let range = |first, tokens| astra_model::partition::TokenRange { first, tokens };
         let mut plan = Plan {
             id: 1,
+            version: astra_wire::VERSION,
             epoch: 1,
             rung: 320,
             causal: true,

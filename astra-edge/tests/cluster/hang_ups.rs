@@ -6,7 +6,7 @@ use std::time::Duration;
 use astra_edge::client::{Answering, Client, ClientError};
 use astra_edge::config::Network;
 use astra_edge::text::Event;
-use astra_wire::{AskOptions, AskText, Choice, Control, Words};
+use astra_wire::{Control, GenerationRequest, Prompt, RequestOptions, SamplingParams};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
@@ -68,13 +68,13 @@ fn questions_beyond_the_places_are_sent_away() {
     let refusal = runtime.block_on(async {
         let mut client = Client::open(&network).await.unwrap();
         let device = client.find(None, LIMIT).await.unwrap();
-        let question = Control::AskText(AskText {
-            options: AskOptions {
+        let question = Control::GenerationRequest(GenerationRequest {
+            options: RequestOptions {
                 deadline_ms: 900_000,
-                ..AskOptions::default()
+                ..RequestOptions::default()
             },
-            prompt: Words::Text("Once upon a time"),
-            choice: Choice {
+            prompt: Prompt::Text("Once upon a time"),
+            sampling: SamplingParams {
                 temperature: 0.0,
                 top_p: 1.0,
                 top_k: 0,
@@ -82,7 +82,7 @@ fn questions_beyond_the_places_are_sent_away() {
                 seed: 1,
             },
             max_tokens: Some(4000),
-            stops: Default::default(),
+            stop: Default::default(),
         });
         let mut answers = FuturesUnordered::new();
         for _ in 0..=PLACES {

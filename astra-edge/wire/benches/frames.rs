@@ -8,13 +8,14 @@
 
 use std::hint::black_box;
 
-use astra_wire::{Code, CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Traffic};
+use astra_wire::{Code, CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Traffic, VERSION};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const TOKENS: u16 = 64;
 
 fn header(layout: &Layout) -> CodeHeader {
     CodeHeader {
+        version: VERSION,
         request: 1000,
         epoch: 5,
         block: 11,

@@ -123,7 +123,7 @@ pub enum UnpackError {
     Length {
         /// Bytes given.
         found: usize,
-        /// Bytes so many codes take.
+        /// Bytes that this number of codes takes.
         expected: usize,
     },
     /// The unused bits of the last byte are not zero.

@@ -6,13 +6,13 @@
 //! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+-----------+
 //! ```
 //!
-//! A frame stands for itself: losing one loses its own tokens and nothing else.
+//! A frame can be read without any other: losing one loses its own tokens and nothing else.
 
-use crate::bits::{self, Code, Unpack};
+use crate::bits::{self, Code, Unpack, packed_len};
 use crate::error::{EmitError, FrameError};
 use crate::header::CodeHeader;
 use crate::layout::Layout;
-use crate::{MAX_BODY, packed_len};
+use crate::limits::MAX_BODY;
 
 /// A code frame as received, its header checked and its codes still packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn emit<C: Code>(
     codes: &[C],
     out: &mut [u8],
 ) -> Result<usize, EmitError> {
-    header.check()?;
+    header.check_to_write()?;
     let expected = layout.codes_in_frame(header)?;
     let found = codes.len();
     if found != expected {
@@ -56,8 +56,7 @@ pub fn emit<C: Code>(
     }
 }
 
-/// Reads one frame: the header is checked, the codes wait for [`CodeFrame::codes`] or
-/// [`CodeFrame::read_into`].
+/// Reads one frame and checks its header. [`CodeFrame::codes`] and [`CodeFrame::read_into`] check and unpack the codes.
 ///
 /// # Errors
 ///
@@ -74,7 +73,7 @@ pub fn parse(bytes: &[u8]) -> Result<CodeFrame<'_>, FrameError> {
     Ok(CodeFrame { header, codes })
 }
 
-/// Reads the frame that `bytes` begin with, of a rung laid out as `layout`, and returns it with what lies behind.
+/// Reads the frame that `bytes` begin with, of a rung laid out as `layout`, and returns it with the bytes after it.
 ///
 /// # Errors
 ///

@@ -2,16 +2,16 @@
 
 use core::ops::Range;
 
-use crate::MAX_FRAME;
 use crate::bits::Code;
 use crate::error::EmitError;
 use crate::frame;
 use crate::header::CodeHeader;
 use crate::layout::Layout;
+use crate::limits::MAX_FRAME;
 
-/// Writes the codes of a token range as successive frames, each into the same caller's buffer.
+/// Writes the codes of a token range as successive frames, each into the same buffer of the caller.
 ///
-/// Tokens are dealt evenly: no frame has two tokens more than another.
+/// Tokens are distributed evenly: the numbers of tokens of two frames differ by at most one.
 #[derive(Clone, Debug)]
 pub struct Framer<'a, C> {
     /// Template of every frame's header; its token range is what is still to be sent.
@@ -23,15 +23,15 @@ pub struct Framer<'a, C> {
 }
 
 impl<'a, C: Code> Framer<'a, C> {
-    /// A framer of the header's whole token range, which may be longer than a frame; its part does not
-    /// matter, each frame gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode).
+    /// A framer of the header's whole token range, which may be longer than a frame. The header's part is ignored; each frame
+    /// gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode).
     ///
     /// # Errors
     ///
-    /// [`EmitError::Header`], [`EmitError::Mismatch`] and [`EmitError::Codes`].
+    /// [`EmitError::Version`], [`EmitError::Header`], [`EmitError::Mismatch`] and [`EmitError::Codes`].
     pub fn new(header: CodeHeader, layout: Layout, codes: &'a [C]) -> Result<Self, EmitError> {
         let header = CodeHeader { part: 0, ..header };
-        header.check()?;
+        header.check_to_write()?;
         // One token fits a frame of every layout, so what is left to compare is the rung.
         layout.codes_in_frame(&CodeHeader {
             tokens: 1,
@@ -59,11 +59,11 @@ impl<'a, C: Code> Framer<'a, C> {
     }
 
     /// Writes the next frame to the front of `out` and returns its length, or `None` after the last.
-    /// Bytes of `out` behind the frame are untouched and leave room for the tag.
+    /// Bytes of `out` after the frame are untouched and leave room for the tag.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Pack`] if a code does not fit its bits; the framer then stays where it is.
+    /// [`EmitError::Pack`] if a code does not fit its bits; calling again then tries the same frame.
     #[inline]
     pub fn next_frame(&mut self, out: &mut [u8; MAX_FRAME]) -> Result<Option<usize>, EmitError> {
         if self.frames_left == 0 {
@@ -84,14 +84,14 @@ impl<'a, C: Code> Framer<'a, C> {
             let range = self.layout.part_range(header.part).unwrap_or_default();
             return (header, range);
         }
-        // Rounding up what is left by the frames left deals evenly; it is at most the tokens of a frame,
-        // so it fits a u16.
+        // Dividing the tokens left by the frames left, rounded up, distributes evenly; it is at most the tokens
+        // of a frame, so it fits a u16.
         header.tokens = u32::from(header.tokens).div_ceil(self.frames_left) as u16;
         let codes = usize::from(header.tokens) * usize::from(self.layout.codes_per_token());
         (header, 0..codes)
     }
 
-    /// Steps over the frame just written: to the next part, or to the next tokens after the last part.
+    /// Moves on to the next part, or after the last part to the next tokens.
     fn advance(&mut self, sent: &CodeHeader) {
         self.frames_left -= 1;
         if sent.part + 1 < self.layout.parts() {

@@ -1,14 +1,14 @@
-//! Code frames that came in one message, one directly behind the other.
+//! The code frames of one received message, one directly after the other.
 
 use crate::error::FrameError;
 use crate::frame::{self, CodeFrame};
 use crate::layout::Layout;
 
-/// Reads a message's frames one after another. Where one ends follows from its header and the layout, so what comes after
-/// bytes that are no frame cannot be found: the first error is the last item.
+/// Iterates over the frames of a message. Where one ends follows from its header and the layout, so nothing after an unreadable
+/// frame can be found: the first error is the last item.
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
-    /// What is still to be read; `None` behind the last frame.
+    /// Bytes not yet read; `None` after the last frame.
     rest: Option<&'a [u8]>,
     layout: Layout,
 }

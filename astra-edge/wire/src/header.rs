@@ -2,11 +2,12 @@
 
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-use crate::error::FrameError;
-use crate::version::{VERSION, Versions};
-use crate::{MAX_MEMBERS, MAX_TOKENS};
+use crate::error::{EmitError, FrameError, HeaderError};
+use crate::flags::Flags;
+use crate::limits::MAX_MEMBERS;
+use crate::token_range::check_range;
+use crate::version::Versions;
 
 /// Set in the second byte of every code frame and clear in that of every control message; the lower seven
 /// bits are the flags.
@@ -29,12 +30,14 @@ pub const MAX_HEADER: usize = {
 // What a frame may cost beyond its codes.
 const _: () = assert!(MAX_HEADER <= 24);
 
-/// Says what a code frame carries: which codes, of whom, for what.
+/// Which codes a frame carries, who sends them, and the request they belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeHeader {
+    /// Version the frame is written in: that of the plan's [`Offer`](crate::Offer).
+    pub version: u8,
     /// Request the codes belong to.
     pub request: u32,
-    /// Epoch of the plan, so that frames of an older plan are told apart.
+    /// Epoch of the plan, which distinguishes frames of an earlier one.
     pub epoch: u16,
     /// Block the codes are the input of.
     pub block: u8,
@@ -50,75 +53,6 @@ pub struct CodeHeader {
     pub rung: u16,
     /// How the codes are to be read.
     pub flags: Flags,
-}
-
-/// How the codes of a frame are to be read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
-
-impl Flags {
-    /// Codes of the values themselves.
-    pub const NONE: Self = Self(0);
-    /// Codes of the difference to a prediction from the block before. A receiver whose bundle has no
-    /// predictor cannot use such a frame.
-    pub const PREDICTED: Self = Self(1);
-    /// Every bit that has a meaning.
-    pub const KNOWN: u8 = Self::PREDICTED.0;
-
-    /// Whether the codes are of differences to a prediction.
-    #[must_use]
-    pub const fn is_predicted(self) -> bool {
-        self.0 & Self::PREDICTED.0 != 0
-    }
-
-    /// The bits as they are on the wire.
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Flags from the bits on the wire, or `None` if one of them has no meaning.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits & !Self::KNOWN == 0 {
-            Some(Self(bits))
-        } else {
-            None
-        }
-    }
-}
-
-/// A header whose values contradict each other or go beyond their bounds.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HeaderError {
-    /// No such member.
-    #[error("sender: found {found}, expected a member below {MAX_MEMBERS}")]
-    Sender {
-        /// The header's.
-        found: u8,
-    },
-    /// A frame carries at least one token.
-    #[error("tokens: found none, expected at least one")]
-    NoTokens,
-    /// The range runs past the last token there can be.
-    #[error(
-        "tokens: found {tokens} from token {first} on, expected to end at {MAX_TOKENS} or before"
-    )]
-    Range {
-        /// First token.
-        first: u16,
-        /// Tokens.
-        tokens: u16,
-    },
-    /// Only a token that is alone in its frame is cut into parts.
-    #[error("part: found {part} of {tokens} tokens, expected part 0, or one token")]
-    Part {
-        /// The part.
-        part: u8,
-        /// Tokens.
-        tokens: u16,
-    },
 }
 
 /// The header in the order of its bytes.
@@ -137,7 +71,7 @@ struct Fields {
 }
 
 impl CodeHeader {
-    /// Checks the values against each other.
+    /// Checks the values against each other and their bounds; the version is not among them.
     ///
     /// # Errors
     ///
@@ -156,6 +90,12 @@ impl CodeHeader {
         Ok(())
     }
 
+    /// As [`check`](Self::check), for a frame that is to be written.
+    pub(crate) fn check_to_write(&self) -> Result<(), EmitError> {
+        check_version_to_write(self.version)?;
+        Ok(self.check()?)
+    }
+
     /// Bytes the header takes on the wire, at most [`MAX_HEADER`].
     #[must_use]
     pub fn encoded_len(&self) -> usize {
@@ -165,7 +105,7 @@ impl CodeHeader {
 
     fn fields(&self) -> Fields {
         Fields {
-            version: VERSION,
+            version: self.version,
             mark_and_flags: CODE_MARK | self.flags.bits(),
             request: self.request,
             epoch: self.epoch,
@@ -178,7 +118,7 @@ impl CodeHeader {
         }
     }
 
-    /// Writes the header to the front of `out` and returns its length, or `None` without room.
+    /// Writes the header to the front of `out` and returns its length, or `None` where it does not fit.
     #[inline]
     pub(crate) fn write(&self, out: &mut [u8]) -> Option<usize> {
         postcard::to_slice(&self.fields(), out)
@@ -186,11 +126,11 @@ impl CodeHeader {
             .map(|written| written.len())
     }
 
-    /// Reads a header and returns it with the bytes behind it.
+    /// Reads a header and returns it with the bytes after it.
     #[inline]
     pub(crate) fn read(bytes: &[u8]) -> Result<(Self, &[u8]), FrameError> {
         let (&[version, mark], _) = bytes.split_first_chunk().ok_or(FrameError::Truncated)?;
-        check_version(version)?;
+        check_received_version(version)?;
         if mark & CODE_MARK == 0 {
             return Err(FrameError::Kind { found: mark });
         }
@@ -199,6 +139,7 @@ impl CodeHeader {
         })?;
         let (fields, rest) = postcard::take_from_bytes::<Fields>(bytes)?;
         let header = Self {
+            version,
             request: fields.request,
             epoch: fields.epoch,
             block: fields.block,
@@ -218,9 +159,9 @@ impl CodeHeader {
     }
 }
 
-/// Checks the first byte of a frame or message.
+/// Checks the first byte of a received frame or message.
 #[inline]
-pub(crate) fn check_version(found: u8) -> Result<(), FrameError> {
+pub(crate) fn check_received_version(found: u8) -> Result<(), FrameError> {
     let Versions { min, max } = Versions::OURS;
     if Versions::OURS.contains(found) {
         Ok(())
@@ -229,14 +170,13 @@ pub(crate) fn check_version(found: u8) -> Result<(), FrameError> {
     }
 }
 
-/// Checks that a token range holds a token and ends within the tokens there can be.
+/// Checks the version of a frame or message that is to be written.
 #[inline]
-pub(crate) fn check_range(first: u16, tokens: u16) -> Result<(), HeaderError> {
-    if tokens == 0 {
-        return Err(HeaderError::NoTokens);
+pub(crate) fn check_version_to_write(found: u8) -> Result<(), EmitError> {
+    let Versions { min, max } = Versions::OURS;
+    if Versions::OURS.contains(found) {
+        Ok(())
+    } else {
+        Err(EmitError::Version { found, min, max })
     }
-    if u32::from(first) + u32::from(tokens) > MAX_TOKENS {
-        return Err(HeaderError::Range { first, tokens });
-    }
-    Ok(())
 }

@@ -4,11 +4,12 @@ use core::ops::Range;
 
 use thiserror::Error;
 
-use crate::bits::{self, EXACT_BITS};
+use crate::bits::{self, EXACT_BITS, packed_len};
+use crate::error::MismatchError;
 use crate::header::{CodeHeader, MAX_HEADER};
-use crate::{MAX_BODY, packed_len};
+use crate::limits::MAX_BODY;
 
-/// Bytes of packed codes that fit a frame behind the longest header.
+/// Bytes of packed codes that fit a frame after the longest header.
 pub const MAX_CODES: usize = MAX_BODY - MAX_HEADER;
 
 /// How one rung's codes become frames.
@@ -23,7 +24,7 @@ pub struct Layout {
     tokens_per_frame: u16,
 }
 
-/// Why there is no such layout.
+/// Why codes cannot be laid out like this.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LayoutError {
@@ -41,36 +42,6 @@ pub enum LayoutError {
     Rung {
         /// Codes per token times bits.
         found: u32,
-    },
-}
-
-/// Why a header does not belong to a layout.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum MismatchError {
-    /// Another rung.
-    #[error("rung: found {found}, expected {expected}")]
-    Rung {
-        /// The header's.
-        found: u16,
-        /// The layout's.
-        expected: u16,
-    },
-    /// A part this layout does not have.
-    #[error("part of a token: found {found}, expected less than {parts}")]
-    Part {
-        /// The header's.
-        found: u8,
-        /// Parts a token is cut into.
-        parts: u8,
-    },
-    /// More tokens than a frame of this layout holds.
-    #[error("tokens in one frame: found {found}, expected at most {max}")]
-    Tokens {
-        /// The header's.
-        found: u16,
-        /// Tokens that fit.
-        max: u16,
     },
 }
 

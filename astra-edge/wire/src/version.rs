@@ -1,25 +1,29 @@
 //! Which versions of the wire two devices have in common.
 //!
-//! The first byte of every frame and message is the version it is written in. Rules of evolution, binding
-//! for every change of this crate:
+//! The first byte of every frame and message is the version it is written in. These rules bind every change of this crate; `WIRE.md`
+//! has the same:
 //!
-//! 1. Any change to the bytes of a message or frame, a new message or a new value of an enum included,
-//!    takes a new [`VERSION`]. Fields, messages and enum values keep their order; new ones go last.
+//! 1. Any change to the bytes of a message or frame, a new message or a new value of an enum included, takes a new [`VERSION`]. Fields,
+//!    messages and enum values keep their order; new ones go last.
 //! 2. [`MIN_VERSION`] rises only when an old version is no longer read.
-//! 3. The first 20 bytes of a hello (version, kind 0, lowest and highest version, device) never change in
-//!    any version, so that devices with no version in common can still name each other: see
-//!    [`greeting`](crate::greeting).
-//! 4. Devices write what [`negotiate`] yields; a device with none in common is listed and not used.
+//! 3. The first 20 bytes of a hello (version, kind 0, oldest and newest version, device) never change in any version: see
+//!    [`HelloPrefix`](crate::HelloPrefix).
+//! 4. Two devices write the newest version that both read, which [`negotiate`] yields; an answer is written in the version of its
+//!    question, and everything of a plan, code frames included, in the newest version that all of its members read. A device that
+//!    has no version in common with another lists it, says why, and does not use it.
+//! 5. Version 0 is never used.
+
+use core::fmt;
 
 use thiserror::Error;
 
-/// Oldest version this crate reads.
-pub const MIN_VERSION: u8 = 1;
+/// Oldest version this crate reads. Version 1 was in no release.
+pub const MIN_VERSION: u8 = 2;
 
-/// Version this crate writes, and the newest it reads.
-pub const VERSION: u8 = 1;
+/// Newest version this crate reads and writes.
+pub const VERSION: u8 = 2;
 
-/// The versions a device speaks, both ends included.
+/// The versions a device reads and writes, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
     /// Oldest.
@@ -29,16 +33,33 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// The versions this crate speaks.
+    /// The versions of this crate.
     pub const OURS: Self = Self {
         min: MIN_VERSION,
         max: VERSION,
     };
 
+    /// Those of a device that does not say: the first version had no way to.
+    pub const UNSTATED: Self = Self { min: 1, max: 1 };
+
     /// Whether `version` is one of them.
     #[must_use]
     pub const fn contains(self, version: u8) -> bool {
         self.min <= version && version <= self.max
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes: `2-3`. `None` where that is not a range.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let (min, max) = text.split_once('-')?;
+        let (min, max) = (min.parse().ok()?, max.parse().ok()?);
+        (0 < min && min <= max).then_some(Self { min, max })
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.min, self.max)
     }
 }
 
@@ -46,7 +67,7 @@ impl Versions {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum VersionError {
-    /// The other device is older than anything we speak.
+    /// The other device reads older versions only.
     #[error(
         "wire version of the peer: found {newest} at most, expected {needed} or newer: update the peer"
     )]
@@ -56,7 +77,7 @@ pub enum VersionError {
         /// Our oldest.
         needed: u8,
     },
-    /// The other device no longer speaks anything we do.
+    /// The other device reads newer versions only.
     #[error(
         "wire version of the peer: found {oldest} at least, expected {ours} or older: update this device"
     )]
@@ -76,7 +97,7 @@ pub enum VersionError {
     },
 }
 
-/// The newest version both sides speak.
+/// The newest version both sides read.
 ///
 /// # Errors
 ///

@@ -19,7 +19,7 @@ fn read_all_ways(bytes: &[u8]) -> bool {
     let mut accepted = false;
     let mut again = vec![0xa5; bytes.len() + 8];
     if let Ok(message) = Control::parse(bytes) {
-        let length = message.emit(&mut again).unwrap();
+        let length = message.emit(bytes[0], &mut again).unwrap();
         assert_eq!(&again[..length], bytes);
         accepted = true;
     }
@@ -42,9 +42,9 @@ fn read_all_ways(bytes: &[u8]) -> bool {
         read_frames(bytes, layout, &mut again);
     }
     if let Ok(Traffic::Probe(probe)) = Traffic::parse(bytes) {
-        assert_eq!(Control::parse(bytes), Ok(Control::Probe(probe)));
+        assert_eq!(Control::parse(bytes), Ok(Control::ProbeFrame(probe)));
     }
-    let _ = greeting(bytes);
+    let _ = HelloPrefix::parse(bytes);
     accepted
 }
 

@@ -89,14 +89,16 @@ fn control_messages_are_as_written() {
     for (name, message) in common::controls() {
         let example = &examples[name];
         let mut buffer = [0xa5; MAX_FRAME];
-        let length = message.emit(&mut buffer).unwrap();
+        let length = message.emit(VERSION, &mut buffer).unwrap();
         assert_bytes(name, example, &buffer, length);
         assert_eq!(message.encoded_len(), length);
 
         let bytes = joined(example);
         assert_eq!(Control::parse(&bytes).as_ref(), Ok(&message), "{name}");
         match message {
-            Control::Probe(probe) => assert_eq!(Traffic::parse(&bytes), Ok(Traffic::Probe(probe))),
+            Control::ProbeFrame(probe) => {
+                assert_eq!(Traffic::parse(&bytes), Ok(Traffic::Probe(probe)))
+            }
             _ => assert_eq!(
                 Traffic::parse(&bytes),
                 Err(FrameError::Kind { found: bytes[1] }),
@@ -121,7 +123,7 @@ fn every_kind_has_an_example_and_keeps_its_number() {
         .iter()
         .map(|(_, message)| {
             let mut buffer = [0; MAX_FRAME];
-            message.emit(&mut buffer).unwrap();
+            message.emit(VERSION, &mut buffer).unwrap();
             assert_eq!(buffer[1], pinned_kind(message));
             buffer[1]
         })
@@ -137,25 +139,26 @@ fn pinned_kind(message: &Control) -> u8 {
         Control::Offer(_) => 1,
         Control::Accept { .. } => 2,
         Control::Refuse { .. } => 3,
-        Control::Plan { .. } => 4,
-        Control::Heard { .. } => 5,
-        Control::Probe(_) => 6,
+        Control::Probe { .. } => 4,
+        Control::ProbeReply { .. } => 5,
+        Control::ProbeFrame(_) => 6,
         Control::Start(_) => 7,
         Control::Cancel { .. } => 8,
         Control::Result(_) => 9,
-        Control::Ask(_) => 10,
-        Control::Answer(_) => 11,
+        Control::ImageRequest(_) => 10,
+        Control::InferenceResponse(_) => 11,
         Control::Failed { .. } => 12,
         Control::Leave { .. } => 13,
         Control::StartText(_) => 14,
         Control::Resume(_) => 15,
         Control::Token { .. } => 16,
-        Control::Written(_) => 17,
-        Control::AskText(_) => 18,
-        Control::AskVector(_) => 19,
-        Control::Piece { .. } => 20,
-        Control::TextAnswer(_) => 21,
+        Control::Finished(_) => 17,
+        Control::GenerationRequest(_) => 18,
+        Control::EmbeddingRequest(_) => 19,
+        Control::TextDelta { .. } => 20,
+        Control::GenerationResponse(_) => 21,
         Control::Halo(_) => 22,
+        Control::Ack { .. } => 23,
         other => panic!("a kind without a number: {other:?}"),
     }
 }
@@ -174,13 +177,13 @@ fn reasons_keep_their_numbers() {
     ];
     assert_eq!(reasons.len(), Reason::COUNT);
     for (number, reason) in (0_u8..).zip(reasons) {
-        let bytes = [1, 3, 0, number];
+        let bytes = [VERSION, 3, 0, number];
         assert_eq!(
             Control::parse(&bytes),
             Ok(Control::Refuse { plan: 0, reason })
         );
     }
-    let next = [1, 3, 0, Reason::COUNT as u8];
+    let next = [VERSION, 3, 0, Reason::COUNT as u8];
     assert!(Control::parse(&next).is_err());
 }
 
@@ -194,7 +197,7 @@ fn encodings_keep_their_numbers() {
         Encoding::Sigmoid8Deflated,
     ];
     assert_eq!(encodings.len(), Encoding::COUNT);
-    let mut bytes = vec![1, 9, 0, 0, 0];
+    let mut bytes = vec![VERSION, 9, 0, 0, 0];
     bytes.extend([0; 12]); // stats
     bytes.extend([0; 4]); // encoding, cls, features, scales
     for (number, encoding) in (0_u8..).zip(encodings) {
@@ -212,19 +215,25 @@ fn encodings_keep_their_numbers() {
 }
 
 #[test]
-fn endings_keep_their_numbers() {
-    let endings = [Ending::Stop, Ending::Length, Ending::Cancelled];
-    assert_eq!(endings.len(), Ending::COUNT);
-    // A text answer ends in its ending.
-    let mut bytes = [1, 21, 0, 0, 0, 0];
-    for (number, ending) in (0_u8..).zip(endings) {
+fn finish_reasons_keep_their_numbers() {
+    let reasons = [
+        FinishReason::Stop,
+        FinishReason::Length,
+        FinishReason::Cancelled,
+    ];
+    assert_eq!(reasons.len(), FinishReason::COUNT);
+    // A generation response ends in its finish reason.
+    let mut bytes = [VERSION, 21, 0, 0, 0, 0];
+    for (number, finish_reason) in (0_u8..).zip(reasons) {
         bytes[5] = number;
         match Control::parse(&bytes) {
-            Ok(Control::TextAnswer(answer)) => assert_eq!(answer.ending, ending),
+            Ok(Control::GenerationResponse(answer)) => {
+                assert_eq!(answer.finish_reason, finish_reason)
+            }
             other => panic!("{other:?}"),
         }
     }
-    bytes[5] = Ending::COUNT as u8;
+    bytes[5] = FinishReason::COUNT as u8;
     assert!(Control::parse(&bytes).is_err());
 }
 
@@ -243,7 +252,7 @@ fn rejected_encodings_are_rejected_for_the_reason_given() {
                 .map(drop)
                 .unwrap_err(),
             "control message" => Control::parse(&bytes).map(drop).unwrap_err(),
-            "hello of any version" => greeting(&bytes).map(drop).unwrap_err(),
+            "hello of any version" => HelloPrefix::parse(&bytes).map(drop).unwrap_err(),
             other => panic!("read as {other:?}?"),
         };
         assert_eq!(error.to_string(), cells[3], "{row}");
@@ -263,7 +272,7 @@ fn varints_are_as_written() {
         (65_535, "ff ff 03"),
     ] {
         assert!(WIRE_MD.contains(&format!("{value} is `{bytes}`")));
-        let mut expected = vec![1, 2];
+        let mut expected = vec![VERSION, 2];
         expected.extend(hex(bytes));
         expected.push(0);
         let mut buffer = [0xa5; 16];
@@ -271,7 +280,7 @@ fn varints_are_as_written() {
             plan: value,
             member: 0,
         };
-        let length = message.emit(&mut buffer).unwrap();
+        let length = message.emit(VERSION, &mut buffer).unwrap();
         assert_eq!(buffer[..length], expected);
     }
 }

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
 use astra_edge::config::{Network, Rung};
 use astra_model::tasks::picture::write_png;
-use astra_wire::{Ask, AskOptions, Control, Hello};
+use astra_wire::{Control, Hello, ImageRequest, RequestOptions};
 use clap::Parser;
 
 use frames::Newest;
@@ -102,10 +102,10 @@ impl Eye {
 
     /// One picture to the cluster, and its map over it to a file.
     async fn look(&self, picture: &[u8], out: &Path) -> Result<()> {
-        let question = Control::Ask(Ask {
-            options: AskOptions {
+        let question = Control::ImageRequest(ImageRequest {
+            options: RequestOptions {
                 rung: self.args.rung.map(|rung| rung.0),
-                ..AskOptions::default()
+                ..RequestOptions::default()
             },
             image: picture,
         });

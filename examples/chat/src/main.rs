@@ -18,7 +18,7 @@ use astra_edge::client::{Answering, Client};
 use astra_edge::config::{Network, Rung};
 use astra_edge::text::{Ended, Event};
 use astra_model::tasks::text::template::Message;
-use astra_wire::{AskOptions, AskText, Choice, Control, Hello, Words};
+use astra_wire::{Control, GenerationRequest, Hello, Prompt, RequestOptions, SamplingParams};
 use clap::Parser;
 
 /// Longest wait for the first word of an answer.
@@ -111,15 +111,15 @@ async fn ask(
     messages: &[Message],
 ) -> Result<Answering> {
     let chat = serde_json::to_string(messages)?;
-    let question = Control::AskText(AskText {
-        options: AskOptions {
+    let question = Control::GenerationRequest(GenerationRequest {
+        options: RequestOptions {
             rung: args.rung.map(|rung| rung.0),
             // In milliseconds, of the first word.
             deadline_ms: u32::try_from(FIRST.as_millis())?,
-            ..AskOptions::default()
+            ..RequestOptions::default()
         },
-        prompt: Words::Chat(&chat),
-        choice: Choice {
+        prompt: Prompt::Chat(&chat),
+        sampling: SamplingParams {
             temperature: args.temperature,
             top_p: 1.0,
             top_k: 0,
@@ -127,7 +127,7 @@ async fn ask(
             seed: 0,
         },
         max_tokens: Some(args.max_tokens),
-        stops: [].into_iter().collect(),
+        stop: [].into_iter().collect(),
     });
     Ok(client.ask_text(device, &question, &[], FIRST).await?)
 }

@@ -18,7 +18,7 @@ use astra_edge::measure::requests::method::Method;
 use astra_edge::measure::requests::row::Row;
 use astra_edge::measure::requests::sample::{OneDeviceTimes, RowKey, Sample};
 use astra_edge::measure::requests::table::rows_as_table;
-use astra_wire::{AskOptions, Hello};
+use astra_wire::{Hello, RequestOptions};
 
 use subject::{Answer, Subject};
 
@@ -159,7 +159,7 @@ struct Bench<'a> {
 /// Requests of one kind, as far as they are measured.
 struct Kind {
     key: RowKey,
-    options: AskOptions,
+    options: RequestOptions,
     samples: Vec<Sample>,
     spent: Duration,
 }
@@ -216,9 +216,9 @@ impl Bench<'_> {
     }
 
     fn one_device(&self) -> Kind {
-        let options = AskOptions {
-            alone: true,
-            ..AskOptions::default()
+        let options = RequestOptions {
+            local: true,
+            ..RequestOptions::default()
         };
         self.kind(Method::OneDevice, 0, options)
     }
@@ -226,10 +226,10 @@ impl Bench<'_> {
     fn kinds(&self) -> Vec<Kind> {
         let of_members = self.args.members.iter().flat_map(|&max_members| {
             self.args.rungs.iter().map(move |&Rung(bits)| {
-                let options = AskOptions {
+                let options = RequestOptions {
                     rung: Some(bits),
                     max_members,
-                    ..AskOptions::default()
+                    ..RequestOptions::default()
                 };
                 self.kind(Method::of_rung(bits), bits, options)
             })
@@ -237,7 +237,7 @@ impl Bench<'_> {
         of_members.collect()
     }
 
-    fn kind(&self, method: Method, rung_bits: u16, options: AskOptions) -> Kind {
+    fn kind(&self, method: Method, rung_bits: u16, options: RequestOptions) -> Kind {
         Kind {
             key: RowKey {
                 preset: self.args.preset.clone(),
@@ -292,7 +292,7 @@ impl Bench<'_> {
     async fn ask(
         &self,
         input: usize,
-        options: AskOptions,
+        options: RequestOptions,
     ) -> Result<(astra_edge::report::Report, Answer)> {
         if self.last.replace(Some(input)) == Some(input) && self.subject.is_kept() {
             let warm_up = usize::from(self.args.repeat) + usize::from(self.args.warm_up);
@@ -304,9 +304,9 @@ impl Bench<'_> {
     async fn ask_for(
         &self,
         input: usize,
-        options: AskOptions,
+        options: RequestOptions,
     ) -> Result<(astra_edge::report::Report, Answer)> {
-        let options = AskOptions {
+        let options = RequestOptions {
             // Bounded when the flag was read.
             deadline_ms: u32::try_from(self.args.deadline.as_millis()).unwrap_or(u32::MAX),
             ..options

@@ -13,7 +13,9 @@ use astra_edge::text::Event;
 use astra_model::agreement::Agreement;
 use astra_model::engine;
 use astra_model::tasks::text::tokenizer::Tokenizer;
-use astra_wire::{Ask, AskOptions, AskText, Choice, Control, Hello, Words};
+use astra_wire::{
+    Control, GenerationRequest, Hello, ImageRequest, Prompt, RequestOptions, SamplingParams,
+};
 
 use super::Args;
 
@@ -91,12 +93,12 @@ impl Subject {
         client: &Client,
         device: &Hello,
         number: usize,
-        options: AskOptions,
+        options: RequestOptions,
         within: Duration,
     ) -> Result<(Report, Answer)> {
         match self {
             Self::Picture { image, .. } => {
-                let question = Control::Ask(Ask { options, image });
+                let question = Control::ImageRequest(ImageRequest { options, image });
                 let answered = client.ask(device, &question, &[], within).await?;
                 // Patch features do not come to a client.
                 let answer = engine::Answer {
@@ -119,13 +121,13 @@ async fn first_token(
     client: &Client,
     device: &Hello,
     prompt: &str,
-    options: AskOptions,
+    options: RequestOptions,
     within: Duration,
 ) -> Result<(Report, Answer)> {
-    let question = Control::AskText(AskText {
+    let question = Control::GenerationRequest(GenerationRequest {
         options,
-        prompt: Words::Text(prompt),
-        choice: Choice {
+        prompt: Prompt::Text(prompt),
+        sampling: SamplingParams {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 0,
@@ -133,7 +135,7 @@ async fn first_token(
             seed: 0,
         },
         max_tokens: Some(1),
-        stops: Default::default(),
+        stop: Default::default(),
     });
     let mut answering = client.ask_text(device, &question, &[], within).await?;
     let mut text = String::new();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use astra_model::partition::TokenRange;
-use astra_wire::{Control, DeviceId, Probe};
+use astra_wire::{Control, DeviceId, ProbeFrame};
 
 use crate::gather::Gather;
 use crate::link::{CodePublisher, CodeSubscription, LinkError, encode};
@@ -71,7 +71,7 @@ impl PlanSlot {
     /// The session is closed.
     pub async fn probe(&self) -> Result<u16, LinkError> {
         // A slot's own number and a bit mask's width are bounded by the members of an offer.
-        let probe = Control::Probe(Probe {
+        let probe = Control::ProbeFrame(ProbeFrame {
             plan: self.plan.id,
             sender: self.me as u8,
         });

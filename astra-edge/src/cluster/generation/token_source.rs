@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use astra_wire::{Choice, Control, DeviceId, Ending, Generate, Reason, Stats, Written};
+use astra_wire::{
+    Control, DeviceId, FinishReason, Finished, GenerationParams, MemberStats, Reason,
+    SamplingParams,
+};
 use tokio::sync::mpsc;
 
 use crate::cluster::device::Device;
@@ -45,7 +48,7 @@ pub(crate) struct GenerationStats {
     pub(crate) recomputed: bool,
     pub(crate) prefill: Duration,
     pub(crate) decode: Duration,
-    pub(crate) stats: Stats,
+    pub(crate) stats: MemberStats,
 }
 
 /// How the tokens are ended.
@@ -205,10 +208,10 @@ fn read(answer: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
         Ok(Control::Token { index, .. }) => {
             TokenEvent::Failed(format!("token {index} came instead of token {expected}"))
         }
-        Ok(Control::Written(written)) if (written.plan, written.request) == name => {
-            TokenEvent::Ended(Box::new(GenerationStats::read(&written)))
+        Ok(Control::Finished(finished)) if (finished.plan, finished.request) == name => {
+            TokenEvent::Ended(Box::new(GenerationStats::read(&finished)))
         }
-        Ok(Control::Written(_)) => TokenEvent::Failed("the end of another generation".to_owned()),
+        Ok(Control::Finished(_)) => TokenEvent::Failed("the end of another generation".to_owned()),
         other => match PartOutcome::of_other_reply(other) {
             PartOutcome::Refused(reason) => TokenEvent::Refused(reason),
             PartOutcome::Failed(text) | PartOutcome::Silent(text) => TokenEvent::Failed(text),
@@ -230,50 +233,52 @@ impl GenerationStats {
         }
     }
 
-    fn read(written: &Written) -> Self {
+    fn read(finished: &Finished) -> Self {
         Self {
-            finish: match written.ending {
-                Ending::Stop => Finish::Stop,
-                Ending::Length => Finish::Length,
+            finish: match finished.finish_reason {
+                FinishReason::Stop => Finish::Stop,
+                FinishReason::Length => Finish::Length,
                 _ => Finish::Gone,
             },
-            tokens: written.tokens as usize,
-            reused: written.reused as usize,
-            recomputed: written.recomputed,
-            prefill: Duration::from_micros(written.prefill_us.into()),
-            decode: Duration::from_micros(written.decode_us.into()),
-            stats: written.stats,
+            tokens: finished.generation.tokens as usize,
+            reused: finished.generation.reused_tokens as usize,
+            recomputed: finished.generation.recomputed,
+            prefill: Duration::from_micros(finished.generation.prefill_us.into()),
+            decode: Duration::from_micros(finished.generation.decode_us.into()),
+            stats: finished.stats,
         }
     }
 
     /// As it travels.
-    pub(crate) fn written(&self, plan: u64, request: u32, member: u8) -> Written {
+    pub(crate) fn finished(&self, plan: u64, request: u32, member: u8) -> Finished {
         let microseconds = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Written {
+        Finished {
             plan,
             request,
             member,
             stats: self.stats,
-            ending: match self.finish {
-                Finish::Stop => Ending::Stop,
-                Finish::Length => Ending::Length,
-                Finish::Gone => Ending::Cancelled,
+            finish_reason: match self.finish {
+                Finish::Stop => FinishReason::Stop,
+                Finish::Length => FinishReason::Length,
+                Finish::Gone => FinishReason::Cancelled,
             },
-            tokens: count(self.tokens),
-            reused: count(self.reused),
-            recomputed: self.recomputed,
-            prefill_us: microseconds(self.prefill),
-            decode_us: microseconds(self.decode),
+            generation: astra_wire::GenerationStats {
+                tokens: count(self.tokens),
+                reused_tokens: count(self.reused),
+                recomputed: self.recomputed,
+                prefill_us: microseconds(self.prefill),
+                decode_us: microseconds(self.decode),
+            },
         }
     }
 }
 
 /// How tokens are chosen, as it travels.
-pub(crate) fn generate(max_tokens: usize, sampling: &Sampling) -> Generate {
-    Generate {
+pub(crate) fn generate(max_tokens: usize, sampling: &Sampling) -> GenerationParams {
+    GenerationParams {
         max_tokens: u32::try_from(max_tokens).unwrap_or(u32::MAX),
-        choice: Choice {
+        sampling: SamplingParams {
             temperature: sampling.temperature,
             top_p: sampling.top_p,
             top_k: sampling.top_k,
@@ -284,12 +289,12 @@ pub(crate) fn generate(max_tokens: usize, sampling: &Sampling) -> Generate {
 }
 
 /// The same on its arrival.
-pub(crate) fn sampling(choice: &Choice) -> Sampling {
+pub(crate) fn sampling(sampling: &SamplingParams) -> Sampling {
     Sampling {
-        temperature: choice.temperature,
-        top_p: choice.top_p,
-        top_k: choice.top_k,
-        repetition_penalty: choice.repetition_penalty,
-        seed: choice.seed,
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        top_k: sampling.top_k,
+        repetition_penalty: sampling.repetition_penalty,
+        seed: sampling.seed,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use astra_bundle::Task;
 use astra_model::partition::Rows;
 use astra_model::tasks::embedding::pooled;
-use astra_wire::Stats;
+use astra_wire::MemberStats;
 
 use super::halo;
 use super::share::{Share, microseconds, stats_of};
@@ -24,7 +24,7 @@ pub(crate) async fn share_of(
     slot: &PlanSlot,
     (request, until): (u32, Instant),
     outcome: Outcome,
-) -> Result<(Share, Stats), String> {
+) -> Result<(Share, MemberStats), String> {
     let manifest = device.bundle().manifest();
     let mut stats = stats_of(&outcome.stats, slot.receivers());
     let range = slot.range().ok_or("no place in the plan")?;
@@ -64,7 +64,7 @@ async fn score(
     rows: &Rows,
     (request, until): (u32, Instant),
     own: &[f32],
-    stats: &mut Stats,
+    stats: &mut MemberStats,
 ) -> Result<Vec<f32>, String> {
     let begun = Instant::now();
     // The rest of the time is for scoring, and for the way back.

@@ -271,6 +271,7 @@ mod tests {
         let range = |first, tokens| TokenRange { first, tokens };
         let plan = Plan {
             id: 7,
+            version: astra_wire::VERSION,
             epoch: 1,
             rung: 0,
             causal: false,

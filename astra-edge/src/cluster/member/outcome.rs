@@ -1,13 +1,13 @@
 //! How one member's part of a request ended.
 
-use astra_wire::{Control, FrameError, Reason, Stats};
+use astra_wire::{Control, FrameError, MemberStats, Reason};
 
 use super::share::Share;
 
 /// How one member's part ended.
 pub enum PartOutcome {
     /// Its share, what it cost, and the bytes of the message.
-    Share(Share, Stats, u64),
+    Share(Share, MemberStats, u64),
     /// It does not take part.
     Refused(Reason),
     /// It began and failed.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use astra_wire::{MemberResult, Stats};
+use astra_wire::{MemberResult, MemberStats};
 
 use crate::cluster::member::encoding::{Coded, DenseError, Packed};
 use crate::job::JobStats;
@@ -74,7 +74,13 @@ impl PackedShare {
     }
 
     /// As a message.
-    pub fn message(&self, plan: u64, request: u32, member: u8, stats: Stats) -> MemberResult<'_> {
+    pub fn message(
+        &self,
+        plan: u64,
+        request: u32,
+        member: u8,
+        stats: MemberStats,
+    ) -> MemberResult<'_> {
         MemberResult {
             plan,
             request,
@@ -122,10 +128,10 @@ pub fn unpack(
 }
 
 /// What a job cost, as it is reported; each frame goes to `receivers` members.
-pub fn stats_of(stats: &JobStats, receivers: usize) -> Stats {
+pub fn stats_of(stats: &JobStats, receivers: usize) -> MemberStats {
     let copies = receivers as u64;
-    Stats {
-        own_us: microseconds(stats.own),
+    MemberStats {
+        overhead_us: microseconds(stats.own),
         compute_us: microseconds(stats.compute),
         encode_us: microseconds(stats.encode + stats.decode),
         wait_us: microseconds(stats.wait),
@@ -168,7 +174,7 @@ mod tests {
     #[test]
     fn shares_come_back() {
         let packed = PackedShare::new(&share(), 2, LINES, true).unwrap();
-        let message = packed.message(1, 2, 3, Stats::default());
+        let message = packed.message(1, 2, 3, MemberStats::default());
         astra_wire::Control::Result(message).check().unwrap();
         assert_eq!(unpack(&message, Dense::Features(3), 2, 2), Ok(share()));
 
@@ -178,7 +184,7 @@ mod tests {
             ..share()
         };
         let packed = PackedShare::new(&scores, 2, LINES, true).unwrap();
-        let message = packed.message(1, 2, 3, Stats::default());
+        let message = packed.message(1, 2, 3, MemberStats::default());
         assert_eq!(unpack(&message, Dense::Scores(2, LINES), 2, 2), Ok(scores));
     }
 
@@ -186,7 +192,7 @@ mod tests {
     fn shares_of_another_length_are_refused() {
         for exact in [false, true] {
             let packed = PackedShare::new(&share(), 2, LINES, exact).unwrap();
-            let message = packed.message(1, 2, 3, Stats::default());
+            let message = packed.message(1, 2, 3, MemberStats::default());
             astra_wire::Control::Result(message).check().unwrap();
             let other = unpack(&message, Dense::Features(2), 2, 2);
             assert!(matches!(other, Err(ShareError::Dense(_))));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use astra_bundle::Sha256Digest;
 use astra_wire::{
-    Control, DeviceId, FrameError, Hello, VersionError, Versions, greeting, negotiate,
+    Control, DeviceId, FrameError, Hello, HelloPrefix, VersionError, Versions, negotiate,
 };
 
 /// What every device of a cluster must share with this one.
@@ -71,9 +71,8 @@ pub fn short_hash(hash: &[u8; 32]) -> String {
 /// The versions have nothing in common, or the bytes are no hello of that device.
 pub fn read(bytes: &[u8], device: DeviceId) -> Result<Hello, Rejection> {
     let unreadable = |error: &dyn fmt::Display| Rejection::Unreadable(error.to_string());
-    // This part of a hello is the same in all versions there will ever be.
-    let greeting = greeting(bytes).map_err(|error| unreadable(&error))?;
-    negotiate(Versions::OURS, greeting.versions).map_err(Rejection::Version)?;
+    let prefix = HelloPrefix::parse(bytes).map_err(|error| unreadable(&error))?;
+    negotiate(Versions::OURS, prefix.versions).map_err(Rejection::Version)?;
     let hello = match Control::parse(bytes) {
         Ok(Control::Hello(hello)) => hello,
         Ok(_) => return Err(unreadable(&"another message")),
@@ -123,7 +122,7 @@ pub(crate) mod tests {
     pub(crate) fn hello(number: u8, speed: u32) -> Hello {
         Hello {
             min_version: astra_wire::MIN_VERSION,
-            version: astra_wire::VERSION,
+            max_version: astra_wire::VERSION,
             device: device(number),
             name: shorten(&format!("device-{number}")),
             software: shorten("astra-edge test"),
@@ -139,7 +138,7 @@ pub(crate) mod tests {
     fn bytes(hello: &Hello) -> Vec<u8> {
         let message = Control::Hello(hello.clone());
         let mut bytes = vec![0; message.encoded_len()];
-        message.emit(&mut bytes).unwrap();
+        message.emit(astra_wire::VERSION, &mut bytes).unwrap();
         bytes
     }
 
@@ -197,7 +196,7 @@ pub(crate) mod tests {
         assert!(matches!(why, Rejection::Unreadable(_)), "{why}");
         let leave = Control::Leave { device: device(1) };
         let mut bytes = vec![0; leave.encoded_len()];
-        leave.emit(&mut bytes).unwrap();
+        leave.emit(astra_wire::VERSION, &mut bytes).unwrap();
         assert!(matches!(
             read(&bytes, device(1)),
             Err(Rejection::Unreadable(_))

@@ -1,6 +1,6 @@
 //! What the members of a request sent back, and what it cost each of them.
 
-use astra_wire::{Reason, Stats};
+use astra_wire::{MemberStats, Reason};
 
 use crate::cluster::device::Device;
 use crate::cluster::member::outcome::PartOutcome;
@@ -22,7 +22,7 @@ pub struct Collected {
 #[derive(Clone, Debug, Default)]
 pub struct Account {
     /// What it cost where it ran.
-    pub stats: Stats,
+    pub stats: MemberStats,
     /// Bytes of its input on the wire.
     pub input_bytes: u64,
     /// Bytes of its share on the wire.

@@ -29,6 +29,7 @@ async fn plan() -> ActivePlan {
         .collect();
     let plan = Plan {
         id: 1,
+        version: astra_wire::VERSION,
         epoch: 1,
         rung: 0,
         causal: false,

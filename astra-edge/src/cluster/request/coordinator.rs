@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{AskOptions, DeviceId};
+use astra_wire::{DeviceId, RequestOptions};
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::cluster::device::{Device, Engaged};
@@ -86,7 +86,7 @@ impl Coordinator {
     }
 
     /// What the question leaves open is filled in.
-    pub(crate) fn asked(&self, options: &AskOptions) -> Result<RequestLimits, RequestError> {
+    pub(crate) fn asked(&self, options: &RequestOptions) -> Result<RequestLimits, RequestError> {
         let asked = Instant::now();
         let time = match options.deadline_ms {
             0 => self.defaults.deadline,

@@ -1,7 +1,7 @@
 //! A prompt to continue, and what came of it.
 
 use astra_model::tasks::text::sampling::Sampling;
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 
 pub use crate::generate::Finish;
 use crate::report::Report;
@@ -10,7 +10,7 @@ use crate::report::Report;
 #[derive(Clone, Debug)]
 pub struct Generate {
     /// How it is to be answered; the deadline is that of the first token.
-    pub options: AskOptions,
+    pub options: RequestOptions,
     /// Token ids of the prompt, special ones included.
     pub prompt: Vec<u32>,
     /// How each next token is chosen.

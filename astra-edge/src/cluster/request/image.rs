@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 
 use crate::cluster::device::Device;
 use crate::cluster::member::share::Share;
@@ -35,7 +35,7 @@ const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
 #[derive(Clone, Debug)]
 pub struct ImageRequest {
     /// How it is to be answered.
-    pub options: AskOptions,
+    pub options: RequestOptions,
     /// Tokens of each member, where the client says so.
     pub shares: Option<Vec<u16>>,
     /// The picture, as in its file.
@@ -71,7 +71,7 @@ impl Coordinator {
         let (options, asker) = (question.options, question.asker.clone());
         let work = self.prepare(question).await?;
         let mut state = self.turn(&work.asked, asker.gone()).await?;
-        let mut reply = if options.alone {
+        let mut reply = if options.local {
             self.alone(&work, "as asked".to_owned()).await?
         } else {
             self.run_distributed(&mut state, &work).await?

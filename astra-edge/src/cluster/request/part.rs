@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, Encoding, Generate, MemberResult, Start, StartText, pack_ids};
+use astra_wire::{Control, Encoding, GenerationParams, MemberResult, Start, StartText, pack_ids};
 
 use crate::cluster::device::Device;
 use crate::cluster::member::share::{Dense, Share, unpack};
@@ -66,7 +66,6 @@ impl Part {
             epoch: self.plan.epoch,
             request: self.request,
             deadline_ms: milliseconds(self.deadline),
-            lossless: exact,
             input: &strip,
         });
         encode(&message).map_err(|error| error.to_string())
@@ -79,7 +78,7 @@ impl Part {
     pub(crate) fn with_ids(
         &self,
         ids: &[u32],
-        generate: Option<Generate>,
+        generate: Option<GenerationParams>,
     ) -> Result<Vec<u8>, String> {
         let ids = packed(ids);
         let message = Control::StartText(StartText {

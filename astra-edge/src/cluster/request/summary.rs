@@ -39,7 +39,7 @@ pub(crate) fn of_members(
             compute_ms: of_microseconds(stats.compute_us),
             encode_ms: of_microseconds(stats.encode_us),
             wait_ms: of_microseconds(stats.wait_us),
-            own_ms: of_microseconds(stats.own_us),
+            overhead_ms: of_microseconds(stats.overhead_us),
             bytes_sent: stats.bytes_sent,
             bytes_received: stats.bytes_received,
             frames_sent: stats.frames_sent,

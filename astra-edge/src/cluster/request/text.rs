@@ -1,7 +1,7 @@
 //! Questions in text: a prompt to go on from, or a text to make one vector of.
 
 use astra_bundle::{Task, TextInput};
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use tokio::sync::mpsc;
 
 use crate::cluster::request::client_handle::ClientHandle;
@@ -34,7 +34,7 @@ impl Coordinator {
             }
         };
         check(text, &question.prompt)?;
-        let alone = question.options.alone;
+        let alone = question.options.local;
         let class_tokens = manifest.shape.class_tokens;
         let work = Prompt::new(asked, class_tokens, question, tokens);
         let mut state = self.turn(&asked, work.tokens.closed()).await?;
@@ -58,7 +58,7 @@ impl Coordinator {
     /// share comes.
     pub async fn embed(
         &self,
-        options: AskOptions,
+        options: RequestOptions,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
         asker: &ClientHandle,
@@ -75,7 +75,7 @@ impl Coordinator {
         check(text, &ids)?;
         let work = Text::new(asked, shares, ids, embedding.clone());
         let mut state = self.turn(&asked, asker.gone()).await?;
-        if options.alone {
+        if options.local {
             return self.alone(&work, "as asked".to_owned()).await;
         }
         self.run_distributed(&mut state, &work).await

@@ -20,7 +20,7 @@ impl Device {
     /// The reason that the coordinator is sent.
     pub(crate) async fn join_plan(&self, offer: &Offer) -> Result<Arc<PlanSlot>, Reason> {
         let plan = Arc::new(self.plan_of(offer)?);
-        let me = usize::from(offer.you);
+        let me = usize::from(offer.recipient);
         let slot = self.open_slot(offer, plan, me).await.map_err(|error| {
             tracing::warn!(%error, plan = offer.plan, "cannot join the plan");
             Reason::Internal
@@ -60,6 +60,7 @@ impl Device {
         }
         Ok(Plan {
             id: offer.plan,
+            version: astra_wire::VERSION,
             epoch: offer.epoch,
             rung: offer.rung,
             causal: self.bundle().manifest().family.is_causal(),

@@ -89,7 +89,7 @@ pub async fn set_up(
     }
 }
 
-/// The offer as it goes to this device; the others' differ in `you`.
+/// The offer as it goes to this device; the others' differ in the recipient.
 fn offer(device: &Device, placement: &Placement, rung: u16, epoch: u16) -> Offer {
     let members = placement.members.iter().zip(&placement.ranges);
     Offer {
@@ -104,7 +104,7 @@ fn offer(device: &Device, placement: &Placement, rung: u16, epoch: u16) -> Offer
                 tokens: range.tokens,
             })
             .collect(),
-        you: placement.me as u8,
+        recipient: placement.me as u8,
         rung,
     }
 }
@@ -125,7 +125,7 @@ async fn offer_to_others(
     let mut asked = JoinSet::new();
     for (number, other) in others(placement) {
         let message = Control::Offer(Offer {
-            you: number as u8,
+            recipient: number as u8,
             ..offer.clone()
         });
         let device = Arc::clone(device);
@@ -204,10 +204,10 @@ async fn probe_round(device: &Arc<Device>, placement: &Placement, slot: &PlanSlo
     for (number, other) in others(placement) {
         let device = Arc::clone(device);
         asked.spawn(async move {
-            let message = Control::Plan { plan, epoch };
+            let message = Control::Probe { plan, epoch };
             let answer = device.ask(other, &message, PROBE_TIMEOUT).await;
             let heard = match answer.as_deref().map(Control::parse) {
-                Ok(Ok(Control::Heard { members, .. })) => members,
+                Ok(Ok(Control::ProbeReply { received, .. })) => received,
                 _ => 0,
             };
             (number, heard)

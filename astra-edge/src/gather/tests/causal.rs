@@ -48,6 +48,7 @@ fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
         id: 7,
+        version: astra_wire::VERSION,
         epoch: 5,
         rung: coded().rung(),
         causal: true,
@@ -76,6 +77,7 @@ fn only_blocks_behind_the_first_are_predicted() {
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
         id: 7,
+        version: astra_wire::VERSION,
         epoch: 5,
         rung: coded().rung(),
         causal: false,

@@ -20,6 +20,7 @@ fn gather_of(layout: Layout, me: usize, causal: bool) -> Arc<Gather> {
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
         id: 7,
+        version: astra_wire::VERSION,
         epoch: 5,
         rung: layout.rung(),
         causal,
@@ -48,6 +49,7 @@ fn exact() -> Layout {
 fn header(layout: Layout, request: u32, block: u8, sender: u8) -> CodeHeader {
     let (first_token, tokens) = if sender == 0 { (0, 3) } else { (7, 3) };
     CodeHeader {
+        version: astra_wire::VERSION,
         request,
         epoch: 5,
         block,

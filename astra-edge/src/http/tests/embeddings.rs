@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
@@ -115,7 +115,7 @@ impl Model for Counting {
 
     fn embed(
         &self,
-        _: AskOptions,
+        _: RequestOptions,
         _: Option<Vec<u16>>,
         _: Vec<u32>,
         asker: ClientHandle,

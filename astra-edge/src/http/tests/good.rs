@@ -49,7 +49,7 @@ async fn a_completion_in_one_piece() {
         }
     );
     let options = asked.options;
-    assert_eq!((options.rung, options.alone), (Some(0), true));
+    assert_eq!((options.rung, options.local), (Some(0), true));
     assert_eq!((options.deadline_ms, options.max_members), (800, 2));
     assert_eq!(asked.shares, Some(vec![5, 6]));
 }

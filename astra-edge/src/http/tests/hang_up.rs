@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use astra_bundle::Task;
-use astra_wire::AskOptions;
+use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -118,7 +118,7 @@ impl Model for Stubborn {
 
     fn embed(
         &self,
-        _: AskOptions,
+        _: RequestOptions,
         _: Option<Vec<u16>>,
         _: Vec<u32>,
         asker: ClientHandle,

@@ -209,7 +209,7 @@ fn own_share(samples: &[&Sample], one_device: Option<OneDeviceTimes>) -> Option<
     let shares = samples.iter().map(|sample| {
         let time = sample.processor_time?;
         let members = sample.report.members.iter();
-        let in_thread: f64 = members.map(|member| member.own_ms).sum();
+        let in_thread: f64 = members.map(|member| member.overhead_ms).sum();
         let other = (time.other_ms - prepare).max(0.0);
         let all = time.computing_ms + other;
         (all > 0.0).then(|| (in_thread + other) / all)

@@ -10,7 +10,7 @@ fn sample(latency_ms: f64, cosine: f64, kernel: Option<u64>) -> Sample {
         compute_ms: 20.0,
         encode_ms: 1.0,
         wait_ms,
-        own_ms: 2.0,
+        overhead_ms: 2.0,
         bytes_sent: 1000,
         ..MemberReport::default()
     };

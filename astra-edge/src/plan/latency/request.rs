@@ -1,6 +1,6 @@
 //! The members' way through the blocks.
 
-use astra_wire::{Layout, MAX_FRAME, MAX_MESSAGE};
+use astra_wire::{Layout, MAX_CODE_BATCH, MAX_FRAME};
 
 use super::ways::Ways;
 use super::{BULK, Case, HEADER, MESSAGE, Prediction};
@@ -137,7 +137,7 @@ impl Request<'_> {
         Codes {
             bytes,
             // The next frame has to fit whole.
-            messages: (bytes / (MAX_MESSAGE - MAX_FRAME) as f64).ceil(),
+            messages: (bytes / (MAX_CODE_BATCH - MAX_FRAME) as f64).ceil(),
         }
     }
 

@@ -1,15 +1,14 @@
-//! Who a device is.
+//! Identity of a device: its hello.
 
 use core::fmt;
 
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
 
-use super::ControlError;
-use crate::error::FrameError;
+use crate::error::{ControlError, FrameError};
 use crate::version::Versions;
 
-/// Name of a device, unique for its life.
+/// Identifies a device for as long as its process keeps its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceId(pub [u8; 16]);
 
@@ -20,20 +19,20 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// Who a device is and what it has.
+/// A device, and the model and key it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
     /// Oldest wire version it reads.
     pub min_version: u8,
     /// Newest wire version it reads.
-    pub version: u8,
+    pub max_version: u8,
     /// The device.
     pub device: DeviceId,
     /// Its name, for people.
     pub name: String<64>,
     /// The program, with its version.
     pub software: String<32>,
-    /// What runs its graphs, such as "onnxruntime 1.32 cpu".
+    /// The inference runtime, such as "onnxruntime 1.32 cpu".
     pub runtime: String<48>,
     /// Fingerprint of the cluster key.
     pub key: [u8; 8],
@@ -41,19 +40,20 @@ pub struct Hello {
     pub bundle: [u8; 32],
     /// Model in the bundle, for people.
     pub model: String<64>,
-    /// Microseconds it needs alone for one whole request, of a text for one of 128 tokens; 0 while not measured.
+    /// Microseconds it needs for one whole request without other devices, for a text model one of 128 tokens; 0 while not
+    /// measured.
     pub speed: u32,
-    /// Where it can be reached.
+    /// Where it can be reached, such as "tcp/10.0.0.7:7447".
     pub addresses: Vec<String<64>, 8>,
 }
 
 impl Hello {
-    /// The versions the device speaks.
+    /// The versions the device reads and writes.
     #[must_use]
     pub const fn versions(&self) -> Versions {
         Versions {
             min: self.min_version,
-            max: self.version,
+            max: self.max_version,
         }
     }
 
@@ -66,29 +66,48 @@ impl Hello {
     }
 }
 
-/// What a hello says in every version there is or will be.
+/// The first bytes of a hello, which are the same in every version there is or will be: all that devices without a common version
+/// can read of each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Greeting {
-    /// The versions the device speaks.
+pub struct HelloPrefix {
+    /// The versions the device reads and writes.
     pub versions: Versions,
     /// The device.
     pub device: DeviceId,
 }
 
-/// Reads the part of a hello that never changes, in whatever version the rest is written. This is how a
-/// device with no version in common is named and refused.
-///
-/// # Errors
-///
-/// [`FrameError::Truncated`], and [`FrameError::Kind`] for another message.
-pub fn greeting(bytes: &[u8]) -> Result<Greeting, FrameError> {
-    let (&[_, kind, min, max], rest) = bytes.split_first_chunk().ok_or(FrameError::Truncated)?;
-    if kind != 0 {
-        return Err(FrameError::Kind { found: kind });
+impl HelloPrefix {
+    /// Bytes of the prefix.
+    pub const LENGTH: usize = 20;
+
+    /// Reads the prefix of a hello of any version.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError::Truncated`], and [`FrameError::Kind`] for another message.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
+        let (&[_, kind, min, max], rest) =
+            bytes.split_first_chunk().ok_or(FrameError::Truncated)?;
+        if kind != 0 {
+            return Err(FrameError::Kind { found: kind });
+        }
+        let device = rest.first_chunk().ok_or(FrameError::Truncated)?;
+        Ok(Self {
+            versions: Versions { min, max },
+            device: DeviceId(*device),
+        })
     }
-    let device = rest.first_chunk().ok_or(FrameError::Truncated)?;
-    Ok(Greeting {
-        versions: Versions { min, max },
-        device: DeviceId(*device),
-    })
+
+    /// The prefix as a message of its own: the answer to a device that could not read the rest.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let Versions { min, max } = self.versions;
+        let mut bytes = [0; Self::LENGTH];
+        let values = [max, 0, min, max].into_iter().chain(self.device.0);
+        bytes
+            .iter_mut()
+            .zip(values)
+            .for_each(|(byte, value)| *byte = value);
+        bytes
+    }
 }

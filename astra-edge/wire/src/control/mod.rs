@@ -1,51 +1,54 @@
-//! Control messages: everything devices say to each other besides codes.
+//! Control messages: every message but code frames.
 //!
 //! # Exchanges
 //!
-//! 1. Every device publishes [`Hello`]; [`greeting`] reads the part of it that all versions share.
+//! 1. A device answers every query for its hello with [`Hello`], written in the newest version that both read, or with
+//!    [`HelloPrefix`] where there is none.
 //! 2. A coordinator sends [`Offer`] to each device it wants; each answers [`Control::Accept`] or
 //!    [`Control::Refuse`].
-//! 3. With all accepted it sends [`Control::Plan`]: each member sends a [`Probe`] on its code key and
-//!    answers [`Control::Heard`] with the members it heard. A plan lives on across requests.
+//! 3. With all accepted it sends [`Control::Probe`]: each member publishes a [`ProbeFrame`] on its code key and answers
+//!    [`Control::ProbeReply`] with the members whose probe frames arrived. A plan serves any number of requests.
 //! 4. For each request it sends [`Start`] with the member's part of the input; each member answers
-//!    [`MemberResult`], [`Control::Refuse`] or [`Control::Failed`]. [`Control::Cancel`] ends it early.
-//! 5. A client sends [`Ask`] to any device and gets [`Answer`] or [`Control::Failed`].
-//! 6. A device that goes says [`Control::Leave`].
-//! 7. For a text the coordinator sends [`StartText`] in place of [`Start`], and members answer [`MemberResult`]. The member that
-//!    generates answers with each [`Control::Token`] as it comes and [`Written`] at the end. For a text that goes on from the one
-//!    before, [`Resume`] asks that member alone.
-//! 8. Where members make a map together, each sends [`Halo`] to those whose rows border on its own, and gets [`Control::Heard`].
-//! 9. A client sends [`AskText`] and gets any number of [`Control::Piece`] and a [`TextAnswer`] or [`Control::Failed`]; to
-//!    [`AskVector`] it gets [`Answer`], with the vector in place of the class token.
+//!    [`MemberResult`], [`Control::Refuse`] or [`Control::Failed`]. [`Control::Cancel`] ends it early, answered by [`Control::Ack`].
+//! 5. Where members compute a map together, each sends [`Halo`] to those whose rows border on its own, answered by [`Control::Ack`].
+//! 6. For a text the coordinator sends [`StartText`] in place of [`Start`]. The member that generates answers with any number of
+//!    [`Control::Token`] and then [`Finished`]. [`Resume`] asks one device to generate from its KV cache, without a plan.
+//! 7. A client sends [`ImageRequest`] or [`EmbeddingRequest`] to any device and gets [`InferenceResponse`]; for
+//!    [`GenerationRequest`] it gets any number of [`Control::TextDelta`] and then [`GenerationResponse`]. Each can be
+//!    [`Control::Failed`] instead.
+//! 8. A device that leaves sends [`Control::Leave`] to all; it has no answer.
 //!
-//! Messages without bulk data fit one frame ([`MAX_BODY`](crate::MAX_BODY)); the others are as long as
-//! what they carry: ask [`Control::encoded_len`].
+//! An answer is written in the version of its question. Messages without bulk data fit one frame ([`MAX_BODY`](crate::MAX_BODY));
+//! the others are as long as what they carry: see [`Control::encoded_len`].
 
-mod ask;
+mod checks;
+mod client;
+mod features;
+mod generation;
 mod hello;
 mod ids;
 mod octets;
 mod offer;
 mod request;
-mod text;
 
 use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
-pub use self::ask::{Answer, Ask, AskOptions};
-pub use self::hello::{DeviceId, Greeting, Hello, greeting};
-pub use self::ids::{MAX_ID, pack_ids, unpack_ids};
-pub use self::offer::{Member, Offer, Reason};
-pub use self::request::{Encoding, Halo, MemberResult, Start, Stats};
-pub use self::text::{
-    AskText, AskVector, Choice, Ending, Generate, MAX_STOPS, Resume, StartText, TextAnswer, Words,
-    Written,
+use self::checks::check_member;
+pub use self::client::{
+    EmbeddingRequest, GenerationRequest, GenerationResponse, ImageRequest, InferenceResponse,
+    MAX_STOP_STRINGS, Prompt, RequestOptions,
 };
-use crate::MAX_MEMBERS;
-use crate::error::{EmitError, FrameError};
-use crate::header::{CODE_MARK, HeaderError, check_version};
-use crate::version::VERSION;
+pub use self::features::{Encoding, Halo};
+pub use self::generation::{
+    FinishReason, Finished, GenerationParams, GenerationStats, Resume, SamplingParams, StartText,
+};
+pub use self::hello::{DeviceId, Hello, HelloPrefix};
+pub use self::ids::{MAX_ID, pack_ids, unpack_ids};
+pub use self::offer::{Member, Offer, ProbeFrame, Reason};
+pub use self::request::{MemberResult, MemberStats, Start};
+use crate::error::{ControlError, EmitError, FrameError};
+use crate::header::{CODE_MARK, check_received_version, check_version_to_write};
 
 /// A control message. The order of the variants is their number on the wire: new ones go last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -55,213 +58,119 @@ use crate::version::VERSION;
     reason = "there is no allocator to box with; messages are short-lived"
 )]
 pub enum Control<'a> {
-    /// Who a device is.
+    /// Identity of a device.
     Hello(Hello),
-    /// A part in a plan.
+    /// Offers a device a part in a plan.
     Offer(Offer),
-    /// The member takes its part.
+    /// The answer to [`Offer`]: the device takes its part.
     Accept {
         /// The plan offered.
         plan: u64,
-        /// The member that accepts.
+        /// The recipient's number in it.
         member: u8,
     },
-    /// The device takes no part, or no longer.
+    /// The device does not do what a message asks for.
     Refuse {
-        /// The plan offered, or the one named in the message refused.
+        /// The plan that the message names, 0 where it could not be read.
         plan: u64,
         /// Why.
         reason: Reason,
     },
-    /// Everybody accepted: send a [`Probe`] on your code key and say whom you hear.
-    Plan {
+    /// Asks a member to publish a [`ProbeFrame`], and which members' probe frames it received.
+    Probe {
         /// The plan.
         plan: u64,
         /// Its epoch.
         epoch: u16,
     },
-    /// Answer to [`Control::Plan`].
-    Heard {
+    /// The answer to [`Control::Probe`].
+    ProbeReply {
         /// The plan.
         plan: u64,
-        /// Members whose probe arrived: bit `n` for member `n`.
-        members: u16,
+        /// Members whose probe frames arrived so far: bit `n` for member `n`.
+        received: u16,
     },
-    /// A sign that the sender's frames arrive. The one control message that travels on a code key.
-    Probe(Probe),
-    /// A request begins.
+    /// Shows that code frames of the sender arrive. The one control message that travels on a code key.
+    ProbeFrame(ProbeFrame),
+    /// Starts a request whose input is an image on a member.
     Start(#[serde(borrow)] Start<'a>),
-    /// A request is given up.
+    /// Ends a request early. Answered by [`Control::Ack`].
     Cancel {
         /// The plan.
         plan: u64,
         /// The request.
         request: u32,
     },
-    /// A member's share of the answer.
+    /// A member's part of the result.
     Result(#[serde(borrow)] MemberResult<'a>),
-    /// A client's question.
-    Ask(#[serde(borrow)] Ask<'a>),
-    /// The answer to [`Ask`].
-    Answer(#[serde(borrow)] Answer<'a>),
-    /// The question or request could not be answered.
+    /// A client's request to infer from an image.
+    ImageRequest(#[serde(borrow)] ImageRequest<'a>),
+    /// The response to [`ImageRequest`] and [`EmbeddingRequest`].
+    InferenceResponse(#[serde(borrow)] InferenceResponse<'a>),
+    /// A request failed.
     Failed {
         /// Why, for people.
         text: &'a str,
     },
-    /// A device goes.
+    /// A device leaves the cluster.
     Leave {
         /// The device.
         device: DeviceId,
     },
-    /// A request begins whose input is text.
+    /// Starts a request whose input is text on a member.
     StartText(#[serde(borrow)] StartText<'a>),
-    /// A text goes on from the one before.
+    /// Continues a text that is in a device's KV cache.
     Resume(#[serde(borrow)] Resume<'a>),
-    /// A token of a generation; many answer one [`StartText`] or [`Resume`].
+    /// A generated token: one of the answers to [`StartText`] or [`Resume`].
     Token {
-        /// Number of the token in its generation.
+        /// Number of the token in its generation, from 0.
         index: u32,
         /// Its id.
         id: u32,
     },
-    /// A generation has ended: the last answer.
-    Written(Written),
-    /// A client's question to go on from a prompt.
-    AskText(#[serde(borrow)] AskText<'a>),
-    /// A client's question for one vector of a text.
-    AskVector(#[serde(borrow)] AskVector<'a>),
-    /// More of a text; many answer one [`AskText`].
-    Piece {
-        /// The text, never half a character.
+    /// A generation has ended: the last answer to [`StartText`] or [`Resume`].
+    Finished(Finished),
+    /// A client's request to continue a prompt.
+    GenerationRequest(#[serde(borrow)] GenerationRequest<'a>),
+    /// A client's request for the embedding of a text.
+    EmbeddingRequest(#[serde(borrow)] EmbeddingRequest<'a>),
+    /// More of a generated text: one of the responses to [`GenerationRequest`].
+    TextDelta {
+        /// The text, which never ends within a character.
         text: &'a str,
     },
-    /// The end of the answer to [`AskText`].
-    TextAnswer(#[serde(borrow)] TextAnswer<'a>),
+    /// The end of the response to [`GenerationRequest`].
+    GenerationResponse(#[serde(borrow)] GenerationResponse<'a>),
     /// Features that another member's part of a map needs.
     Halo(#[serde(borrow)] Halo<'a>),
-}
-
-/// A sign that the sender's frames arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// The plan.
-    pub plan: u64,
-    /// The member that sends it.
-    pub sender: u8,
-}
-
-/// A message whose values contradict each other or go beyond their bounds.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ControlError {
-    /// No such member.
-    #[error("member: found {found}, expected below {max}")]
-    Member {
-        /// The member named.
-        found: u8,
-        /// Members there are.
-        max: usize,
-    },
-    /// A hello whose versions are the wrong way round or 0.
-    #[error("versions: found {min} to {max}, expected a range")]
-    Versions {
-        /// Oldest.
-        min: u8,
-        /// Newest.
-        max: u8,
-    },
-    /// An offer has at least one member.
-    #[error("members: found none, expected at least one")]
-    NoMembers,
-    /// The same device is two members.
-    #[error("member {index} is the same device as an earlier one")]
-    SameDevice {
-        /// The later of the two.
-        index: u8,
-    },
-    /// A member's range is empty or ends beyond the last token there can be.
-    #[error("member {index}: {source}")]
-    Range {
-        /// The member.
-        index: u8,
-        /// What is wrong with its range.
-        source: HeaderError,
-    },
-    /// Ranges follow each other without gap or overlap.
-    #[error(
-        "first token of member {index}: found {found}, expected {expected}, where the one before ends"
-    )]
-    NotContiguous {
-        /// The member.
-        index: u8,
-        /// Its first token.
-        found: u16,
-        /// Where the range before it ends.
-        expected: u32,
-    },
-    /// A request or question without anything to work on.
-    #[error("input: found no bytes, expected some")]
-    NoInput,
-    /// Bytes of `f32` values come in fours.
-    #[error("{field}: found {found} bytes, expected a multiple of 4")]
-    Floats {
-        /// Field of the message.
-        field: &'static str,
-        /// Its length.
-        found: usize,
-    },
-    /// Scaled features come with two scales a token, and others with none.
-    #[error("{features} bytes of features and {scales} scales do not go together")]
-    Features {
-        /// Bytes of features.
-        features: usize,
-        /// Scales.
-        scales: usize,
-    },
-    /// Bytes that are no token id.
-    #[error("token ids: no shortest varint of 32 bits at byte {at}")]
-    Id {
-        /// Where it begins.
-        at: usize,
-    },
-    /// A way to choose tokens that is none.
-    #[error("{field} is out of its range")]
-    Choice {
-        /// Field of the message.
-        field: &'static str,
-    },
-    /// A map is as large as its sides say.
-    #[error("map: found {found} bytes, expected {expected}")]
-    Map {
-        /// Bytes of the map.
-        found: usize,
-        /// Width times height times 4.
-        expected: u64,
+    /// The answer to [`Control::Cancel`] and [`Halo`]: the message was processed.
+    Ack {
+        /// The plan that the message names.
+        plan: u64,
+        /// The request that it names.
+        request: u32,
     },
 }
 
 impl<'a> Control<'a> {
-    /// Kinds of message there are: the second byte of a message is below this.
-    pub const KINDS: u8 = 23;
+    /// Number of kinds: the second byte of a message is below this.
+    pub const KINDS: u8 = 24;
 
-    /// Reads one message, which takes all of `bytes`.
+    /// Reads one message, which takes all of `bytes`. Its version is the first byte.
     ///
     /// # Errors
     ///
     /// [`FrameError`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let (&version, rest) = bytes.split_first().ok_or(FrameError::Truncated)?;
-        check_version(version)?;
+        check_received_version(version)?;
         let &kind = rest.first().ok_or(FrameError::Truncated)?;
         if kind >= Self::KINDS {
             return Err(FrameError::Kind { found: kind });
         }
-        let (message, behind) = postcard::take_from_bytes::<Self>(rest)?;
-        if !behind.is_empty() {
-            return Err(FrameError::Trailing {
-                found: behind.len(),
-            });
+        let (message, after) = postcard::take_from_bytes::<Self>(rest)?;
+        if !after.is_empty() {
+            return Err(FrameError::Trailing { found: after.len() });
         }
         // A varint that could have been shorter.
         if message.encoded_len() != bytes.len() {
@@ -271,20 +180,21 @@ impl<'a> Control<'a> {
         Ok(message)
     }
 
-    /// Writes the message to the front of `out` and returns its length.
+    /// Writes the message in `version` to the front of `out` and returns its length.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Control`] if the message contradicts itself, [`EmitError::Room`]; the content of
-    /// `out` is then unspecified.
-    pub fn emit(&self, out: &mut [u8]) -> Result<usize, EmitError> {
+    /// [`EmitError::Version`] for a version this crate does not write, [`EmitError::Control`] if the message contradicts itself,
+    /// [`EmitError::Room`]; the content of `out` is then unspecified.
+    pub fn emit(&self, version: u8, out: &mut [u8]) -> Result<usize, EmitError> {
+        check_version_to_write(version)?;
         self.check()?;
         let room = EmitError::Room {
             found: out.len(),
             needed: self.encoded_len(),
         };
-        let (version, rest) = out.split_first_mut().ok_or(room)?;
-        *version = VERSION;
+        let (first, rest) = out.split_first_mut().ok_or(room)?;
+        *first = version;
         match postcard::to_slice(self, rest) {
             Ok(written) => Ok(1 + written.len()),
             Err(_) => Err(room),
@@ -294,12 +204,12 @@ impl<'a> Control<'a> {
     /// Bytes the message takes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        // Counting cannot fail; a length no buffer has would be the safe answer.
+        // Counting cannot fail; a length that no buffer has would be refused as one.
         postcard::serialize_with_flavor(self, Size::default())
             .map_or(usize::MAX, |length| length.saturating_add(1))
     }
 
-    /// Checks the values against each other.
+    /// Checks the values against each other and their bounds.
     ///
     /// # Errors
     ///
@@ -309,49 +219,30 @@ impl<'a> Control<'a> {
             Self::Hello(hello) => hello.check(),
             Self::Offer(offer) => offer.check(),
             Self::Accept { member, .. } => check_member(*member),
-            Self::Probe(probe) => check_member(probe.sender),
+            Self::ProbeFrame(probe) => probe.check(),
             Self::Start(start) => start.check(),
             Self::Result(result) => result.check(),
-            Self::Ask(ask) => ask.check(),
-            Self::Answer(answer) => answer.check(),
+            Self::ImageRequest(request) => request.check(),
+            Self::InferenceResponse(response) => response.check(),
             Self::StartText(start) => start.check(),
             Self::Resume(resume) => resume.check(),
-            Self::Written(written) => written.check(),
-            Self::AskText(ask) => ask.check(),
-            Self::AskVector(ask) => ask.check(),
+            Self::Finished(finished) => finished.check(),
+            Self::GenerationRequest(request) => request.check(),
+            Self::EmbeddingRequest(request) => request.check(),
             Self::Halo(halo) => halo.check(),
             Self::Refuse { .. }
-            | Self::Plan { .. }
-            | Self::Heard { .. }
+            | Self::Probe { .. }
+            | Self::ProbeReply { .. }
             | Self::Cancel { .. }
             | Self::Failed { .. }
             | Self::Leave { .. }
             | Self::Token { .. }
-            | Self::Piece { .. }
-            | Self::TextAnswer(_) => Ok(()),
+            | Self::TextDelta { .. }
+            | Self::GenerationResponse(_)
+            | Self::Ack { .. } => Ok(()),
         }
     }
 }
 
 // Kinds and code frames share the second byte.
 const _: () = assert!(Control::KINDS <= CODE_MARK);
-
-fn check_member(found: u8) -> Result<(), ControlError> {
-    if usize::from(found) < MAX_MEMBERS {
-        return Ok(());
-    }
-    Err(ControlError::Member {
-        found,
-        max: MAX_MEMBERS,
-    })
-}
-
-fn check_floats(field: &'static str, bytes: &[u8]) -> Result<(), ControlError> {
-    if bytes.len().is_multiple_of(4) {
-        return Ok(());
-    }
-    Err(ControlError::Floats {
-        field,
-        found: bytes.len(),
-    })
-}

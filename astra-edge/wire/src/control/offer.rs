@@ -1,13 +1,15 @@
-//! A part in a plan, and why a device does not take one.
+//! Setting up a plan: the offer of a part in it, and why a device refuses.
 
 use core::fmt;
 
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-use super::{ControlError, DeviceId};
-use crate::MAX_MEMBERS;
-use crate::header::check_range;
+use super::checks::check_member;
+use super::hello::DeviceId;
+use crate::error::ControlError;
+use crate::limits::MAX_MEMBERS;
+use crate::token_range::check_range;
 
 /// One member of a plan and the tokens it owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +22,9 @@ pub struct Member {
     pub tokens: u16,
 }
 
-/// A part in a plan.
+/// Offers a device a part in a plan. Answered by [`Control::Accept`](super::Control::Accept) or
+/// [`Control::Refuse`](super::Control::Refuse). The version the offer is written in is that of the plan: every message and code frame
+/// of the plan is written in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// The plan.
@@ -31,17 +35,17 @@ pub struct Offer {
     pub bundle: [u8; 32],
     /// All members, by their number. Their ranges follow each other without gap or overlap.
     pub members: Vec<Member, MAX_MEMBERS>,
-    /// Number of the member the offer is for.
-    pub you: u8,
+    /// Number of the member that the offer is sent to.
+    pub recipient: u8,
     /// Rung to use: bits per token per block, 0 in exact mode.
     pub rung: u16,
 }
 
 impl Offer {
-    /// The member the offer is for; `None` if `you` is not one, which no parsed offer is.
+    /// The member that the offer is sent to; `None` if there is no such member, which a parsed offer always has.
     #[must_use]
     pub fn own(&self) -> Option<&Member> {
-        self.members.get(usize::from(self.you))
+        self.members.get(usize::from(self.recipient))
     }
 
     pub(super) fn check(&self) -> Result<(), ControlError> {
@@ -50,7 +54,7 @@ impl Offer {
         }
         if self.own().is_none() {
             return Err(ControlError::Member {
-                found: self.you,
+                found: self.recipient,
                 max: self.members.len(),
             });
         }
@@ -88,15 +92,31 @@ impl Offer {
     }
 }
 
-/// Why a device does not take part. The order is the number on the wire: new ones go last.
+/// Shows that code frames of the sender arrive: each member publishes it on its code key when it is asked to by
+/// [`Control::Probe`](super::Control::Probe).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeFrame {
+    /// The plan.
+    pub plan: u64,
+    /// The member that sends it.
+    pub sender: u8,
+}
+
+impl ProbeFrame {
+    pub(super) fn check(&self) -> Result<(), ControlError> {
+        check_member(self.sender)
+    }
+}
+
+/// Why a device refuses a message. The order is the number on the wire: new ones go last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Reason {
-    /// At work on another request.
+    /// Working on another request.
     Busy,
     /// Has another bundle, or none.
     OtherBundle,
-    /// Speaks no such wire version.
+    /// Does not read the version of the message.
     OtherVersion,
     /// Has another cluster key.
     OtherKey,
@@ -104,17 +124,17 @@ pub enum Reason {
     UnknownRung,
     /// The token ranges do not suit the model.
     BadRange,
-    /// Knows no such plan, or no longer.
+    /// The plan is not set up, or no longer; or the KV cache has no part of the text to be resumed.
     UnknownPlan,
-    /// Something went wrong inside; its log says what.
+    /// An internal error, which is in the device's log.
     Internal,
 }
 
 impl Reason {
-    /// Reasons there are.
+    /// Number of variants.
     pub const COUNT: usize = 8;
 
-    /// The reason in words.
+    /// The reason as it stands in error texts.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -20,6 +20,7 @@ impl FrameSample {
 
 pub(crate) fn frames() -> std::vec::Vec<FrameSample> {
     let header = CodeHeader {
+        version: VERSION,
         request: 1000,
         epoch: 5,
         block: 11,
@@ -76,8 +77,8 @@ pub(crate) fn text<const N: usize>(text: &str) -> String<N> {
 
 pub(crate) fn hello() -> Hello {
     Hello {
-        min_version: 1,
-        version: 1,
+        min_version: 2,
+        max_version: 2,
         device: device(0x10),
         name: text("kitchen"),
         software: text("astra-edge 0.1.0"),
@@ -101,14 +102,14 @@ pub(crate) fn offer() -> Offer {
         epoch: 5,
         bundle: [0xbb; 32],
         members: Vec::from_slice(&[member(0x10, 0, 100), member(0x40, 100, 156)]).unwrap(),
-        you: 1,
+        recipient: 1,
         rung: 320,
     }
 }
 
-pub(crate) fn stats() -> Stats {
-    Stats {
-        own_us: 100,
+pub(crate) fn stats() -> MemberStats {
+    MemberStats {
+        overhead_us: 100,
         compute_us: 20_000,
         encode_us: 900,
         wait_us: 3,
@@ -123,8 +124,8 @@ pub(crate) fn stats() -> Stats {
     }
 }
 
-pub(crate) fn choice() -> Choice {
-    Choice {
+pub(crate) fn sampling() -> SamplingParams {
+    SamplingParams {
         temperature: 0.5,
         top_p: 1.0,
         top_k: 40,
@@ -165,22 +166,22 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
             },
         ),
         (
-            "plan",
-            Control::Plan {
+            "probe",
+            Control::Probe {
                 plan: 300,
                 epoch: 5,
             },
         ),
         (
-            "heard",
-            Control::Heard {
+            "probe reply",
+            Control::ProbeReply {
                 plan: 300,
-                members: 0b1000_0001,
+                received: 0b1000_0001,
             },
         ),
         (
-            "probe",
-            Control::Probe(Probe {
+            "probe frame",
+            Control::ProbeFrame(ProbeFrame {
                 plan: 300,
                 sender: 1,
             }),
@@ -192,7 +193,6 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 epoch: 5,
                 request: 1000,
                 deadline_ms: 2000,
-                lossless: true,
                 input: &[0xd0, 0xd1, 0xd2],
             }),
         ),
@@ -211,7 +211,7 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 cls: &[],
                 features: &[0, 0, 0x80, 0x3f],
                 scales: &[],
-                stats: Stats::default(),
+                stats: MemberStats::default(),
                 ..result
             }),
         ),
@@ -222,16 +222,16 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 cls: &[],
                 features: &[1, 4, 0, 0xfb, 0xff, 2, 0, 1, 0xfb],
                 scales: &[],
-                stats: Stats::default(),
+                stats: MemberStats::default(),
                 ..result
             }),
         ),
         (
-            "ask",
-            Control::Ask(Ask {
-                options: AskOptions {
+            "image request",
+            Control::ImageRequest(ImageRequest {
+                options: RequestOptions {
                     rung: Some(320),
-                    alone: false,
+                    local: false,
                     compare: true,
                     deadline_ms: 2000,
                     max_members: 4,
@@ -240,15 +240,15 @@ pub(crate) fn controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
             }),
         ),
         (
-            "ask, all left to the device",
-            Control::Ask(Ask {
-                options: AskOptions::default(),
+            "image request, defaults",
+            Control::ImageRequest(ImageRequest {
+                options: RequestOptions::default(),
                 image: &[0xff],
             }),
         ),
         (
-            "answer",
-            Control::Answer(Answer {
+            "inference response",
+            Control::InferenceResponse(InferenceResponse {
                 report: "{}",
                 width: 2,
                 height: 1,
@@ -278,9 +278,9 @@ fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
         generate: None,
         ids: &[1, 2, 3, 4, 0xac, 2],
     };
-    let generate = Generate {
+    let generate = GenerationParams {
         max_tokens: 128,
-        choice: choice(),
+        sampling: sampling(),
     };
     vec![
         ("start text", Control::StartText(start)),
@@ -309,45 +309,47 @@ fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
             },
         ),
         (
-            "written",
-            Control::Written(Written {
+            "finished",
+            Control::Finished(Finished {
                 plan: 300,
                 request: 1000,
                 member: 2,
-                stats: Stats::default(),
-                ending: Ending::Length,
-                tokens: 128,
-                reused: 0,
-                recomputed: false,
-                prefill_us: 20_000,
-                decode_us: 40_000,
+                stats: MemberStats::default(),
+                finish_reason: FinishReason::Length,
+                generation: GenerationStats {
+                    tokens: 128,
+                    reused_tokens: 0,
+                    recomputed: false,
+                    prefill_us: 20_000,
+                    decode_us: 40_000,
+                },
             }),
         ),
         (
-            "ask text",
-            Control::AskText(AskText {
-                options: AskOptions::default(),
-                prompt: Words::Chat("[]"),
-                choice: choice(),
+            "generation request",
+            Control::GenerationRequest(GenerationRequest {
+                options: RequestOptions::default(),
+                prompt: Prompt::Chat("[]"),
+                sampling: sampling(),
                 max_tokens: Some(128),
-                stops: Vec::from_slice(&["#", "no"]).unwrap(),
+                stop: Vec::from_slice(&["#", "no"]).unwrap(),
             }),
         ),
         (
-            "ask vector",
-            Control::AskVector(AskVector {
-                options: AskOptions::default(),
-                text: Words::Text("no ear"),
+            "embedding request",
+            Control::EmbeddingRequest(EmbeddingRequest {
+                options: RequestOptions::default(),
+                input: Prompt::Text("no ear"),
             }),
         ),
-        ("piece", Control::Piece { text: "no ear" }),
+        ("text delta", Control::TextDelta { text: "no ear" }),
         (
-            "text answer",
-            Control::TextAnswer(TextAnswer {
+            "generation response",
+            Control::GenerationResponse(GenerationResponse {
                 report: "{}",
                 prompt_tokens: 300,
                 tokens: 2,
-                ending: Ending::Stop,
+                finish_reason: FinishReason::Stop,
             }),
         ),
         (
@@ -362,6 +364,13 @@ fn text_controls() -> std::vec::Vec<(&'static str, Control<'static>)> {
                 scales: &[0, 0, 0x80, 0xbf, 0, 0, 0, 0x3f],
             }),
         ),
+        (
+            "ack",
+            Control::Ack {
+                plan: 300,
+                request: 1000,
+            },
+        ),
     ]
 }
 
@@ -374,7 +383,7 @@ pub(crate) fn all_bytes() -> std::vec::Vec<(&'static str, std::vec::Vec<u8>)> {
         all.push((sample.name, buffer[..length].to_vec()));
     }
     for (name, control) in controls() {
-        let length = control.emit(&mut buffer).unwrap();
+        let length = control.emit(VERSION, &mut buffer).unwrap();
         all.push((name, buffer[..length].to_vec()));
     }
     all

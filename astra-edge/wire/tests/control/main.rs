@@ -1,4 +1,4 @@
-//! What contradicts itself is neither sent nor accepted, and devices find the version they share.
+//! Messages that contradict themselves are neither sent nor accepted, and devices find the newest version that both read.
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
@@ -16,10 +16,13 @@ mod texts;
 
 use astra_wire::*;
 
-/// Neither sent nor, in whatever way it came to be on the wire, accepted: both ends call the same check.
+/// Neither sent nor accepted: both ends call the same check.
 fn refused(message: &Control) -> ControlError {
     let error = message.check().unwrap_err();
     let mut buffer = [0; 2048];
-    assert_eq!(message.emit(&mut buffer), Err(EmitError::Control(error)));
+    assert_eq!(
+        message.emit(VERSION, &mut buffer),
+        Err(EmitError::Control(error))
+    );
     error
 }

@@ -18,21 +18,21 @@ fn offers_that_contradict_themselves() {
         ControlError::NoMembers
     );
     assert_eq!(
-        refused_offer(|o| o.you = 2),
+        refused_offer(|o| o.recipient = 2),
         ControlError::Member { found: 2, max: 2 }
     );
     assert_eq!(
         refused_offer(|o| o.members[1].tokens = 0),
         ControlError::Range {
             index: 1,
-            source: HeaderError::NoTokens
+            source: RangeError::Empty
         }
     );
     assert_eq!(
         refused_offer(|o| o.members[1].tokens = 65_437),
         ControlError::Range {
             index: 1,
-            source: HeaderError::Range {
+            source: RangeError::End {
                 first: 100,
                 tokens: 65_437
             }
@@ -57,9 +57,9 @@ fn offers_that_contradict_themselves() {
 #[test]
 fn offers_that_are_refused_on_arrival() {
     let mut buffer = [0; MAX_FRAME];
-    let length = Control::Offer(offer()).emit(&mut buffer).unwrap();
+    let length = Control::Offer(offer()).emit(VERSION, &mut buffer).unwrap();
     let bytes = &mut buffer[..length];
-    // The second member's first token; its 156 tokens are behind, then `you` and the rung.
+    // The second member's first token; its 156 tokens come after it, then the recipient and the rung.
     let first_token = length - 6;
     assert_eq!(bytes[first_token], 100);
     bytes[first_token] = 99;
@@ -83,17 +83,17 @@ fn an_offer_of_every_token_to_every_member_is_accepted() {
         };
         offer.members.push(member).unwrap();
     }
-    offer.you = 15;
+    offer.recipient = 15;
     assert_eq!(offer.own().map(|member| member.first_token), Some(61_440));
     let message = Control::Offer(offer);
     let mut buffer = [0; MAX_BODY];
-    let length = message.emit(&mut buffer).unwrap();
+    let length = message.emit(VERSION, &mut buffer).unwrap();
     assert_eq!(Control::parse(&buffer[..length]), Ok(message));
 }
 
 #[test]
 fn a_seventeenth_member_is_refused() {
-    let mut bytes = vec![1, 1, 0, 0];
+    let mut bytes = vec![VERSION, 1, 0, 0];
     bytes.extend([0xbb; 32]);
     bytes.push(17);
     for index in 0..17_u8 {

@@ -10,7 +10,7 @@ fn results_that_contradict_themselves() {
         plan: 1,
         request: 2,
         member: 3,
-        stats: Stats::default(),
+        stats: MemberStats::default(),
         encoding: Encoding::Scaled8,
         cls: &[],
         features: &[0; 6],
@@ -133,7 +133,7 @@ fn results_that_contradict_themselves() {
 #[test]
 fn answers_are_as_large_as_their_sides_say() {
     let answer = |width, height, map| {
-        Control::Answer(Answer {
+        Control::InferenceResponse(InferenceResponse {
             report: "",
             width,
             height,

@@ -7,12 +7,12 @@ use super::common::{controls, device, hello, offer, text};
 #[test]
 fn bulk_data_of_any_size_travels() {
     let image: Vec<u8> = (0..200_000_u32).map(|i| (i % 253) as u8).collect();
-    let message = Control::Ask(Ask {
-        options: AskOptions::default(),
+    let message = Control::ImageRequest(ImageRequest {
+        options: RequestOptions::default(),
         image: &image,
     });
     let mut buffer = vec![0xa5; message.encoded_len() + 1];
-    let length = message.emit(&mut buffer).unwrap();
+    let length = message.emit(VERSION, &mut buffer).unwrap();
     assert_eq!(length, message.encoded_len());
     assert_eq!(buffer[length], 0xa5);
     assert_eq!(Control::parse(&buffer[..length]), Ok(message));
@@ -25,7 +25,7 @@ fn every_buffer_too_short_is_named() {
         let mut buffer = [0; MAX_FRAME];
         for found in 0..needed {
             assert_eq!(
-                message.emit(&mut buffer[..found]),
+                message.emit(VERSION, &mut buffer[..found]),
                 Err(EmitError::Room { found, needed }),
                 "{name}"
             );
@@ -59,7 +59,7 @@ fn the_longest_hello_and_offer_fit_a_frame() {
     };
     for message in [Control::Hello(hello), Control::Offer(offer)] {
         let mut buffer = [0; MAX_BODY];
-        let length = message.emit(&mut buffer).unwrap();
+        let length = message.emit(VERSION, &mut buffer).unwrap();
         assert_eq!(Control::parse(&buffer[..length]), Ok(message));
     }
 }

@@ -1,4 +1,4 @@
-//! Token ids, and how tokens are chosen.
+//! Token ids, and sampling parameters.
 
 use astra_wire::*;
 
@@ -46,29 +46,32 @@ fn ids_have_one_encoding() {
 }
 
 #[test]
-fn ways_to_choose_tokens_that_are_none() {
-    let ask = |choice| {
-        Control::AskText(AskText {
-            options: AskOptions::default(),
-            prompt: Words::Text("a"),
-            choice,
+fn sampling_parameters_out_of_range_are_refused() {
+    let ask = |sampling| {
+        Control::GenerationRequest(GenerationRequest {
+            options: RequestOptions::default(),
+            prompt: Prompt::Text("a"),
+            sampling,
             max_tokens: None,
-            stops: heapless::Vec::new(),
+            stop: heapless::Vec::new(),
         })
     };
-    let good = common::choice();
+    let good = common::sampling();
     assert_eq!(ask(good).check(), Ok(()));
-    let greedy = Choice {
+    let greedy = SamplingParams {
         temperature: 0.0,
         ..good
     };
     assert_eq!(ask(greedy).check(), Ok(()));
     for bad in [f32::NAN, f32::INFINITY, -1.0] {
-        let field = |choice, field| {
-            assert_eq!(refused(&ask(choice)), ControlError::Choice { field });
-            let generate = Some(Generate {
+        let field = |sampling, field, expected| {
+            assert_eq!(
+                refused(&ask(sampling)),
+                ControlError::Sampling { field, expected }
+            );
+            let generate = Some(GenerationParams {
                 max_tokens: 1,
-                choice,
+                sampling,
             });
             let start = Control::StartText(StartText {
                 plan: 1,
@@ -78,47 +81,52 @@ fn ways_to_choose_tokens_that_are_none() {
                 generate,
                 ids: &[1],
             });
-            assert_eq!(refused(&start), ControlError::Choice { field });
+            assert_eq!(refused(&start), ControlError::Sampling { field, expected });
         };
         let (temperature, top_p, repetition_penalty) = (bad, bad, bad);
         field(
-            Choice {
+            SamplingParams {
                 temperature,
                 ..good
             },
             "temperature",
+            "a finite number of at least 0",
         );
-        field(Choice { top_p, ..good }, "top_p");
-        let choice = Choice {
+        field(
+            SamplingParams { top_p, ..good },
+            "top_p",
+            "a number above 0 and at most 1",
+        );
+        let sampling = SamplingParams {
             repetition_penalty,
             ..good
         };
-        field(choice, "repetition_penalty");
+        field(sampling, "repetition_penalty", "a finite number above 0");
     }
     let mut empty = ask(good);
-    if let Control::AskText(ask) = &mut empty {
-        ask.prompt = Words::Chat("");
+    if let Control::GenerationRequest(ask) = &mut empty {
+        ask.prompt = Prompt::Chat("");
     }
     assert_eq!(refused(&empty), ControlError::NoInput);
 }
 
 #[test]
 fn as_many_stops_as_there_may_be_and_no_more() {
-    let stops = ["x"; MAX_STOPS];
-    let ask = AskText {
-        options: AskOptions::default(),
-        prompt: Words::Text("a"),
-        choice: common::choice(),
+    let stops = ["x"; MAX_STOP_STRINGS];
+    let ask = GenerationRequest {
+        options: RequestOptions::default(),
+        prompt: Prompt::Text("a"),
+        sampling: common::sampling(),
         max_tokens: None,
-        stops: heapless::Vec::from_slice(&stops).unwrap(),
+        stop: heapless::Vec::from_slice(&stops).unwrap(),
     };
-    let message = Control::AskText(ask);
+    let message = Control::GenerationRequest(ask);
     let mut buffer = [0; 256];
-    let length = message.emit(&mut buffer).unwrap();
+    let length = message.emit(VERSION, &mut buffer).unwrap();
     assert_eq!(Control::parse(&buffer[..length]), Ok(message));
     // One more: the count is in front of the strings, two bytes each.
-    let count = length - 2 * MAX_STOPS - 1;
-    assert_eq!(buffer[count], MAX_STOPS as u8);
+    let count = length - 2 * MAX_STOP_STRINGS - 1;
+    assert_eq!(buffer[count], MAX_STOP_STRINGS as u8);
     buffer[count] += 1;
     buffer[length..length + 2].copy_from_slice(&[1, b'x']);
     assert!(matches!(

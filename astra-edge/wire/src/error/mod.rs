@@ -1,14 +1,18 @@
 //! What can be wrong with received bytes, and with what is to be sent.
 
+mod control;
+mod frame;
+
 use thiserror::Error;
 
+pub use self::control::ControlError;
+pub use self::frame::{HeaderError, MismatchError};
 use crate::bits::{PackError, UnpackError};
-use crate::control::ControlError;
-use crate::header::{Flags, HeaderError};
-use crate::layout::MismatchError;
-use crate::{MAX_BODY, VERSION};
+use crate::flags::Flags;
+use crate::limits::MAX_BODY;
+use crate::version::VERSION;
 
-/// Received bytes that are no frame or message.
+/// Received bytes that are not a frame or message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -45,15 +49,15 @@ pub enum FrameError {
         /// All flags of the frame.
         found: u8,
     },
-    /// A value that is no encoding of its type: an endless varint, a bool other than 0 or 1, text that is
-    /// not UTF-8, an unknown enum value, a list or text longer than its bound.
+    /// A value that its type does not have: an endless varint, a bool other than 0 or 1, text that is not
+    /// UTF-8, an unknown enum value, a list or text longer than its bound.
     #[error("malformed: {0}")]
     Malformed(postcard::Error),
     /// A varint that could have been shorter. Each message has one encoding.
     #[error("a varint is not in its shortest form")]
     NotShortest,
-    /// Bytes behind the end of a control message.
-    #[error("{found} bytes behind the end of the message")]
+    /// Bytes after the end of a control message.
+    #[error("{found} bytes after the end of the message")]
     Trailing {
         /// Bytes too many.
         found: usize,
@@ -93,6 +97,16 @@ impl From<postcard::Error> for FrameError {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EmitError {
+    /// A version this crate does not write.
+    #[error("wire version to write: found {found}, expected {min} to {max}")]
+    Version {
+        /// The version asked for.
+        found: u8,
+        /// Oldest version written.
+        min: u8,
+        /// Newest version written.
+        max: u8,
+    },
     /// The output buffer is too short.
     #[error("buffer: found {found} bytes, expected {needed}")]
     Room {
