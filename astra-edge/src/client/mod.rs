@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{Control, DeviceId, EmitError, FrameError, Hello};
 
-use crate::cluster::membership::hello;
+use crate::cluster::membership::discovery::request_hello;
 use crate::cluster::membership::hello::Rejection;
 use crate::cluster::membership::identity::fingerprint;
 use crate::config::{ConfigError, Network};
@@ -27,8 +27,6 @@ use named::named;
 
 /// How long one look around takes.
 const LOOK: Duration = Duration::from_millis(250);
-/// How long a device has to say who it is.
-const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// Rejection a cluster did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -169,11 +167,7 @@ impl Client {
     }
 
     async fn introduce(&self, device: DeviceId) -> Seen {
-        let said = match self.link.ask_hello(device, HELLO_TIMEOUT).await {
-            Ok(bytes) => hello::read(&bytes, device),
-            Err(error) => Err(Rejection::Unreachable(error.to_string())),
-        };
-        match said {
+        match request_hello(&self.link, device).await {
             Ok(hello) => Seen {
                 device,
                 why: (hello.key != self.key).then_some(Rejection::OtherKey),

@@ -6,16 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use astra_bundle::Manifest;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
+use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::error::RequestError;
 use crate::cluster::request::image::{ImageReply, ImageRequest};
 use crate::text::TextService;
 
-/// Requests that are worked on or wait for the cluster; beyond these a client is sent away.
-const REQUESTS: usize = 16;
 /// See [`Api::patience`].
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -47,8 +46,8 @@ pub struct Api {
     pub pictures: Option<Arc<dyn Pictures>>,
     /// What the head of a request has to come in, and then its body: 30 s.
     pub patience: Duration,
-    /// Requests that may still come in.
-    slots: Arc<Semaphore>,
+    /// Limits the requests in progress, together with those that come from other devices.
+    pub admission: Admission,
     started: u64,
 }
 
@@ -76,28 +75,9 @@ impl Api {
             words: None,
             pictures: None,
             patience: PATIENCE,
-            slots: Arc::new(Semaphore::new(REQUESTS)),
+            admission: Admission::default(),
             started: now(),
         }
-    }
-
-    /// Takes a place for a request.
-    pub(super) fn slot(&self) -> Result<Slot, ApiError> {
-        Arc::clone(&self.slots)
-            .try_acquire_owned()
-            .map_err(|_| ApiError::busy(REQUESTS))
-    }
-
-    /// Places that are free.
-    #[cfg(test)]
-    pub(super) fn free(&self) -> usize {
-        self.slots.available_permits()
-    }
-
-    /// Places there are.
-    #[cfg(test)]
-    pub(super) const fn places() -> usize {
-        REQUESTS
     }
 
     /// Name of the model.

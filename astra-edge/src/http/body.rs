@@ -30,7 +30,7 @@ impl FromRequest<Arc<Api>> for Raw {
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
         // Before the body, so that what waits in memory is bounded.
-        let slot = api.slot()?;
+        let slot = api.admission.admit()?;
         let kind = content_type(request.headers());
         let reading = tokio::time::timeout(api.patience, Bytes::from_request(request, api));
         let bytes = reading.await.map_err(|_| {

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use crate::cluster::request::admission::Overloaded;
 use crate::cluster::request::error::RequestError;
 use crate::text::TextError;
 use astra_model::tasks::text::template::TemplateError;
@@ -51,15 +52,6 @@ impl ApiError {
     pub(super) fn unsupported(param: &str, message: impl Into<String>) -> Self {
         let code = "unsupported_parameter";
         Self::new(StatusCode::BAD_REQUEST, code, Some(param), message)
-    }
-
-    pub(super) fn busy(most: usize) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "overloaded",
-            None,
-            format!("{most} requests are being worked on, and no more are taken; try again later"),
-        )
     }
 
     pub(super) fn unknown_model(wanted: &str, there: &str) -> Self {
@@ -162,6 +154,13 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, soon);
         }
         response
+    }
+}
+
+impl From<Overloaded> for ApiError {
+    fn from(overloaded: Overloaded) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self::new(status, "overloaded", None, overloaded.to_string())
     }
 }
 

@@ -15,14 +15,13 @@ use crate::cluster::request::coordinator::Coordinator;
 use crate::link::encode;
 use crate::link::presence::Watch;
 use crate::link::{Joining, Link, Place, Service, Token};
-use crate::server;
-use crate::text::TextService;
+use crate::server::{self, Services};
 
 /// The device as a member of its cluster.
 pub(super) struct Member {
     pub(super) joining: Joining,
     pub(super) current: Arc<Current>,
-    words: Option<Arc<TextService>>,
+    services: Services,
     stay: Mutex<Stay>,
 }
 
@@ -54,15 +53,15 @@ impl Member {
         joining: Joining,
         place: Place,
         current: Arc<Current>,
-        words: Option<Arc<TextService>>,
+        services: Services,
         hello: Hello,
     ) -> Result<Self, NodeError> {
-        let presence = show(&current.get(), words.clone(), &hello).await?;
+        let presence = show(&current.get(), &services, &hello).await?;
         tracing::info!("{}", place.chosen);
         Ok(Self {
             joining,
             current,
-            words,
+            services,
             stay: Mutex::new(Stay {
                 hello: Arc::new(hello),
                 at: Ok((place, presence)),
@@ -136,7 +135,7 @@ impl Member {
             addresses: shown(&link.addresses().await),
             ..Hello::clone(&self.hello())
         };
-        let presence = match show(&coordinator, self.words.clone(), &hello).await {
+        let presence = match show(&coordinator, &self.services, &hello).await {
             Ok(presence) => presence,
             Err(error) => {
                 link.close().await;
@@ -182,7 +181,7 @@ impl Away {
 /// Serves before it announces itself: devices that see it may send requests at once.
 async fn show(
     coordinator: &Arc<Coordinator>,
-    words: Option<Arc<TextService>>,
+    services: &Services,
     hello: &Hello,
 ) -> Result<Presence, NodeError> {
     let device = Arc::clone(coordinator.device());
@@ -190,7 +189,11 @@ async fn show(
     let greeting = encode(&Control::Hello(hello.clone()))?;
     let answering_hello = link.serve_hello(device.id(), greeting).await?;
     let (answering_control, messages) = link.serve_control(device.id()).await?;
-    tokio::spawn(server::serve(Arc::clone(coordinator), words, messages));
+    tokio::spawn(server::serve(
+        Arc::clone(coordinator),
+        services.clone(),
+        messages,
+    ));
     let (events, seen) = mpsc::unbounded_channel();
     let leaving = Arc::clone(&device);
     let discovery = tokio::spawn(discovery::follow(

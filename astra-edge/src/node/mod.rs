@@ -20,12 +20,14 @@ use tokio::task::JoinHandle;
 use crate::cluster::device::{Device, Parts};
 use crate::cluster::membership::hello::short_hash;
 use crate::cluster::membership::identity::{fingerprint, new_device_id};
+use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::config::Settings;
 use crate::http::{Api, HttpError, Listening, Pictures, Server};
 use crate::link::encode;
 use crate::link::interface::{Changes, interfaces};
 use crate::link::{Joining, Link, LinkError, Place};
+use crate::server::Services;
 use crate::text::{TextError, TextService};
 use crate::worker::WorkerError;
 use astra_model::engine::{EngineError, Runtime};
@@ -120,12 +122,16 @@ impl Node {
         let hello = hello(&device, &in_words(&loaded.runtime), &link.addresses().await);
         let device = Arc::new(Device::new(device));
         let current = Arc::new(Current::new(Coordinator::new(device, settings.defaults)));
-        let words = loaded.text.map(|text| {
+        let text = loaded.text.map(|text| {
             let model = Arc::clone(&current);
             Arc::new(TextService::new(model, text))
         });
-        let api = Arc::new(api(&hello, &current, words.clone()));
-        let member = Member::begin(joining, place, current, words, hello).await?;
+        let services = Services {
+            text,
+            admission: Admission::default(),
+        };
+        let api = Arc::new(api(&hello, &current, &services));
+        let member = Member::begin(joining, place, current, services, hello).await?;
         let member = Arc::new(member);
         Ok(Self {
             following: following(&member, changes),
@@ -222,7 +228,7 @@ fn following(member: &Arc<Member>, changes: std::io::Result<Changes>) -> Option<
 }
 
 /// What HTTP answers with.
-fn api(hello: &Hello, current: &Arc<Current>, words: Option<Arc<TextService>>) -> Api {
+fn api(hello: &Hello, current: &Arc<Current>, services: &Services) -> Api {
     let coordinator = current.get();
     let device = coordinator.device();
     let manifest = device.bundle().manifest().clone();
@@ -233,7 +239,8 @@ fn api(hello: &Hello, current: &Arc<Current>, words: Option<Arc<TextService>>) -
         short_hash(&hello.bundle),
         manifest,
     );
-    api.words = words;
+    api.words = services.text.clone();
+    api.admission = services.admission.clone();
     api.pictures = pictures.then(|| Arc::clone(current) as Arc<dyn Pictures>);
     api
 }

@@ -9,10 +9,11 @@ mod text;
 use std::sync::Arc;
 
 use astra_wire::{Control, FrameError, Reason};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use self::reply::{failed, parse_shares};
 use crate::cluster::member::halo;
+use crate::cluster::request::admission::Admission;
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
@@ -20,26 +21,29 @@ use crate::link::Incoming;
 use crate::link::encode;
 use crate::text::TextService;
 
-/// Clients' requests that are worked on or wait; beyond these a client is sent away. What devices send each other is answered at once.
-const MAX_REQUESTS: usize = 16;
+/// What clients are served with.
+#[derive(Clone)]
+pub struct Services {
+    /// Text requests, for bundles of text.
+    pub text: Option<Arc<TextService>>,
+    /// Limits the requests in progress.
+    pub admission: Admission,
+}
 
-/// What every message is answered with.
 struct Server {
     coordinator: Arc<Coordinator>,
-    words: Option<Arc<TextService>>,
-    places: Arc<Semaphore>,
+    services: Services,
 }
 
 /// Answers messages until the session ends, each in a task of its own.
 pub async fn serve(
     coordinator: Arc<Coordinator>,
-    words: Option<Arc<TextService>>,
+    services: Services,
     mut messages: mpsc::Receiver<Incoming>,
 ) {
     let server = Arc::new(Server {
         coordinator,
-        words,
-        places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+        services,
     });
     while let Some(mut incoming) = messages.recv().await {
         let server = Arc::clone(&server);
@@ -55,7 +59,7 @@ pub async fn serve(
 impl Server {
     /// The answer to one message, if it wants one.
     async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        let words = self.words.as_ref();
+        let words = self.services.text.as_ref();
         let request = match Control::parse(&bytes) {
             Ok(Control::GenerationRequest(ask)) => {
                 let link = self.coordinator.device().link();
@@ -91,12 +95,10 @@ impl Server {
     /// # Errors
     /// There is none; what the client is told.
     fn place(&self) -> Result<ClientHandle, Vec<u8>> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map(ClientHandle::at).map_err(|_| {
-            failed(&format!(
-                "{MAX_REQUESTS} requests are being worked on, and no more are taken; try again later"
-            ))
-        })
+        let place = self.services.admission.admit();
+        place
+            .map(ClientHandle::at)
+            .map_err(|overloaded| failed(&overloaded.to_string()))
     }
 
     /// The answer to what devices send each other, if it wants one.

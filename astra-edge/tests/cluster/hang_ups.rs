@@ -6,7 +6,7 @@ use std::time::Duration;
 use astra_edge::client::{Answering, Client, ClientError};
 use astra_edge::config::Network;
 use astra_edge::text::Event;
-use astra_wire::{Control, GenerationRequest, Prompt, RequestOptions, SamplingParams};
+use astra_wire::{Control, GenerationRequest, Hello, Prompt, RequestOptions, SamplingParams};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::device::{Cluster, language_dir};
 use crate::generation::{complete, ids, members, stream, text};
 use crate::web::{begin, post};
 
-/// Questions that are worked on or wait, over HTTP as between devices.
+/// Requests in progress or waiting, over HTTP and of the cluster together.
 const PLACES: usize = 16;
 /// Far beyond what anything takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,54 +40,70 @@ fn a_client_that_hangs_up_gives_its_turn_back() {
     let running = stream(&cluster, &ids(20, 1), 8000, &patient);
     let waiting = (1..PLACES).map(|_| asked(&cluster, &ids(20, 2), &patient));
     let waiting: Vec<TcpStream> = waiting.collect();
-    // A question that cannot be is refused for what it is only where there is a place for it.
-    let status = || {
-        let body = json!({ "prompt": "x", "max_tokens": 0 });
-        post(cluster.http(), "/v1/completions", &body).status
-    };
-    cluster.until("all places are taken", || status() == 503);
+    cluster.until("all places are taken", || status(&cluster) == 503);
     drop(waiting);
-    cluster.until("nobody waits for a turn for nobody", || status() == 400);
+    cluster.until("abandoned requests free their places", || {
+        status(&cluster) == 400
+    });
     drop(running);
 }
 
-#[test]
-fn questions_beyond_the_places_are_sent_away() {
-    let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
+/// A long text, in Zenoh's messages.
+fn long_text() -> Control<'static> {
+    Control::GenerationRequest(GenerationRequest {
+        options: RequestOptions {
+            deadline_ms: 900_000,
+            ..RequestOptions::default()
+        },
+        prompt: Prompt::Text("Once upon a time"),
+        sampling: SamplingParams {
+            temperature: 0.0,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            seed: 1,
+        },
+        max_tokens: Some(4000),
+        stop: Default::default(),
+    })
+}
+
+/// A client of the cluster and its first device.
+async fn client_of(cluster: &Cluster) -> (Client, Hello) {
     let network = Network {
         cluster: cluster.name.clone(),
         connect: vec![cluster.devices[0].address.clone()],
         multicast: false,
         ..Network::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let mut client = Client::open(&network).await.unwrap();
+    let device = client.find(None, LIMIT).await.unwrap();
+    (client, device)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .unwrap();
-    let refusal = runtime.block_on(async {
-        let mut client = Client::open(&network).await.unwrap();
-        let device = client.find(None, LIMIT).await.unwrap();
-        let question = Control::GenerationRequest(GenerationRequest {
-            options: RequestOptions {
-                deadline_ms: 900_000,
-                ..RequestOptions::default()
-            },
-            prompt: Prompt::Text("Once upon a time"),
-            sampling: SamplingParams {
-                temperature: 0.0,
-                top_p: 1.0,
-                top_k: 0,
-                repetition_penalty: 1.0,
-                seed: 1,
-            },
-            max_tokens: Some(4000),
-            stop: Default::default(),
-        });
+        .unwrap()
+}
+
+/// The status of a request that is refused for what it is (400) only where there is a place for it.
+fn status(cluster: &Cluster) -> u16 {
+    let body = json!({ "prompt": "x", "max_tokens": 0 });
+    post(cluster.http(), "/v1/completions", &body).status
+}
+
+#[test]
+fn requests_beyond_the_limit_are_refused() {
+    let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
+    let refusal = runtime().block_on(async {
+        let (client, device) = client_of(&cluster).await;
         let mut answers = FuturesUnordered::new();
         for _ in 0..=PLACES {
-            let asked = client.ask_text(&device, &question, &[], LIMIT);
-            answers.push(next(asked.await.unwrap()));
+            let asked = client.ask_text(&device, &long_text(), &[], LIMIT).await;
+            answers.push(next(asked.unwrap()));
         }
         let refusal = loop {
             match answers.next().await.unwrap() {
@@ -100,7 +116,36 @@ fn questions_beyond_the_places_are_sent_away() {
         refusal
     });
     let said = refusal.to_string();
-    assert!(said.contains("16 questions are being worked on"), "{said}");
+    assert!(said.contains("requests: found 16 in progress"), "{said}");
+}
+
+#[test]
+fn requests_over_http_and_of_the_cluster_share_one_limit() {
+    const OVER_HTTP: usize = 10;
+    let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
+    let patient = json!({ "deadline": "15m" });
+    let running = stream(&cluster, &ids(20, 1), 8000, &patient);
+    let waiting = (1..OVER_HTTP).map(|_| asked(&cluster, &ids(20, 2), &patient));
+    let waiting: Vec<TcpStream> = waiting.collect();
+    assert_eq!(status(&cluster), 400, "there are places left");
+    let runtime = runtime();
+    let (client, device) = runtime.block_on(client_of(&cluster));
+    let question = long_text();
+    let ask = || {
+        let asked = client.ask_text(&device, &question, &[], LIMIT);
+        runtime.block_on(asked).unwrap()
+    };
+    let held: Vec<Answering> = (OVER_HTTP..PLACES).map(|_| ask()).collect();
+    cluster.until("all places are taken", || status(&cluster) == 503);
+    let refusal = runtime.block_on(next(ask())).1.unwrap_err().to_string();
+    assert!(
+        refusal.contains("requests: found 16 in progress"),
+        "{refusal}"
+    );
+    drop((running, waiting));
+    cluster.until("places are free again", || status(&cluster) == 400);
+    drop(held);
+    runtime.block_on(client.close());
 }
 
 async fn next(mut answering: Answering) -> (Answering, Result<Event, ClientError>) {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId};
+use astra_wire::{Control, DeviceId, Hello};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::Membership;
 use super::hello::{self, Rejection};
 use super::roster::Standing;
-use crate::link::PresenceEvent;
+use crate::link::{Link, PresenceEvent};
 
 /// How long a device may take to send its hello.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
@@ -34,7 +34,7 @@ pub async fn follow(
             _ = recheck.tick() => {
                 let doubtful = membership.roster().doubtful();
                 for other in doubtful {
-                    tokio::spawn(ask_hello(Arc::clone(&membership), other));
+                    tokio::spawn(introduce(Arc::clone(&membership), other));
                 }
             }
         }
@@ -49,7 +49,7 @@ fn note(membership: &Arc<Membership>, event: PresenceEvent, left: &impl Fn(Devic
     if !event.alive {
         left(event.device);
     } else if membership.roster().appeared(event.device) {
-        tokio::spawn(ask_hello(Arc::clone(membership), event.device));
+        tokio::spawn(introduce(Arc::clone(membership), event.device));
     }
 }
 
@@ -62,11 +62,19 @@ async fn leave_former(membership: Arc<Membership>, other: DeviceId) {
     }
 }
 
-async fn ask_hello(membership: Arc<Membership>, other: DeviceId) {
-    let hello = match membership.link.ask_hello(other, HELLO_TIMEOUT).await {
-        Ok(bytes) => hello::read(&bytes, other),
+/// The hello of a device.
+///
+/// # Errors
+/// It did not come within 0.8 s, or cannot be read.
+pub async fn request_hello(link: &Link, device: DeviceId) -> Result<Hello, Rejection> {
+    match link.ask_hello(device, HELLO_TIMEOUT).await {
+        Ok(bytes) => hello::read(&bytes, device),
         Err(error) => Err(Rejection::Unreachable(error.to_string())),
-    };
+    }
+}
+
+async fn introduce(membership: Arc<Membership>, other: DeviceId) {
+    let hello = request_hello(&membership.link, other).await;
     if hello.is_ok() && !membership.former.is_empty() {
         tokio::spawn(leave_former(Arc::clone(&membership), other));
     }

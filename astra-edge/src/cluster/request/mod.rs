@@ -1,5 +1,6 @@
 //! Requests about images and texts, from their arrival at the coordinator to their answer.
 
+pub mod admission;
 pub mod assemble;
 pub mod client_handle;
 pub mod collected;

@@ -106,7 +106,7 @@ async fn a_model_that_fails_has_a_status_even_of_a_stream() {
         let said = bed.post(COMPLETIONS, &json!({ "prompt": FAIL, "stream": stream }));
         refused(&said, 500, "internal_error", None, "the model broke");
     }
-    assert_eq!(bed.api.free(), Api::places());
+    assert_eq!(bed.api.admission.free(), MAX_REQUESTS);
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn embeddings_of_every_form() {
     );
     // 1.0, 0.5 and -1.0 as little-endian float32.
     assert_eq!(said.json()["data"][0]["embedding"], "AACAPwAAAD8AAIC/");
-    assert_eq!(bed.api.free(), Api::places());
+    assert_eq!(bed.api.admission.free(), MAX_REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -92,7 +92,7 @@ async fn as_many_texts_as_openai_takes_are_embedded() {
     }
     assert_eq!(answer["usage"]["total_tokens"], sum);
     assert_eq!(answer["astra"]["texts"], 2048);
-    assert_eq!(bed.api.free(), Api::places());
+    assert_eq!(bed.api.admission.free(), MAX_REQUESTS);
     let lists: Vec<[u32; 2]> = vec![[5, 6]; 2048];
     assert_eq!(bed.post(PATH, &json!({ "input": lists })).status, 200);
 }
@@ -171,7 +171,7 @@ async fn a_client_that_hangs_up_ends_the_work() {
     write(&mut stream, &format!("POST {PATH}"), kind, body.as_bytes());
     super::hang_up::until(|| model.begun.load(Ordering::SeqCst) == 2).await;
     drop(stream);
-    super::hang_up::until(|| bed.api.free() == Api::places()).await;
+    super::hang_up::until(|| bed.api.admission.free() == MAX_REQUESTS).await;
     assert_eq!(model.begun.load(Ordering::SeqCst), 2);
 }
 

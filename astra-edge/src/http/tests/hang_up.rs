@@ -56,12 +56,12 @@ async fn a_client_that_hangs_up_ends_its_generation() {
         let bed = Bed::of(writer(Arc::clone(&model))).await;
         let stream = begin(&bed, body);
         until(|| model.asked.lock().unwrap().is_some()).await;
-        assert_eq!(bed.api.free(), Api::places() - 1);
+        assert_eq!(bed.api.admission.free(), MAX_REQUESTS - 1);
         drop(stream);
         until(|| model.ended.load(Ordering::SeqCst) == 1).await;
         assert_eq!(model.gone.load(Ordering::SeqCst), 1);
         // Its place is free again, and the next request is answered.
-        until(|| bed.api.free() == Api::places()).await;
+        until(|| bed.api.admission.free() == MAX_REQUESTS).await;
         assert_eq!(bed.get("/healthz").status, 200);
         let next = begin(&bed, STREAM);
         drop(next);
@@ -72,14 +72,14 @@ async fn a_client_that_hangs_up_ends_its_generation() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beyond_the_places_are_sent_away() {
     let bed = Bed::of(writer(endless())).await;
-    let busy: Vec<TcpStream> = (0..Api::places()).map(|_| begin(&bed, STREAM)).collect();
+    let busy: Vec<TcpStream> = (0..MAX_REQUESTS).map(|_| begin(&bed, STREAM)).collect();
     let said = bed.post("/v1/completions", &json!({ "prompt": "hello" }));
     assert_eq!(said.status, 503, "{said:?}");
     assert_eq!(said.json()["error"]["code"], "overloaded");
     assert!(said.head.contains("retry-after: 1"), "{said:?}");
     assert_eq!(bed.get("/v1/models").status, 200);
     drop(busy);
-    until(|| bed.api.free() == Api::places()).await;
+    until(|| bed.api.admission.free() == MAX_REQUESTS).await;
 }
 
 /// Works on a question to its end although nobody waits for it any more, as members that are at it do.
@@ -151,8 +151,8 @@ async fn a_place_is_taken_up_until_nothing_works_on_the_question_any_more() {
         model.begun.acquire().await.unwrap().forget();
         drop(stream);
         model.left.acquire().await.unwrap().forget();
-        assert_eq!(bed.api.free(), Api::places() - 1, "{route}");
+        assert_eq!(bed.api.admission.free(), MAX_REQUESTS - 1, "{route}");
         model.end.add_permits(1);
-        until(|| bed.api.free() == Api::places()).await;
+        until(|| bed.api.admission.free() == MAX_REQUESTS).await;
     }
 }

@@ -17,6 +17,7 @@ use astra_bundle::{Manifest, Task};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cluster::request::admission::MAX_REQUESTS;
 use crate::text::TextService;
 
 /// What a test gives up after: nothing here takes that long.

@@ -42,7 +42,7 @@ async fn a_body_that_does_not_come_is_given_up() {
     assert_eq!(said.status, 408, "{said:?}");
     let message = said.json()["error"]["message"].to_string();
     assert!(message.contains("within 1s"), "{message}");
-    assert_eq!(bed.api.free(), Api::places());
+    assert_eq!(bed.api.admission.free(), MAX_REQUESTS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
