@@ -33,21 +33,15 @@ struct Cli {
     command: Command,
 }
 
+// Each is described at its arguments: a description here would hide theirs.
 #[derive(Subcommand)]
 enum Command {
-    /// Run a device of a cluster, until it is told to stop.
     Run(Box<run::Args>),
-    /// Send a picture through a cluster and show what came of it.
     Infer(Box<infer::Args>),
-    /// Go on from a prompt, or answer a message, through a cluster.
     Ask(Box<ask::Args>),
-    /// Make vectors of texts through a cluster.
     Embed(Box<embed::Args>),
-    /// Measure a running cluster beside one of its devices.
     Bench(Box<bench::Args>),
-    /// Predict how long requests take on clusters that are not there.
     Plan(Box<plan::Args>),
-    /// Show the devices of a cluster, and why any is not used.
     Peers(peers::Args),
 }
 

@@ -9,8 +9,6 @@ use std::str::FromStr;
 use ort::ep::ExecutionProviderDispatch;
 #[cfg(any(feature = "tensorrt", feature = "cuda", feature = "xnnpack"))]
 use ort::ep::{self, ExecutionProvider as _};
-use serde::Deserialize;
-use serde::de::{self, Deserializer};
 
 /// What computes the graphs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +127,6 @@ impl FromStr for Provider {
             let names = Self::ALL.map(Self::name).join(", ");
             format!("execution provider {text:?}: expected one of {names}")
         })
-    }
-}
-
-impl<'de> Deserialize<'de> for Provider {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
     }
 }
 

@@ -86,6 +86,18 @@ fn values_of_another_shape_are_refused() {
             "line 1, name: found array, expected one value",
         ),
         (
+            "bundle = \"\"",
+            "line 1, bundle: found \"\", expected a value",
+        ),
+        (
+            "rung = [160]",
+            "line 1, rung: found array, expected one value",
+        ),
+        (
+            "execution_providers = [\"cpu\", \"gpu\"]",
+            "line 1, execution_providers: execution provider \"gpu\": expected one of tensorrt, cuda, xnnpack, cpu",
+        ),
+        (
             "http = 8080",
             "line 1, http: unknown field: found `http`, expected `http.listen`",
         ),
@@ -94,4 +106,13 @@ fn values_of_another_shape_are_refused() {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(&format!(": {reason}")), "{error}");
     }
+}
+
+#[test]
+fn an_empty_folder_of_weights_is_none() {
+    let folder = |text: &str| read(text).unwrap().engine.weights_cache();
+    assert_eq!(folder("weights_cache = \"\""), None);
+    assert_eq!(folder("weights_cache = \"w\""), Some("w".into()));
+    let config = flags(&["--weights-cache", ""]);
+    assert_eq!(config.engine.weights_cache(), None);
 }
