@@ -1,7 +1,8 @@
 //! Network namespaces, and networks of them that only tests use. They are gone when they are dropped.
 
-use std::io::Write;
 use std::process::Command;
+
+use astra_skips::skip;
 
 /// A network namespace without a network.
 pub(crate) struct Namespace(String);
@@ -13,17 +14,14 @@ pub(crate) struct Lan {
 }
 
 impl Namespace {
-    /// `None`, and a word of it, where this user may not make one.
+    /// `None` where this user may not make one: then the test is skipped.
+    #[track_caller]
     pub(crate) fn new(name: &str) -> Option<Self> {
         let made = Command::new("ip").args(["netns", "add", name]).status();
         if made.is_ok_and(|status| status.success()) {
             return Some(Self(name.to_owned()));
         }
-        // Not by eprintln, which is shown only where a test fails.
-        let _ = writeln!(
-            std::io::stderr(),
-            "a device on networks of its own was not tried: only root may make a network namespace"
-        );
+        skip("only root may make a network namespace");
         None
     }
 
@@ -53,7 +51,8 @@ impl Drop for Namespace {
 }
 
 impl Lan {
-    /// A network of hosts with these addresses; `None`, and a word of it, where this user may not make one.
+    /// A network of hosts with these addresses; `None` where this user may not make one: then the test is skipped.
+    #[track_caller]
     pub(crate) fn new(name: &str, addresses: &[&str]) -> Option<Self> {
         let hub = Namespace::new(&format!("{name}-hub"))?;
         hub.ip("link add bridge type bridge mcast_snooping 0 forward_delay 0");

@@ -1,7 +1,8 @@
 //! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
 
-use std::io::Write;
 use std::process::Command;
+
+use astra_skips::skip;
 
 use crate::device::{Cluster, astra_edge, run};
 use crate::manager::Manager;
@@ -194,7 +195,8 @@ fn a_device_on_a_read_only_file_system_runs_without_a_cache() {
     assert_eq!(cluster.report(&[]).members.len(), 1);
 }
 
-/// The command, for which every file system is read-only; `None`, and a word of it, where this user may not make it so.
+/// The command, for which every file system is read-only; `None` where this user may not make it so: then the test is skipped.
+#[track_caller]
 fn read_only(command: &Command) -> Option<Command> {
     const SCRIPT: &str = r#"mount --make-rprivate / &&
         for place in $(cut -d ' ' -f 5 /proc/self/mountinfo); do mount -o remount,bind,ro "$place" 2>/dev/null; done
@@ -203,10 +205,7 @@ fn read_only(command: &Command) -> Option<Command> {
     there.args(["--mount", "sh", "-c", SCRIPT, "sh"]);
     let may = Command::new("unshare").args(["--mount", "true"]).status();
     if !may.is_ok_and(|status| status.success()) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "a read-only file system was not tried: only root may make one"
-        );
+        skip("only root may make file systems read-only");
         return None;
     }
     there.arg(command.get_program()).args(command.get_args());

@@ -111,6 +111,15 @@ fn arguments(options: &[(&str, &OsStr)]) -> Vec<OsString> {
     each.map(OsStr::to_owned).collect()
 }
 
+/// Whether the bundle of a recipe is there, every byte as it was exported.
+pub(crate) fn is_ready(recipe: &Recipe, provisioned: &Provisioned) -> bool {
+    check(&path(recipe, provisioned), recipe).is_ok()
+}
+
+fn path(recipe: &Recipe, provisioned: &Provisioned) -> PathBuf {
+    provisioned.cache.path(&format!("bundles/{}", recipe.name))
+}
+
 /// The bundle of a recipe, exported if need be.
 pub(crate) fn ensure(
     recipe: &Recipe,
@@ -120,7 +129,7 @@ pub(crate) fn ensure(
     stop: &Stop,
 ) -> Result<PathBuf> {
     let _lock = provisioned.cache.lock(stop)?;
-    let path = provisioned.cache.path(&format!("bundles/{}", recipe.name));
+    let path = path(recipe, provisioned);
     ensure_with(
         &path,
         fresh,

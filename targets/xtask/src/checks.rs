@@ -1,8 +1,9 @@
-//! The tests of the workspace, and everything a change has to pass.
+//! The tests of the workspace, with all that they need.
 
 use std::process::ExitStatus;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use astra_skips::Skip;
 
 use crate::binaries::{self, cargo};
 use crate::bundle::Recipe;
@@ -13,42 +14,44 @@ use crate::{bundle, child, openai, provision};
 /// Side of the input of the bundle that tests run on, pixels.
 const TEST_SIZE: usize = 224;
 
-/// Provisions, exports the bundles that tests run on if they are not there, then runs every test; the status is cargo's.
-pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<ExitStatus> {
+/// What became of the tests.
+#[derive(Debug)]
+pub(crate) struct Tested {
+    /// Cargo's.
+    pub(crate) status: ExitStatus,
+    /// Tests that found that they cannot run here.
+    pub(crate) skips: Vec<Skip>,
+}
+
+/// Provisions, exports the bundles that tests run on if they are not there, then runs the tests and says which were skipped.
+pub(crate) fn test(arguments: &[String], stop: &Stop) -> Result<Tested> {
     let provisioned = provision::provision(Needs::All, stop)?;
-    let binaries = binaries::build(stop)?;
-    for recipe in [
+    let recipes = [
         Recipe::images(&provisioned, TEST_SIZE),
         Recipe::language(&provisioned),
         Recipe::sentences(&provisioned),
-    ] {
-        bundle::ensure(&recipe, &provisioned, &binaries, false, stop)?;
+    ];
+    // The programs are built in release only where a bundle has to be exported.
+    let missing = |recipe: &&Recipe| !bundle::is_ready(recipe, &provisioned);
+    let missing: Vec<_> = recipes.iter().filter(missing).collect();
+    if !missing.is_empty() {
+        let binaries = binaries::build(stop)?;
+        for recipe in missing {
+            bundle::ensure(recipe, &provisioned, &binaries, false, stop)?;
+        }
     }
     openai::ensure(&provisioned.cache, stop)?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
+    let skipped = folder.path().join("skipped");
     let mut command = cargo();
     // At the root of the workspace this is all of it; with --workspace, cargo would overlook `-p`.
     command
         .arg("test")
         .args(arguments)
-        .envs(provisioned.variables());
-    child::run(&mut command, stop)
-}
-
-/// Format, lints and tests, up to the first that fails; the status is that one's.
-pub(crate) fn ci(stop: &Stop) -> Result<ExitStatus> {
-    let lints = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ];
-    for arguments in [["fmt", "--all", "--check"].as_slice(), lints.as_slice()] {
-        let status = child::run(cargo().args(arguments), stop)?;
-        if !status.success() {
-            return Ok(status);
-        }
-    }
-    test(&[], stop)
+        .envs(provisioned.variables())
+        .env(astra_skips::FILE, &skipped);
+    let status = child::run(&mut command, stop)?;
+    let skips = astra_skips::read(&skipped).context("the list of skipped tests")?;
+    println!("{}", astra_skips::summary(&skips));
+    Ok(Tested { status, skips })
 }

@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::bench_report::BenchReportArgs;
+use crate::ci::CiArgs;
 use crate::demo::DemoArgs;
 use crate::netlab::{CLEANUP, NetlabArgs, PREEMPTION_TIMER};
 
@@ -139,8 +140,12 @@ pub(crate) enum Command {
         json: bool,
     },
 
-    /// Everything a change has to pass: format, lints, tests
-    Ci,
+    /// Everything a change has to pass: format, lints, documentation, tests
+    ///
+    /// Runs the steps of `--list` up to the first that fails, and prints how long each took. On a fresh machine, `.ci/run`
+    /// installs what they need and calls this.
+    #[command(verbatim_doc_comment)]
+    Ci(CiArgs),
 }
 
 #[cfg(test)]

@@ -245,12 +245,18 @@ fn variable(board: &Board, setting: &str) -> String {
     format!("CARGO_TARGET_{triple}_{setting}")
 }
 
-fn rustc() -> PathBuf {
+/// The compiler in use.
+pub(crate) fn rustc() -> PathBuf {
     std::env::var_os("RUSTC").map_or_else(|| PathBuf::from("rustc"), PathBuf::from)
 }
 
 /// Whether a compiler has the standard library of `triple`.
 fn has_standard_library(rustc: &Path, triple: &str) -> bool {
+    has_library(rustc, triple, "libstd-")
+}
+
+/// Whether a compiler has a library of Rust's own for `triple`, by the first part of its file's name.
+pub(crate) fn has_library(rustc: &Path, triple: &str, prefix: &str) -> bool {
     let said = Command::new(rustc)
         .current_dir(workspace())
         .args(["--print", "target-libdir", "--target", triple])
@@ -264,7 +270,7 @@ fn has_standard_library(rustc: &Path, triple: &str) -> bool {
     };
     entries
         .flatten()
-        .any(|entry| entry.file_name().to_string_lossy().starts_with("libstd-"))
+        .any(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
 }
 
 fn debian_gcc(board: &Board) -> String {

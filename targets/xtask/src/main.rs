@@ -23,6 +23,7 @@ mod board;
 mod bundle;
 mod checks;
 mod child;
+mod ci;
 mod cli;
 mod cross;
 mod demo;
@@ -30,6 +31,8 @@ mod devices;
 mod edge;
 mod emulation;
 mod folder;
+mod layers;
+mod lengths;
 mod netlab;
 mod openai;
 mod package;
@@ -39,6 +42,7 @@ mod report;
 mod size;
 mod stop;
 mod trial;
+mod workspace_crates;
 
 use cli::{Cli, Command};
 use cross::Profile;
@@ -78,9 +82,12 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             target: Some(target),
             package,
             ..
-        } => trial::run(&board::Board::load(target)?, *package, &stop)?,
+        } => {
+            let skips = trial::run(&board::Board::load(target)?, *package, &stop)?;
+            println!("{}", astra_skips::summary(&skips));
+        }
         Command::Test { arguments, .. } => {
-            return checks::test(arguments, &stop).map(exit_code);
+            return Ok(exit_code(checks::test(arguments, &stop)?.status));
         }
         Command::Boards => {
             for board in board::Board::all()? {
@@ -122,7 +129,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             };
             size::run(&boards, options, &stop)?;
         }
-        Command::Ci => return checks::ci(&stop).map(exit_code),
+        Command::Ci(args) => ci::run(args, &stop)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ mod root;
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use astra_skips::Skip;
 
 use crate::board::Board;
 use crate::bundle::Recipe;
@@ -48,11 +49,11 @@ struct Bench<'a> {
 }
 
 /// Runs the tests of wire, codec and bundle as programs of the board, then clusters of its devices and, for a board like this
-/// machine, the scripts that install and update; with `package`, the package in a system of the board's architecture instead.
+/// machine, the scripts that install and update; with `package`, the package in a system of the board's architecture instead. What could not be tried is returned.
 ///
 /// # Errors
 /// Something is missing here (the error says what to install), or a check fails.
-pub(crate) fn run(board: &Board, package: bool, stop: &Stop) -> Result<()> {
+pub(crate) fn run(board: &Board, package: bool, stop: &Stop) -> Result<Vec<Skip>> {
     let emulator = Emulator::find(board, &cross::folder(board))?;
     if let Some(runner) = emulator.runner().filter(|_| !package) {
         cross::test(board, &PACKAGES, runner, stop)?;
@@ -87,13 +88,15 @@ pub(crate) fn run(board: &Board, package: bool, stop: &Stop) -> Result<()> {
         stop,
     };
     if package {
-        return root::run(&bench);
+        root::run(&bench)?;
+        return Ok(Vec::new());
     }
     bench.clusters()?;
-    if board.is_native() {
-        bench.fleet()?;
-    }
-    Ok(())
+    let skip = match board.is_native() {
+        true => bench.fleet()?,
+        false => None,
+    };
+    Ok(skip.into_iter().collect())
 }
 
 impl Bench<'_> {
@@ -136,14 +139,15 @@ impl Bench<'_> {
     }
 
     /// The scripts of deploy/, where roots can be entered.
-    fn fleet(&self) -> Result<()> {
+    fn fleet(&self) -> Result<Option<Skip>> {
         if !rustix::process::geteuid().is_root() {
-            self.say(
-                "install.sh and update.sh are not tried: only root may enter a throw-away root",
-            );
-            return Ok(());
+            return Ok(Some(Skip {
+                test: "install.sh and update.sh".to_owned(),
+                reason: "only root may enter a throw-away root".to_owned(),
+            }));
         }
-        fleet::run(self)
+        fleet::run(self)?;
+        Ok(None)
     }
 
     /// Refuses an answer of exact mode that is not this machine's own.
