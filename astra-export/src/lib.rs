@@ -1,7 +1,8 @@
 //! Turns a pretrained Transformer into an astra-edge bundle.
 //!
-//! What is here, lowest layer first:
+//! Layers, lowest first:
 //!
+//! - [`progress`]: what people see of long steps
 //! - [`graph`]: ONNX messages and a graph writer
 //! - [`position`]: position tables at another grid
 //! - [`family`]: what is known about a family of models, and the graphs it becomes

@@ -3,18 +3,23 @@
 //! One process a device, started by hand or by `cargo xtask netlab --baseline`: all with the same arguments but `--rank`. They
 //! connect to each other, run the methods one after another, and the first of them measures and writes the rows.
 //!
-//! Nothing of the product depends on this. Layers, lowest first:
+//! Nothing of the product depends on this.
+//!
+//! Layers, lowest first:
 //! - `mesh`: whole messages between any two devices
 //! - `collective`: sums and pieces of all devices, over the mesh
 //! - `weights`: the weights of a bundle by name, and `shards`: graphs of a part of each block
-//! - `parallel`: the methods, each one function of an input; `sequence` and `tensor` are two of them
 //! - `input`: a picture or a prompt, whole and in parts
+//! - `parallel`: what all methods have in common
+//! - `sequence` and `tensor`: the methods, each a function of an input
+//! - `methods`: the methods by name
 //! - `measure`: requests, and rows
 
 mod collective;
 mod input;
 mod measure;
 mod mesh;
+mod methods;
 mod parallel;
 mod sequence;
 mod shards;

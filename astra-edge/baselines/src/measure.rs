@@ -14,6 +14,7 @@ use astra_model::engine::{OwnedInput, Runtime};
 
 use crate::input::Kind;
 use crate::mesh::Mesh;
+use crate::methods;
 use crate::parallel::{self, Answer, Parallel, Times};
 use crate::{Args, Method};
 
@@ -36,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let place = (args.rank, mesh.devices());
     let mut rows = Vec::new();
     for &method in &args.methods {
-        let mut device = parallel::open(method, &runtime, &bundle, &kind, place)?;
+        let mut device = methods::open(method, &runtime, &bundle, &kind, place)?;
         mesh.barrier()?;
         match &lead {
             Some(lead) => {

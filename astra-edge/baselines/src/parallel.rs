@@ -8,11 +8,7 @@ use astra_model::agreement::Agreement;
 use astra_model::engine::{self, Decoder, Head, LanguageHead, OwnedInput, Runtime, Whole};
 use astra_model::partition::TokenRange;
 
-use crate::Method;
-use crate::input::Kind;
 use crate::mesh::Mesh;
-use crate::sequence::Sequence;
-use crate::tensor::Tensor;
 
 /// One device's part in a method.
 pub(crate) trait Parallel {
@@ -66,42 +62,6 @@ impl Answer {
             _ => Agreement::default(),
         }
     }
-}
-
-/// Opens this device's part.
-pub(crate) fn open(
-    method: Method,
-    runtime: &Runtime,
-    bundle: &Bundle,
-    kind: &Kind,
-    (me, devices): (usize, usize),
-) -> Result<Box<dyn Parallel>> {
-    Ok(match method {
-        Method::SpF32 | Method::SpF16 => {
-            let half = method == Method::SpF16;
-            Box::new(Sequence::open(runtime, bundle, kind, (me, devices), half)?)
-        }
-        Method::Tp => Box::new(Tensor::tensor_parallel(
-            runtime,
-            bundle,
-            kind,
-            (me, devices),
-        )?),
-        Method::Bp1 => Box::new(Tensor::block_parallel(
-            runtime,
-            bundle,
-            kind,
-            (me, devices),
-            1,
-        )?),
-        Method::Bp4 => Box::new(Tensor::block_parallel(
-            runtime,
-            bundle,
-            kind,
-            (me, devices),
-            4,
-        )?),
-    })
 }
 
 /// From features to the answer.

@@ -10,7 +10,8 @@ use crate::error::{BundleError, Invalid};
 use crate::files;
 use crate::install;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE};
-use crate::manifest::{Basis, Manifest, Rung, Task, TensorRef};
+use crate::manifest::{Basis, Manifest, Rung, Task};
+use crate::shape::TensorRef;
 
 /// Extension of the graphs.
 const GRAPH_EXTENSION: &str = "onnx";

@@ -4,9 +4,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{MAX_HIDDEN, in_range};
 use crate::error::Invalid;
-use crate::manifest::{Shape, TensorRef};
-use crate::validate::{MAX_HIDDEN, in_range};
+use crate::shape::{Shape, TensorRef};
 
 /// What makes one vector of a text.
 ///

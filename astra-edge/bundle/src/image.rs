@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{in_range, require};
 use crate::error::Invalid;
-use crate::manifest::Shape;
-use crate::validate::{in_range, require};
+use crate::shape::Shape;
 
 /// Decoded pixels stay within what a small device can hold.
 const MAX_IMAGE_SIDE: usize = 8_192;

@@ -1,17 +1,22 @@
 //! The exported model on disk: manifest, mapped weights and codebooks.
 //!
 //! A bundle is a directory that `astra-export` writes once and every device of a cluster opens. `BUNDLE.md` beside this
-//! crate specifies it to the byte. What is here, lowest layer first:
+//! crate specifies it to the byte.
 //!
+//! Layers, lowest first:
+//! - `digest`: [`Sha256Digest`], hashes of files and of the manifest, which is the identity of the bundle
+//! - `error`: [`BundleError`] and [`Invalid`], every refusal, naming the file, what was found and what was expected
 //! - `layout`: names of the files, alignment, arithmetic that both sides share
-//! - [`BundleError`], [`Invalid`]: every refusal, naming the file, what was found and what was expected
-//! - [`Sha256Digest`]: hashes of files, and of the manifest, which is the identity of the bundle
-//! - [`Manifest`] and its parts: the JSON file, and the checks that need nothing but its text; [`ImageInput`] and [`Embedding`]
-//!   have files of their own
-//! - [`CodebookView`]: the binary layout of one block's codebooks
+//! - `checks`: checks of single values
+//! - `shape`: dimensions of the model and of tensors
+//! - `image` and `embedding`: the parts of a manifest that say what goes in and what comes out
+//! - `manifest`: [`Manifest`], the JSON file
+//! - `codebook`: [`CodebookView`], the binary layout of one block's codebooks
+//! - `validate`: the checks of a manifest that need nothing but its text
 //! - `files`: files checked against the manifest, two of them mapped into memory
-//! - [`Bundle`]: the reader
-//! - [`BundleWriter`]: the writer; builds in a temporary directory and renames it into place
+//! - `install`: a folder that is made under another name and renamed into place
+//! - `bundle`: [`Bundle`], the reader
+//! - `writer`: [`BundleWriter`]
 //!
 //! # Panics
 //! No function of this crate panics, whatever the bytes on disk or the arguments are. The one way to die is the operating
@@ -27,6 +32,7 @@ compile_error!(
 );
 
 mod bundle;
+mod checks;
 mod codebook;
 mod digest;
 mod embedding;
@@ -36,6 +42,7 @@ mod image;
 mod install;
 mod layout;
 mod manifest;
+mod shape;
 mod validate;
 mod writer;
 
@@ -48,6 +55,7 @@ pub use image::{Filter, Fit, HeadRows, ImageInput};
 pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
 pub use manifest::{
     Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry,
-    Manifest, PredictionBlock, Rung, Shape, Source, Task, TensorRef, TextInput,
+    Manifest, PredictionBlock, Rung, Source, Task, TextInput,
 };
+pub use shape::{Shape, TensorRef};
 pub use writer::BundleWriter;

@@ -1,46 +1,20 @@
 //! Which manifests are possible, as far as their own text tells. The files are checked by [`Bundle::open`](crate::Bundle::open).
 
-use std::fmt::Display;
-use std::ops::RangeInclusive;
-
+use crate::checks::{MAX_HIDDEN, in_range, require};
 use crate::codebook::Layout;
 use crate::error::Invalid;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
-use crate::manifest::{
-    Agreement, Basis, ExactBlock, Manifest, Rung, Shape, Task, TensorRef, TextInput,
-};
+use crate::manifest::{Agreement, Basis, ExactBlock, Manifest, Rung, Task, TextInput};
+use crate::shape::{Shape, TensorRef};
 
 /// A token's position is 16 bits on the wire.
 const MAX_TOKENS: usize = 65_535;
 /// A block's number is 8 bits on the wire.
 const MAX_BLOCKS: usize = 255;
-/// Axes of a basis are 16 bits in the codebooks; no Transformer that runs on a small device comes near.
-pub(crate) const MAX_HIDDEN: usize = 8_192;
 /// A code is at most 16 bits on the wire.
 const MAX_CODE_BITS: u32 = 16;
 /// Far above any tokenizer; a head of that many rows would be gigabytes.
 const MAX_VOCAB: usize = 1 << 24;
-
-pub(crate) fn require(
-    holds: bool,
-    field: impl Into<String>,
-    found: impl Display,
-    expected: impl Display,
-) -> Result<(), Invalid> {
-    if holds {
-        return Ok(());
-    }
-    Err(Invalid::new(field, found, expected))
-}
-
-pub(crate) fn in_range(
-    field: impl Into<String>,
-    value: usize,
-    range: RangeInclusive<usize>,
-) -> Result<(), Invalid> {
-    let expected = format!("{} to {}", range.start(), range.end());
-    require(range.contains(&value), field, value, expected)
-}
 
 impl Manifest {
     /// Checks every value that can be checked without the files.

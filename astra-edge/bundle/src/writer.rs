@@ -11,7 +11,8 @@ use crate::error::{BundleError, Invalid};
 use crate::files;
 use crate::install::{self, Staging};
 use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
-use crate::manifest::{CodebooksRef, Manifest, TensorRef};
+use crate::manifest::{CodebooksRef, Manifest};
+use crate::shape::TensorRef;
 
 /// Builds a bundle under a temporary name and puts it in its place when it is whole.
 ///

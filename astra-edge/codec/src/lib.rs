@@ -6,12 +6,11 @@
 //! a group is the index of the nearest word (grouped vector quantization as in ASTRA, arXiv
 //! 2505.19342; the choice of axes is this project's own). `G log2 K` bits a token replace `32 R`.
 //!
-//! ```text
-//! Codebook     borrowed tables of one block at one rung; encode, decode, decode_token
-//! word_major,  tables derived from the codewords when a codebook is loaded
-//! half_norms
-//! kernel/      the search, one file a path (private)
-//! ```
+//! Layers, lowest first:
+//! - `error`: what is wrong with lengths and codes
+//! - `kernel`: the search, one file for each way
+//! - `codebook`: [`Codebook`], borrowed tables of one block at one rung, which encodes and decodes
+//! - `prepare`: [`word_major`] and [`half_norms`], tables derived from the codewords when a codebook is loaded
 //!
 //! # Shapes
 //! All arrays are row-major `f32`; groups lie one after another.

@@ -3,7 +3,7 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{LANES, Lanes};
-use super::{Tables, group, groups};
+use super::{Tables, groups, search};
 
 cpufeatures::new!(has_avx2_and_fma, "avx2", "fma");
 
@@ -25,7 +25,7 @@ impl Avx2 {
 #[target_feature(enable = "avx2,fma")]
 fn encode(avx2: Avx2, tables: Tables<'_>, y: &[f32], codes: &mut [u16]) {
     for (group, place) in groups(tables) {
-        group::encode(avx2, group, place, y, codes);
+        search::encode(avx2, group, place, y, codes);
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! mod            the codebook's groups; instruction set, chosen once a call
 //!   scalar       fewer than 16 codewords; the model the others are tested against
-//!   group        one group: 16 tokens at a time to narrow, what is left to wide
+//!   search       one group: 16 tokens at a time to narrow, what is left to wide
 //!     narrow     up to 12 axes: a lane is a token, a codeword is broadcast
 //!     wide       any group: a lane is a codeword, a token is broadcast
 //!       rescan   which word of a block held the lowest score
@@ -18,6 +18,7 @@ mod narrow;
 mod portable;
 mod rescan;
 mod scalar;
+mod search;
 #[cfg(test)]
 mod tests;
 mod wide;
@@ -60,7 +61,7 @@ fn encode_scalar(
 
 fn encode_portable(tables: Tables<'_>, y: &[f32], codes: &mut [u16]) {
     for (group, place) in groups(tables) {
-        group::encode(portable::Portable, group, place, y, codes);
+        search::encode(portable::Portable, group, place, y, codes);
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn read(
         let from = from.to_owned();
         Some(ChatTemplate { source, from })
     };
-    let mut found = find(of_tokenizer, super::text::CONFIG);
+    let mut found = find(of_tokenizer, super::TOKENIZER_CONFIG);
     if found.is_none() {
         let processor: Option<Processor> = directory.optional(OF_PROCESSOR)?;
         found = find(processor.and_then(|of| of.chat_template), OF_PROCESSOR);

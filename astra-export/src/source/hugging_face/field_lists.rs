@@ -1,7 +1,32 @@
 //! The fields of the configuration classes of `transformers` 4 and 5, and those that files of the hub have besides.
 
-use super::fields::Family;
-use super::fields::Neutral::{NoModelCode, Number, Off, True};
+use Neutral::{NoModelCode, Number, Off, True};
+
+/// Values with which a field changes nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Neutral {
+    /// Null, false, or empty.
+    Off,
+    True,
+    Number(f64),
+    /// No code of the model's own; code for its tokenizer or its images is not used.
+    NoModelCode,
+}
+
+/// Fields of the models of one family.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// For people.
+    pub(super) title: &'static str,
+    /// Values of `model_type`.
+    pub(super) model_types: &'static [&'static str],
+    /// Fields that are read, and checked where they are.
+    pub(super) used: &'static [&'static str],
+    /// Fields that change nothing of what is computed here, whatever their value; `*` for any letters at either end.
+    pub(super) ignored: &'static [&'static str],
+    /// Fields that are refused unless they have a neutral value.
+    pub(super) neutral: &'static [(&'static str, Neutral)],
+}
 
 /// Of every family; `used` is of each family alone.
 pub(super) const COMMON: Family = Family {

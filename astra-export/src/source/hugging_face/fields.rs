@@ -5,37 +5,11 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::field_lists::{COMMON, FAMILIES};
+use super::field_lists::{COMMON, FAMILIES, Family, Neutral};
 use crate::source::Mismatch;
 
 /// Longest value that an error shows whole, in characters.
 const SHOWN: usize = 80;
-
-/// Values with which a field changes nothing.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Neutral {
-    /// Null, false, or empty.
-    Off,
-    True,
-    Number(f64),
-    /// No code of the model's own; code for its tokenizer or its images is not used.
-    NoModelCode,
-}
-
-/// Fields of the models of one family.
-#[derive(Debug)]
-pub(super) struct Family {
-    /// For people.
-    pub(super) title: &'static str,
-    /// Values of `model_type`.
-    pub(super) model_types: &'static [&'static str],
-    /// Fields that are read, and checked where they are.
-    pub(super) used: &'static [&'static str],
-    /// Fields that change nothing of what is computed here, whatever their value; `*` for any letters at either end.
-    pub(super) ignored: &'static [&'static str],
-    /// Fields that are refused unless they have a neutral value.
-    pub(super) neutral: &'static [(&'static str, Neutral)],
-}
 
 /// The fields that are used. Refuses a configuration with another that may change what is computed.
 pub(super) fn used(

@@ -45,6 +45,9 @@ use tensors::SafeTensors;
 pub(super) use vit_config::Architecture;
 
 const CONFIG: &str = "config.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// Special tokens, of tokenizers saved before `tokenizer_config.json` had them.
+const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
 /// Values of `model_type` that are known.
 const MODEL_TYPES: [&str; 7] = ["dinov2", "vit", "llama", "mistral", "qwen2", "gpt2", "bert"];

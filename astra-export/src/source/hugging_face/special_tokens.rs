@@ -45,7 +45,7 @@ pub(super) fn complete(
     mut file: Map<String, Json>,
 ) -> Result<Vec<u8>, SourceError> {
     let mut wanted: BTreeMap<String, Map<String, Json>> = BTreeMap::new();
-    for name in [super::text::CONFIG, super::text::SPECIAL] {
+    for name in [super::TOKENIZER_CONFIG, super::SPECIAL_TOKENS] {
         let fields: Option<Map<String, Json>> = directory.optional(name)?;
         for named in fields.iter().flat_map(tokens) {
             let (content, how) = match named {

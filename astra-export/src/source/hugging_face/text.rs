@@ -7,15 +7,12 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::chat_template::{self, Templates};
-use super::{Content, Directory, files, special_tokens};
+use super::{Content, Directory, SPECIAL_TOKENS, TOKENIZER_CONFIG, files, special_tokens};
 use crate::source::end_tokens::{Entry, end_ids};
 use crate::source::error::read as read_file;
 use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, TextModel};
 
-pub(super) const CONFIG: &str = "tokenizer_config.json";
 const GENERATION: &str = "generation_config.json";
-/// Special tokens, of tokenizers saved before `tokenizer_config.json` had them.
-pub(super) const SPECIAL: &str = "special_tokens_map.json";
 /// Classes of transformers 4 that put the first token before a text unless they are told not to.
 const CLASSES_THAT_ADD_BOS: [&str; 2] = ["LlamaTokenizer", "LlamaTokenizerFast"];
 
@@ -131,8 +128,8 @@ pub(super) fn read(
     let whole = super::parse(&path, &tokenizer)?;
     let tokenizer = special_tokens::complete(directory, tokenizer, whole)?;
     let file: TokenizerFile = super::parse(&path, &tokenizer)?;
-    let config: TokenizerConfig = directory.optional(CONFIG)?.unwrap_or_default();
-    let special: SpecialTokens = directory.optional(SPECIAL)?.unwrap_or_default();
+    let config: TokenizerConfig = directory.optional(TOKENIZER_CONFIG)?.unwrap_or_default();
+    let special: SpecialTokens = directory.optional(SPECIAL_TOKENS)?.unwrap_or_default();
     let ids: [Ids; 2] = [
         directory.config()?,
         directory.optional(GENERATION)?.unwrap_or_default(),

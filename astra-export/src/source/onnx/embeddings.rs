@@ -1,7 +1,7 @@
 //! The embeddings: the projection of patches, the class token, the table of positions. They meet in
 //! `Concat(class token, patches) + table`, where the table may be resized in the graph.
 
-use super::encoder::Image;
+use super::Image;
 use super::graph::layout::Layout;
 use super::graph::{Graph, Step, Value};
 use super::{Mismatch, attribute, expect_ints, expect_text};

@@ -5,22 +5,12 @@ use super::attention::Attention;
 use super::embeddings;
 use super::graph::{Graph, Value};
 use super::parts::Projection;
-use super::{Mismatch, parts::flat};
+use super::{Image, Mismatch, parts::flat};
 use crate::family::vit::{BlockWeights, Head, VitModel};
 use crate::family::weights::Linear;
 
 /// More blocks than any model has.
 const MAX_BLOCKS: usize = 256;
-
-/// The image that the graph is evaluated for.
-pub(super) struct Image<'a> {
-    /// Name of the input.
-    pub(super) name: &'a str,
-    /// Images at once.
-    pub(super) batch: usize,
-    /// Pixels a side.
-    pub(super) size: usize,
-}
 
 /// The encoder, and where its features come out.
 #[derive(Debug)]

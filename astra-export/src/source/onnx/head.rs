@@ -1,6 +1,7 @@
 //! What leaves the graph: features, classes or a map, and what a bundle does without.
 
-use super::encoder::{Encoder, Image, read as read_encoder};
+use super::Image;
+use super::encoder::{Encoder, read as read_encoder};
 use super::graph::layout::Layout;
 use super::graph::{Graph, Value};
 use super::{Mismatch, saliency};

@@ -32,12 +32,21 @@ use super::hugging_face::{self, Architecture};
 use super::{Content, Imported, ImportedVit, PictureInput, Tensor};
 use crate::family::vit::{ImageScale, VitModel};
 use crate::graph::proto::{AttributeProto, GraphProto, ModelProto, NodeProto};
-use encoder::Image;
 use graph::Graph;
 use head::Found;
 
 /// Side of the input that these models are used with.
 const SIZE: usize = 224;
+
+/// The image that the graph is evaluated for.
+struct Image<'a> {
+    /// Name of the input.
+    name: &'a str,
+    /// Images at once.
+    batch: usize,
+    /// Pixels a side.
+    size: usize,
+}
 
 /// Reads the model in `path`.
 ///

@@ -1,7 +1,8 @@
 //! A convolutional decoder that draws a map from the patches, read from the map backwards:
 //! `Sigmoid(Resize(Conv1x1(Relu(BatchNormalization(ConvTranspose(... patches as an image ...))))))`.
 
-use super::encoder::{Encoder, Image};
+use super::Image;
+use super::encoder::Encoder;
 use super::graph::layout::Layout;
 use super::graph::{Graph, Step, Value};
 use super::{Mismatch, attribute, expect_ints, expect_text};

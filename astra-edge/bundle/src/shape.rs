@@ -1,0 +1,52 @@
+//! Dimensions of the model, and of tensors in `weights.bin`.
+
+use serde::{Deserialize, Serialize};
+
+/// Dimensions of the Transformer. [`Shape::validate`] says which are possible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Width of a token, D.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// Heads of K and V; equal to `heads` except with grouped queries.
+    pub kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Transformer layers.
+    pub blocks: usize,
+    /// Tokens that are divided among the members, T: the patches of an image, without class tokens; for text the most there
+    /// can be, [`TextInput::max_tokens`](crate::TextInput::max_tokens) without `class_tokens`.
+    pub tokens: usize,
+    /// Tokens that every member computes itself: the class token of an image; the first tokens of a text for a causal model,
+    /// its attention sink, P.
+    pub class_tokens: usize,
+}
+
+impl Shape {
+    /// Width of K, and of V, of a token.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads.saturating_mul(self.head_dim)
+    }
+}
+
+/// Where a tensor lies in `weights.bin`: little-endian float32, last dimension fastest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorRef {
+    /// First byte, a multiple of [`ALIGN`](crate::ALIGN).
+    pub offset: u64,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+}
+
+impl TensorRef {
+    /// Number of values, or `None` if the dimensions overflow.
+    pub fn elements(&self) -> Option<usize> {
+        self.shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d))
+    }
+
+    /// Size in bytes, or `None` if the dimensions overflow.
+    pub fn byte_len(&self) -> Option<u64> {
+        u64::try_from(self.elements()?).ok()?.checked_mul(4)
+    }
+}
