@@ -1,14 +1,21 @@
 //! `cargo xtask`: every command a person needs to work on this project.
 //!
-//! - `cli`: the command line
-//! - `checks`, `demo`, `netlab`, `bench_report`: what the commands do
+//! Layers, lowest first:
+//! - `stop`, `folder` and `progress`: an interruption, what lies in a folder, what people see of long steps
+//! - `child`: processes that end with this one
+//! - `binaries`: this project's programs, built in release
+//! - `provision`: ONNX Runtime, models and photographs, fetched and checked
+//! - `devices`: device processes with logs of their own, and `report`: what a request took
 //! - `edge`: the command lines and answers of this project's own programs
-//! - `board`, `cross`: boards, and programs built for them; `package`, `size`: what becomes of those
-//! - `trial`, `emulation`: a board's programs tried on this machine
-//! - `bundle`, `binaries`, `provision`: what has to be there first, made or fetched if it is not
-//! - `openai`: the client that a test asks devices with
-//! - `devices`, `child`, `stop`: processes that end with this one; `folder`: what lies in one
-//! - `report`, `progress`: what people see
+//! - `bundle`: bundles in the cache, exported if need be, and `openai`: the client that a test asks devices with
+//! - `board`: boards, `cross`: programs built for them, and `emulation`: how those run on this machine
+//! - `package`, `size`: what becomes of those
+//! - `trial`: a board's programs tried on this machine
+//! - `workspace_crates`: the crates of the workspace, `layers` and `lengths`: how their files hang together, and how long they are
+//! - `checks`: the tests of the workspace
+//! - `ci`: what a change has to pass
+//! - `bench_report`, `netlab`: measurements in a network on this machine, and `demo`: one request from nothing
+//! - `cli`: the command line
 
 use std::fmt::Write as _;
 use std::path::Path;
