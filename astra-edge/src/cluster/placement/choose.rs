@@ -49,7 +49,7 @@ pub enum PlacementError {
 
 impl Placement {
     /// Whether this device is alone.
-    pub fn is_alone(&self) -> bool {
+    pub fn is_local(&self) -> bool {
         self.members.len() < 2
     }
 }
@@ -94,7 +94,7 @@ pub fn choose(
 
 impl Placement {
     /// This device, and no token to divide.
-    pub(crate) fn alone(own: Candidate) -> Self {
+    pub(crate) fn local(own: Candidate) -> Self {
         Self {
             members: vec![own],
             ranges: Vec::new(),
@@ -217,7 +217,7 @@ pub(crate) mod tests {
         .unwrap();
         assert_eq!(summary(&placement), [("a", 64), ("b", 64), ("c", 128)]);
         assert_eq!(placement.me, 1);
-        assert!(!placement.is_alone());
+        assert!(!placement.is_local());
     }
 
     #[test]
@@ -244,7 +244,7 @@ pub(crate) mod tests {
     fn nobody_else_means_alone() {
         let placement = choose(&candidate("a", 0.0), &[], &request(256)).unwrap();
         assert_eq!(summary(&placement), [("a", 256)]);
-        assert!(placement.is_alone());
+        assert!(placement.is_local());
     }
 
     #[test]

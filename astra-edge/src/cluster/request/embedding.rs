@@ -6,13 +6,11 @@ use std::time::{Duration, Instant};
 use astra_bundle::Embedding;
 
 use crate::cluster::device::Device;
-use crate::cluster::membership::roster::Candidate;
-use crate::cluster::placement::choose::{Placement, PlacementError, PlacementRequest};
-use crate::cluster::placement::choose_text::choose_for_text;
+use crate::cluster::request::base::{Input, RequestBase, RequestLimits};
 use crate::cluster::request::dispatch;
+use crate::cluster::request::distributed::{Attempted, DistributedRequest};
 use crate::cluster::request::error::RequestError;
 use crate::cluster::request::summary;
-use crate::cluster::request::work::{Attempted, RequestLimits, Work};
 use crate::cluster::session::set_up::ActivePlan;
 use crate::report::Report;
 use astra_model::engine::OwnedInput;
@@ -30,8 +28,7 @@ pub struct Embedded {
 
 /// A text on its way.
 pub(crate) struct Text {
-    asked: RequestLimits,
-    placement_request: PlacementRequest,
+    base: RequestBase,
     tokens: usize,
     input: Arc<OwnedInput>,
     embedding: Embedding,
@@ -39,14 +36,13 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn new(
-        asked: RequestLimits,
+        limits: RequestLimits,
         shares: Option<Vec<u16>>,
         ids: Vec<u32>,
         embedding: Embedding,
     ) -> Self {
         Self {
-            placement_request: asked.placement_request(ids.len(), shares),
-            asked,
+            base: RequestBase::new(limits, Input::Text(ids.len()), ids.len(), shares),
             tokens: ids.len(),
             input: Arc::new(OwnedInput::Ids(ids)),
             embedding,
@@ -62,34 +58,11 @@ impl Text {
     }
 }
 
-impl Work for Text {
+impl DistributedRequest for Text {
     type Reply = Embedded;
 
-    fn asked(&self) -> &RequestLimits {
-        &self.asked
-    }
-
-    fn placement_request(&self) -> &PlacementRequest {
-        &self.placement_request
-    }
-
-    fn choose(
-        &self,
-        device: &Device,
-        usable: &[Candidate],
-        placement_request: &PlacementRequest,
-    ) -> Result<Placement, PlacementError> {
-        let model = device.text_model(self.asked.rung);
-        choose_for_text(&device.candidate(), usable, placement_request, &model)
-    }
-
-    fn seconds_alone(&self, device: &Device) -> f64 {
-        let model = device.text_model(self.asked.rung);
-        model.seconds_behind(0, self.tokens, device.speed)
-    }
-
-    fn alone_by_choice(&self) -> &'static str {
-        "one device is faster for a text of this length"
+    fn base(&self) -> &RequestBase {
+        &self.base
     }
 
     async fn run(
@@ -98,7 +71,7 @@ impl Work for Text {
         plan: &mut ActivePlan,
     ) -> Result<Attempted<Embedded>, RequestError> {
         let begun = Instant::now();
-        let until = self.asked.members_until(begun);
+        let until = self.base.limits.members_until(begun);
         let collected = match dispatch::run(device, plan, &self.input, until).await {
             Ok(collected) => collected,
             Err(abort) => return Ok(Attempted::Abort(abort)),
@@ -111,7 +84,7 @@ impl Work for Text {
             }
         }
         let embedding = self.vector(device, &shares)?;
-        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &collected.accounts, device.shape());
         report.missing = missing;
         report.prompt_tokens = Some(self.tokens);
@@ -120,21 +93,21 @@ impl Work for Text {
         Ok(Attempted::done(device, plan, &collected, reply, took))
     }
 
-    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {
+    async fn run_local(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {
         let begun = Instant::now();
         let input = OwnedInput::clone(&self.input);
         let (answer, computed) = device.worker.whole(input).await?;
         let hidden = device.shape().hidden;
         let all = TokenRange {
             first: 0,
-            tokens: self.placement_request.tokens,
+            tokens: self.base.placement_request.tokens,
         };
         let share = pooled(&self.embedding, all, self.tokens, &answer.patches, hidden);
         let embedding = self.vector(device, &[(all, share)])?;
-        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_one(
             &mut report,
-            summary::alone(device, self.placement_request.tokens, computed),
+            summary::alone(device, self.base.placement_request.tokens, computed),
             0,
             why,
         );

@@ -17,7 +17,6 @@ use crate::cluster::request::part::packed;
 use crate::cluster::request::prompt::Prompt;
 use crate::cluster::request::prompt::PromptReply;
 use crate::cluster::request::summary;
-use crate::cluster::request::work::Work;
 use crate::generate::Prefill;
 use crate::link::encode;
 
@@ -30,7 +29,7 @@ impl Coordinator {
         before: Option<CachedConversation>,
     ) -> Result<Option<PromptReply>, RequestError> {
         let Some(before) =
-            before.filter(|before| before.rung == 0 || before.rung == work.asked.rung)
+            before.filter(|before| before.rung == 0 || before.rung == work.base.limits.rung)
         else {
             return Ok(None);
         };
@@ -38,7 +37,7 @@ impl Coordinator {
         if !work.pays_off(device, &before)? {
             return Ok(None);
         }
-        let Some(engaged) = self.engage(work.asked.deadline).await else {
+        let Some(engaged) = self.engage(work.base.limits.deadline).await else {
             return Ok(None);
         };
         let begun = Instant::now();
@@ -65,7 +64,7 @@ impl Coordinator {
             }
         };
         drop(engaged);
-        let mut report = summary::report(device, &work.asked, Duration::ZERO, begun);
+        let mut report = summary::report(device, &work.base.limits, Duration::ZERO, begun);
         let member = work.one_member(before.candidate.clone(), &heard);
         let name = &before.candidate.name;
         let why = format!("{name} has the beginning of the text from before");
@@ -83,14 +82,16 @@ impl Prompt {
         let usable = device.roster().usable();
         let here = before.candidate.device == device.id();
         let elsewhere =
-            self.placement_request.max_members != 1 && usable.contains(&before.candidate);
+            self.base.placement_request.max_members != 1 && usable.contains(&before.candidate);
         let there = here || elsewhere;
-        if same == 0 || !there || self.placement_request.shares.is_some() {
+        if same == 0 || !there || self.base.placement_request.shares.is_some() {
             return Ok(false);
         }
-        let model = device.text_model(self.asked.rung);
-        let placement = self.choose(device, &usable, &self.placement_request)?;
-        let anew = if placement.is_alone() {
+        let model = device.text_model(self.base.limits.rung);
+        let placement = self
+            .base
+            .place(device, &usable, &self.base.placement_request)?;
+        let anew = if placement.is_local() {
             model.seconds_behind(0, prompt.len(), device.speed)
         } else {
             model.seconds(&placement.ranges, &weights(&placement.members))

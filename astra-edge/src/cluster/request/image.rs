@@ -7,16 +7,15 @@ use astra_wire::RequestOptions;
 
 use crate::cluster::device::Device;
 use crate::cluster::member::share::Share;
-use crate::cluster::membership::roster::Candidate;
-use crate::cluster::placement::choose::{Placement, PlacementError, PlacementRequest, choose};
 use crate::cluster::request::assemble::{assemble, assemble_scores};
+use crate::cluster::request::base::{Input, RequestBase};
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::collected::Collected;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::dispatch;
+use crate::cluster::request::distributed::{Attempted, DistributedRequest};
 use crate::cluster::request::error::RequestError;
 use crate::cluster::request::summary;
-use crate::cluster::request::work::{Attempted, RequestLimits, Work};
 use crate::cluster::session::set_up::ActivePlan;
 use crate::link::MAX_MESSAGE;
 use crate::report::Report;
@@ -55,8 +54,7 @@ pub struct ImageReply {
 
 /// A question on its way.
 struct Picture {
-    asked: RequestLimits,
-    placement_request: PlacementRequest,
+    base: RequestBase,
     input: Arc<OwnedInput>,
     content: Rect,
     prepare: Duration,
@@ -70,9 +68,9 @@ impl Coordinator {
     pub async fn answer(&self, question: ImageRequest) -> Result<ImageReply, RequestError> {
         let (options, asker) = (question.options, question.asker.clone());
         let work = self.prepare(question).await?;
-        let mut state = self.turn(&work.asked, asker.gone()).await?;
+        let mut state = self.turn(&work.base.limits, asker.gone()).await?;
         let mut reply = if options.local {
-            self.alone(&work, "as asked".to_owned()).await?
+            self.run_local(&work, "as asked".to_owned()).await?
         } else {
             self.run_distributed(&mut state, &work).await?
         };
@@ -84,16 +82,16 @@ impl Coordinator {
     }
 
     async fn prepare(&self, question: ImageRequest) -> Result<Picture, RequestError> {
-        let asked = self.asked(&question.options)?;
+        let limits = self.limits(&question.options)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
         let turn = Arc::clone(&self.decoding).acquire_owned();
         let turn = tokio::select! {
             biased;
             () = question.asker.gone() => return Err(RequestError::Gone),
-            turn = tokio::time::timeout_at(asked.deadline.into(), turn) => turn,
+            turn = tokio::time::timeout_at(limits.deadline.into(), turn) => turn,
         };
-        let turn = turn.map_err(|_| RequestError::Deadline(asked.time()))?;
+        let turn = turn.map_err(|_| RequestError::Deadline(limits.time()))?;
         let image = question.image;
         let prepared = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -105,21 +103,25 @@ impl Coordinator {
         let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))?;
         let (pixels, content) = prepared?;
         Ok(Picture {
-            placement_request: asked
-                .placement_request(self.device().tokens().into(), question.shares),
+            base: RequestBase::new(
+                limits,
+                Input::Image,
+                self.device().tokens().into(),
+                question.shares,
+            ),
             content,
             input: Arc::new(OwnedInput::Pixels(pixels)),
-            prepare: asked.asked.elapsed(),
-            asked,
+            prepare: limits.arrived.elapsed(),
         })
     }
 
     /// The same on this device alone: best of a few runs, the first not counted.
     async fn compare(&self, work: &Picture, reply: &mut ImageReply) -> Result<(), RequestError> {
         let time = work
-            .asked
+            .base
+            .limits
             .deadline
-            .saturating_duration_since(work.asked.asked);
+            .saturating_duration_since(work.base.limits.arrived);
         // The question is answered; the comparison may take its own time.
         let engaged = self
             .engage(Instant::now() + time.max(Duration::from_secs(5)))
@@ -139,32 +141,11 @@ impl Coordinator {
     }
 }
 
-impl Work for Picture {
+impl DistributedRequest for Picture {
     type Reply = ImageReply;
 
-    fn asked(&self) -> &RequestLimits {
-        &self.asked
-    }
-
-    fn placement_request(&self) -> &PlacementRequest {
-        &self.placement_request
-    }
-
-    fn choose(
-        &self,
-        device: &Device,
-        usable: &[Candidate],
-        placement_request: &PlacementRequest,
-    ) -> Result<Placement, PlacementError> {
-        choose(&device.candidate(), usable, placement_request)
-    }
-
-    fn seconds_alone(&self, device: &Device) -> f64 {
-        1.0 / device.speed
-    }
-
-    fn alone_by_choice(&self) -> &'static str {
-        "the other devices are too slow to own a token"
+    fn base(&self) -> &RequestBase {
+        &self.base
     }
 
     async fn run(
@@ -173,7 +154,7 @@ impl Work for Picture {
         plan: &mut ActivePlan,
     ) -> Result<Attempted<ImageReply>, RequestError> {
         let begun = Instant::now();
-        let until = self.asked.members_until(begun);
+        let until = self.base.limits.members_until(begun);
         let collected = match dispatch::run(device, plan, &self.input, until).await {
             Ok(collected) => collected,
             Err(abort) => return Ok(Attempted::Abort(abort)),
@@ -183,7 +164,11 @@ impl Work for Picture {
         Ok(Attempted::done(device, plan, &collected, reply, took))
     }
 
-    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<ImageReply, RequestError> {
+    async fn run_local(
+        &self,
+        device: &Arc<Device>,
+        why: String,
+    ) -> Result<ImageReply, RequestError> {
         let begun = Instant::now();
         let input = OwnedInput::clone(&self.input);
         let (answer, computed) = device.worker.whole(input).await?;
@@ -221,7 +206,7 @@ impl Picture {
             prepare_ms: summary::milliseconds(self.prepare),
             classes: summary::classes(answer, &device.bundle().manifest().task),
             input: spec.map_or_else(Default::default, |spec| summary::input(spec, content)),
-            ..summary::report(device, &self.asked, self.prepare, begun)
+            ..summary::report(device, &self.base.limits, self.prepare, begun)
         }
     }
 }

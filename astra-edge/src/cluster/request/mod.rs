@@ -2,10 +2,12 @@
 
 pub mod admission;
 pub mod assemble;
+mod base;
 pub mod client_handle;
 pub mod collected;
 pub mod coordinator;
 pub mod dispatch;
+mod distributed;
 pub mod embedding;
 pub mod error;
 mod follow_up;
@@ -13,9 +15,9 @@ pub mod generate;
 pub mod image;
 mod part;
 mod prompt;
+mod run;
 pub mod summary;
 pub mod text;
-mod work;
 
 pub use client_handle::ClientHandle;
 pub use coordinator::Coordinator;

@@ -14,17 +14,16 @@ use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenSource};
 use crate::cluster::member::outcome::PartOutcome;
 use crate::cluster::membership::hello::Rejection;
 use crate::cluster::membership::roster::Candidate;
-use crate::cluster::placement::choose::{Placement, PlacementError, PlacementRequest};
-use crate::cluster::placement::choose_text::choose_for_text;
+use crate::cluster::request::base::{Input, RequestBase, RequestLimits};
 use crate::cluster::request::collected::note;
 use crate::cluster::request::collected::{Account, Collected};
 use crate::cluster::request::dispatch;
 use crate::cluster::request::dispatch::own_order;
+use crate::cluster::request::distributed::{Attempted, DistributedRequest};
 use crate::cluster::request::error::RequestError;
 use crate::cluster::request::generate::{Generate, Generated};
 use crate::cluster::request::part::Part;
 use crate::cluster::request::summary;
-use crate::cluster::request::work::{Attempted, RequestLimits, Work};
 use crate::cluster::session::cancel::Abort;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::generate::Prefill;
@@ -36,8 +35,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A prompt on its way.
 pub(crate) struct Prompt {
-    pub(crate) asked: RequestLimits,
-    pub(crate) placement_request: PlacementRequest,
+    pub(crate) base: RequestBase,
     pub(crate) question: Generate,
     pub(crate) tokens: mpsc::Sender<u32>,
     input: Arc<OwnedInput>,
@@ -49,15 +47,19 @@ pub(crate) type PromptReply = (Generated, CachedConversation);
 impl Prompt {
     /// `class_tokens` are those that every member computes.
     pub(crate) fn new(
-        asked: RequestLimits,
+        limits: RequestLimits,
         class_tokens: usize,
         question: Generate,
         tokens: mpsc::Sender<u32>,
     ) -> Self {
         let divided = question.prompt.len().saturating_sub(class_tokens);
         Self {
-            asked,
-            placement_request: asked.placement_request(divided, question.shares.clone()),
+            base: RequestBase::new(
+                limits,
+                Input::Text(question.prompt.len()),
+                divided,
+                question.shares.clone(),
+            ),
             input: Arc::new(OwnedInput::Ids(question.prompt.clone())),
             question,
             tokens,
@@ -80,9 +82,9 @@ impl Prompt {
     /// When the first token has to be there: the prompt by the deadline, or, where members were lost, all of it computed once
     /// more by one of them.
     pub(crate) fn first_until(&self, device: &Device, speed: f64) -> Instant {
-        let model = device.text_model(self.asked.rung);
+        let model = device.text_model(self.base.limits.rung);
         let seconds = model.seconds_behind(0, self.question.prompt.len(), speed);
-        self.asked.deadline + Duration::from_secs_f64((2.0 * seconds).clamp(0.0, 3600.0))
+        self.base.limits.deadline + Duration::from_secs_f64((2.0 * seconds).clamp(0.0, 3600.0))
     }
 
     /// Begins the part of the member that generates.
@@ -141,7 +143,8 @@ impl Prompt {
     /// Longest that any generation takes; listeners give up much earlier.
     pub(crate) fn longest(&self) -> Duration {
         let tokens = u32::try_from(self.question.max_tokens).unwrap_or(u32::MAX);
-        self.asked
+        self.base
+            .limits
             .time()
             .saturating_add(TOKEN_TIMEOUT.saturating_mul(tokens.clamp(60, 100_000)))
     }
@@ -185,42 +188,11 @@ impl Prompt {
     }
 }
 
-impl Work for Prompt {
+impl DistributedRequest for Prompt {
     type Reply = PromptReply;
 
-    fn asked(&self) -> &RequestLimits {
-        &self.asked
-    }
-
-    fn placement_request(&self) -> &PlacementRequest {
-        &self.placement_request
-    }
-
-    fn choose(
-        &self,
-        device: &Device,
-        usable: &[Candidate],
-        placement_request: &PlacementRequest,
-    ) -> Result<Placement, PlacementError> {
-        let own = device.candidate();
-        if placement_request.tokens == 0 && placement_request.shares.is_none() {
-            return Ok(Placement::alone(own));
-        }
-        choose_for_text(
-            &own,
-            usable,
-            placement_request,
-            &device.text_model(self.asked.rung),
-        )
-    }
-
-    fn seconds_alone(&self, device: &Device) -> f64 {
-        let model = device.text_model(self.asked.rung);
-        model.seconds_behind(0, self.question.prompt.len(), device.speed)
-    }
-
-    fn alone_by_choice(&self) -> &'static str {
-        "one device is faster for a text of this length"
+    fn base(&self) -> &RequestBase {
+        &self.base
     }
 
     async fn run(
@@ -229,7 +201,7 @@ impl Work for Prompt {
         plan: &mut ActivePlan,
     ) -> Result<Attempted<PromptReply>, RequestError> {
         let begun = Instant::now();
-        let until = self.asked.members_until(begun);
+        let until = self.base.limits.members_until(begun);
         let request = plan.number_request();
         let plan = &*plan;
         let last = plan.placement.members.len().saturating_sub(1);
@@ -285,7 +257,7 @@ impl Work for Prompt {
             account.input_bytes = sent;
             *account = self.account(account, &heard, plan.placement.me == last);
         }
-        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &collected.accounts, device.shape());
         let took = (!heard.is_unwanted()).then(|| {
             heard
@@ -293,18 +265,22 @@ impl Work for Prompt {
                 .unwrap_or_else(Instant::now)
                 .saturating_duration_since(begun)
         });
-        let reply = self.reply(heard, begun, report, member.clone(), self.asked.rung);
+        let reply = self.reply(heard, begun, report, member.clone(), self.base.limits.rung);
         Ok(Attempted::done(device, plan, &collected, reply, took))
     }
 
-    async fn alone(&self, device: &Arc<Device>, why: String) -> Result<PromptReply, RequestError> {
+    async fn run_local(
+        &self,
+        device: &Arc<Device>,
+        why: String,
+    ) -> Result<PromptReply, RequestError> {
         let begun = Instant::now();
         let mut source = TokenSource::here(device, self.task(Prefill::Alone));
         let heard = match listen(&mut source, &self.tokens, None).await {
             Ok(heard) => heard,
             Err(broken) => return Err(self.own_failure(broken)),
         };
-        let mut report = summary::report(device, &self.asked, Duration::ZERO, begun);
+        let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_one(
             &mut report,
             self.one_member(device.candidate(), &heard),

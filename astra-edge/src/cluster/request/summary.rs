@@ -6,8 +6,8 @@ use astra_bundle::{ImageInput, Shape, Task};
 
 use crate::cluster::device::Device;
 use crate::cluster::generation::token_sink::ReceivedTokens;
+use crate::cluster::request::base::RequestLimits;
 use crate::cluster::request::collected::Account;
-use crate::cluster::request::work::RequestLimits;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::report::{Class, Input, MemberReport, Report};
 use astra_model::engine::Answer;
@@ -71,13 +71,13 @@ fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
 /// What every report says; the answer is there, and the question came to its turn when it was `begun`.
 pub(crate) fn report(
     device: &Device,
-    asked: &RequestLimits,
+    limits: &RequestLimits,
     prepare: Duration,
     begun: Instant,
 ) -> Report {
-    let setup = begun.saturating_duration_since(asked.asked);
+    let setup = begun.saturating_duration_since(limits.arrived);
     Report {
-        rung_bits: asked.rung,
+        rung_bits: limits.rung,
         latency_ms: milliseconds(begun.elapsed()),
         setup_ms: milliseconds(setup.saturating_sub(prepare)),
         coordinator: device.name.clone(),

@@ -24,7 +24,7 @@ impl Coordinator {
         question: Generate,
         tokens: mpsc::Sender<u32>,
     ) -> Result<Generated, RequestError> {
-        let asked = self.asked(&question.options)?;
+        let limits = self.limits(&question.options)?;
         let manifest = self.device().bundle().manifest();
         let text = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Generation) => text,
@@ -36,11 +36,11 @@ impl Coordinator {
         check(text, &question.prompt)?;
         let alone = question.options.local;
         let class_tokens = manifest.shape.class_tokens;
-        let work = Prompt::new(asked, class_tokens, question, tokens);
-        let mut state = self.turn(&asked, work.tokens.closed()).await?;
+        let work = Prompt::new(limits, class_tokens, question, tokens);
+        let mut state = self.turn(&limits, work.tokens.closed()).await?;
         let before = state.conversation.take();
         let (generated, conversation) = if alone {
-            self.alone(&work, "as asked".to_owned()).await?
+            self.run_local(&work, "as asked".to_owned()).await?
         } else {
             match self.continue_conversation(&work, before).await? {
                 Some(reply) => reply,
@@ -63,7 +63,7 @@ impl Coordinator {
         ids: Vec<u32>,
         asker: &ClientHandle,
     ) -> Result<Embedded, RequestError> {
-        let asked = self.asked(&options)?;
+        let limits = self.limits(&options)?;
         let manifest = self.device().bundle().manifest();
         let (text, embedding) = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Embedding(embedding)) => (text, embedding),
@@ -73,10 +73,10 @@ impl Coordinator {
             }
         };
         check(text, &ids)?;
-        let work = Text::new(asked, shares, ids, embedding.clone());
-        let mut state = self.turn(&asked, asker.gone()).await?;
+        let work = Text::new(limits, shares, ids, embedding.clone());
+        let mut state = self.turn(&limits, asker.gone()).await?;
         if options.local {
-            return self.alone(&work, "as asked".to_owned()).await;
+            return self.run_local(&work, "as asked".to_owned()).await;
         }
         self.run_distributed(&mut state, &work).await
     }
