@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::job::{JobStats, Order};
+use crate::job::{Job, JobStats};
 use astra_model::engine::{Decoder, EngineError};
 
 /// Chooses a token from the scores of all, [V], which it may change, and from the tokens so far.
@@ -43,7 +43,7 @@ pub enum Prefill {
         /// The plan.
         plan: u64,
         /// This device's part.
-        order: Order,
+        order: Job,
     },
 }
 

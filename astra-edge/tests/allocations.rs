@@ -15,9 +15,9 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_edge::job::{DataPath, Order};
+use astra_edge::job::{DataPath, Job};
 use astra_edge::plan::Plan;
-use astra_model::engine::{Codec, Form, Input, Member, Model, OwnedInput};
+use astra_model::engine::{Codec, Input, Member, Modality, Model, OwnedInput};
 use common::Bed;
 use common::wire::{Wire, ranges};
 
@@ -70,9 +70,9 @@ fn calls_of_steps(model: &mut Model, codec: &Codec, plan: &Plan, pixels: &[u8]) 
         member.embed(model, Input::Pixels(pixels)).unwrap();
         for block in 0..model.shape().blocks {
             member.local(model, block).unwrap();
-            member.expect_own(model, block).unwrap();
-            member.expect(model, block).unwrap();
-            member.advance(model, codec, block, remote).unwrap();
+            member.predict_own(model, block).unwrap();
+            member.predict_remote(model, block).unwrap();
+            member.finish_block(model, codec, block, remote).unwrap();
         }
     };
     steps();
@@ -104,8 +104,8 @@ fn blocks_allocate_nothing_of_ours() {
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
             std::thread::spawn(move || {
                 let shape = bundle.manifest().shape;
-                let form = Form::of(bundle.manifest());
-                let mut model = Model::open(&runtime, bundle.dir(), &shape, form).unwrap();
+                let modality = Modality::of(bundle.manifest());
+                let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
                 let codec = Arc::new(Codec::load(&bundle, plan.rung).unwrap());
                 let width = pixels.len() / shape.tokens;
                 let own = plan.ranges[me].indexes();
@@ -116,7 +116,7 @@ fn blocks_allocate_nothing_of_ours() {
                 senders[1 - me].send(Arc::clone(path.gather())).unwrap();
                 let mut counts = Vec::new();
                 for request in 0..2 {
-                    let order = Order {
+                    let order = Job {
                         request,
                         deadline: Duration::from_secs(300),
                         input: OwnedInput::Pixels(own.clone()),

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use astra_edge::job::{DataPath, Order, Outcome};
+use astra_edge::job::{DataPath, Job, JobOutput};
 use astra_edge::plan::Plan;
-use astra_model::engine::{Beat, Codec, Form, Input, Member, Model, OwnedInput, Whole};
+use astra_model::engine::{
+    Codec, FullModel, Heartbeat, Input, Member, Modality, Model, OwnedInput,
+};
 use astra_model::mean::mean;
 use astra_model::partition::{TokenRange, split};
 use astra_model::simulate::Simulation;
@@ -31,7 +33,7 @@ fn run(
     requests: u32,
     lose: usize,
     deadline: Duration,
-) -> Vec<Vec<Outcome>> {
+) -> Vec<Vec<JobOutput>> {
     let plan = Arc::new(Plan {
         id: 1,
         version: astra_wire::VERSION,
@@ -51,9 +53,13 @@ fn run(
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
             std::thread::spawn(move || {
                 let shape = bundle.manifest().shape;
-                let mut model =
-                    Model::open(&runtime, bundle.dir(), &shape, Form::of(bundle.manifest()))
-                        .unwrap();
+                let mut model = Model::open(
+                    &runtime,
+                    bundle.dir(),
+                    &shape,
+                    Modality::of(bundle.manifest()),
+                )
+                .unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
                 let wire = Wire::new(frames, plan.receivers(me), lose, codec.layout().unwrap());
@@ -67,12 +73,12 @@ fn run(
                 }
                 let beats = Arc::new(AtomicUsize::new(0));
                 let counted = Arc::clone(&beats);
-                model.tell(Beat::new(move || {
+                model.set_heartbeat(Heartbeat::new(move || {
                     counted.fetch_add(1, Ordering::Relaxed);
                 }));
                 let own = pixels[range.indexes().start * width..range.end() * width].to_vec();
                 let outcomes = (0..requests).map(|request| {
-                    let order = Order {
+                    let order = Job {
                         request,
                         deadline,
                         input: OwnedInput::Pixels(own.clone()),
@@ -99,7 +105,7 @@ fn exact_mode_over_frames_gives_the_one_device_answer() {
     for sizes in [&[85, 86, 85][..], &[200, 55, 1], &[3, 253]] {
         let outcomes = run(&bed, 0, sizes, 2, 0, LONG);
         for request in 0..2 {
-            let of_request: Vec<&Outcome> = outcomes.iter().map(|m| &m[request]).collect();
+            let of_request: Vec<&JobOutput> = outcomes.iter().map(|m| &m[request]).collect();
             let copies: Vec<&[f32]> = of_request.iter().map(|o| o.cls.as_slice()).collect();
             let patches: Vec<f32> = of_request.iter().flat_map(|o| o.features.clone()).collect();
             assert!(
@@ -179,7 +185,7 @@ fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
         for block in 0..model.shape().blocks {
             member.local(&mut model, block).unwrap();
             member.remote_mut()[..rows.len()].copy_from_slice(&rows);
-            member.advance(&mut model, &codec, block, 10).unwrap();
+            member.finish_block(&mut model, &codec, block, 10).unwrap();
         }
         features.push(member.n().to_vec());
     }
@@ -192,7 +198,7 @@ fn one_member_is_the_whole_model() {
     let whole = bed.whole();
     let mut model = bed.model();
     let shape = bed.bundle.manifest().shape;
-    let codec = Codec::alone(&shape).unwrap();
+    let codec = Codec::single_device(&shape).unwrap();
     let pixels = bed.pixels();
     let all = split(shape.tokens as u16, &[1.0]).unwrap();
     let mut simulation = Simulation::new(&model, &codec, &all).unwrap();
@@ -220,7 +226,7 @@ fn wrong_lengths_and_blocks_are_refused() {
     assert_eq!(ids.to_string(), "input: found token ids, expected pixels");
     assert!(member.local(&mut model, shape.blocks).is_err());
     assert!(member.attend(&mut model, &codec, 0, 3).is_err());
-    let mut whole = Whole::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
+    let mut whole = FullModel::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
     assert!(whole.run(&[0; 7]).is_err());
     assert!(Codec::load(&bed.bundle, 7).is_err());
 }

@@ -9,7 +9,7 @@
 
 mod common;
 
-use astra_model::engine::{Codec, Input, Member, Whole};
+use astra_model::engine::{Codec, FullModel, Input, Member};
 use astra_model::partition::TokenRange;
 use common::Bed;
 
@@ -39,7 +39,7 @@ fn sessions_share_memory_and_give_it_back() {
         // The first run of a graph finds out what memory it needs, the second takes that in one piece.
         for block in blocks.clone().chain(blocks) {
             member.local(&mut model, block).unwrap();
-            member.advance(&mut model, &codec, block, 0).unwrap();
+            member.finish_block(&mut model, &codec, block, 0).unwrap();
         }
         own()
     };
@@ -50,13 +50,13 @@ fn sessions_share_memory_and_give_it_back() {
         "one block computes in {of_one:.1} MB, all in {of_all:.1} MB"
     );
 
-    let mut whole = Whole::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
-    bed.runtime.give_back();
+    let mut whole = FullModel::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
+    bed.runtime.release_memory();
     let before = own();
     whole.run(&pixels).unwrap();
     whole.run(&pixels).unwrap();
     let computed = own();
-    bed.runtime.give_back();
+    bed.runtime.release_memory();
     let after = own();
     assert!(
         computed - before > 4.0 && after - before < (computed - before) / 4.0,

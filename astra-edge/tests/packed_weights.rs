@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::Bundle;
-use astra_model::engine::{Encoder, Runtime, Whole};
+use astra_model::engine::{Encoder, FullModel, Runtime};
 use common::Bed;
 
 /// The one set in a cache.
@@ -43,7 +43,7 @@ fn a_picture_is_answered_the_same_to_the_bit() {
     // The first opens what it packs, the second what is there.
     for _ in 0..2 {
         let runtime = packed(&bed, cache.path());
-        let mut whole = Whole::open(&runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
+        let mut whole = FullModel::open(&runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
         assert!(is_mapped(&set(cache.path()).join("whole/weights.bin")));
         assert_eq!(whole.run(&pixels).unwrap(), bed.whole());
     }

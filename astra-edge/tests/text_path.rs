@@ -15,10 +15,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use astra_edge::gather::Gather;
-use astra_edge::job::{DataPath, Order, Outcome};
+use astra_edge::job::{DataPath, Job, JobOutput};
 use astra_edge::plan::Plan;
 use astra_model::engine::{
-    Beat, Codec, Decoder, Encoder, Form, Input, LanguageHead, Member, OwnedInput,
+    Codec, Decoder, Encoder, Heartbeat, Input, LanguageHead, Member, Modality, OwnedInput,
 };
 use astra_model::partition::{Costs, TokenRange, split};
 use astra_model::simulate::Simulation;
@@ -46,21 +46,21 @@ fn ids(bed: &Bed, text: &str) -> Vec<u32> {
 
 /// A member's part of one text, on a thread of its own.
 struct Part {
-    outcome: Outcome,
+    outcome: JobOutput,
     /// Of the member that generates: what its cache came to.
     decoder: Option<Decoder>,
 }
 
 /// Runs a text on a thread a member; `lost` sends nothing, and the others know that it has left.
 fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) -> Vec<Part> {
-    let form = Form::of(bed.bundle.manifest());
+    let modality = Modality::of(bed.bundle.manifest());
     let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
     let plan = Arc::new(Plan {
         id: 1,
         version: astra_wire::VERSION,
         epoch: 1,
         rung,
-        causal: form.is_causal(),
+        causal: modality.is_causal(),
         ranges: ranges(sizes),
     });
     let (senders, receivers): (Vec<_>, Vec<_>) = sizes.iter().map(|_| mpsc::channel()).unzip();
@@ -105,7 +105,7 @@ fn member(
     }
     let sinks = model.shape().class_tokens;
     let own = &ids[sinks..][plan.ranges[me].indexes()];
-    let order = Order {
+    let order = Job {
         request: 0,
         deadline: LONG,
         input: OwnedInput::Ids([&ids[..sinks], own].concat()),
@@ -119,9 +119,11 @@ fn member(
     }
     let mut decoder = bed.decoder();
     decoder.clear(ids.len()).unwrap();
-    let outcome = path.run_into(&mut model, &order, &mut decoder).unwrap();
+    let outcome = path
+        .run_filling_cache(&mut model, &order, &mut decoder)
+        .unwrap();
     if outcome.stats.masked_tokens == 0 {
-        decoder.filled(ids, plan.rung);
+        decoder.set_tokens(ids, plan.rung);
     }
     Part {
         outcome,
@@ -210,7 +212,7 @@ fn the_simulation_is_what_frames_carry() {
         assert!(worst(&part.outcome.cls, &simulated.cls) < 1e-4);
     }
     // One member that owns all is the fused graph.
-    let codec = Codec::alone(model.shape()).unwrap();
+    let codec = Codec::single_device(model.shape()).unwrap();
     let all = ranges(&[(ids.len() - sinks) as u16]);
     let mut whole = Simulation::new(&model, &codec, &all).unwrap();
     let whole = whole.run(&mut model, &codec, Input::Ids(&ids)).unwrap();
@@ -285,7 +287,7 @@ fn leaving_tokens_out_keeps_the_positions_of_the_others() {
             }
             let codec = &codec;
             member
-                .advance(&mut model, codec, block, order.len())
+                .finish_block(&mut model, codec, block, order.len())
                 .unwrap();
         }
         member.n().to_vec()
@@ -307,26 +309,26 @@ fn follow_ups_go_on_behind_what_is_there() {
     let mut decoder = bed.decoder();
     let fresh = decoder.prefill(&text, 0).unwrap().to_vec();
     // All but the last token is there.
-    assert_eq!(decoder.reusable(&text, 0), text.len() - 1);
+    assert_eq!(decoder.reusable_tokens(&text, 0), text.len() - 1);
     let again = decoder.prefill(&text, text.len() - 1).unwrap().to_vec();
     assert!(worst(&fresh, &again) < EXACT);
     // Behind generated tokens, and behind less than what is there.
     let tokens = greedy(&mut decoder, &fresh, 200);
     let longer = [text.as_slice(), &tokens, &text].concat();
-    let there = decoder.reusable(&longer, 0);
+    let there = decoder.reusable_tokens(&longer, 0);
     assert_eq!(there, text.len() + 199, "the last token was not fed");
     let behind = decoder.prefill(&longer, there).unwrap().to_vec();
     let mut other = bed.decoder();
     let anew = other.prefill(&longer, 0).unwrap().to_vec();
     assert!(worst(&behind, &anew) < EXACT, "{}", worst(&behind, &anew));
     let another = [&text[..5], &[0, 1, 2]].concat();
-    assert_eq!(decoder.reusable(&another, 0), 5);
+    assert_eq!(decoder.reusable_tokens(&another, 0), 5);
     decoder.prefill(&another, 5).unwrap();
     assert_eq!(decoder.tokens(), another);
     // What codes made is for their own rung only.
-    decoder.filled(&another, 320);
-    assert_eq!(decoder.reusable(&another, 0), 0);
-    assert_eq!(decoder.reusable(&another, 320), another.len() - 1);
+    decoder.set_tokens(&another, 320);
+    assert_eq!(decoder.reusable_tokens(&another, 0), 0);
+    assert_eq!(decoder.reusable_tokens(&another, 320), another.len() - 1);
 }
 
 #[test]
@@ -335,7 +337,7 @@ fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
     let text: Vec<u32> = (0..700).map(|i| 1000 + (i * 7919) % 40_000).collect();
     let mut decoder = bed.decoder();
     let (told, beats) = std::sync::mpsc::channel();
-    decoder.tell(Beat::new(move || {
+    decoder.set_heartbeat(Heartbeat::new(move || {
         let _ = told.send(());
     }));
     // 512 and 188 tokens; then 100, 512 and 88.
@@ -347,7 +349,7 @@ fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
     assert!(worst(&whole, &behind) < EXACT, "{}", worst(&whole, &behind));
     // The graphs of single blocks, all tokens at once.
     let mut model = bed.model();
-    let codec = Codec::alone(model.shape()).unwrap();
+    let codec = Codec::single_device(model.shape()).unwrap();
     let sinks = model.shape().class_tokens;
     let all = ranges(&[(text.len() - sinks) as u16]);
     let mut simulation = Simulation::new(&model, &codec, &all).unwrap();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use astra_bundle::{Bundle, Task};
 use astra_model::agreement::Agreement;
-use astra_model::engine::{self, Decoder, Head, LanguageHead, OwnedInput, Runtime, Whole};
+use astra_model::engine::{self, Decoder, FullModel, Head, LanguageHead, OwnedInput, Runtime};
 use astra_model::partition::TokenRange;
 
 use crate::mesh::Mesh;
@@ -49,7 +49,7 @@ pub(crate) fn timed<T>(sum: &mut Duration, step: impl FnOnce() -> T) -> T {
 
 /// An answer as far as it is compared.
 pub(crate) enum Answer {
-    Picture(engine::Answer),
+    Picture(engine::ModelOutput),
     /// Scores of the next token: [V].
     Scores(Vec<f32>),
 }
@@ -58,7 +58,7 @@ impl Answer {
     pub(crate) fn agreement(&self, one_device: &Self, hidden: usize) -> Agreement {
         match (self, one_device) {
             (Self::Picture(answer), Self::Picture(one)) => Agreement::between(answer, one, hidden),
-            (Self::Scores(scores), Self::Scores(one)) => Agreement::between_scores(scores, one),
+            (Self::Scores(scores), Self::Scores(one)) => Agreement::between_logits(scores, one),
             _ => Agreement::default(),
         }
     }
@@ -104,7 +104,7 @@ pub(crate) fn one_device(runtime: &Runtime, bundle: &Bundle, input: &OwnedInput)
     let (dir, manifest) = (bundle.dir(), bundle.manifest());
     Ok(match input {
         OwnedInput::Pixels(pixels) => {
-            Answer::Picture(Whole::open(runtime, dir, manifest)?.run(pixels)?)
+            Answer::Picture(FullModel::open(runtime, dir, manifest)?.run(pixels)?)
         }
         OwnedInput::Ids(ids) => {
             let mut decoder = Decoder::open(runtime, dir, manifest)?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use astra_bundle::Bundle;
 use astra_edge::plan::Plan;
-use astra_model::engine::{Codec, Form, Member, Model, OwnedInput, Runtime};
+use astra_model::engine::{Codec, Member, Modality, Model, OwnedInput, Runtime};
 use astra_model::mean::mean;
 use astra_model::partition::{Costs, TokenRange};
 use half::f16;
@@ -41,9 +41,9 @@ impl Sequence {
         half: bool,
     ) -> Result<Self> {
         let (dir, manifest) = (bundle.dir(), bundle.manifest());
-        let form = Form::of(manifest);
+        let modality = Modality::of(manifest);
         let speeds = vec![1.0; devices];
-        let costs = Costs::of(&manifest.shape, manifest.shape.hidden, form.is_causal());
+        let costs = Costs::of(&manifest.shape, manifest.shape.hidden, modality.is_causal());
         let ranges = costs.split(kind.tokens, &speeds)?;
         let plan = Plan {
             id: 0,
@@ -51,10 +51,10 @@ impl Sequence {
             version: 0,
             epoch: 0,
             rung: 0,
-            causal: form.is_causal(),
+            causal: modality.is_causal(),
             ranges,
         };
-        let model = Model::open(runtime, dir, &manifest.shape, form)?;
+        let model = Model::open(runtime, dir, &manifest.shape, modality)?;
         let codec = Codec::load(bundle, 0)?;
         let range = plan
             .ranges
@@ -247,7 +247,7 @@ impl Parallel for Sequence {
             let remote = self.member.remote_tokens();
             timed(&mut times.compute, || {
                 self.member
-                    .advance(&mut self.model, &self.codec, block, remote)
+                    .finish_block(&mut self.model, &self.codec, block, remote)
             })?;
         }
         self.finish(mesh, times)

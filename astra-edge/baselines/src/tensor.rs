@@ -85,9 +85,9 @@ impl Tensor {
         let parts = Parts::new(bundle, &weights, shard)?;
         let steps = graphs(&parts, shape.blocks)?
             .into_iter()
-            .map(|(graph, exchange)| Ok((runtime.session_of(&graph, dir)?, exchange)));
+            .map(|(graph, exchange)| Ok((runtime.session_from_memory(&graph, dir)?, exchange)));
         let end = || -> Result<_> {
-            let features = runtime.session_of(&parts.features()?, dir)?;
+            let features = runtime.session_from_memory(&parts.features()?, dir)?;
             Ok((features, End::open(runtime, bundle)?))
         };
         Ok(Self {

@@ -1,10 +1,10 @@
-//! How close an answer is to the one-device answer.
+//! Similarity of a distributed output to the output of a single device.
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::Answer;
+use crate::engine::ModelOutput;
 
-/// How close an answer is to the one-device answer; what the task does not have is absent.
+/// Similarity of an output to the output of a single device; what the task does not have is absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Cosine of the class tokens.
@@ -13,55 +13,55 @@ pub struct Agreement {
     /// Cosine of the patch features, mean over patches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub patch_cosine: Option<f64>,
-    /// Absolute error of the map, mean over its values.
+    /// Mean absolute error of the map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_mae: Option<f64>,
     /// Largest absolute error of the map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map_max: Option<f64>,
-    /// Cosine of the scores of a text's next token.
+    /// Cosine of the logits of a text's next token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logits_cosine: Option<f64>,
-    /// 1 where the best next token of a text is the same, 0 where it is another; the mean of several texts.
+    /// 1 if the most likely next token of a text is the same, else 0; the mean over texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top1: Option<f64>,
 }
 
 impl Agreement {
-    /// Compares two answers for tokens `hidden` wide.
-    pub fn between(answer: &Answer, one_device: &Answer, hidden: usize) -> Self {
-        let map = match (&answer.map, &one_device.map) {
+    /// Compares two outputs of tokens `hidden` wide.
+    pub fn between(output: &ModelOutput, one_device: &ModelOutput, hidden: usize) -> Self {
+        let map = match (&output.map, &one_device.map) {
             (Some(a), Some(b)) => errors(&a.values, &b.values),
             _ => None,
         };
         Self {
-            cls_cosine: cosine(&answer.cls, &one_device.cls),
-            patch_cosine: mean_cosine(&answer.patches, &one_device.patches, hidden),
+            cls_cosine: cosine(&output.cls, &one_device.cls),
+            patch_cosine: mean_cosine(&output.patches, &one_device.patches, hidden),
             map_mae: map.map(|(mean, _)| mean),
             map_max: map.map(|(_, max)| max),
             ..Self::default()
         }
     }
 
-    /// Compares the scores of the next token, [V].
-    pub fn between_scores(scores: &[f32], one_device: &[f32]) -> Self {
-        let same = best(scores) == best(one_device);
+    /// Compares logits of the next token, [V].
+    pub fn between_logits(logits: &[f32], one_device: &[f32]) -> Self {
+        let same = argmax(logits) == argmax(one_device);
         Self {
-            logits_cosine: cosine(scores, one_device),
+            logits_cosine: cosine(logits, one_device),
             top1: Some(if same { 1.0 } else { 0.0 }),
             ..Self::default()
         }
     }
 }
 
-fn best(scores: &[f32]) -> Option<usize> {
-    let pairs = scores.iter().enumerate();
+fn argmax(logits: &[f32]) -> Option<usize> {
+    let pairs = logits.iter().enumerate();
     pairs
         .max_by(|a, b| a.1.total_cmp(b.1))
         .map(|(index, _)| index)
 }
 
-/// Mean and largest absolute difference; `None` of nothing or of different lengths.
+/// Mean and largest absolute difference; `None` for empty vectors or different lengths.
 fn errors(a: &[f32], b: &[f32]) -> Option<(f64, f64)> {
     if a.is_empty() || a.len() != b.len() {
         return None;
@@ -77,7 +77,7 @@ fn errors(a: &[f32], b: &[f32]) -> Option<(f64, f64)> {
     Some((sum / a.len() as f64, max))
 }
 
-/// Cosine of two vectors; `None` of nothing, of different lengths, or where one is zero.
+/// Cosine of two vectors; `None` for empty vectors, different lengths, or a zero vector.
 fn cosine(a: &[f32], b: &[f32]) -> Option<f64> {
     if a.is_empty() || a.len() != b.len() {
         return None;
@@ -107,8 +107,8 @@ mod tests {
     use super::*;
     use crate::engine::Map;
 
-    fn answer(cls: &[f32], patches: &[f32], map: &[f32]) -> Answer {
-        Answer {
+    fn output(cls: &[f32], patches: &[f32], map: &[f32]) -> ModelOutput {
+        ModelOutput {
             cls: cls.to_vec(),
             patches: patches.to_vec(),
             map: Some(Map {
@@ -122,12 +122,12 @@ mod tests {
 
     #[test]
     fn figures_of_known_vectors() {
-        let one = answer(&[1.0, 0.0], &[1.0, 0.0, 0.0, 2.0], &[0.0, 1.0]);
+        let one = output(&[1.0, 0.0], &[1.0, 0.0, 0.0, 2.0], &[0.0, 1.0]);
         let same = Agreement::between(&one, &one, 2);
         assert_eq!(same.cls_cosine, Some(1.0));
         assert_eq!(same.patch_cosine, Some(1.0));
         assert_eq!((same.map_mae, same.map_max), (Some(0.0), Some(0.0)));
-        let other = answer(&[1.0, 1.0], &[0.0, 1.0, 0.0, 1.0], &[0.5, 1.0]);
+        let other = output(&[1.0, 1.0], &[0.0, 1.0, 0.0, 1.0], &[0.5, 1.0]);
         let agreement = Agreement::between(&other, &one, 2);
         assert!((agreement.cls_cosine.unwrap() - 0.5_f64.sqrt()).abs() < 1e-12);
         assert_eq!(agreement.patch_cosine, Some(0.5));
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_absent() {
-        let one = answer(&[1.0], &[], &[]);
-        let none = Agreement::between(&Answer::default(), &one, 1);
+        let one = output(&[1.0], &[], &[]);
+        let none = Agreement::between(&ModelOutput::default(), &one, 1);
         assert_eq!(none, Agreement::default());
         assert_eq!(serde_json::to_string(&none).unwrap(), "{}");
     }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// An error and its causes in one line, without those that the message above them already says.
+/// An error and its causes in one line, without causes that the message before them already contains.
 pub fn error_line(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -23,14 +23,14 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Because {
+    struct Failure {
         text: &'static str,
-        source: Option<Box<Because>>,
+        source: Option<Box<Failure>>,
     }
 
     #[test]
-    fn causes_follow_unless_they_are_said_already() {
-        let cause = |text, source: Option<Because>| Because {
+    fn causes_follow_unless_the_message_contains_them() {
+        let cause = |text, source: Option<Failure>| Failure {
             text,
             source: source.map(Box::new),
         };

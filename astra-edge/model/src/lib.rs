@@ -1,15 +1,15 @@
-//! The model of a bundle on ONNX Runtime, and the tasks around it: what a device, the exporter and the baselines have in common.
+//! The model of a bundle on ONNX Runtime, and the tasks around it, for the device runtime, the exporter and the baselines.
 //!
-//! Nothing here knows a network. The device runtime `astra-edge` adds the exchange of codes between members; `astra-export` runs all
-//! members of a request in one process ([`simulate`]) to measure what a codec costs.
+//! Nothing here uses a network. The device runtime `astra-edge` adds the exchange of codes between members; `astra-export` runs all
+//! members of a request in one process ([`simulate`]) to measure the accuracy of a codec.
 //!
 //! Layers, lowest first; no module imports one of a later line:
 //!
 //! - [`paths`]: folders on a device, [`error_line`]: the last line of a program that fails, and [`mean`]: the mean of rows
-//! - [`partition`]: which member computes which tokens
+//! - [`partition`]: division of tokens among members
 //! - [`engine`]: the steps of one member, and whole models, on ONNX Runtime
-//! - [`tasks`]: what comes before and after the model for each kind of input: pictures, maps, tokenizer, chat template, sampling
-//! - [`simulate`]: all members of a request in lock step, and [`agreement`]: how close their answer is to one device's
+//! - [`tasks`]: preprocessing and postprocessing: images, maps, tokenizer, chat template, sampling
+//! - [`simulate`]: all members of a request in lock step, and [`agreement`]: similarity of two outputs
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.

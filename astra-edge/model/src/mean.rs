@@ -1,8 +1,8 @@
-//! The mean of rows: of the members' class tokens, and in place of rows that did not arrive.
+//! Mean of rows, for class tokens of several members and for missing rows.
 
-/// Mean of rows of one length, added in their order. `None` if there are none, or their lengths differ.
+/// Mean of rows of one length, summed in order. `None` if there are no rows, or their lengths differ.
 ///
-/// Members' copies of a class token are averaged so (ASTRA, arXiv 2505.19342, distributed class tokens).
+/// Members' copies of a class token are averaged this way (ASTRA, arXiv 2505.19342, distributed class tokens).
 pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
     let mut rows = rows.into_iter();
     let mut sum = rows.next()?.to_vec();
@@ -22,13 +22,13 @@ pub fn mean<'a>(rows: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
     Some(sum)
 }
 
-/// Writes a row over all rows of `rows`. `None` if `rows` is not a whole number of them.
+/// Copies `row` over every row of `rows`. `None` if `rows` is not a whole number of rows.
 pub fn fill(rows: &mut [f32], row: &[f32]) -> Option<()> {
-    let mut places = rows.chunks_exact_mut(row.len().max(1));
-    for place in &mut places {
-        place.copy_from_slice(row);
+    let mut chunks = rows.chunks_exact_mut(row.len().max(1));
+    for chunk in &mut chunks {
+        chunk.copy_from_slice(row);
     }
-    places.into_remainder().is_empty().then_some(())
+    chunks.into_remainder().is_empty().then_some(())
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
-//! Where things lie on a device.
+//! Folders on a device.
 
 use std::path::PathBuf;
 
-/// The folder that the service manager gives a service for what can be made again.
+/// The cache folder that the service manager assigns to a service (`CacheDirectory=` of systemd).
 pub fn service_cache_dir() -> Option<PathBuf> {
     let folders = std::env::var_os("CACHE_DIRECTORY")?;
     std::env::split_paths(&folders).next()
 }
 
-/// The folder of what was downloaded or made and can be had again: `$ASTRA_EDGE_CACHE`, else
-/// `$XDG_CACHE_HOME/astra-edge`, else `~/.cache/astra-edge`. `None` where there is no home folder either.
+/// The cache folder: `$ASTRA_EDGE_CACHE`, else `$XDG_CACHE_HOME/astra-edge`, else `~/.cache/astra-edge`. `None` if none of these
+/// variables is set.
 pub fn cache_dir() -> Option<PathBuf> {
     let folder = |name| {
         std::env::var_os(name)

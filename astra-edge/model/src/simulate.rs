@@ -1,31 +1,31 @@
-//! All members of a request in one process, in lock step and without a network: what the codec does to an answer, and
-//! nothing else. For measuring agreement at export, and for tests.
+//! All members of a request in one process, in lock step and without a network, for tests and for measuring at export how the codec
+//! changes the output.
 
-use crate::engine::{Codec, EngineError, Input, Member, Model, part, part_mut};
+use crate::engine::{Codec, EngineError, Input, Member, Model, slice, slice_mut};
 use crate::mean::mean;
 use crate::partition::TokenRange;
 
-/// Members of one split at one rung.
+/// Members of one partition at one rung.
 pub struct Simulation {
     members: Vec<Member>,
     ranges: Vec<TokenRange>,
-    /// Tokens of all members as their receivers decode them: [T, R].
+    /// Tokens of all members as receivers decode them: [T, R].
     decoded: Vec<f32>,
     codes: Vec<u16>,
 }
 
-/// What the members come to together.
+/// Features of all members.
 #[derive(Clone, Debug)]
 pub struct Features {
-    /// Mean of the members' class tokens after the final norm: [c * D]. Those of a causal text are its first tokens, the same
-    /// on all members.
+    /// Mean of the members' class tokens after the final norm: [c * D]. In a causal model these are the first tokens, equal on all
+    /// members.
     pub cls: Vec<f32>,
     /// Divided tokens after the final norm: [T, D].
     pub patches: Vec<f32>,
 }
 
 impl Simulation {
-    /// Members for `ranges`, which follow one another from token 0.
+    /// Members for `ranges`, which are contiguous from token 0.
     ///
     /// # Errors
     /// ONNX Runtime has no memory, or the codec is of another shape than the model.
@@ -34,7 +34,7 @@ impl Simulation {
         let members = ranges
             .iter()
             .map(|&range| {
-                let remote = range.remote_tokens(total, model.form().is_causal());
+                let remote = range.remote_tokens(total, model.modality().is_causal());
                 Member::new(model, codec, range, remote)
             })
             .collect::<Result<_, _>>()?;
@@ -46,10 +46,10 @@ impl Simulation {
         })
     }
 
-    /// Runs one input, of all tokens.
+    /// Computes the features of one input, of all tokens.
     ///
     /// # Errors
-    /// The input does not fit, or a step fails.
+    /// The input is of another modality or length, or a step fails.
     pub fn run(
         &mut self,
         model: &mut Model,
@@ -65,20 +65,20 @@ impl Simulation {
         for block in 0..model.shape().blocks {
             self.encode(codec, block)?;
             for member in &mut self.members {
-                member.expect_own(model, block)?;
-                member.expect(model, block)?;
+                member.predict_own(model, block)?;
+                member.predict_remote(model, block)?;
             }
-            self.deal(codec.rank())?;
+            self.distribute(codec.rank())?;
             for member in &mut self.members {
-                let remote = member.complete(member.remote_tokens())?;
+                let remote = member.reconstruct_remote(member.remote_tokens())?;
                 member.local(model, block)?;
-                member.advance(model, codec, block, remote)?;
+                member.finish_block(model, codec, block, remote)?;
             }
         }
         self.features()
     }
 
-    /// What each member sends, decoded once.
+    /// Encodes the tokens of each member and decodes them as receivers do.
     fn encode(&mut self, codec: &Codec, block: usize) -> Result<(), EngineError> {
         if self.members.len() < 2 {
             return Ok(());
@@ -87,46 +87,52 @@ impl Simulation {
         let book = codec.codebook(block)?;
         let mut decoded = self.decoded.as_mut_slice();
         for member in &mut self.members {
-            let (place, rest) = std::mem::take(&mut decoded)
-                .split_at_mut_checked(member.tokens() * rank)
-                .unwrap_or_default();
+            let length = member.tokens() * rank;
+            let (found, place) = (decoded.len(), std::mem::take(&mut decoded));
+            let (own, rest) = place
+                .split_at_mut_checked(length)
+                .ok_or(EngineError::Length {
+                    what: "decoded tokens",
+                    found,
+                    expected: length,
+                })?;
             decoded = rest;
             match &book {
                 Some(book) => {
-                    let own = 0..member.tokens() * codec.codes();
-                    let codes = part_mut("codes", &mut self.codes, own)?;
-                    member.residual(0..member.tokens())?;
+                    let count = member.tokens() * codec.codes();
+                    let codes = slice_mut("codes", &mut self.codes, 0..count)?;
+                    member.subtract_prediction(0..member.tokens())?;
                     book.encode(member.y()?, codes)?;
-                    book.decode(codes, place)?;
-                    member.coded(book, codes)?;
+                    book.decode(codes, own)?;
+                    member.reconstruct_own(book, codes)?;
                 }
                 None => {
                     let values = member.n_patches()?;
-                    EngineError::length("exchanged values", values.len(), place.len())?;
-                    place.copy_from_slice(values);
+                    EngineError::length("exchanged values", values.len(), own.len())?;
+                    own.copy_from_slice(values);
                 }
             }
         }
         Ok(())
     }
 
-    /// What was decoded, to all members but those it is of.
-    fn deal(&mut self, rank: usize) -> Result<(), EngineError> {
+    /// Copies the decoded tokens to all members but their owner.
+    fn distribute(&mut self, rank: usize) -> Result<(), EngineError> {
         if self.members.len() < 2 {
             return Ok(());
         }
         for (member, range) in self.members.iter_mut().zip(&self.ranges) {
             let own = range.indexes();
             let (first, end) = (own.start * rank, own.end * rank);
-            let before = part("decoded tokens", &self.decoded, 0..first)?;
-            let after = part("decoded tokens", &self.decoded, end..self.decoded.len())?;
+            let before = slice("decoded tokens", &self.decoded, 0..first)?;
+            let after = slice("decoded tokens", &self.decoded, end..self.decoded.len())?;
             let remote = member.remote_mut();
-            part_mut("remote rows", remote, 0..first)?.copy_from_slice(before);
-            // A causal member attends to those before it only.
+            slice_mut("remote rows", remote, 0..first)?.copy_from_slice(before);
+            // A causal member attends only to the tokens before it.
             if remote.len() > first {
                 EngineError::length("remote rows", remote.len(), first + after.len())?;
                 let all = first..remote.len();
-                part_mut("remote rows", remote, all)?.copy_from_slice(after);
+                slice_mut("remote rows", remote, all)?.copy_from_slice(after);
             }
         }
         Ok(())

@@ -67,7 +67,7 @@ pub async fn answer(
     let mut answer = None;
     // The first run warms up.
     for run in 0..=RUNS {
-        let whole = loaded.worker.whole(input.clone()).await;
+        let whole = loaded.worker.run_full_model(input.clone()).await;
         let (found, took) = whole.map_err(RequestError::from)?;
         if run > 0 {
             best = best.min(took);

@@ -90,7 +90,7 @@ impl Machine {
             return Err(WorkerError::OtherTask.into());
         };
         let (tokens, hidden) = (ids.len(), manifest.shape.hidden);
-        let (answer, took) = self.worker.whole(OwnedInput::Ids(ids)).await?;
+        let (answer, took) = self.worker.run_full_model(OwnedInput::Ids(ids)).await?;
         let all = TokenRange {
             first: 0,
             tokens: short(tokens),

@@ -105,7 +105,7 @@ fn status(node: &Node) -> String {
     if let Some(missing) = node.waits_for() {
         return waiting(&missing);
     }
-    let cacheless = if node.is_cacheless() {
+    let cacheless = if node.lacks_weights_cache() {
         "; no weights cache"
     } else {
         ""

@@ -1,68 +1,77 @@
-//! The data path's side: waiting for codes and decoding them.
+//! Waiting for codes and decoding them, on the compute thread.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use astra_codec::{Codebook, LengthError};
+use astra_model::partition::TokenRange;
 use astra_wire::MAX_MEMBERS;
 
 use super::Gather;
 use super::position::Position;
-use super::slots::Place;
+use super::slots::SlotKey;
 
-/// What a block's gathering came to.
+/// Result of gathering one block.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Collected {
-    /// Rows of `remote` that are there, from the first on.
+pub struct GatheredBlock {
+    /// Valid rows of `remote`, from the first on.
     pub arrived: usize,
-    /// Tokens that did not come in time.
+    /// Tokens that did not arrive in time.
     pub missing: usize,
-    /// Time spent with nothing to do.
+    /// Time spent waiting.
     pub waited: Duration,
     /// Time spent decoding.
     pub decoded: Duration,
 }
 
-/// Why gathering stopped.
+/// Gathering stopped.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError {
-    /// The coordinator gave the request up.
+    /// The coordinator cancelled the request.
     #[error("request {request} was cancelled by its coordinator")]
     Cancelled {
         /// The request.
         request: u32,
     },
-    /// `remote` is not of the codec's shape.
+    /// The codes do not fit the codebook, or a row of `remote` does not.
     #[error(transparent)]
     Code(#[from] LengthError),
-    /// `remote` or its list of tokens is shorter than the plan.
+    /// The plan has no such member.
+    #[error("member: found {found}, expected one below {members}")]
+    Member {
+        /// The member.
+        found: usize,
+        /// Members of the plan.
+        members: usize,
+    },
+    /// A buffer has fewer rows than the plan has tokens.
     #[error("rows of remote tokens: found {found}, expected {expected} of the plan")]
     Rows {
-        /// Rows there are.
+        /// Rows of the buffer.
         found: usize,
-        /// Rows there should be.
+        /// Rows needed.
         expected: usize,
     },
 }
 
-/// Deadline and members given up on, kept over the blocks of one request.
+/// Deadline and late members, kept over the blocks of one request.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// When to stop waiting in this block.
-    pub until: Instant,
-    /// Members that missed a deadline, as a bit mask: not waited for until a full set of theirs is there again.
+pub struct WaitState {
+    /// When to stop waiting for codes of this block.
+    pub deadline: Instant,
+    /// Members that missed a deadline, as a bit mask: not waited for until all their codes of a block arrive in time again.
     pub late: u16,
 }
 
 impl Gather {
-    /// Decodes the other members' tokens of a block into `remote`, [r, R], as they complete, waiting as `patience` says.
+    /// Decodes the other members' tokens of a block into `remote`, [r, R], as they arrive, until all are decoded or the deadline passes.
     ///
-    /// Tokens that are there lie one after another from the first row on, in the order of the tokens. Where some are missing,
-    /// `tokens`, [r], says which each row is of. `book` is the block's codebook, `None` in exact mode.
+    /// Tokens that arrived fill the first rows, in ascending order. Where some are missing, `tokens`, [r], is set to the token of each
+    /// row. `book` is the block's codebook, `None` in exact mode.
     ///
     /// # Errors
-    /// The request was cancelled, or `remote` is not of the codec's shape.
+    /// The request was cancelled, or a buffer has the wrong length.
     pub fn collect(
         &self,
         request: u32,
@@ -70,48 +79,48 @@ impl Gather {
         book: Option<&Codebook<'_>>,
         remote: &mut [f32],
         tokens: &mut [usize],
-        patience: &mut Patience,
-    ) -> Result<Collected, GatherError> {
+        wait: &mut WaitState,
+    ) -> Result<GatheredBlock, GatherError> {
         let sequence = u64::from(request) * self.blocks + block as u64;
         let others = self.plan.senders(self.me);
-        let mut outcome = Collected::default();
+        let mut gathered = GatheredBlock::default();
         let mut pending = others;
         loop {
-            // Before anything else: the first member of a causal plan waits for nobody, and would compute to the end.
+            // Checked even if there is nothing to wait for, so that the first member of a causal plan stops too.
             if self.is_cancelled(request) {
                 return Err(GatherError::Cancelled { request });
             }
             for member in members(pending) {
-                if self.decode_if_complete(sequence, member, book, remote, &mut outcome)? {
+                if self.decode_if_complete(sequence, member, book, remote, &mut gathered)? {
                     pending &= !(1 << member);
-                    patience.late &= !(1 << member);
+                    wait.late &= !(1 << member);
                 }
             }
-            let gone = self.left.load(Ordering::Acquire) | patience.late;
+            let gone = self.left.load(Ordering::Acquire) | wait.late;
             if pending & !gone == 0 {
                 break;
             }
             let now = Instant::now();
-            let Some(left) = patience
-                .until
+            let Some(left) = wait
+                .deadline
                 .checked_duration_since(now)
                 .filter(|t| !t.is_zero())
             else {
-                patience.late |= pending;
+                wait.late |= pending;
                 break;
             };
             std::thread::park_timeout(left);
-            outcome.waited += now.elapsed();
+            gathered.waited += now.elapsed();
         }
         self.position
             .store(Position::running(sequence + 1).pack(), Ordering::Release);
         if pending == 0 {
-            outcome.arrived = self.plan.remote_tokens(self.me);
+            gathered.arrived = self.plan.remote_tokens(self.me);
         } else {
-            outcome.arrived = self.close_up(sequence, pending, book, remote, tokens)?;
-            outcome.missing = self.plan.remote_tokens(self.me) - outcome.arrived;
+            gathered.arrived = self.compact(sequence, pending, book, remote, tokens)?;
+            gathered.missing = self.plan.remote_tokens(self.me) - gathered.arrived;
         }
-        Ok(outcome)
+        Ok(gathered)
     }
 
     fn decode_if_complete(
@@ -120,33 +129,31 @@ impl Gather {
         member: usize,
         book: Option<&Codebook<'_>>,
         remote: &mut [f32],
-        outcome: &mut Collected,
+        gathered: &mut GatheredBlock,
     ) -> Result<bool, GatherError> {
-        let Some(&range) = self.plan.ranges.get(member) else {
-            return Ok(true);
-        };
-        if self.slots.progress(Place { sequence, member }) != self.whole(range) {
+        let range = self.range(member)?;
+        if self.slots.progress(SlotKey { sequence, member }) != self.parts_of(range) {
             return Ok(false);
         }
         let start = Instant::now();
         let width = self.width(book);
-        let at = self.first_row(member) * width;
+        let at = self.first_row(member)? * width;
         let end = at + usize::from(range.tokens) * width;
-        let there = remote.len() / width.max(1);
+        let found = remote.len() / width.max(1);
         let rows = remote.get_mut(at..end).ok_or(GatherError::Rows {
-            found: there,
+            found,
             expected: end / width.max(1),
         })?;
         for (token, row) in range.indexes().zip(rows.chunks_exact_mut(width)) {
             self.decode_token(sequence, token, book, row)?;
         }
-        outcome.decoded += start.elapsed();
+        gathered.decoded += start.elapsed();
         Ok(true)
     }
 
-    /// Moves up what is there so that no gaps remain, with those tokens of the `pending` members that did come; says how many
-    /// rows that makes.
-    fn close_up(
+    /// Moves rows to lower indexes so that no gaps remain, and decodes the tokens of `pending` members that did arrive. Returns the number
+    /// of valid rows.
+    fn compact(
         &self,
         sequence: u64,
         pending: u16,
@@ -157,11 +164,9 @@ impl Gather {
         let width = self.width(book);
         let mut next = 0;
         for member in members(self.plan.senders(self.me)) {
-            let Some(&range) = self.plan.ranges.get(member) else {
-                continue;
-            };
+            let range = self.range(member)?;
             let complete = pending & (1 << member) == 0;
-            let first = self.first_row(member);
+            let first = self.first_row(member)?;
             for (row, token) in (first..).zip(range.indexes()) {
                 let (from, to) = (
                     row * width..(row + 1) * width,
@@ -171,11 +176,12 @@ impl Gather {
                     found: tokens.len().min(remote.len() / width.max(1)),
                     expected: row + 1,
                 };
-                let Some(place) = tokens.get_mut(next).filter(|_| from.end <= remote.len()) else {
+                let Some(row_token) = tokens.get_mut(next).filter(|_| from.end <= remote.len())
+                else {
                     return Err(short);
                 };
                 if complete {
-                    // No row moves down, so none is overwritten before it is moved.
+                    // Rows only move to lower indexes, so none is overwritten before it is moved.
                     remote.copy_within(from, to.start);
                 } else if self.slots.has_token(sequence, token) {
                     let row = remote.get_mut(to).ok_or(short)?;
@@ -183,7 +189,7 @@ impl Gather {
                 } else {
                     continue;
                 }
-                *place = token;
+                *row_token = token;
                 next += 1;
             }
         }
@@ -200,12 +206,16 @@ impl Gather {
         let codes = usize::from(self.layout.codes_per_token());
         let values = self
             .slots
-            .codes(sequence, token * codes..(token + 1) * codes);
+            .codes(sequence, token * codes..(token + 1) * codes)
+            .ok_or(GatherError::Rows {
+                found: self.plan.tokens(),
+                expected: token + 1,
+            })?;
         match book {
             Some(book) => book.decode_token(values, row)?,
             None => {
-                for (place, bits) in row.iter_mut().zip(values) {
-                    *place = f32::from_bits(bits);
+                for (value, bits) in row.iter_mut().zip(values) {
+                    *value = f32::from_bits(bits);
                 }
             }
         }
@@ -216,16 +226,19 @@ impl Gather {
         book.map_or(usize::from(self.layout.codes_per_token()), Codebook::rank)
     }
 
-    /// Row of `remote` where a member's tokens start: the tokens before it, without one's own.
-    fn first_row(&self, member: usize) -> usize {
-        let first = |index: usize| self.plan.ranges.get(index).map_or(0, |range| range.first);
-        let own = self
-            .plan
-            .ranges
-            .get(self.me)
-            .map_or(0, |range| range.tokens);
-        let skipped = if member > self.me { own } else { 0 };
-        usize::from(first(member)) - usize::from(skipped)
+    fn range(&self, member: usize) -> Result<TokenRange, GatherError> {
+        let range = self.plan.ranges.get(member).copied();
+        range.ok_or(GatherError::Member {
+            found: member,
+            members: self.plan.ranges.len(),
+        })
+    }
+
+    /// First row of a member's tokens in `remote`: the number of tokens before it, without this member's own.
+    fn first_row(&self, member: usize) -> Result<usize, GatherError> {
+        let first = usize::from(self.range(member)?.first);
+        let own = usize::from(self.range(self.me)?.tokens);
+        Ok(if member > self.me { first - own } else { first })
     }
 }
 

@@ -1,17 +1,17 @@
-//! Counting what comes in.
+//! Counters of received frames.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What was received over a stretch of time.
+/// Counts of received frames over a period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// Frames, also those not used.
+pub struct ReceiveStats {
+    /// Frames, including those dropped.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Frames that came when their block was over.
+    /// Frames that arrived after their block was done.
     pub late: u64,
-    /// Frames not used for another reason: early, of another plan, or damaged.
+    /// Frames dropped for another reason: early, of another plan, or damaged.
     pub refused: u64,
 }
 
@@ -24,22 +24,23 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// What one message brought.
-    pub(super) fn add(&self, message: &Received) {
-        for (sum, news) in [
-            (&self.frames, message.frames),
-            (&self.bytes, message.bytes),
-            (&self.late, message.late),
-            (&self.refused, message.refused),
+    /// Adds the counts of one batch.
+    pub(super) fn add(&self, batch: &ReceiveStats) {
+        for (counter, count) in [
+            (&self.frames, batch.frames),
+            (&self.bytes, batch.bytes),
+            (&self.late, batch.late),
+            (&self.refused, batch.refused),
         ] {
-            if news > 0 {
-                sum.fetch_add(news, Ordering::Relaxed);
+            if count > 0 {
+                counter.fetch_add(count, Ordering::Relaxed);
             }
         }
     }
 
-    pub(super) fn take(&self) -> Received {
-        Received {
+    /// Returns the counts and resets them.
+    pub(super) fn take(&self) -> ReceiveStats {
+        ReceiveStats {
             frames: self.frames.swap(0, Ordering::Relaxed),
             bytes: self.bytes.swap(0, Ordering::Relaxed),
             late: self.late.swap(0, Ordering::Relaxed),

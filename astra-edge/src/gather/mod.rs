@@ -1,7 +1,7 @@
-//! Receiving codes: the link's callback puts them in slots, the data path takes them out block by block.
+//! Receiving codes: the link's callback writes them to slots, the data path reads them block by block.
 //!
-//! [`Gather::receive`] runs on whatever thread the link receives on and never waits; [`Gather::collect`] runs on the job's
-//! thread and waits for one full set of frames from each member, or for the deadline. Neither allocates.
+//! [`Gather::receive`] runs on the link's receiving thread and never blocks; [`Gather::collect`] runs on the compute thread and waits for
+//! all frames of a block from each member, or for the deadline. Neither allocates.
 
 mod collect;
 mod counters;
@@ -16,18 +16,17 @@ use astra_wire::{CodeFrame, CodeHeader, FrameError, Frames, Layout, MAX_MEMBERS}
 
 use crate::plan::Plan;
 use astra_model::partition::TokenRange;
-pub use collect::{Collected, GatherError, Patience};
+pub use collect::{GatherError, GatheredBlock, WaitState};
 use counters::Counters;
-pub use counters::Received;
-use position::{Position, Refused};
-use slots::{Place, Slots};
+pub use counters::ReceiveStats;
+use position::{FrameRejection, Position};
+use slots::{SlotKey, Slots};
 
-/// Blocks whose codes can wait at a time where all members wait for each other: one runs ahead of another by one block, and
-/// by more only where deadlines were missed. In a causal plan the first member waits for nobody, and all blocks of a request
-/// have to find room.
+/// Blocks that are buffered where all members wait for each other: a member runs ahead of another by one block, and by more only where
+/// deadlines were missed. In a causal plan the first member waits for no other, so all blocks of a request are buffered.
 const DEPTH: usize = 8;
 
-/// Codes of one plan on their way in.
+/// Buffer for the codes that one member of a plan receives.
 pub struct Gather {
     plan: Arc<Plan>,
     me: usize,
@@ -36,9 +35,9 @@ pub struct Gather {
     predicts: bool,
     slots: Slots,
     counters: Counters,
-    /// Where the data path is: see [`Position`].
+    /// Progress of the data path, a packed [`Position`].
     position: AtomicU64,
-    /// Request given up by its coordinator, plus one.
+    /// Last request cancelled by its coordinator, plus one.
     cancelled: AtomicU64,
     /// Members that left the cluster, as a bit mask.
     left: AtomicU16,
@@ -46,8 +45,8 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Slots for the members of `plan` other than `me`, whose codes are laid out as `layout`. `thread` is woken when a
-    /// member's codes of a block are complete. `predicts` says whether codes behind the first block are of residuals.
+    /// Allocates slots for codes of the other members of `plan` in `layout`. `thread` is unparked when a member's codes of a block are
+    /// complete. `predicts` says whether codes after the first block are of residuals.
     pub fn new(
         plan: Arc<Plan>,
         me: usize,
@@ -83,49 +82,50 @@ impl Gather {
         }
     }
 
-    /// Takes in the frames of one message. What cannot be used is counted and dropped; behind bytes that are no frame nothing can.
-    pub fn receive(&self, message: &[u8]) {
+    /// Receives a batch of frames. Frames that cannot be used are counted and dropped; an invalid frame ends the batch.
+    pub fn receive(&self, batch: &[u8]) {
         let mut complete = false;
-        let mut news = Received {
-            bytes: message.len() as u64,
-            ..Received::default()
+        let mut stats = ReceiveStats {
+            bytes: batch.len() as u64,
+            ..ReceiveStats::default()
         };
-        for frame in Frames::new(message, self.layout) {
-            news.frames += 1;
-            match frame.map_err(Refused::from).and_then(|f| self.accept(f)) {
+        for frame in Frames::new(batch, self.layout) {
+            stats.frames += 1;
+            let accepted = frame.map_err(FrameRejection::from);
+            match accepted.and_then(|frame| self.accept(frame)) {
                 Ok(last) => complete |= last,
                 Err(reason) => {
                     match reason {
-                        Refused::Late => news.late += 1,
-                        _ => news.refused += 1,
+                        FrameRejection::Late => stats.late += 1,
+                        _ => stats.refused += 1,
                     }
-                    tracing::trace!(%reason, "frame not used");
+                    tracing::trace!(%reason, "frame dropped");
                 }
             }
         }
-        self.counters.add(&news);
+        self.counters.add(&stats);
         if complete {
             self.thread.unpark();
         }
     }
 
-    /// Whether the frame completed its member's codes of a block.
-    fn accept(&self, frame: CodeFrame<'_>) -> Result<bool, Refused> {
+    /// Writes a frame to its slot. Returns whether it completes its member's codes of a block.
+    fn accept(&self, frame: CodeFrame<'_>) -> Result<bool, FrameRejection> {
         let header = frame.header;
-        let range = self.range_of(&header).ok_or(Refused::Foreign)?;
-        let place = Place {
+        let range = self.range_of(&header).ok_or(FrameRejection::Foreign)?;
+        let key = SlotKey {
             sequence: u64::from(header.request) * self.blocks + u64::from(header.block),
             member: usize::from(header.sender),
         };
         Position::unpack(self.position.load(Ordering::Acquire))
-            .check(place.sequence, self.slots.depth())?;
+            .check(key.sequence, self.slots.depth())?;
         let codes = frame.codes(&self.layout)?;
         let span = self.layout.span(&header).map_err(FrameError::from)?;
         let first = usize::from(header.first_token);
         let tokens = first..first + usize::from(header.tokens);
         let part = usize::from(header.part);
-        let count = self.slots.write(place, span, tokens, part, codes);
-        Ok(count == self.whole(range))
+        let count = self.slots.write(key, span, tokens, part, codes)?;
+        Ok(count == self.parts_of(range))
     }
 
     /// The sender's range, if the frame belongs to this plan and stays within it.
@@ -142,12 +142,12 @@ impl Gather {
         ours.then_some(range)
     }
 
-    /// Parts that make a member's codes of a block complete.
-    fn whole(&self, range: TokenRange) -> u64 {
+    /// Number of parts of a member's codes of a block.
+    fn parts_of(&self, range: TokenRange) -> u64 {
         u64::from(range.tokens) * u64::from(self.layout.parts())
     }
 
-    /// Notes that a member left the cluster: nothing is waited for from it any more.
+    /// Records that a member left the cluster: its codes are no longer waited for.
     pub fn member_left(&self, member: usize) {
         if member < MAX_MEMBERS {
             self.left.fetch_or(1 << member, Ordering::AcqRel);
@@ -160,31 +160,31 @@ impl Gather {
         member < MAX_MEMBERS && self.left.load(Ordering::Acquire) & (1 << member) != 0
     }
 
-    /// Whether a request was given up.
+    /// Whether a request was cancelled.
     pub fn is_cancelled(&self, request: u32) -> bool {
         self.cancelled.load(Ordering::Acquire) == u64::from(request) + 1
     }
 
-    /// Gives a request up: the data path stops at its next wait.
+    /// Cancels a request: the data path stops at its next block.
     pub fn cancel(&self, request: u32) {
         self.cancelled
             .store(u64::from(request) + 1, Ordering::Release);
         self.thread.unpark();
     }
 
-    /// What was received since the last call.
-    pub fn take_received(&self) -> Received {
+    /// Counts since the last call.
+    pub fn take_stats(&self) -> ReceiveStats {
         self.counters.take()
     }
 
-    /// Starts a request: frames of earlier ones are refused from here on.
+    /// Starts a request: frames of earlier requests are dropped from now on.
     pub fn begin(&self, request: u32) {
         let sequence = u64::from(request) * self.blocks;
         self.position
             .store(Position::running(sequence).pack(), Ordering::Release);
     }
 
-    /// Ends a request, whichever way it went: frames of the next may come at any time.
+    /// Ends a request, whether it succeeded or not: frames of the next are accepted from now on.
     pub fn end(&self, request: u32) {
         let sequence = (u64::from(request) + 1) * self.blocks;
         self.position

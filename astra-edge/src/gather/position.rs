@@ -1,21 +1,23 @@
-//! Which frames still have, or already have, a place to wait in.
+//! Progress of the data path, which decides what frames are accepted.
 
 use astra_wire::FrameError;
 
-/// Why a frame is not used.
+/// Why a frame is dropped.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum FrameRejection {
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("from another plan, or of no block or range of this one")]
+    #[error("of another plan, or of a block or range that this plan does not have")]
     Foreign,
-    #[error("for a block that is over")]
+    #[error("of a block that is done")]
     Late,
-    #[error("for a block too far ahead")]
+    #[error("of a block too far ahead")]
     Early,
+    #[error("of a token or member without a slot")]
+    NoSlot,
 }
 
-/// Where the data path is, in blocks over the life of the plan.
+/// The next block the data path gathers, numbered over all requests of the plan, and whether a request is running.
 #[derive(Clone, Copy)]
 pub(super) struct Position {
     sequence: u64,
@@ -50,14 +52,14 @@ impl Position {
         }
     }
 
-    /// Whether codes of that block can still be used, and have one of `depth` slots. While no request runs here, whatever is ahead is
-    /// taken: the others may have been told to start before we were.
-    pub(super) fn check(self, sequence: u64, depth: u64) -> Result<(), Refused> {
+    /// Checks that codes of a block are still needed and have one of `depth` slots. While no request is running, codes of all later
+    /// blocks are accepted: other members may have started the next request first.
+    pub(super) fn check(self, sequence: u64, depth: u64) -> Result<(), FrameRejection> {
         if sequence < self.sequence {
-            return Err(Refused::Late);
+            return Err(FrameRejection::Late);
         }
         if self.running && sequence - self.sequence >= depth {
-            return Err(Refused::Early);
+            return Err(FrameRejection::Early);
         }
         Ok(())
     }

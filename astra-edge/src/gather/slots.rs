@@ -1,33 +1,35 @@
-//! Where received codes wait for the data path: written by the link's threads, read by the job's, without locks.
+//! Lock-free buffers for received codes, written by the link's threads and read by the compute thread.
 //!
-//! A few blocks have a slot each, used in turn. What is in a slot is told by tags, never cleared: a tag is the number of the
-//! block in the life of the plan, so nothing left over from an earlier use is ever taken for new. Values are atomics and
-//! plain loads and stores on every processor this runs on; a frame that arrives twice writes the same values twice.
+//! A ring of slots holds one block each. Slots are never cleared: tags say what they hold. A tag is the number of the block over all
+//! requests of the plan, so codes of an earlier use of a slot are never mistaken for new ones. Values are relaxed atomics, which are plain
+//! loads and stores on all supported processors; a frame that arrives twice writes the same values twice.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::position::FrameRejection;
 
 /// Low bits of a progress word that count; the tag is above them.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
 pub(super) struct Slots {
-    /// One for each block whose codes can wait at a time.
+    /// One for each buffered block.
     slots: Vec<Slot>,
     parts: usize,
 }
 
 struct Slot {
-    /// Codes of the whole request, token by token; in exact mode the bits of float32 values.
+    /// Codes of all tokens; in exact mode the bits of float32 values.
     codes: Vec<AtomicU32>,
-    /// Tag of what was last written, by token and part of it.
+    /// Tag of the last write, by token and part of the token.
     written: Vec<AtomicU32>,
-    /// Tag and number of parts written, by member.
+    /// Tag and number of written parts, by member.
     progress: Vec<AtomicU64>,
 }
 
 impl Slots {
-    /// Slots for `depth` blocks of `tokens` tokens of `codes` codes each, a token in `parts` parts.
+    /// Slots for `depth` blocks of `tokens` tokens of `codes` codes each, a token being sent in `parts` parts.
     pub(super) fn new(
         depth: usize,
         tokens: usize,
@@ -46,44 +48,51 @@ impl Slots {
         }
     }
 
-    /// Writes codes of whole tokens, or of one part of one token. Returns the parts of `member` written so far.
+    /// Writes codes of complete tokens, or of one part of one token. Returns the number of parts of the member written so far, 0 if a
+    /// later block has taken the slot.
+    ///
+    /// # Errors
+    /// There is no slot of that member, or of those tokens.
     pub(super) fn write(
         &self,
-        at: Place,
+        key: SlotKey,
         span: Range<usize>,
         tokens: Range<usize>,
         part: usize,
         codes: impl Iterator<Item = u32>,
-    ) -> u64 {
-        let Some(slot) = self.slot(at.sequence) else {
-            return 0;
-        };
-        for (place, code) in slot.codes.get(span).unwrap_or_default().iter().zip(codes) {
-            place.store(code, Ordering::Relaxed);
+    ) -> Result<u64, FrameRejection> {
+        let slot = self.slot(key.sequence).ok_or(FrameRejection::NoSlot)?;
+        let entries = slot.codes.get(span).ok_or(FrameRejection::NoSlot)?;
+        for (entry, code) in entries.iter().zip(codes) {
+            entry.store(code, Ordering::Relaxed);
         }
-        let tag = short_tag(at.sequence);
-        let news = tokens
-            .filter_map(|token| slot.written.get(token * self.parts + part))
-            // Releases the codes above to whoever finds the tag.
-            .filter(|written| written.swap(tag, Ordering::AcqRel) != tag)
-            .count();
-        slot.advance(at, news as u64)
+        let tag = short_tag(key.sequence);
+        let mut new_parts = 0;
+        for token in tokens {
+            let written = slot.written.get(token * self.parts + part);
+            let written = written.ok_or(FrameRejection::NoSlot)?;
+            // Releases the codes above to the thread that reads the tag.
+            if written.swap(tag, Ordering::AcqRel) != tag {
+                new_parts += 1;
+            }
+        }
+        slot.advance(key, new_parts)
     }
 
-    /// Parts of `member` written for that block.
-    pub(super) fn progress(&self, at: Place) -> u64 {
+    /// Number of a member's parts of a block written so far.
+    pub(super) fn progress(&self, key: SlotKey) -> u64 {
         let word = self
-            .slot(at.sequence)
-            .and_then(|slot| slot.progress.get(at.member))
+            .slot(key.sequence)
+            .and_then(|slot| slot.progress.get(key.member))
             .map_or(0, |word| word.load(Ordering::Acquire));
-        if word >> COUNT_BITS == tag(at.sequence) {
+        if word >> COUNT_BITS == tag(key.sequence) {
             word & COUNT_MASK
         } else {
             0
         }
     }
 
-    /// Whether every part of a token is there.
+    /// Whether every part of a token was written.
     pub(super) fn has_token(&self, sequence: u64, token: usize) -> bool {
         let parts = token * self.parts..(token + 1) * self.parts;
         self.slot(sequence)
@@ -96,20 +105,17 @@ impl Slots {
             })
     }
 
-    /// The codes in `span` of the whole request's.
+    /// The codes in `span` of all tokens; `None` if the slot is shorter.
     pub(super) fn codes(
         &self,
         sequence: u64,
         span: Range<usize>,
-    ) -> impl Iterator<Item = u32> + '_ {
-        self.slot(sequence)
-            .and_then(|slot| slot.codes.get(span))
-            .unwrap_or_default()
-            .iter()
-            .map(|code| code.load(Ordering::Relaxed))
+    ) -> Option<impl Iterator<Item = u32> + '_> {
+        let codes = self.slot(sequence)?.codes.get(span)?;
+        Some(codes.iter().map(|code| code.load(Ordering::Relaxed)))
     }
 
-    /// Blocks whose codes can wait at a time.
+    /// Number of buffered blocks.
     pub(super) fn depth(&self) -> u64 {
         self.slots.len() as u64
     }
@@ -119,45 +125,44 @@ impl Slots {
     }
 }
 
-/// A member's codes for one block.
+/// Identifies a member's codes of one block.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
-    /// Number of the block in the life of the plan.
+pub(super) struct SlotKey {
+    /// Number of the block over all requests of the plan.
     pub(super) sequence: u64,
     /// The member that sends.
     pub(super) member: usize,
 }
 
 impl Slot {
-    fn advance(&self, at: Place, news: u64) -> u64 {
-        let Some(progress) = self.progress.get(at.member) else {
-            return 0;
-        };
-        let tag = tag(at.sequence);
+    fn advance(&self, key: SlotKey, new_parts: u64) -> Result<u64, FrameRejection> {
+        let progress = self.progress.get(key.member);
+        let progress = progress.ok_or(FrameRejection::NoSlot)?;
+        let tag = tag(key.sequence);
         let mut count = 0;
         let step = |word: u64| {
             count = match (word >> COUNT_BITS).cmp(&tag) {
-                std::cmp::Ordering::Equal => (word & COUNT_MASK) + news,
-                std::cmp::Ordering::Less => news,
-                // A block further on has taken the slot.
+                std::cmp::Ordering::Equal => (word & COUNT_MASK) + new_parts,
+                std::cmp::Ordering::Less => new_parts,
+                // A later block has taken the slot.
                 std::cmp::Ordering::Greater => return None,
             };
             Some(tag << COUNT_BITS | count)
         };
         match progress.fetch_update(Ordering::AcqRel, Ordering::Acquire, step) {
-            Ok(_) => count,
-            Err(_) => 0,
+            Ok(_) => Ok(count),
+            Err(_) => Ok(0),
         }
     }
 }
 
-/// Never 0, which is what fresh words hold. Blocks are numbered below 2^40, so the tag fits above the count.
+/// Never 0, the initial value of the words. Blocks are numbered below 2^40, so the tag fits above the count.
 fn tag(sequence: u64) -> u64 {
     sequence + 1
 }
 
-/// A slot comes round often enough that no tag is met 2^32 blocks later.
+/// The low 32 bits of a tag: a slot is reused long before 2^32 blocks, so they are unambiguous.
 fn short_tag(sequence: u64) -> u32 {
-    // The low half is what is wanted; 0 would look like a fresh word once in 2^32 blocks.
+    // The cast truncates; 0 would equal the initial value once in 2^32 blocks.
     (tag(sequence) as u32).max(1)
 }

@@ -1,8 +1,8 @@
-//! One member's part in one request: the way of the data, step by step.
+//! The data path: one member's part of one request, step by step.
 
-mod clock;
-mod out;
-mod overlap;
+mod batch_sender;
+mod overlap_policy;
+mod timer;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,85 +10,87 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError};
 
-use crate::gather::{Gather, GatherError, Received};
+use crate::gather::{Gather, GatherError, ReceiveStats};
 use crate::plan::Plan;
-use astra_model::engine::{Codec, Decoder, EngineError, Member, Model, OwnedInput, part, part_mut};
-use clock::Clock;
-use out::Out;
-pub use out::{FrameSink, SinkError};
-use overlap::Overlap;
+use astra_model::engine::{
+    Codec, Decoder, EngineError, Member, Model, OwnedInput, slice, slice_mut,
+};
+use batch_sender::BatchSender;
+pub use batch_sender::{FrameSink, SinkError};
+use overlap_policy::OverlapPolicy;
+use timer::JobTimer;
 
-/// Why a member's part in a request ended without a result.
+/// A member's part of a request ended without a result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
     /// A step that computes failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The request was cancelled, or what was gathered does not fit.
+    /// The request was cancelled, or a buffer has the wrong length.
     #[error(transparent)]
     Gather(#[from] GatherError),
-    /// The codec's rung has no layout on the wire.
+    /// A token's codes do not fit the wire format.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Codes that do not fit their layout.
+    /// Codes do not fit their layout.
     #[error(transparent)]
     Emit(#[from] EmitError),
 }
 
-/// Where a member's time and bytes went.
+/// Time and bytes of a member's part of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JobStats {
-    /// From the start of the request on this member to its end.
+    /// Wall time on this member.
     pub total: Duration,
-    /// In `embed`, `local`, `attend` and `mlp`.
+    /// Wall time of `embed`, `local`, `attend` and `mlp`.
     pub compute: Duration,
-    /// Finding codes, packing them and handing frames to the link, which waits where the link is full.
+    /// Wall time of encoding, packing and sending, which blocks while the link's queue is full.
     pub encode: Duration,
-    /// Turning codes into rows of `remote`.
+    /// Wall time of decoding codes into `remote`.
     pub decode: Duration,
-    /// Waiting for other members with nothing else to do.
+    /// Wall time of waiting for codes of other members.
     pub wait: Duration,
-    /// Processor time of this thread outside of `compute`: the codec, frames, and going to wait.
-    pub own: Duration,
-    /// Frames handed to the link, each counted once however many members it goes to.
+    /// Processor time of this thread outside of `compute`: codec, frames and system calls.
+    pub overhead: Duration,
+    /// Frames given to the link, each counted once for all receivers.
     pub frames_sent: u64,
     /// Their bytes.
     pub bytes_sent: u64,
-    /// Bytes of packed codes in them: what is left are headers.
+    /// Bytes of packed codes in them; the others are headers.
     pub code_bytes_sent: u64,
-    /// Frames the link did not take.
+    /// Frames the link did not accept.
     pub frames_lost: u64,
     /// Frames and bytes from other members.
-    pub received: Received,
-    /// Tokens that did not come in time, summed over the blocks: left out of attention, or taken for what was expected of them where
-    /// the codec predicts.
+    pub received: ReceiveStats,
+    /// Tokens that did not arrive in time, summed over the blocks: left out of attention, or replaced by their prediction where the codec
+    /// predicts.
     pub masked_tokens: u64,
 }
 
-/// What a member answers with.
+/// Result of a member's part of a request.
 #[derive(Clone, Debug)]
-pub struct Outcome {
-    /// What it computed of the tokens that every member computes, after the final norm: [c * D].
+pub struct JobOutput {
+    /// Its class tokens after the final norm: [c * D].
     pub cls: Vec<f32>,
     /// Its own tokens after the final norm: [t, D].
     pub features: Vec<f32>,
-    /// Where time and bytes went.
+    /// Time and bytes.
     pub stats: JobStats,
 }
 
-/// One request as a member sees it.
+/// One member's part of a request.
 #[derive(Clone, Debug)]
-pub struct Order {
-    /// Number of the request in the life of its plan.
+pub struct Job {
+    /// Number of the request within its plan, from 0.
     pub request: u32,
-    /// Time from now until the coordinator wants the result.
+    /// Time until the coordinator expects the result.
     pub deadline: Duration,
-    /// What the own tokens are made of.
+    /// Input of the class tokens and the own tokens.
     pub input: OwnedInput,
 }
 
-/// A member's place in a plan: everything the data path touches, allocated when the plan is set up.
+/// Everything the data path of a member uses, allocated when a plan is set up.
 pub struct DataPath {
     plan: Arc<Plan>,
     me: usize,
@@ -96,17 +98,16 @@ pub struct DataPath {
     layout: Layout,
     member: Member,
     gather: Arc<Gather>,
-    out: Out,
+    sender: BatchSender,
     codes: Vec<u16>,
-    overlap: Overlap,
+    overlap: OverlapPolicy,
 }
 
 impl DataPath {
-    /// Allocates what member `me` of `plan` needs. The calling thread is the one that has to run the jobs, for the gather wakes
-    /// it.
+    /// Allocates buffers for member `me` of `plan`. The calling thread must also run the jobs, because the gather unparks it.
     ///
     /// # Errors
-    /// ONNX Runtime has no memory, or the codec fits neither model nor wire.
+    /// ONNX Runtime has no memory, or the codec does not fit the model or the wire format.
     pub fn new(
         model: &Model,
         codec: Arc<Codec>,
@@ -116,15 +117,11 @@ impl DataPath {
     ) -> Result<Self, JobError> {
         let layout = codec.layout()?;
         let range = plan.ranges.get(me).copied();
-        let range = range.ok_or(EngineError::Length {
-            what: "members of the plan",
-            found: plan.ranges.len(),
-            expected: me + 1,
-        })?;
+        let range = range.ok_or_else(|| no_member(&plan, me))?;
         let remote = plan.remote_tokens(me);
         let last = me + 1 == plan.ranges.len();
         let member = if plan.causal && last {
-            Member::that_generates(model, &codec, range, remote)?
+            Member::with_attended_kv(model, &codec, range, remote)?
         } else {
             Member::new(model, &codec, range, remote)?
         };
@@ -142,136 +139,138 @@ impl DataPath {
             layout,
             member,
             gather: Arc::new(gather),
-            out: Out::new(sink),
-            overlap: Overlap::default(),
+            sender: BatchSender::new(sink),
+            overlap: OverlapPolicy::default(),
             codec,
             plan,
         })
     }
 
-    /// Where the link delivers frames.
+    /// Receives the frames of other members.
     pub fn gather(&self) -> &Arc<Gather> {
         &self.gather
     }
 
-    /// The plan this is a place in.
+    /// The plan it was allocated for.
     pub fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
     /// Runs one request to its end, or until it is cancelled.
     ///
-    /// Ends by the deadline as far as waiting goes: what did not come in time is left out of attention and counted.
+    /// Does not wait beyond the deadline: tokens that have not arrived are left out of attention and counted.
     ///
     /// # Errors
-    /// A step failed or the request was cancelled; the data path is then ready for the next.
-    pub fn run(&mut self, model: &mut Model, order: &Order) -> Result<Outcome, JobError> {
-        self.one(model, order, None)
+    /// A step failed or the request was cancelled; the data path can then run the next request.
+    pub fn run(&mut self, model: &mut Model, job: &Job) -> Result<JobOutput, JobError> {
+        self.run_one(model, job, None)
     }
 
-    /// The same for the last member of a causal plan, which puts the keys and values of all tokens into a cache to go on from.
+    /// The same for the last member of a causal plan, which also writes the keys and values of all tokens to a KV cache.
     ///
-    /// A cache has no gaps: where tokens are missing, this stops, and the outcome counts them as masked and has no features.
+    /// A KV cache needs every token: if some are missing, the request stops, and the output counts them as masked and has no features.
     ///
     /// # Errors
-    /// As for [`run`](Self::run), or the cache has no room.
-    pub fn run_into(
+    /// As for [`run`](Self::run), or the cache lacks capacity.
+    pub fn run_filling_cache(
         &mut self,
         model: &mut Model,
-        order: &Order,
+        job: &Job,
         cache: &mut Decoder,
-    ) -> Result<Outcome, JobError> {
-        self.one(model, order, Some(cache))
+    ) -> Result<JobOutput, JobError> {
+        self.run_one(model, job, Some(cache))
     }
 
-    fn one(
+    fn run_one(
         &mut self,
         model: &mut Model,
-        order: &Order,
+        job: &Job,
         cache: Option<&mut Decoder>,
-    ) -> Result<Outcome, JobError> {
-        self.gather.begin(order.request);
-        let outcome = self.blocks(model, order, cache);
-        self.gather.end(order.request);
-        if outcome.is_err() {
-            // Not for the account of the next request.
-            self.gather.take_received();
+    ) -> Result<JobOutput, JobError> {
+        self.gather.begin(job.request);
+        let output = self.run_blocks(model, job, cache);
+        self.gather.end(job.request);
+        if output.is_err() {
+            // These counts must not be added to the next request.
+            self.gather.take_stats();
         }
-        outcome
+        output
     }
 
-    fn blocks(
+    fn run_blocks(
         &mut self,
         model: &mut Model,
-        order: &Order,
+        job: &Job,
         mut cache: Option<&mut Decoder>,
-    ) -> Result<Outcome, JobError> {
-        let mut clock = Clock::start(order.deadline, model.shape().blocks);
+    ) -> Result<JobOutput, JobError> {
+        let mut timer = JobTimer::start(job.deadline, model.shape().blocks);
         let mut stats = JobStats::default();
-        self.member.divide(self.overlap.is_divided());
+        self.member.set_chunked(self.overlap.overlaps());
 
-        clock.time(&mut stats.compute, || {
-            self.member.embed(model, order.input.borrow())
+        timer.time(&mut stats.compute, || {
+            self.member.embed(model, job.input.borrow())
         })?;
         let tokens = 0..self.member.tokens();
-        self.encode_and_send((order.request, 0), tokens, &mut stats)?;
+        self.encode_and_send((job.request, 0), tokens, &mut stats)?;
         for block in 0..model.shape().blocks {
             model.beat();
-            self.note_codes(block, &mut stats)?;
-            clock.time(&mut stats.compute, || self.member.local(model, block))?;
+            self.reconstruct_own(block, &mut stats)?;
+            timer.time(&mut stats.compute, || self.member.local(model, block))?;
             if self.has_receivers() {
-                clock.time(&mut stats.compute, || self.member.expect_own(model, block))?;
+                timer.time(&mut stats.compute, || self.member.predict_own(model, block))?;
             }
-            clock.time(&mut stats.compute, || self.member.expect(model, block))?;
-            let arrived = self.gather_block(order.request, block, &mut clock, &mut stats)?;
+            timer.time(&mut stats.compute, || {
+                self.member.predict_remote(model, block)
+            })?;
+            let arrived = self.gather_block(job.request, block, &mut timer, &mut stats)?;
             if cache.is_some() && stats.masked_tokens > 0 {
-                return self.outcome(stats, &clock, false);
+                return self.output(stats, &timer, false);
             }
-            clock.time(&mut stats.compute, || {
+            timer.time(&mut stats.compute, || {
                 self.member.attend(model, &self.codec, block, arrived)
             })?;
             if let Some(cache) = &mut cache {
-                let (keys, values) = self.member.seen();
-                clock.time(&mut stats.compute, || cache.fill(block, keys, values))?;
+                let (keys, values) = self.member.attended_kv()?;
+                timer.time(&mut stats.compute, || cache.fill(block, keys, values))?;
             }
-            for piece in 0..self.member.pieces() {
-                let mlp = || self.member.mlp(model, block, piece);
-                let tokens = clock.time(&mut stats.compute, mlp)?;
+            for chunk in 0..self.member.chunks() {
+                let mlp = || self.member.mlp(model, block, chunk);
+                let tokens = timer.time(&mut stats.compute, mlp)?;
                 if block + 1 < model.shape().blocks {
-                    self.encode_and_send((order.request, block + 1), tokens, &mut stats)?;
+                    self.encode_and_send((job.request, block + 1), tokens, &mut stats)?;
                 }
             }
         }
-        self.overlap.note(stats.wait, clock.start.elapsed());
-        self.outcome(stats, &clock, true)
+        self.overlap.record(stats.wait, timer.start.elapsed());
+        self.output(stats, &timer, true)
     }
 
-    fn outcome(
+    fn output(
         &self,
         mut stats: JobStats,
-        clock: &Clock,
+        timer: &JobTimer,
         complete: bool,
-    ) -> Result<Outcome, JobError> {
-        stats.received = self.gather.take_received();
-        (stats.total, stats.own) = (clock.start.elapsed(), clock.own());
+    ) -> Result<JobOutput, JobError> {
+        stats.received = self.gather.take_stats();
+        (stats.total, stats.overhead) = (timer.start.elapsed(), timer.overhead());
         let (cls, features) = if complete {
             (self.member.n_class()?, self.member.n_patches()?)
         } else {
             Default::default()
         };
-        Ok(Outcome {
+        Ok(JobOutput {
             cls: cls.to_vec(),
             features: features.to_vec(),
             stats,
         })
     }
 
-    /// Whether anybody attends to the own tokens.
+    /// Whether any member attends to the own tokens.
     fn has_receivers(&self) -> bool {
         self.plan.receivers(self.me) > 0
     }
 
-    /// Codes of some own tokens, out to the members that attend to them.
+    /// Encodes some own tokens and sends them to the members that attend to them.
     fn encode_and_send(
         &mut self,
         (request, block): (u32, usize),
@@ -279,10 +278,8 @@ impl DataPath {
         stats: &mut JobStats,
     ) -> Result<(), JobError> {
         let range = self.plan.ranges.get(self.me);
-        let Some(range) = range.filter(|_| self.has_receivers()) else {
-            return Ok(());
-        };
-        if tokens.is_empty() {
+        let range = range.ok_or_else(|| no_member(&self.plan, self.me))?;
+        if !self.has_receivers() || tokens.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
@@ -306,17 +303,17 @@ impl DataPath {
         };
         match self.codec.codebook(block)? {
             Some(book) => {
-                self.member.residual(tokens.clone())?;
+                self.member.subtract_prediction(tokens.clone())?;
                 let y = rows(self.member.y()?, &tokens, self.codec.rank())?;
                 let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
-                let codes = part_mut("codes", &mut self.codes, from..to)?;
+                let codes = slice_mut("codes", &mut self.codes, from..to)?;
                 book.encode(y, codes).map_err(EngineError::from)?;
-                self.out
+                self.sender
                     .send(Framer::new(header, self.layout, codes)?, stats)?;
             }
             None => {
                 let values = rows(self.member.n_patches()?, &tokens, self.codec.codes())?;
-                self.out
+                self.sender
                     .send(Framer::new(header, self.layout, values)?, stats)?;
             }
         }
@@ -325,51 +322,60 @@ impl DataPath {
         Ok(())
     }
 
-    /// Has the member note what receivers now know of its tokens, for what they expect of the next block.
-    fn note_codes(&mut self, block: usize, stats: &mut JobStats) -> Result<(), JobError> {
+    /// Reconstructs the state that receivers have of the own tokens, for the prediction of the next block.
+    fn reconstruct_own(&mut self, block: usize, stats: &mut JobStats) -> Result<(), JobError> {
         if !self.has_receivers() {
             return Ok(());
         }
         let start = Instant::now();
         if let Some(book) = self.codec.codebook(block)? {
-            self.member.coded(&book, &self.codes)?;
+            self.member.reconstruct_own(&book, &self.codes)?;
         }
         stats.encode += start.elapsed();
         Ok(())
     }
 
-    /// Rows of `remote` that are there when waiting ends.
+    /// Waits for the codes of a block and decodes them. Returns the number of valid rows of `remote`.
     fn gather_block(
         &mut self,
         request: u32,
         block: usize,
-        clock: &mut Clock,
+        timer: &mut JobTimer,
         stats: &mut JobStats,
     ) -> Result<usize, JobError> {
-        clock.set_patience(block);
+        timer.set_deadline(block);
         let book = self.codec.codebook(block)?;
         let (remote, tokens) = self.member.remote_rows_mut();
-        let patience = &mut clock.patience;
-        let collected =
-            (self.gather).collect(request, block, book.as_ref(), remote, tokens, patience)?;
-        stats.wait += collected.waited;
-        stats.decode += collected.decoded;
-        stats.masked_tokens += collected.missing as u64;
-        Ok(self.member.complete(collected.arrived)?)
+        let wait = &mut timer.wait;
+        let gathered =
+            (self.gather).collect(request, block, book.as_ref(), remote, tokens, wait)?;
+        stats.wait += gathered.waited;
+        stats.decode += gathered.decoded;
+        stats.masked_tokens += gathered.missing as u64;
+        Ok(self.member.reconstruct_remote(gathered.arrived)?)
     }
 
-    /// Bytes the codes of so many tokens pack to, padding of each frame's last byte aside.
+    /// Bytes of the packed codes of `tokens` tokens, without padding of each frame's last byte.
     fn code_bytes(&self, tokens: u16) -> u64 {
         let bits = u64::from(self.layout.codes_per_token()) * u64::from(self.layout.bits());
         (u64::from(tokens) * bits).div_ceil(8)
     }
 }
 
-/// The named rows of a matrix whose rows are `width` long.
+/// The plan has no member of that number.
+fn no_member(plan: &Plan, me: usize) -> EngineError {
+    EngineError::Length {
+        what: "members of the plan",
+        found: plan.ranges.len(),
+        expected: me + 1,
+    }
+}
+
+/// A range of rows of a matrix whose rows are `width` long.
 fn rows<'a>(
     matrix: &'a [f32],
     rows: &Range<usize>,
     width: usize,
 ) -> Result<&'a [f32], EngineError> {
-    part("rows", matrix, rows.start * width..rows.end * width)
+    slice("rows", matrix, rows.start * width..rows.end * width)
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use astra_model::engine::COMPUTING;
+use astra_model::engine::COMPUTE_THREAD;
 
 /// Processor time of some processes, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -93,7 +93,7 @@ fn time_of(thread: &Path) -> Result<Option<(bool, f64)>, ProcessorTimeError> {
     };
     let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
     Ok(Some((
-        name.trim_end() == COMPUTING,
+        name.trim_end() == COMPUTE_THREAD,
         nanoseconds as f64 / 1e6,
     )))
 }
@@ -107,7 +107,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (thread, name, time) in [
             ("1", "astra-edge", "1500000 7 2"),
-            ("2", COMPUTING, "42000000 1 9\n"),
+            ("2", COMPUTE_THREAD, "42000000 1 9\n"),
             ("3", "tx-0", "500000 0 0"),
         ] {
             let thread = folder.path().join("task").join(thread);

@@ -69,7 +69,7 @@ pub(super) async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
         }
     }
     // Most requests go to the cluster, and the graph that was measured holds memory that they do not need.
-    loaded.worker.close_whole();
+    loaded.worker.close_full_model();
     // 0 would mean not measured.
     Ok(u32::try_from(best.as_micros()).unwrap_or(u32::MAX).max(1))
 }
@@ -80,14 +80,14 @@ async fn measure_once(loaded: &Loaded, run: usize) -> Result<Duration, NodeError
     let Some(text) = &manifest.text else {
         let patch = loaded.input.map_or(0, |input| input.patch);
         let grey = vec![128; manifest.shape.tokens * patch * patch * 3];
-        let (_, took) = worker.whole(OwnedInput::Pixels(grey)).await?;
+        let (_, took) = worker.run_full_model(OwnedInput::Pixels(grey)).await?;
         return Ok(took);
     };
     // Each run begins with another token, or the cache would spare it the rest.
     let ids = (run..run + measured_tokens(manifest)).map(|id| (id % text.vocab.max(1)) as u32);
     let ids: Vec<u32> = ids.collect();
     if !matches!(manifest.task, Task::Generation) {
-        let (_, took) = worker.whole(OwnedInput::Ids(ids)).await?;
+        let (_, took) = worker.run_full_model(OwnedInput::Ids(ids)).await?;
         return Ok(took);
     }
     let ended = worker.generate(Generation {

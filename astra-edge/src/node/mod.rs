@@ -167,8 +167,8 @@ impl Node {
     }
 
     /// Whether weights were to be mapped from a cache that cannot be used.
-    pub fn is_cacheless(&self) -> bool {
-        self.runtime.is_cacheless()
+    pub fn lacks_weights_cache(&self) -> bool {
+        self.runtime.lacks_weights_cache()
     }
 
     /// Whether the device still does what it is for: it answers, through its own session, within `answer`, and its computing
@@ -179,7 +179,7 @@ impl Node {
     pub async fn alive(&self, answer: Duration, step: Duration) -> Result<(), String> {
         let coordinator = self.member.current.get();
         let device = coordinator.device();
-        if !device.worker.gets_on(step) {
+        if !device.worker.makes_progress(step) {
             return Err(format!("the computing thread has not moved for {step:?}"));
         }
         // A question about no plan: whoever reads messages here refuses it, and that is an answer.

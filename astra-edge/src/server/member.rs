@@ -16,7 +16,7 @@ use crate::cluster::generation::token_source::{
 use crate::cluster::member::execute::share_of;
 use crate::cluster::member::share::PackedShare;
 use crate::generate::Prefill;
-use crate::job::Order;
+use crate::job::Job;
 use crate::link::Incoming;
 use crate::link::encode;
 use crate::worker::WorkerError;
@@ -43,7 +43,7 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> 
         Ok(Err(error)) => return failed(&error.to_string()),
         Err(error) => return failed(&error.to_string()),
     };
-    let order = Order {
+    let order = Job {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: OwnedInput::Pixels(pixels),
@@ -85,7 +85,7 @@ async fn text_part(
         }
         None => OwnedInput::Ids(ids.clone()),
     };
-    let order = Order {
+    let order = Job {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: own,
@@ -187,7 +187,7 @@ fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, Tok
 }
 
 /// Runs an order, and says what came of it.
-async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Order) -> Vec<u8> {
+async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job) -> Vec<u8> {
     let (plan, request) = (slot.plan.id, order.request);
     let until = Instant::now() + order.deadline;
     let outcome = match device.worker.run(plan, order).await {

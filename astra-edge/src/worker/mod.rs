@@ -1,10 +1,10 @@
-//! The thread that computes: one for a device, plain, so that nothing is handed over in the middle of a block.
+//! The compute thread: one plain thread per device, so that a block is not interrupted by the async runtime.
 //!
-//! Everything else talks to it through [`Worker`], which queues orders and waits for their outcome without blocking.
+//! [`Worker`] sends commands to it over a queue and awaits their results.
 
-mod bench;
-mod paths;
-mod pulse;
+mod plan_cache;
+mod state;
+mod watchdog;
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -15,36 +15,36 @@ use tokio::sync::oneshot;
 
 use crate::gather::Gather;
 use crate::generate::{Ended, Generation};
-use crate::job::{FrameSink, JobError, Order, Outcome};
+use crate::job::{FrameSink, Job, JobError, JobOutput};
 use crate::plan::Plan;
-use astra_model::engine::{Answer, COMPUTING, EngineError, OwnedInput, Runtime};
-use bench::Bench;
-use pulse::Pulse;
+use astra_model::engine::{COMPUTE_THREAD, EngineError, ModelOutput, OwnedInput, Runtime};
+use state::WorkerState;
+use watchdog::Watchdog;
 
-/// Why an order did not come to an outcome.
+/// A command of the compute thread failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkerError {
-    /// The member's part failed.
+    /// The member's part of a request failed.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// The plan was never set up here, or was dropped for newer ones.
+    /// The plan was never set up on this device, or was evicted.
     #[error("plan {plan:016x} is not set up on this device")]
     UnknownPlan {
         /// The plan.
         plan: u64,
     },
-    /// No token of the prompt is there from the generation before.
-    #[error("nothing of the prompt is in this device's cache")]
+    /// No token of the prompt is in the KV cache.
+    #[error("no token of the prompt is in this device's KV cache")]
     NotCached,
-    /// An input of another kind than the bundle's task takes.
+    /// The command is not of the bundle's task.
     #[error("the bundle's model is for another task")]
     OtherTask,
     /// The thread did not start.
-    #[error("the computing thread did not start: {0}")]
+    #[error("the compute thread did not start: {0}")]
     Start(std::io::Error),
     /// The thread ended.
-    #[error("the computing thread has ended")]
+    #[error("the compute thread has ended")]
     Ended,
 }
 
@@ -54,14 +54,14 @@ impl From<EngineError> for WorkerError {
     }
 }
 
-/// Handle of the computing thread. Dropping it ends the thread after the order at hand.
+/// Handle of the compute thread. Dropping it ends the thread after the current command.
 pub struct Worker {
-    orders: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Command>,
     bundle: Arc<Bundle>,
-    pulse: Arc<Pulse>,
+    watchdog: Arc<Watchdog>,
 }
 
-/// A device that nobody asked anything for so long gives back memory, which the next request takes anew.
+/// Idle time after which the device releases memory, which the next request allocates again.
 const IDLE: Duration = Duration::from_secs(60);
 
 type Reply<T> = oneshot::Sender<Result<T, WorkerError>>;
@@ -75,35 +75,35 @@ enum Command {
     },
     Run {
         plan: u64,
-        order: Order,
-        reply: Reply<Outcome>,
+        job: Job,
+        reply: Reply<JobOutput>,
     },
     Generate {
         generation: Box<Generation>,
         reply: Reply<Ended>,
     },
-    Whole {
+    FullModel {
         input: OwnedInput,
-        reply: Reply<(Answer, Duration)>,
+        reply: Reply<(ModelOutput, Duration)>,
     },
     Head {
         cls: Vec<f32>,
         patches: Vec<f32>,
-        reply: Reply<Answer>,
+        reply: Reply<ModelOutput>,
     },
-    Scores {
+    HeadScores {
         patches: Vec<f32>,
         halos: [bool; 2],
         reply: Reply<Vec<f32>>,
     },
-    Finish {
+    FinishHead {
         scores: Vec<f32>,
-        reply: Reply<Answer>,
+        reply: Reply<ModelOutput>,
     },
     Remove {
         plan: u64,
     },
-    CloseWhole,
+    CloseFullModel,
 }
 
 impl Worker {
@@ -112,31 +112,31 @@ impl Worker {
     /// # Errors
     /// A graph is refused, or the system has no thread.
     pub fn start(runtime: Runtime, bundle: Arc<Bundle>) -> Result<Self, WorkerError> {
-        let (orders, queue) = mpsc::channel();
-        let pulse = Arc::new(Pulse::new());
-        let mut bench = Bench::open(runtime, Arc::clone(&bundle), Arc::clone(&pulse))?;
-        let beating = Arc::clone(&pulse);
+        let (commands, queue) = mpsc::channel();
+        let watchdog = Arc::new(Watchdog::new());
+        let mut state = WorkerState::open(runtime, Arc::clone(&bundle), Arc::clone(&watchdog))?;
+        let thread_watchdog = Arc::clone(&watchdog);
         std::thread::Builder::new()
-            .name(COMPUTING.to_owned())
+            .name(COMPUTE_THREAD.to_owned())
             .spawn(move || {
-                while let Some(command) = next(&queue, || bench.rest()) {
-                    beating.beat();
-                    bench.obey(command);
-                    beating.rest();
+                while let Some(command) = next(&queue, || state.release_memory()) {
+                    thread_watchdog.beat();
+                    state.handle(command);
+                    thread_watchdog.idle();
                 }
             })
             .map_err(WorkerError::Start)?;
         Ok(Self {
-            orders,
+            commands,
             bundle,
-            pulse,
+            watchdog,
         })
     }
 
-    /// Whether the thread has nothing to do, or the step it is at (a block, a piece of a prompt, a token of a generation) takes no
-    /// longer than `limit` so far. Members may wait for each other until their deadline.
-    pub fn gets_on(&self, limit: Duration) -> bool {
-        self.pulse.is_regular(limit)
+    /// Whether the thread is idle, or its current step (a block, a chunk of a prompt, a generated token) has taken at most `limit` so far.
+    /// Waiting for other members until the deadline counts as progress.
+    pub fn makes_progress(&self, limit: Duration) -> bool {
+        self.watchdog.makes_progress(limit)
     }
 
     /// The bundle in use.
@@ -144,17 +144,17 @@ impl Worker {
         &self.bundle
     }
 
-    /// Allocates member `me`'s place in a plan and returns where its frames are to be delivered.
+    /// Allocates the data path of member `me` in a plan and returns the receiver of its frames.
     ///
     /// # Errors
-    /// The rung is not in the bundle, or there is no memory.
+    /// The rung is not in the bundle, or memory is exhausted.
     pub async fn install(
         &self,
         plan: Arc<Plan>,
         me: usize,
         sink: Box<dyn FrameSink>,
     ) -> Result<Arc<Gather>, WorkerError> {
-        self.ask(|reply| Command::Install {
+        self.request(|reply| Command::Install {
             plan,
             me,
             sink,
@@ -163,46 +163,54 @@ impl Worker {
         .await
     }
 
-    /// Runs this device's part of a request in a plan set up before.
+    /// Runs this device's part of a request in a plan that was installed.
     ///
     /// # Errors
-    /// The plan is unknown here, the request was cancelled, or a step failed.
-    pub async fn run(&self, plan: u64, order: Order) -> Result<Outcome, WorkerError> {
-        self.ask(|reply| Command::Run { plan, order, reply }).await
+    /// The plan is not installed, the request was cancelled, or a step failed.
+    pub async fn run(&self, plan: u64, job: Job) -> Result<JobOutput, WorkerError> {
+        self.request(|reply| Command::Run { plan, job, reply })
+            .await
     }
 
-    /// Computes a prompt and goes on from it, to the end.
+    /// Generates a continuation of a prompt.
     ///
     /// # Errors
-    /// The model does not generate, the plan is unknown here or nothing is cached, the prompt's request was cancelled, or a
-    /// step failed.
+    /// The model does not generate, the plan is not installed or no token is cached, the prompt's request was cancelled, or a step failed.
     pub async fn generate(&self, generation: Generation) -> Result<Ended, WorkerError> {
-        let (mut take, pulse) = (generation.take, Arc::clone(&self.pulse));
+        let (mut take, watchdog) = (generation.take, Arc::clone(&self.watchdog));
         let generation = Box::new(Generation {
             take: Box::new(move |token| {
-                pulse.beat();
+                watchdog.beat();
                 take(token)
             }),
             ..generation
         });
-        self.ask(|reply| Command::Generate { generation, reply })
+        self.request(|reply| Command::Generate { generation, reply })
             .await
     }
 
-    /// Runs the whole model here, for all tokens; a text's features are the answer's patches. Also says how long it took.
+    /// Runs the full model on this device, and returns its output and the time it took. Features of a text are the output's patches.
     ///
     /// # Errors
-    /// The input does not fit, or ONNX Runtime fails.
-    pub async fn whole(&self, input: OwnedInput) -> Result<(Answer, Duration), WorkerError> {
-        self.ask(|reply| Command::Whole { input, reply }).await
+    /// The input is of another modality or length, or ONNX Runtime fails.
+    pub async fn run_full_model(
+        &self,
+        input: OwnedInput,
+    ) -> Result<(ModelOutput, Duration), WorkerError> {
+        self.request(|reply| Command::FullModel { input, reply })
+            .await
     }
 
-    /// Turns the class token, [D], and patch features, [T, D], into the answer.
+    /// Runs the head on the class token, [D], and patch features, [T, D].
     ///
     /// # Errors
     /// Lengths differ from these, or ONNX Runtime fails.
-    pub async fn head(&self, cls: Vec<f32>, patches: Vec<f32>) -> Result<Answer, WorkerError> {
-        self.ask(|reply| Command::Head {
+    pub async fn run_head(
+        &self,
+        cls: Vec<f32>,
+        patches: Vec<f32>,
+    ) -> Result<ModelOutput, WorkerError> {
+        self.request(|reply| Command::Head {
             cls,
             patches,
             reply,
@@ -210,22 +218,22 @@ impl Worker {
         .await
     }
 
-    /// Closes the graph of the whole model; a request that needs it opens it again.
-    pub fn close_whole(&self) {
-        // A thread that has ended has closed it already.
-        let _ = self.orders.send(Command::CloseWhole);
+    /// Closes the graph of the full model; the next command that needs it opens it again.
+    pub fn close_full_model(&self) {
+        // A thread that has ended has closed it.
+        let _ = self.commands.send(Command::CloseFullModel);
     }
 
-    /// Scores of rows of patches, of a head that members share: see [`SharedHead::scores`](astra_model::engine::SharedHead::scores).
+    /// Scores of rows of patches of a distributed head: see [`DistributedHead::scores`](astra_model::engine::DistributedHead::scores).
     ///
     /// # Errors
-    /// The head is not one of those, the rows are none, or ONNX Runtime fails.
-    pub async fn scores(
+    /// The head is not distributed, there are no rows, or ONNX Runtime fails.
+    pub async fn head_scores(
         &self,
         patches: Vec<f32>,
         halos: [bool; 2],
     ) -> Result<Vec<f32>, WorkerError> {
-        self.ask(|reply| Command::Scores {
+        self.request(|reply| Command::HeadScores {
             patches,
             halos,
             reply,
@@ -233,36 +241,40 @@ impl Worker {
         .await
     }
 
-    /// The answer of the scores of all rows: see [`SharedHead::finish`](astra_model::engine::SharedHead::finish).
+    /// Output of a distributed head for the scores of all rows: see [`DistributedHead::finish`](astra_model::engine::DistributedHead::finish).
     ///
     /// # Errors
-    /// As for [`scores`](Self::scores).
-    pub async fn finish(&self, scores: Vec<f32>) -> Result<Answer, WorkerError> {
-        self.ask(|reply| Command::Finish { scores, reply }).await
+    /// As for [`head_scores`](Self::head_scores).
+    pub async fn finish_head(&self, scores: Vec<f32>) -> Result<ModelOutput, WorkerError> {
+        self.request(|reply| Command::FinishHead { scores, reply })
+            .await
     }
 
     /// Frees a plan's buffers.
     pub fn remove(&self, plan: u64) {
-        // A thread that has ended has freed them already.
-        let _ = self.orders.send(Command::Remove { plan });
+        // A thread that has ended has freed them.
+        let _ = self.commands.send(Command::Remove { plan });
     }
 
-    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, WorkerError> {
-        let (reply, outcome) = oneshot::channel();
-        self.orders
+    async fn request<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, WorkerError> {
+        let (reply, result) = oneshot::channel();
+        self.commands
             .send(command(reply))
             .map_err(|_| WorkerError::Ended)?;
-        outcome.await.map_err(|_| WorkerError::Ended)?
+        result.await.map_err(|_| WorkerError::Ended)?
     }
 }
 
-/// The next command; none when nobody is left to give one. `idle` runs, once, where it is long in coming.
-fn next(queue: &Receiver<Command>, idle: impl FnOnce()) -> Option<Command> {
+/// The next command; `None` once the worker is dropped. Runs `on_idle` once if none arrives within [`IDLE`].
+fn next(queue: &Receiver<Command>, on_idle: impl FnOnce()) -> Option<Command> {
     match queue.recv_timeout(IDLE) {
         Err(RecvTimeoutError::Timeout) => {
-            idle();
+            on_idle();
             queue.recv().ok()
         }
-        there => there.ok(),
+        command => command.ok(),
     }
 }

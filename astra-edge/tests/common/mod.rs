@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use astra_bundle::Bundle;
-use astra_model::engine::{Answer, Form, Model, Runtime, Whole};
+use astra_model::engine::{FullModel, Modality, Model, ModelOutput, Runtime};
 use astra_model::{paths, tasks};
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
@@ -43,7 +43,7 @@ impl Bed {
             &self.runtime,
             self.bundle.dir(),
             &self.bundle.manifest().shape,
-            Form::of(self.bundle.manifest()),
+            Modality::of(self.bundle.manifest()),
         )
         .unwrap()
     }
@@ -56,9 +56,9 @@ impl Bed {
     }
 
     /// The one-device answer for that photograph.
-    pub(crate) fn whole(&self) -> Answer {
+    pub(crate) fn whole(&self) -> ModelOutput {
         let mut whole =
-            Whole::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();
+            FullModel::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();
         whole.run(&self.pixels()).unwrap()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use astra_bundle::{Manifest, Shape};
-use astra_model::engine::{Codec, Form, Input, Member, Model, Runtime};
+use astra_model::engine::{Codec, Input, Member, Modality, Model, Runtime};
 use astra_model::partition::TokenRange;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -46,8 +46,8 @@ impl<'a> Sampler<'a> {
             head_dim: shape.head_dim,
         };
         Ok(Self {
-            model: Model::open(runtime, dir, &shape, Form::of(manifest))?,
-            codec: Codec::alone(&shape)?,
+            model: Model::open(runtime, dir, &shape, Modality::of(manifest))?,
+            codec: Codec::single_device(&shape)?,
             member: None,
             shape,
             frequencies,
@@ -67,7 +67,7 @@ impl<'a> Sampler<'a> {
         // They read like everybody else.
         let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;
-        let causal = self.model.form().is_causal();
+        let causal = self.model.modality().is_causal();
         let mut member = self.member(divided)?;
         member.embed(&mut self.model, input)?;
         for (block, samples) in self.blocks.iter_mut().enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Sampler<'a> {
                 &pick(member.v(), self.shape.kv_width(), &rows),
                 &pick(&attended.tokens, 1, &rows),
             )?;
-            member.advance(&mut self.model, &self.codec, block, 0)?;
+            member.finish_block(&mut self.model, &self.codec, block, 0)?;
         }
         self.member = Some(member);
         Ok(())

@@ -2,7 +2,7 @@
 
 use astra_bundle::{Agreement, Bundle};
 use astra_model::agreement;
-use astra_model::engine::{Answer, Codec, Form, Head, Input, Model, Runtime, Whole};
+use astra_model::engine::{Codec, FullModel, Head, Input, Modality, Model, ModelOutput, Runtime};
 use astra_model::partition::split;
 use astra_model::simulate::Simulation;
 use serde::Serialize;
@@ -31,8 +31,8 @@ pub fn one_device(
     bundle: &Bundle,
     pixels: &[Vec<u8>],
     progress: Progress<'_>,
-) -> Result<Vec<Answer>, VerifyError> {
-    let mut whole = Whole::open(runtime, bundle.dir(), bundle.manifest())?;
+) -> Result<Vec<ModelOutput>, VerifyError> {
+    let mut whole = FullModel::open(runtime, bundle.dir(), bundle.manifest())?;
     let meter = Meter::new(pixels.len() as u64, progress);
     let run = |pixels: &Vec<u8>| {
         let answer = whole.run(pixels)?;
@@ -60,14 +60,19 @@ pub fn measure(
     runtime: &Runtime,
     bundle: &Bundle,
     pixels: &[Vec<u8>],
-    answers: &[Answer],
+    answers: &[ModelOutput],
     rungs: &[u16],
     devices: &[usize],
     progress: Progress<'_>,
 ) -> Result<Vec<Row>, VerifyError> {
     let manifest = bundle.manifest();
     let mut bed = Bed {
-        model: Model::open(runtime, bundle.dir(), &manifest.shape, Form::of(manifest))?,
+        model: Model::open(
+            runtime,
+            bundle.dir(),
+            &manifest.shape,
+            Modality::of(manifest),
+        )?,
         head: Head::open(runtime, bundle.dir(), manifest)?,
         hidden: manifest.shape.hidden,
         // A manifest with more tokens than a plan can number is refused.
@@ -97,7 +102,7 @@ struct Bed<'a> {
     hidden: usize,
     tokens: u16,
     images: &'a [Vec<u8>],
-    answers: &'a [Answer],
+    answers: &'a [ModelOutput],
 }
 
 impl Bed<'_> {

@@ -1,7 +1,7 @@
 //! Rungs and numbers of devices against one device, on texts.
 
 use astra_bundle::{Agreement, Bundle, Embedding, Manifest, Task};
-use astra_model::engine::{Codec, Encoder, Form, Input, LanguageHead, Model, Runtime};
+use astra_model::engine::{Codec, Encoder, Input, LanguageHead, Modality, Model, Runtime};
 use astra_model::partition::{TokenRange, split};
 use astra_model::simulate::{Features, Simulation};
 use astra_model::tasks::embedding::{pooled, vector};
@@ -40,7 +40,12 @@ pub fn measure_texts(
     }
     let all = (1 + rungs.len() * devices.len()) * texts.len();
     let mut bed = Bed {
-        model: Model::open(runtime, bundle.dir(), &manifest.shape, Form::of(manifest))?,
+        model: Model::open(
+            runtime,
+            bundle.dir(),
+            &manifest.shape,
+            Modality::of(manifest),
+        )?,
         measure,
         texts: &texts,
         sink,
@@ -127,7 +132,7 @@ impl Bed<'_> {
     fn one_device(&mut self, manifest: &Manifest) -> Result<Figures, VerifyError> {
         match &mut self.measure {
             Measure::Perplexity(_) => {
-                let alone = Codec::alone(&manifest.shape)?;
+                let alone = Codec::single_device(&manifest.shape)?;
                 self.divided(&alone, 1)
             }
             Measure::Embedding {

@@ -1,20 +1,19 @@
-//! Bindings of a member's buffers to the sessions.
+//! Bindings of a member's buffers to the inputs and outputs of sessions.
 
 use ort::session::{IoBinding, Session};
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
-use super::buffers::{Buffers, Source};
+use super::buffers::{Buffers, EmbedInput, MlpBuffers};
 use super::codec::Matrices;
-use super::pieces::MlpRows;
-use super::{EngineError, Form};
+use super::{EngineError, Modality};
 
-/// A binding under construction.
-pub(super) struct Bind {
+/// Builds a binding.
+pub(super) struct BindingBuilder {
     binding: IoBinding,
     step: &'static str,
 }
 
-impl Bind {
+impl BindingBuilder {
     pub(super) fn new(session: &Session, step: &'static str) -> Result<Self, EngineError> {
         let binding = session.create_binding().map_err(EngineError::run(step))?;
         Ok(Self { binding, step })
@@ -42,7 +41,7 @@ impl Bind {
         Ok(self)
     }
 
-    pub(super) fn done(self) -> IoBinding {
+    pub(super) fn build(self) -> IoBinding {
         self.binding
     }
 }
@@ -78,17 +77,19 @@ pub(super) fn run_block(
 
 pub(super) fn embed(
     session: &Session,
-    form: Form,
+    modality: Modality,
     first_block: &Matrices,
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
-    let bind = Bind::new(session, "bind embed")?;
-    let bind = match &buffers.source {
-        Source::Image { pixels, first } => bind.input("pixels", pixels)?.input("first", first)?,
-        Source::Text { ids, positions, .. } => {
+    let bind = BindingBuilder::new(session, "bind embed")?;
+    let bind = match &buffers.input {
+        EmbedInput::Image { pixels, first } => {
+            bind.input("pixels", pixels)?.input("first", first)?
+        }
+        EmbedInput::Text { ids, positions, .. } => {
             let bind = bind.input("ids", ids)?;
-            match form {
-                Form::Text {
+            match modality {
+                Modality::Text {
                     learned_positions: true,
                     ..
                 } => bind.input("positions", positions)?,
@@ -102,72 +103,74 @@ pub(super) fn embed(
         .output("x", &mut buffers.x)?
         .output("n", &mut buffers.n)?
         .output("y", &mut buffers.y)?
-        .done())
+        .build())
 }
 
 pub(super) fn local(
     session: &Session,
-    form: Form,
+    modality: Modality,
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
-    let bind = Bind::new(session, "bind local")?.input("n", &buffers.n)?;
-    let bind = match &buffers.source {
-        Source::Text { positions, .. } if form.is_rotary() => bind.input("positions", positions)?,
+    let bind = BindingBuilder::new(session, "bind local")?.input("n", &buffers.n)?;
+    let bind = match &buffers.input {
+        EmbedInput::Text { positions, .. } if modality.is_rotary() => {
+            bind.input("positions", positions)?
+        }
         _ => bind,
     };
     Ok(bind
         .output("q", &mut buffers.q)?
         .output("k", &mut buffers.k)?
         .output("v", &mut buffers.v)?
-        .done())
+        .build())
 }
 
 pub(super) fn attend(
     session: &Session,
-    form: Form,
-    own: &Matrices,
+    modality: Modality,
+    matrices: &Matrices,
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
-    let mut bind = Bind::new(session, "bind attend")?
+    let mut bind = BindingBuilder::new(session, "bind attend")?
         .input("x", &buffers.x)?
         .input("q", &buffers.q)?
         .input("k", &buffers.k)?
         .input("v", &buffers.v)?
         .input("remote", &buffers.remote)?
-        .input("dec_w", &own.dec_w)?
-        .input("dec_b", &own.dec_b)?
+        .input("dec_w", &matrices.dec_w)?
+        .input("dec_b", &matrices.dec_b)?
         .output("x_out", &mut buffers.attended)?;
-    if let Source::Text {
+    if let EmbedInput::Text {
         remote_positions, ..
-    } = &buffers.source
-        && form.is_rotary()
+    } = &buffers.input
+        && modality.is_rotary()
     {
         bind = bind.input("remote_positions", remote_positions)?;
     }
-    if let Some(seen) = &mut buffers.seen {
+    if let Some(kv) = &mut buffers.attended_kv {
         bind = bind
-            .output("keys", &mut seen.keys)?
-            .output("values", &mut seen.values)?;
+            .output("keys", &mut kv.keys)?
+            .output("values", &mut kv.values)?;
     }
-    Ok(bind.done())
+    Ok(bind.build())
 }
 
-/// `next` is of the block behind, where there is one.
+/// `next` holds the matrices of the next block, for which `mlp` also projects; the last block has none.
 pub(super) fn mlp(
     session: &Session,
     next: Option<&Matrices>,
-    rows: &mut MlpRows<'_>,
+    buffers: &mut MlpBuffers<'_>,
 ) -> Result<IoBinding, EngineError> {
-    let bind = Bind::new(session, "bind mlp")?
-        .input("x", rows.attended)?
-        .output("x_out", rows.x)?
-        .output("n_out", rows.n)?;
+    let bind = BindingBuilder::new(session, "bind mlp")?
+        .input("x", buffers.attended)?
+        .output("x_out", buffers.x)?
+        .output("n_out", buffers.n)?;
     let Some(next) = next else {
-        return Ok(bind.done());
+        return Ok(bind.build());
     };
     Ok(bind
         .input("enc_w", &next.enc_w)?
         .input("enc_b", &next.enc_b)?
-        .output("y_out", rows.y)?
-        .done())
+        .output("y_out", buffers.y)?
+        .build())
 }

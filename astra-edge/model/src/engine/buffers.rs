@@ -1,15 +1,15 @@
-//! Tensors that live as long as a plan.
+//! Tensors that a member allocates once for a plan.
 
 use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
-use super::{EngineError, Form, Input};
+use super::{EngineError, Input, Modality};
 
-/// Everything a member computes in.
+/// Inputs and outputs of a member's steps.
 pub(super) struct Buffers {
-    pub(super) source: Source,
+    pub(super) input: EmbedInput,
     pub(super) x: Tensor<f32>,
-    /// x with attention's result on it.
+    /// x after attention: [m, D].
     pub(super) attended: Tensor<f32>,
     pub(super) n: Tensor<f32>,
     pub(super) y: Tensor<f32>,
@@ -17,12 +17,12 @@ pub(super) struct Buffers {
     pub(super) k: Tensor<f32>,
     pub(super) v: Tensor<f32>,
     pub(super) remote: Tensor<f32>,
-    /// What attention saw, where it is kept.
-    pub(super) seen: Option<Seen>,
+    /// Keys and values that attention read, where they are kept.
+    pub(super) attended_kv: Option<AttendedKv>,
 }
 
-/// What `embed` reads.
-pub(super) enum Source {
+/// Inputs of `embed`, and positions that other steps read too.
+pub(super) enum EmbedInput {
     Image {
         /// [t, patch * patch * 3]
         pixels: Tensor<u8>,
@@ -39,8 +39,8 @@ pub(super) enum Source {
     },
 }
 
-/// Keys and values of all rows that attention saw in a block: [c + r + t, W] each.
-pub(super) struct Seen {
+/// Keys and values of all rows that attention read in a block: [c + r + t, W] each.
+pub(super) struct AttendedKv {
     pub(super) keys: Tensor<f32>,
     pub(super) values: Tensor<f32>,
 }
@@ -67,13 +67,21 @@ pub(super) struct Sizes {
     pub(super) rank: usize,
 }
 
+/// Inputs and outputs of `mlp` for some of a member's rows: [rows, D], y [rows, R].
+pub(super) struct MlpBuffers<'a> {
+    pub(super) attended: &'a Tensor<f32>,
+    pub(super) x: &'a mut Tensor<f32>,
+    pub(super) n: &'a mut Tensor<f32>,
+    pub(super) y: &'a mut Tensor<f32>,
+}
+
 impl Sizes {
     /// Own rows: m.
     pub(super) fn rows(&self) -> usize {
         self.class_tokens + self.tokens
     }
 
-    /// Token of a row of `remote` where all are there: those before the own, then those behind.
+    /// Token of a row of `remote` where none is missing: those before the own tokens, then those after them.
     pub(super) fn remote_token(&self, row: usize) -> usize {
         if row < self.first {
             row
@@ -84,17 +92,21 @@ impl Sizes {
 }
 
 impl Buffers {
-    pub(super) fn new(form: Form, sizes: &Sizes, keep_seen: bool) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        modality: Modality,
+        sizes: &Sizes,
+        keep_kv: bool,
+    ) -> Result<Self, EngineError> {
         let rows = sizes.rows();
         let all = rows + sizes.remote;
-        let seen = || -> Result<Seen, EngineError> {
-            Ok(Seen {
+        let attended_kv = || -> Result<AttendedKv, EngineError> {
+            Ok(AttendedKv {
                 keys: zeros([all, sizes.kv])?,
                 values: zeros([all, sizes.kv])?,
             })
         };
         Ok(Self {
-            source: Source::new(form, sizes)?,
+            input: EmbedInput::new(modality, sizes)?,
             x: zeros([rows, sizes.hidden])?,
             attended: zeros([rows, sizes.hidden])?,
             n: zeros([rows, sizes.hidden])?,
@@ -103,19 +115,19 @@ impl Buffers {
             k: zeros([rows, sizes.kv])?,
             v: zeros([rows, sizes.kv])?,
             remote: zeros([sizes.remote, sizes.rank])?,
-            seen: keep_seen.then(seen).transpose()?,
+            attended_kv: keep_kv.then(attended_kv).transpose()?,
         })
     }
 }
 
-impl Source {
-    fn new(form: Form, sizes: &Sizes) -> Result<Self, EngineError> {
-        match form {
-            Form::Image { pixels } => Ok(Self::Image {
+impl EmbedInput {
+    fn new(modality: Modality, sizes: &Sizes) -> Result<Self, EngineError> {
+        match modality {
+            Modality::Image { pixels } => Ok(Self::Image {
                 pixels: zeros([sizes.tokens, pixels])?,
                 first: integers([sizes.first].into_iter())?,
             }),
-            Form::Text { .. } => {
+            Modality::Text { .. } => {
                 let class = sizes.class_tokens;
                 let own = (sizes.first..sizes.first + sizes.tokens).map(|token| class + token);
                 let remote = (0..sizes.remote).map(|row| class + sizes.remote_token(row));
@@ -128,20 +140,20 @@ impl Source {
         }
     }
 
-    /// Takes the input in.
+    /// Copies the input in.
     pub(super) fn fill(&mut self, input: Input<'_>) -> Result<(), EngineError> {
         match (self, input) {
             (Self::Image { pixels, .. }, Input::Pixels(given)) => {
-                let (_, place) = pixels.extract_tensor_mut();
-                EngineError::length("pixels", given.len(), place.len())?;
-                place.copy_from_slice(given);
+                let (_, pixels) = pixels.extract_tensor_mut();
+                EngineError::length("pixels", given.len(), pixels.len())?;
+                pixels.copy_from_slice(given);
                 Ok(())
             }
             (Self::Text { ids, .. }, Input::Ids(given)) => {
-                let (_, place) = ids.extract_tensor_mut();
-                EngineError::length("token ids", given.len(), place.len())?;
-                for (place, &id) in place.iter_mut().zip(given) {
-                    *place = i64::from(id);
+                let (_, ids) = ids.extract_tensor_mut();
+                EngineError::length("token ids", given.len(), ids.len())?;
+                for (id, &given) in ids.iter_mut().zip(given) {
+                    *id = i64::from(given);
                 }
                 Ok(())
             }
@@ -157,19 +169,18 @@ impl Source {
     }
 }
 
-/// A tensor in ONNX Runtime's memory, zeroed.
+/// A tensor of zeros in ONNX Runtime's memory.
 pub(super) fn zeros<T: PrimitiveTensorElementType + std::fmt::Debug, const N: usize>(
     shape: [usize; N],
 ) -> Result<Tensor<T>, EngineError> {
     Tensor::new(&Allocator::default(), shape).map_err(EngineError::run("allocate a tensor"))
 }
 
-/// Whole numbers as a tensor.
+/// Token numbers as a tensor.
 fn integers(values: impl Iterator<Item = usize>) -> Result<Tensor<i64>, EngineError> {
     // Tokens are numbered in 16 bits.
     let values: Vec<i64> = values.map(|value| value as i64).collect();
     let mut tensor = zeros([values.len()])?;
-    let (_, place) = tensor.extract_tensor_mut();
-    place.copy_from_slice(&values);
+    tensor.extract_tensor_mut().1.copy_from_slice(&values);
     Ok(tensor)
 }

@@ -1,4 +1,4 @@
-//! What one rung needs at run time: its matrices as tensors, its codebooks in both orders.
+//! Matrices of one rung as tensors, and its codebooks in both orders.
 
 use astra_bundle::{Bundle, Shape};
 use astra_codec::Codebook;
@@ -10,7 +10,8 @@ use super::EngineError;
 
 /// The codec at one rung, or exact mode.
 ///
-/// Axes are put in the codebooks' order here, once, so that groups lie side by side and the bases on disk serve all rungs.
+/// Axes are permuted to the codebooks' order when the codec is loaded, so that the axes of a group are adjacent; the bases on disk serve
+/// all rungs.
 pub struct Codec {
     bits: u16,
     rank: usize,
@@ -21,9 +22,9 @@ pub struct Codec {
 
 struct Block {
     matrices: Matrices,
-    /// What is expected of the block before, where the rung predicts.
+    /// Prediction from the block before, where the rung predicts.
     prediction: Option<Linear>,
-    codebook: Option<Tables>,
+    codebook: Option<CodebookTables>,
 }
 
 /// Inputs of the graphs: `enc_w` [R, D], `enc_b` [R], `dec_w` [R, 2W], `dec_b` [2W]. In exact mode `enc_w` is [0, D] and
@@ -35,13 +36,13 @@ pub(super) struct Matrices {
     pub(super) dec_b: Tensor<f32>,
 }
 
-/// `w` [R, R] and `b` [R]: what is expected of a token is its state times `w`, plus `b`.
+/// `w` [R, R] and `b` [R]: the prediction of a token is its state times `w`, plus `b`.
 pub(super) struct Linear {
     pub(super) w: Tensor<f32>,
     pub(super) b: Tensor<f32>,
 }
 
-struct Tables {
+struct CodebookTables {
     dims: Vec<u16>,
     words: usize,
     dim_major: Vec<f32>,
@@ -50,10 +51,10 @@ struct Tables {
 }
 
 impl Codec {
-    /// Loads the rung of that many bits, 0 for exact mode.
+    /// Loads the rung of `bits` bits per token per block, 0 for exact mode.
     ///
     /// # Errors
-    /// The bundle has no such rung, or its tables do not fit together.
+    /// The bundle has no such rung, or its tables contradict each other.
     pub fn load(bundle: &Bundle, bits: u16) -> Result<Self, EngineError> {
         if bits == 0 {
             return Self::exact(bundle);
@@ -83,7 +84,7 @@ impl Codec {
                         })
                         .transpose()?,
                     codebook: Some(
-                        Tables::new(codebook.dims, rung.words, codebook.words)
+                        CodebookTables::new(codebook.dims, rung.words, codebook.words)
                             .map_err(|source| EngineError::Codebook { block, source })?,
                     ),
                 })
@@ -125,11 +126,11 @@ impl Codec {
         })
     }
 
-    /// For a device on its own, which neither encodes nor decodes: all matrices have no rows.
+    /// For a member without others, which neither encodes nor decodes: its matrices have no rows.
     ///
     /// # Errors
     /// ONNX Runtime has no memory.
-    pub fn alone(shape: &Shape) -> Result<Self, EngineError> {
+    pub fn single_device(shape: &Shape) -> Result<Self, EngineError> {
         let kv = 2 * shape.kv_width();
         let blocks = (0..shape.blocks)
             .map(|_| {
@@ -154,7 +155,7 @@ impl Codec {
         })
     }
 
-    /// Whether codes are those of residuals, of what is expected from the block before.
+    /// Whether codes are those of residuals to a prediction from the block before.
     pub fn predicts(&self) -> bool {
         self.blocks.iter().any(|block| block.prediction.is_some())
     }
@@ -173,7 +174,7 @@ impl Codec {
         self.bits
     }
 
-    /// Whether values travel as they are.
+    /// Whether values are sent as float32 instead of codes.
     pub fn is_exact(&self) -> bool {
         self.bits == 0
     }
@@ -183,39 +184,39 @@ impl Codec {
         self.rank
     }
 
-    /// Codes a token; the hidden width in exact mode, where a code is a float32.
+    /// Codes per token; the hidden width in exact mode, where a code is a float32.
     pub fn codes(&self) -> usize {
         self.codes
     }
 
-    /// Bits a code.
+    /// Bits per code.
     pub fn code_bits(&self) -> u8 {
         self.code_bits
     }
 
-    /// How its codes lie in frames.
+    /// Layout of its codes in frames.
     ///
     /// # Errors
-    /// The rung does not fit the wire.
+    /// A token's codes do not fit the wire format.
     pub fn layout(&self) -> Result<Layout, LayoutError> {
         // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
         Layout::new(self.codes as u16, self.code_bits)
     }
 
-    /// Tokens whose codes fill a frame, at least one.
+    /// Tokens whose codes fill one frame, at least one.
     pub fn frame_tokens(&self) -> usize {
         let layout = self.layout();
         layout.map_or(1, |layout| layout.tokens_per_frame().max(1).into())
     }
 
-    /// The codebook of a block; `None` in exact mode or for a block there is not.
+    /// The codebook of a block; `None` in exact mode.
     ///
     /// # Errors
-    /// The tables do not fit together, which [`Codec::load`] would have refused.
+    /// There is no such block.
     pub fn codebook(&self, block: usize) -> Result<Option<Codebook<'_>>, EngineError> {
-        self.blocks
-            .get(block)
-            .and_then(|entry| entry.codebook.as_ref())
+        self.block(block)?
+            .codebook
+            .as_ref()
             .map(|tables| {
                 tables
                     .borrow()
@@ -225,15 +226,18 @@ impl Codec {
     }
 
     pub(super) fn matrices(&self, block: usize) -> Result<&Matrices, EngineError> {
-        let entry = self.blocks.get(block).ok_or(EngineError::NoSuchBlock {
+        Ok(&self.block(block)?.matrices)
+    }
+
+    fn block(&self, block: usize) -> Result<&Block, EngineError> {
+        self.blocks.get(block).ok_or(EngineError::NoSuchBlock {
             found: block,
             blocks: self.blocks.len(),
-        })?;
-        Ok(&entry.matrices)
+        })
     }
 }
 
-impl Tables {
+impl CodebookTables {
     fn new(
         dims: &[u16],
         words: usize,
@@ -263,7 +267,7 @@ impl Tables {
     }
 }
 
-/// The rows that `perm` names, in its order; the bundle was refused if it names one that is not there.
+/// The rows listed in `perm`, in its order; a bundle whose `perm` lists a row that does not exist is refused.
 fn rows(matrix: &[f32], width: usize, perm: &[u16]) -> Vec<f32> {
     perm.iter()
         .filter_map(|&row| matrix.chunks_exact(width).nth(usize::from(row)))
@@ -272,15 +276,15 @@ fn rows(matrix: &[f32], width: usize, perm: &[u16]) -> Vec<f32> {
         .collect()
 }
 
-/// A tensor of ONNX Runtime's own memory, which bindings share without a copy.
+/// A tensor in ONNX Runtime's memory, which bindings share without a copy.
 pub(super) fn tensor<const N: usize>(
     values: &[f32],
     shape: [usize; N],
 ) -> Result<Tensor<f32>, EngineError> {
     let mut tensor = Tensor::<f32>::new(&Allocator::default(), shape)
         .map_err(EngineError::run("allocate a tensor"))?;
-    let (_, place) = tensor.extract_tensor_mut();
-    EngineError::length("tensor", values.len(), place.len())?;
-    place.copy_from_slice(values);
+    let (_, buffer) = tensor.extract_tensor_mut();
+    EngineError::length("tensor", values.len(), buffer.len())?;
+    buffer.copy_from_slice(values);
     Ok(tensor)
 }

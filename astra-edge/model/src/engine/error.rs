@@ -1,4 +1,4 @@
-//! What can go wrong between a bundle and ONNX Runtime.
+//! Errors of the steps that compute, and checked access to buffers.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -7,44 +7,44 @@ use astra_bundle::BundleError;
 
 use super::Provider;
 
-/// Failure of a step that computes. None of them is cured by trying again with the same input.
+/// Failure of a step that computes. Running it again with the same input fails again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// No ONNX Runtime library where one is looked for.
+    /// No ONNX Runtime library was found.
     #[error(
         "no ONNX Runtime library found; looked for {}; give one with --onnxruntime PATH or ORT_DYLIB_PATH, or run `cargo xtask provision`",
         list(.tried)
     )]
     RuntimeNotFound {
-        /// Every place looked at, in order.
+        /// Every path tried, in order.
         tried: Vec<PathBuf>,
     },
-    /// The library is there but does not load, or is of a version that lacks what is needed.
+    /// The library does not load, or is too old.
     #[error("{}: not a usable ONNX Runtime library: {reason}", .path.display())]
     RuntimeLoad {
         /// The library.
         path: PathBuf,
-        /// What the loader says.
+        /// The loader's message.
         reason: String,
     },
-    /// None of the execution providers asked for can be used.
+    /// None of the requested execution providers can be used.
     #[error(
-        "{}: no execution provider of those asked for: {}; add cpu to them",
+        "{}: none of the requested execution providers can be used: {}; add cpu to them",
         .path.display(), reasons(.tried)
     )]
     NoProvider {
         /// The library.
         path: PathBuf,
-        /// Every one asked for, in order, and why it cannot be used.
+        /// Every requested provider, in order, and why it cannot be used.
         tried: Vec<(Provider, String)>,
     },
-    /// A graph that ONNX Runtime does not take.
+    /// ONNX Runtime refused a graph.
     #[error("{}: ONNX Runtime refuses the graph: {source}", .path.display())]
     Graph {
         /// The graph's file.
         path: PathBuf,
-        /// ONNX Runtime's word.
+        /// ONNX Runtime's error.
         source: ort::Error,
     },
     /// A graph with other inputs or outputs than the format says.
@@ -52,48 +52,48 @@ pub enum EngineError {
     Interface {
         /// The graph's file.
         path: PathBuf,
-        /// Which of its sides.
+        /// Inputs or outputs.
         what: &'static str,
-        /// Names that are there.
+        /// Names in the graph.
         found: String,
-        /// Names that should be.
+        /// Names in the format.
         expected: String,
     },
-    /// A step failed while running.
+    /// ONNX Runtime failed in a step.
     #[error("{step}: {source}")]
     Run {
         /// The step.
         step: &'static str,
-        /// ONNX Runtime's word.
+        /// ONNX Runtime's error.
         source: ort::Error,
     },
-    /// A buffer of another length than the step takes.
+    /// A buffer of another length than expected.
     #[error("{what}: found {found} values, expected {expected}")]
     Length {
         /// The buffer.
         what: &'static str,
         /// Its length.
         found: usize,
-        /// The length wanted.
+        /// The length expected.
         expected: usize,
     },
-    /// Input of another kind than the model takes.
+    /// Input of another modality than the model's.
     #[error("input: found {found}, expected {expected}")]
     Input {
-        /// What was given.
+        /// Modality of the input.
         found: &'static str,
-        /// What it takes.
+        /// Modality of the model.
         expected: &'static str,
     },
     /// A block that the model does not have.
     #[error("block: found {found}, expected one below {blocks}")]
     NoSuchBlock {
-        /// Block asked for.
+        /// The block.
         found: usize,
-        /// Blocks there are.
+        /// Blocks of the model.
         blocks: usize,
     },
-    /// Part of the bundle does not read.
+    /// A part of the bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
     /// A codebook whose parts do not fit together.
@@ -101,10 +101,10 @@ pub enum EngineError {
     Codebook {
         /// The block.
         block: usize,
-        /// What does not fit.
+        /// The contradiction.
         source: astra_codec::CodebookError,
     },
-    /// Buffers that do not fit a codebook.
+    /// Buffers of other lengths than the codebook's.
     #[error(transparent)]
     Code(#[from] astra_codec::LengthError),
 }
@@ -115,7 +115,7 @@ impl EngineError {
         move |source| Self::Run { step, source }
     }
 
-    /// For `map_err` of a graph that is opened.
+    /// For `map_err` where a graph is opened.
     pub(super) fn graph(path: &Path) -> impl Fn(ort::Error) -> Self {
         move |source| Self::Graph {
             path: path.to_owned(),
@@ -123,7 +123,7 @@ impl EngineError {
         }
     }
 
-    /// Checks a length.
+    /// Checks the length of a buffer.
     ///
     /// # Errors
     /// [`EngineError::Length`]: the lengths differ.
@@ -139,36 +139,34 @@ impl EngineError {
     }
 }
 
-/// The named entries of a buffer.
+/// A range of a buffer's entries, with an error instead of a panic.
 ///
 /// # Errors
 /// [`EngineError::Length`]: it is shorter.
-pub fn part<'a, T>(
+pub fn slice<'a, T>(
     what: &'static str,
     buffer: &'a [T],
     entries: Range<usize>,
 ) -> Result<&'a [T], EngineError> {
     let (found, expected) = (buffer.len(), entries.end);
-    let part = buffer.get(entries);
-    part.ok_or(EngineError::Length {
+    buffer.get(entries).ok_or(EngineError::Length {
         what,
         found,
         expected,
     })
 }
 
-/// As [`part`], to be written.
+/// As [`slice`], mutable.
 ///
 /// # Errors
 /// [`EngineError::Length`]: it is shorter.
-pub fn part_mut<'a, T>(
+pub fn slice_mut<'a, T>(
     what: &'static str,
     buffer: &'a mut [T],
     entries: Range<usize>,
 ) -> Result<&'a mut [T], EngineError> {
     let (found, expected) = (buffer.len(), entries.end);
-    let part = buffer.get_mut(entries);
-    part.ok_or(EngineError::Length {
+    buffer.get_mut(entries).ok_or(EngineError::Length {
         what,
         found,
         expected,

@@ -1,4 +1,4 @@
-//! Where the ONNX Runtime library is.
+//! Finding the ONNX Runtime library.
 
 use std::path::{Path, PathBuf};
 
@@ -6,15 +6,15 @@ use super::EngineError;
 use crate::paths;
 
 /// Name of the library without a version.
-const PLAIN: &str = "libonnxruntime.so";
+const UNVERSIONED: &str = "libonnxruntime.so";
 
-/// The library to load: see [`Runtime::load`](super::Runtime::load).
+/// Path of the library to load: see [`Runtime::load`](super::Runtime::load).
 ///
 /// # Errors
-/// None is there; the error lists where it was looked for.
+/// None was found; the error lists the paths tried.
 pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
     if let Some(given) = given {
-        return existing(std::env::split_paths(given).flat_map(named).collect());
+        return existing(std::env::split_paths(given).flat_map(candidates).collect());
     }
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return existing(vec![PathBuf::from(path)]);
@@ -24,29 +24,29 @@ pub(super) fn find(given: Option<&Path>) -> Result<PathBuf, EngineError> {
         "/usr/local/lib",
         "/usr/lib",
         "/usr/lib64",
-        of_architecture(),
+        multiarch_folder(),
     ];
-    let folders = packaged().into_iter().chain(cache);
+    let folders = package_folder().into_iter().chain(cache);
     let folders = folders.chain(system.map(PathBuf::from));
     existing(folders.flat_map(|folder| libraries_in(&folder)).collect())
 }
 
-/// What a file or folder that somebody named stands for.
-fn named(path: PathBuf) -> Vec<PathBuf> {
+/// Candidates for a file or folder of the search path.
+fn candidates(path: PathBuf) -> Vec<PathBuf> {
     match path.is_dir() {
         true => libraries_in(&path),
         false => vec![path],
     }
 }
 
-/// Where a package has it: `lib/astra-edge` beside the `bin` of this program.
-fn packaged() -> Option<PathBuf> {
+/// The folder a package installs it in: `lib/astra-edge` next to the `bin` of this program.
+fn package_folder() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     Some(program.parent()?.parent()?.join("lib/astra-edge"))
 }
 
-/// Debian's folder for libraries of this architecture.
-const fn of_architecture() -> &'static str {
+/// Debian's library folder for this architecture.
+const fn multiarch_folder() -> &'static str {
     if cfg!(target_arch = "aarch64") {
         "/usr/lib/aarch64-linux-gnu"
     } else {
@@ -54,7 +54,7 @@ const fn of_architecture() -> &'static str {
     }
 }
 
-/// What a folder may hold: versioned libraries, newest first, then the one without a version.
+/// Candidates in a folder: versioned libraries, newest first, then the one without a version.
 fn libraries_in(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     let mut found: Vec<(Vec<u32>, PathBuf)> = entries
@@ -63,12 +63,15 @@ fn libraries_in(folder: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
     let versioned = found.into_iter().map(|(_, path)| path);
-    versioned.chain([folder.join(PLAIN)]).collect()
+    versioned.chain([folder.join(UNVERSIONED)]).collect()
 }
 
-/// The numbers behind the name of a versioned library.
+/// The version in the name of a versioned library.
 fn version(name: &str) -> Option<Vec<u32>> {
-    let numbers = name.strip_prefix(PLAIN)?.strip_prefix('.')?.split('.');
+    let numbers = name
+        .strip_prefix(UNVERSIONED)?
+        .strip_prefix('.')?
+        .split('.');
     numbers.map(|number| number.parse().ok()).collect()
 }
 
@@ -111,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_taken_by_whatever_name() {
+    fn a_file_is_taken_under_any_name() {
         let folder = folder_with(&["ort.so"]);
         let file = folder.path().join("ort.so");
         assert_eq!(find(Some(&file)).unwrap(), file);

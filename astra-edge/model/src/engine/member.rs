@@ -1,4 +1,4 @@
-//! One member's share of the model: its buffers bound to the sessions, and the steps that compute.
+//! One member's part of the model: its buffers bound to the sessions, and the steps that compute.
 
 use core::ops::Range;
 
@@ -8,31 +8,33 @@ use ort::value::TensorRef;
 
 use super::bind;
 use super::buffers::{Buffers, Sizes};
-use super::error::{part, part_mut};
-use super::pieces::MemberPieces;
-use super::predict::{Prediction, spread};
+use super::error::{slice, slice_mut};
+use super::mlp::Mlp;
+use super::prediction::{Prediction, scatter_rows};
 use super::{Codec, EngineError, Input, Model};
 use crate::partition::TokenRange;
 
-/// Buffers and bindings of one token range at one rung, made once a plan. Steps go in the order of the crate's
-/// [`job`](crate::job): [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
-/// [`mlp`](Self::mlp) piece by piece. Where the codec predicts, [`residual`](Self::residual) and [`coded`](Self::coded) go before and
-/// behind finding codes, [`expect_own`](Self::expect_own) with the latter; [`expect`](Self::expect) and [`complete`](Self::complete)
-/// go before and behind decoding those of others.
+/// Buffers and bindings of one token range at one rung, allocated once for a plan.
+///
+/// Order of the steps: [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
+/// [`mlp`](Self::mlp) for each chunk. Where the codec predicts, these are added: before own tokens are encoded
+/// [`subtract_prediction`](Self::subtract_prediction), after all are encoded [`reconstruct_own`](Self::reconstruct_own) and
+/// [`predict_own`](Self::predict_own), before remote tokens are decoded [`predict_remote`](Self::predict_remote), and after it
+/// [`reconstruct_remote`](Self::reconstruct_remote).
 pub struct Member {
     sizes: Sizes,
     buffers: Buffers,
     embed: IoBinding,
     local: Vec<IoBinding>,
     attend: Vec<IoBinding>,
-    pieces: MemberPieces,
+    mlp: Mlp,
     prediction: Option<Prediction>,
-    /// Divided token of each row of `remote`, where not all are there.
+    /// Divided token of each row of `remote`, where rows are missing.
     arrived: Vec<usize>,
 }
 
 impl Member {
-    /// Buffers for `range` with `remote` tokens elsewhere that it attends to.
+    /// Buffers for `range` that attends to `remote` tokens of other members.
     ///
     /// # Errors
     /// ONNX Runtime has no memory, or the codec is of another shape than the model.
@@ -45,17 +47,17 @@ impl Member {
         Self::build(model, codec, range, remote, false)
     }
 
-    /// The same for a causal model's member that goes on to generate: [`seen`](Self::seen) keeps keys and values.
+    /// The same for the member of a causal model that generates: keys and values are kept for [`attended_kv`](Self::attended_kv).
     ///
     /// # Errors
     /// As for [`new`](Self::new).
-    pub fn that_generates(
+    pub fn with_attended_kv(
         model: &Model,
         codec: &Codec,
         range: TokenRange,
         remote: usize,
     ) -> Result<Self, EngineError> {
-        Self::build(model, codec, range, remote, model.form().is_causal())
+        Self::build(model, codec, range, remote, model.modality().is_causal())
     }
 
     fn build(
@@ -63,9 +65,9 @@ impl Member {
         codec: &Codec,
         range: TokenRange,
         remote: usize,
-        keep_seen: bool,
+        keep_kv: bool,
     ) -> Result<Self, EngineError> {
-        let (shape, form) = (*model.shape(), model.form());
+        let (shape, modality) = (*model.shape(), model.modality());
         let sizes = Sizes {
             class_tokens: shape.class_tokens,
             first: usize::from(range.first),
@@ -77,24 +79,24 @@ impl Member {
             coded: if codec.is_exact() { 0 } else { codec.rank() },
             rank: codec.rank(),
         };
-        let mut buffers = Buffers::new(form, &sizes, keep_seen)?;
-        let embed = bind::embed(&model.embed, form, codec.matrices(0)?, &mut buffers)?;
+        let mut buffers = Buffers::new(modality, &sizes, keep_kv)?;
+        let embed = bind::embed(&model.embed, modality, codec.matrices(0)?, &mut buffers)?;
         let local = model
             .local
             .iter()
-            .map(|session| bind::local(session, form, &mut buffers))
+            .map(|session| bind::local(session, modality, &mut buffers))
             .collect::<Result<_, _>>()?;
         let attend = model
             .attend
             .iter()
             .enumerate()
             .map(|(block, session)| {
-                bind::attend(session, form, codec.matrices(block)?, &mut buffers)
+                bind::attend(session, modality, codec.matrices(block)?, &mut buffers)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
             prediction: Prediction::new(model.predict.as_ref(), codec, &sizes, &buffers)?,
-            pieces: MemberPieces::new(model, codec, &sizes, &mut buffers)?,
+            mlp: Mlp::new(model, codec, &sizes, &mut buffers)?,
             arrived: vec![0; remote],
             sizes,
             buffers,
@@ -104,81 +106,85 @@ impl Member {
         })
     }
 
-    /// Embeds the own tokens, and those that every member computes: fills x, n and y of block 0.
+    /// Embeds the class tokens and the own tokens: writes x, n and y of block 0.
     ///
     /// # Errors
-    /// The input is of another kind or length, or ONNX Runtime fails.
+    /// The input is of another modality or length, or ONNX Runtime fails.
     pub fn embed(&mut self, model: &mut Model, input: Input<'_>) -> Result<(), EngineError> {
-        self.buffers.source.fill(input)?;
+        self.buffers.input.fill(input)?;
         if let Some(prediction) = &mut self.prediction {
-            prediction.begin();
+            prediction.reset();
         }
         bind::run(&mut model.embed, &self.embed, "embed")
     }
 
-    /// Makes y of some own tokens what the encoder codes: where the codec predicts, the residual of what receivers expect.
+    /// Replaces y of some own tokens by the residual to the prediction, where the codec predicts.
     ///
     /// # Errors
     /// There are no such tokens.
-    pub fn residual(&mut self, tokens: Range<usize>) -> Result<(), EngineError> {
+    pub fn subtract_prediction(&mut self, tokens: Range<usize>) -> Result<(), EngineError> {
         let Some(prediction) = &self.prediction else {
             return Ok(());
         };
         let (_, y) = self.buffers.y.extract_tensor_mut();
         let own = self.sizes.class_tokens * self.sizes.coded..y.len();
-        prediction.residual(part_mut("y", y, own)?, tokens)
+        prediction.subtract(slice_mut("y", y, own)?, tokens)
     }
 
-    /// Notes the codes of the own tokens, [t, G]: receivers know the tokens by these. Nothing where the codec does not predict.
+    /// Decodes the codes of the own tokens, [t, G], to the state that receivers have of them, where the codec predicts.
     ///
     /// # Errors
     /// The codes are of another number of tokens.
-    pub fn coded(&mut self, book: &Codebook<'_>, codes: &[u16]) -> Result<(), EngineError> {
+    pub fn reconstruct_own(
+        &mut self,
+        book: &Codebook<'_>,
+        codes: &[u16],
+    ) -> Result<(), EngineError> {
         if let Some(prediction) = &mut self.prediction {
-            book.decode(codes, prediction.own_mut())?;
-            prediction.confirm();
+            book.decode(codes, prediction.own_residual_mut())?;
+            prediction.reconstruct_own();
         }
         Ok(())
     }
 
-    /// Works out what receivers expect of the own tokens in the block behind. For nothing where nobody receives.
+    /// Predicts the own tokens of the next block as receivers do. A member without receivers does not need it.
     ///
     /// # Errors
     /// ONNX Runtime fails.
-    pub fn expect_own(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
+    pub fn predict_own(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
         match (&self.prediction, &mut model.predict) {
-            (Some(prediction), Some(session)) => prediction.expect_own(session, block),
+            (Some(prediction), Some(session)) => prediction.predict_own(session, block),
             _ => Ok(()),
         }
     }
 
-    /// Works out what is expected of remote tokens, before their codes are decoded over their state.
+    /// Predicts the remote tokens, before their codes are decoded over their state.
     ///
     /// # Errors
     /// ONNX Runtime fails.
-    pub fn expect(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
+    pub fn predict_remote(&mut self, model: &mut Model, block: usize) -> Result<(), EngineError> {
         match (&mut self.prediction, &mut model.predict) {
-            (Some(prediction), Some(session)) => prediction.expect(session, block),
+            (Some(prediction), Some(session)) => prediction.predict_remote(session, block),
             _ => Ok(()),
         }
     }
 
-    /// Makes decoded residuals the tokens they are of. Where the codec predicts, what did not arrive is what was expected. Returns
-    /// the rows there then are, of the `arrived` that were decoded.
+    /// Turns decoded residuals into tokens where the codec predicts; a missing token is then its prediction. Returns the number of valid
+    /// rows, of which `arrived` were decoded.
     ///
     /// # Errors
-    /// More rows arrived than there is room for.
-    pub fn complete(&mut self, arrived: usize) -> Result<usize, EngineError> {
+    /// More rows arrived than `remote` holds, or they are of other tokens.
+    pub fn reconstruct_remote(&mut self, arrived: usize) -> Result<usize, EngineError> {
         let Some(prediction) = &self.prediction else {
             return Ok(arrived);
         };
         let sizes = &self.sizes;
         let (_, remote) = self.buffers.remote.extract_tensor_mut();
         if arrived < sizes.remote {
-            let there = part("rows that arrived", &self.arrived, 0..arrived)?;
-            spread(remote, sizes.rank, there, |row| sizes.remote_token(row));
+            let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
+            scatter_rows(remote, sizes.rank, tokens, |row| sizes.remote_token(row))?;
         }
-        prediction.complete(remote);
+        prediction.reconstruct_remote(remote);
         Ok(sizes.remote)
     }
 
@@ -190,11 +196,11 @@ impl Member {
         bind::run_block(&mut model.local, &self.local, block, "local")
     }
 
-    /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut). What was [`seen`](Self::seen) is
-    /// kept only where all rows arrived.
+    /// Attention over the own rows and the first `arrived` rows of [`remote`](Self::remote_mut).
+    /// [`attended_kv`](Self::attended_kv) is valid only if all rows arrived.
     ///
     /// # Errors
-    /// There is no such block, more rows arrived than there is room for, or ONNX Runtime fails.
+    /// There is no such block, more rows arrived than `remote` holds, or ONNX Runtime fails.
     pub fn attend(
         &mut self,
         model: &mut Model,
@@ -203,43 +209,43 @@ impl Member {
         arrived: usize,
     ) -> Result<(), EngineError> {
         if arrived < self.sizes.remote {
-            return self.attend_some(model, codec, block, arrived);
+            return self.attend_masked(model, codec, block, arrived);
         }
         EngineError::length("remote rows", arrived, self.sizes.remote)?;
         bind::run_block(&mut model.attend, &self.attend, block, "attend")
     }
 
-    /// Whether [`mlp`](Self::mlp) goes by several pieces; by one to begin with.
-    pub fn divide(&mut self, divided: bool) {
-        self.pieces.divide(divided);
+    /// Sets whether [`mlp`](Self::mlp) goes through the rows in several chunks; at first it does not.
+    pub fn set_chunked(&mut self, chunked: bool) {
+        self.mlp.set_chunked(chunked);
     }
 
-    /// Pieces that [`mlp`](Self::mlp) goes by.
-    pub fn pieces(&self) -> usize {
-        self.pieces.pieces().count()
+    /// Number of chunks of [`mlp`](Self::mlp).
+    pub fn chunks(&self) -> usize {
+        self.mlp.chunks().count()
     }
 
-    /// The rest of a block behind [`attend`](Self::attend), of one piece of the rows: the MLP, and the projection for the next block.
-    /// Replaces these rows of x, n and y; after the last block n holds the features. Returns the own tokens, from 0, that they are.
+    /// The rest of a block after [`attend`](Self::attend), for one chunk of the rows: the MLP and the projection for the next block.
+    /// Replaces these rows of x, n and y; after the last block n holds the features. Returns the own tokens of the chunk, from 0.
     ///
     /// # Errors
-    /// There is no such block or piece, or ONNX Runtime fails.
+    /// There is no such block or chunk, or ONNX Runtime fails.
     pub fn mlp(
         &mut self,
         model: &mut Model,
         block: usize,
-        piece: usize,
+        chunk: usize,
     ) -> Result<Range<usize>, EngineError> {
-        self.pieces
-            .run(&mut model.mlp, (block, piece), &mut self.buffers)?;
-        Ok(self.pieces.pieces().tokens(piece))
+        self.mlp
+            .run(&mut model.mlp, (block, chunk), &mut self.buffers)?;
+        Ok(self.mlp.chunks().tokens(chunk))
     }
 
-    /// [`attend`](Self::attend) and [`mlp`](Self::mlp) of all pieces.
+    /// [`attend`](Self::attend) and [`mlp`](Self::mlp) for all chunks.
     ///
     /// # Errors
     /// As theirs.
-    pub fn advance(
+    pub fn finish_block(
         &mut self,
         model: &mut Model,
         codec: &Codec,
@@ -247,21 +253,21 @@ impl Member {
         arrived: usize,
     ) -> Result<(), EngineError> {
         self.attend(model, codec, block, arrived)?;
-        for piece in 0..self.pieces() {
-            self.mlp(model, block, piece)?;
+        for chunk in 0..self.chunks() {
+            self.mlp(model, block, chunk)?;
         }
         Ok(())
     }
 
-    /// Attention with a shorter `remote`: leaving a token out of the set attended to is masking it.
-    fn attend_some(
+    /// Attention with a shorter `remote`: leaving a token out is the same as masking it.
+    fn attend_masked(
         &mut self,
         model: &mut Model,
         codec: &Codec,
         block: usize,
         arrived: usize,
     ) -> Result<(), EngineError> {
-        let form = model.form();
+        let modality = model.modality();
         let blocks = model.attend.len();
         let session = model.attend.get_mut(block);
         let session = session.ok_or(EngineError::NoSuchBlock {
@@ -279,7 +285,7 @@ impl Member {
             ..
         } = &mut self.buffers;
         let (_, rows) = remote.extract_tensor();
-        let rows = part("remote rows", rows, 0..arrived * self.sizes.rank)?;
+        let rows = slice("remote rows", rows, 0..arrived * self.sizes.rank)?;
         let failed = EngineError::run("attend");
         let remote =
             TensorRef::from_array_view(([arrived, self.sizes.rank], rows)).map_err(&failed)?;
@@ -287,13 +293,13 @@ impl Member {
             "x" => &*x, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
             "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,
         ];
-        // A row that is not there shifts those behind it, but not their positions.
-        let tokens = part("rows that arrived", &self.arrived, 0..arrived)?;
+        // A missing row shifts those after it, but not their positions.
+        let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
         let positions: Vec<i64> = tokens
             .iter()
             .map(|token| (self.sizes.class_tokens + token) as i64)
             .collect();
-        if form.is_rotary() {
+        if modality.is_rotary() {
             let positions =
                 TensorRef::from_array_view(([arrived], positions.as_slice())).map_err(&failed)?;
             inputs.extend(ort::inputs!["remote_positions" => positions]);
@@ -306,9 +312,9 @@ impl Member {
             expected: 1,
         })?;
         let (_, values) = value.try_extract_tensor::<f32>().map_err(&failed)?;
-        let (_, place) = attended.extract_tensor_mut();
-        EngineError::length("x_out", values.len(), place.len())?;
-        place.copy_from_slice(values);
+        let (_, attended) = attended.extract_tensor_mut();
+        EngineError::length("x_out", values.len(), attended.len())?;
+        attended.copy_from_slice(values);
         Ok(())
     }
 
@@ -317,12 +323,12 @@ impl Member {
         self.sizes.tokens
     }
 
-    /// Tokens elsewhere, r.
+    /// Remote tokens, r.
     pub fn remote_tokens(&self) -> usize {
         self.sizes.remote
     }
 
-    /// Post-norm input of the block to come, or the features after the last: [m, D], class rows first.
+    /// Normalized input of the next block, or the features after the last: [m, D], class rows first.
     pub fn n(&self) -> &[f32] {
         self.buffers.n.extract_tensor().1
     }
@@ -333,7 +339,7 @@ impl Member {
     /// n is shorter than its class rows.
     pub fn n_patches(&self) -> Result<&[f32], EngineError> {
         let n = self.n();
-        part("n", n, self.sizes.class_tokens * self.sizes.hidden..n.len())
+        slice("n", n, self.sizes.class_tokens * self.sizes.hidden..n.len())
     }
 
     /// n of the class rows: [c, D].
@@ -341,20 +347,20 @@ impl Member {
     /// # Errors
     /// n is shorter than its class rows.
     pub fn n_class(&self) -> Result<&[f32], EngineError> {
-        part(
+        slice(
             "n",
             self.n(),
             0..self.sizes.class_tokens * self.sizes.hidden,
         )
     }
 
-    /// What the encoder codes: [t, R]; empty in exact mode.
+    /// Input of the encoder: [t, R]; empty in exact mode.
     ///
     /// # Errors
     /// y is shorter than its class rows.
     pub fn y(&self) -> Result<&[f32], EngineError> {
         let (_, y) = self.buffers.y.extract_tensor();
-        part("y", y, self.sizes.class_tokens * self.sizes.coded..y.len())
+        slice("y", y, self.sizes.class_tokens * self.sizes.coded..y.len())
     }
 
     /// Queries of the own rows after [`local`](Self::local): [m, H * d].
@@ -372,13 +378,12 @@ impl Member {
         self.buffers.v.extract_tensor().1
     }
 
-    /// Where decoded tokens go, one after another: [r, R].
+    /// Buffer for decoded tokens, one after another: [r, R].
     pub fn remote_mut(&mut self) -> &mut [f32] {
         self.buffers.remote.extract_tensor_mut().1
     }
 
-    /// The same, and which divided token each row is of: [r]. The latter is only read where fewer rows arrive than there is
-    /// room for.
+    /// The same, and the divided token of each row: [r], read only where rows are missing.
     pub fn remote_rows_mut(&mut self) -> (&mut [f32], &mut [usize]) {
         (
             self.buffers.remote.extract_tensor_mut().1,
@@ -386,12 +391,18 @@ impl Member {
         )
     }
 
-    /// Keys and values of all rows attended to in the block before, [c + r + t, W] each: class rows, remote ones, own ones.
-    /// Empty where they are not kept.
-    pub fn seen(&self) -> (&[f32], &[f32]) {
-        match &self.buffers.seen {
-            Some(seen) => (seen.keys.extract_tensor().1, seen.values.extract_tensor().1),
-            None => (&[], &[]),
-        }
+    /// Keys and values of all rows that attention read in the last block computed, [c + r + t, W] each: class rows, remote rows, own
+    /// rows.
+    ///
+    /// # Errors
+    /// The member does not keep them: see [`with_attended_kv`](Self::with_attended_kv).
+    pub fn attended_kv(&self) -> Result<(&[f32], &[f32]), EngineError> {
+        let kv = self.buffers.attended_kv.as_ref();
+        let kv = kv.ok_or(EngineError::Length {
+            what: "buffers of attended keys and values",
+            found: 0,
+            expected: 2,
+        })?;
+        Ok((kv.keys.extract_tensor().1, kv.values.extract_tensor().1))
     }
 }

@@ -1,7 +1,7 @@
-//! Execution providers: what computes the graphs, in the order the owner wants them tried.
+//! Execution providers of ONNX Runtime.
 //!
-//! Those for accelerators are compiled in by features of this crate (`tensorrt`, `cuda`, `xnnpack`) and need an ONNX Runtime
-//! library that has them too. The CPU is always there.
+//! Those for accelerators are compiled in by features of this crate (`tensorrt`, `cuda`, `xnnpack`) and need an ONNX Runtime library
+//! that was built with them. The CPU provider is always available.
 
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use ort::ep::ExecutionProviderDispatch;
 #[cfg(any(feature = "tensorrt", feature = "cuda", feature = "xnnpack"))]
 use ort::ep::{self, ExecutionProvider as _};
 
-/// What computes the graphs.
+/// An execution provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// NVIDIA's TensorRT.
@@ -24,7 +24,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Every one there is.
+    /// All providers.
     pub const ALL: [Self; 4] = [Self::Tensorrt, Self::Cuda, Self::Xnnpack, Self::Cpu];
 
     fn name(self) -> &'static str {
@@ -36,15 +36,15 @@ impl Provider {
         }
     }
 
-    /// What registers it with a session of so many threads; none for the CPU, which every session has.
+    /// Its registration with a session, for `threads` threads; `None` for the CPU, which every session has.
     ///
     /// # Errors
-    /// Why this program, or the loaded library, does not have it.
+    /// Why this program, or the loaded library, lacks it.
     pub(super) fn registration(
         self,
         threads: usize,
     ) -> Result<Option<ExecutionProviderDispatch>, String> {
-        // Only XNNPACK has threads of its own.
+        // Only XNNPACK has its own thread pool.
         let _ = threads;
         match self {
             #[cfg(feature = "tensorrt")]
@@ -83,17 +83,17 @@ fn in_library(available: ort::Result<bool>) -> Result<(), String> {
     }
 }
 
-/// Those of `wanted` that can be used, in order, up to the CPU: a later one computes what an earlier one cannot.
+/// Providers of `wanted` that can be used, in order, up to the CPU, after which no other is needed.
 ///
 /// # Errors
-/// None can; each with its reason.
+/// None can be used: each with its reason.
 pub(super) fn usable(
     wanted: &[Provider],
-    mut attempt: impl FnMut(Provider) -> Result<(), String>,
+    mut try_register: impl FnMut(Provider) -> Result<(), String>,
 ) -> Result<Vec<Provider>, Vec<(Provider, String)>> {
     let (mut usable, mut refused) = (Vec::new(), Vec::new());
     for &provider in wanted {
-        match attempt(provider) {
+        match try_register(provider) {
             Ok(()) => usable.push(provider),
             Err(reason) => {
                 tracing::info!(%provider, reason, "execution provider not used");
@@ -134,15 +134,15 @@ impl FromStr for Provider {
 mod tests {
     use super::*;
 
-    fn only(there: &'static [Provider]) -> impl Fn(Provider) -> Result<(), String> {
-        move |provider| match there.contains(&provider) {
+    fn only(available: &'static [Provider]) -> impl Fn(Provider) -> Result<(), String> {
+        move |provider| match available.contains(&provider) {
             true => Ok(()),
             false => Err(format!("no {provider} here")),
         }
     }
 
     #[test]
-    fn the_order_is_the_owners_and_ends_with_the_cpu() {
+    fn the_order_is_kept_and_ends_with_the_cpu() {
         use Provider::{Cpu, Cuda, Tensorrt, Xnnpack};
         let all = only(&Provider::ALL);
         assert_eq!(usable(&[Cuda, Tensorrt], &all).unwrap(), [Cuda, Tensorrt]);

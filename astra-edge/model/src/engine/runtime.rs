@@ -1,4 +1,4 @@
-//! Loading the ONNX Runtime library.
+//! The loaded ONNX Runtime library, and the options of its sessions.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,37 +9,36 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 
 use super::arena::Arena;
-use super::computing;
+use super::compute_thread;
 use super::library;
-use super::packed::{self, PackedWeights};
+use super::packed_weights::{PackedWeights, warn_not_cached};
 use super::provider::usable;
 use super::{EngineError, Provider};
 
-/// The loaded library with one thread pool that all sessions share, and what computes. Cheap to clone.
+/// The loaded library, its execution providers, and one thread pool for all sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct Runtime {
     environment: Environment,
     path: Arc<Path>,
     threads: usize,
-    /// In the order they are asked; never empty.
+    /// In order of preference; never empty.
     providers: Arc<[Provider]>,
     prepacking: bool,
-    /// What sessions compute in; each has its own where ONNX Runtime makes none for all.
+    /// Memory of all sessions; each has its own where ONNX Runtime creates no shared arena.
     arena: Option<Arc<Arena>>,
     packed: Option<Arc<PackedWeights>>,
-    cacheless: bool,
+    lacks_weights_cache: bool,
 }
 
 impl Runtime {
-    /// Loads ONNX Runtime from the first of `path`, files and folders with colons between them, that has it; else from
-    /// `ORT_DYLIB_PATH`; else from where packages keep it, beside the program; else from the cache folder's `ort/`; else by the name
-    /// `libonnxruntime.so` from where the system keeps libraries. `threads` compute, 0 for one a core. Sessions run on the CPU unless
-    /// [`Runtime::with_providers`] finds more.
+    /// Loads ONNX Runtime from the first of these that has it: `path`, files and folders separated by colons; `ORT_DYLIB_PATH`; the
+    /// folder where packages install it, next to the program; `ort/` in the cache folder; the system's library folders. The thread pool
+    /// has `threads` threads, 0 for one per core. Sessions run on the CPU unless [`Runtime::with_providers`] selects others.
     ///
-    /// A process has one ONNX Runtime: clone what this gives instead of loading again.
+    /// A process has one ONNX Runtime: clone the returned value instead of loading again.
     ///
     /// # Errors
-    /// Nothing was found (the error lists what was tried), what was found does not load, or a runtime is loaded already.
+    /// No library was found (the error lists the paths tried), it does not load, or a runtime is loaded already.
     pub fn load(path: Option<&Path>, threads: usize) -> Result<Self, EngineError> {
         let path = library::find(path)?;
         let refuse = |reason: String| EngineError::RuntimeLoad {
@@ -51,7 +50,7 @@ impl Runtime {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             given => given,
         };
-        // Waiting threads that spin would take the core from the network and from other devices on it.
+        // Waiting threads that spin would take processor time from the network and from other devices on the same core.
         let pool = GlobalThreadPoolOptions::default()
             .with_intra_threads(threads)
             .and_then(|pool| pool.with_inter_threads(1))
@@ -61,9 +60,10 @@ impl Runtime {
             let environment = builder.with_name("astra-edge").with_telemetry(false);
             environment.with_global_thread_pool(pool).build()
         };
-        let environment = computing::begetting(build).map_err(|error| refuse(error.to_string()))?;
-        let arena = Arena::of(&environment)
-            .inspect_err(|error| tracing::warn!(%error, "sessions share no memory"));
+        let environment =
+            compute_thread::with_compute_name(build).map_err(|error| refuse(error.to_string()))?;
+        let arena = Arena::new(&environment)
+            .inspect_err(|error| tracing::warn!(%error, "sessions do not share an arena"));
         Ok(Self {
             arena: arena.ok().map(Arc::new),
             environment,
@@ -72,17 +72,17 @@ impl Runtime {
             providers: [Provider::Cpu].into(),
             prepacking: true,
             packed: None,
-            cacheless: false,
+            lacks_weights_cache: false,
         })
     }
 
-    /// The same with the execution providers of `wanted` that can be used here, asked in that order. The CPU computes what none
-    /// of them can, and nothing after it is asked.
+    /// Selects the execution providers of `wanted` that can be used on this device, in order of preference up to the CPU, which computes
+    /// the nodes that no other provider supports.
     ///
     /// # Errors
-    /// [`EngineError::NoProvider`]: none of them can be used, the CPU not being one of them.
+    /// [`EngineError::NoProvider`]: none of them can be used, and the CPU is not among them.
     pub fn with_providers(mut self, wanted: &[Provider]) -> Result<Self, EngineError> {
-        let found = usable(wanted, |provider| self.attempt(provider));
+        let found = usable(wanted, |provider| self.try_register(provider));
         self.providers = found
             .map_err(|tried| EngineError::NoProvider {
                 path: self.path.to_path_buf(),
@@ -92,20 +92,19 @@ impl Runtime {
         Ok(self)
     }
 
-    /// The same with sessions that keep, or do not keep, their weights in memory a second time in the order in which their kernels
-    /// read them. They do unless told otherwise: it is faster.
+    /// Sets whether sessions keep a second copy of their weights in the order in which their kernels read them, which is faster. They do
+    /// by default.
     #[must_use]
     pub fn with_prepacking(mut self, prepacking: bool) -> Self {
         self.prepacking = prepacking;
         self
     }
 
-    /// The same with sessions of `bundle` that map their weights, in the order in which their kernels read them, from files in
-    /// `cache`. They are written the first time a graph is opened, and again when they are damaged, or the bundle, the processor or
-    /// ONNX Runtime is another; they take up to four times the room of the weights. Where that cannot be, sessions pack their weights
-    /// in memory, and a warning says so once.
+    /// Has sessions of `bundle` map their packed weights from files in `cache`. The files are written the first time a graph is opened,
+    /// and again when they are damaged, or the bundle, the processor or ONNX Runtime has changed; they take up to four times the size of
+    /// the weights. If they cannot be written, sessions pack their weights in memory, which is logged once.
     ///
-    /// Without prepacking, and with execution providers beyond the CPU, which have an order of their own, nothing changes.
+    /// Has no effect without prepacking, or with execution providers beyond the CPU, which pack weights in their own way.
     #[must_use]
     pub fn with_packed_weights(mut self, bundle: &Bundle, cache: &Path) -> Self {
         if !self.prepacking || *self.providers != [Provider::Cpu] {
@@ -114,21 +113,21 @@ impl Runtime {
         match PackedWeights::of(bundle, cache) {
             Ok(packed) => self.packed = Some(Arc::new(packed)),
             Err(error) => {
-                packed::without(&error);
-                self.cacheless = true;
+                warn_not_cached(&error);
+                self.lacks_weights_cache = true;
             }
         }
         self
     }
 
-    /// Whether weights were to be mapped from a cache, and are packed in memory because it cannot be used.
-    pub fn is_cacheless(&self) -> bool {
-        let given_up = |packed: &Arc<PackedWeights>| packed.is_given_up();
-        self.cacheless || self.packed.as_ref().is_some_and(given_up)
+    /// Whether weights are packed in memory because the weights cache cannot be used.
+    pub fn lacks_weights_cache(&self) -> bool {
+        let disabled = |packed: &Arc<PackedWeights>| packed.is_disabled();
+        self.lacks_weights_cache || self.packed.as_ref().is_some_and(disabled)
     }
 
-    /// Whether a session takes the provider: its own libraries may be missing, or the device it drives.
-    fn attempt(&self, provider: Provider) -> Result<(), String> {
+    /// Registers a provider with a session: its libraries or its hardware may be missing.
+    fn try_register(&self, provider: Provider) -> Result<(), String> {
         let Some(registration) = provider.registration(self.threads)? else {
             return Ok(());
         };
@@ -137,43 +136,42 @@ impl Runtime {
         registered.map(drop).map_err(|error| error.to_string())
     }
 
-    /// What computes, in the order it is asked.
+    /// Execution providers in order of preference.
     pub fn providers(&self) -> &[Provider] {
         &self.providers
     }
 
-    /// The library in use.
+    /// Path of the loaded library.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Threads that compute.
+    /// Threads of the pool.
     pub fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Gives the system the memory that sessions computed in and nobody uses now, and all else that is freed but kept for later. Who
-    /// computes next takes it anew, which costs time.
-    pub fn give_back(&self) {
+    /// Returns unused memory of the arena and of the allocator to the system. The next run allocates it again, which costs time.
+    pub fn release_memory(&self) {
         if let Some(arena) = &self.arena
             && let Err(error) = arena.shrink()
         {
-            tracing::debug!(%error, "the memory of sessions stays");
+            tracing::debug!(%error, "the arena keeps its memory");
         }
         #[cfg(target_env = "gnu")]
-        // SAFETY: it takes no pointer, and the allocator guards its state itself.
+        // SAFETY: the function takes no pointer, and glibc guards the allocator's state with a lock.
         unsafe {
             libc::malloc_trim(0)
         };
     }
 
-    /// A session of any graph.
+    /// Opens a session of a graph.
     ///
     /// # Errors
     /// ONNX Runtime refuses the graph.
     pub fn session(&self, path: &Path) -> Result<Session, EngineError> {
         let packed = self.packed.as_ref();
-        if let Some(session) = packed.and_then(|packed| packed.session(self, path)) {
+        if let Some(session) = packed.and_then(|packed| packed.session(|| self.builder(), path)) {
             return Ok(session);
         }
         let refuse = EngineError::graph(path);
@@ -181,11 +179,11 @@ impl Runtime {
         builder.commit_from_file(path).map_err(&refuse)
     }
 
-    /// A session of a graph in memory whose weights lie in `dir`.
+    /// Opens a session of a graph in memory whose external weights are files in `dir`.
     ///
     /// # Errors
     /// ONNX Runtime refuses the graph.
-    pub fn session_of(&self, graph: &[u8], dir: &Path) -> Result<Session, EngineError> {
+    pub fn session_from_memory(&self, graph: &[u8], dir: &Path) -> Result<Session, EngineError> {
         let refuse = EngineError::graph(dir);
         let folder = dir.to_string_lossy();
         let builder = self.builder().map_err(&refuse)?;
@@ -199,7 +197,7 @@ impl Runtime {
             .map_err(&refuse)
     }
 
-    pub(super) fn builder(&self) -> Result<SessionBuilder, ort::Error> {
+    fn builder(&self) -> Result<SessionBuilder, ort::Error> {
         let registrations: Vec<_> = self
             .providers
             .iter()
@@ -219,11 +217,11 @@ impl Runtime {
     }
 }
 
-/// Keeps ONNX Runtime from reporting its use to its makers. Since 1.32 it does on Linux, unless this was called before it is loaded;
-/// switching it off later does not keep it from starting. For the first line of a program that uses [`Runtime`].
+/// Disables ONNX Runtime's telemetry, which version 1.32 starts on Linux when it is loaded; switching it off afterwards does not stop it
+/// from starting. Call it first in a program that uses [`Runtime`].
 ///
 /// # Safety
-/// No other thread may read or write the environment meanwhile.
+/// No other thread may read or write the environment at the same time.
 pub unsafe fn disable_telemetry() {
     // SAFETY: the caller's promise.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };

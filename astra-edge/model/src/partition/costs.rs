@@ -1,26 +1,26 @@
-//! What a token range costs the member that owns it, and causal texts divided so that all finish together.
+//! Cost model of a token range, and causal texts divided so that all members finish at the same time.
 
 use astra_bundle::Shape;
 
 use super::{PartitionError, TokenRange, check_speeds, split};
 
-/// Multiplications of one block, roughly: enough to say which of two ranges takes longer, and by how much.
+/// Estimated multiplications of one block, for comparing token ranges.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Costs {
-    /// Tokens that every member computes.
+    /// Class tokens, which every member computes.
     class_tokens: f64,
-    /// Whether a token attends to itself and those before it only.
+    /// Whether a token attends only to itself and the tokens before it.
     causal: bool,
-    /// Of a token of one's own: projections and MLP.
+    /// Per own token: projections and MLP.
     token: f64,
-    /// Of a token that attends to another.
+    /// Per pair of a query and a key.
     pair: f64,
-    /// Of a token decoded from codes.
+    /// Per token decoded from codes.
     remote: f64,
 }
 
 impl Costs {
-    /// Costs of a model for decoded tokens of `rank` axes.
+    /// Costs of a model whose decoded tokens have `rank` axes.
     pub fn of(shape: &Shape, rank: usize, causal: bool) -> Self {
         let hidden = shape.hidden as f64;
         let queries = (shape.heads * shape.head_dim) as f64;
@@ -28,14 +28,14 @@ impl Costs {
         Self {
             class_tokens: shape.class_tokens as f64,
             causal,
-            // The manifest does not say how wide the MLP is; nearly all have 8 D^2 weights, in two matrices or in three.
+            // The manifest does not contain the width of the MLP; nearly all have 8 D^2 weights, in two or three matrices.
             token: hidden * (2.0 * queries + 2.0 * kv + 8.0 * hidden),
             pair: 2.0 * queries,
             remote: rank as f64 * 2.0 * kv,
         }
     }
 
-    /// Work of a member that owns `tokens` from `first` on, of `total`.
+    /// Multiplications of a member that owns `tokens` of `total` tokens from `first` on.
     pub fn work(&self, first: usize, tokens: usize, total: usize) -> f64 {
         let (first, tokens, total) = (first as f64, tokens as f64, total as f64);
         let rows = self.class_tokens + tokens;
@@ -49,11 +49,11 @@ impl Costs {
         self.token * rows + self.pair * pairs + self.remote * remote
     }
 
-    /// Divides `total` tokens among members in their order, at least one each, so that all finish at about the same time: in
-    /// proportion to their speeds, of a causal text less to those who attend to more.
+    /// Divides `total` tokens among members in order, at least one each, so that all finish at about the same time: in proportion to their
+    /// speeds; later members of a causal text, which attend to more tokens, own fewer.
     ///
     /// # Errors
-    /// There are more members than tokens or no members, or a speed is no positive number.
+    /// There are more members than tokens or no members, or a speed is not a positive number.
     pub fn split(&self, total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PartitionError> {
         match self.causal {
             true => split_causal(total, speeds, self),
@@ -61,7 +61,7 @@ impl Costs {
         }
     }
 
-    /// Work of the slowest member, in units of what a device of speed 1 does in one unit of time.
+    /// Time of the slowest member, where a device of speed 1 does one multiplication per unit of time.
     pub fn slowest(&self, ranges: &[TokenRange], speeds: &[f64]) -> f64 {
         let total = ranges.last().map_or(0, TokenRange::end);
         let members = ranges.iter().zip(speeds);
@@ -81,34 +81,34 @@ fn split_causal(
 ) -> Result<Vec<TokenRange>, PartitionError> {
     check_speeds(total, speeds)?;
     let all = usize::from(total);
-    // What one member can do in a given time grows with it, so bisection finds the time in which they do all.
+    // The tokens a member can compute grow with the time, so bisection finds the time in which all members compute all tokens.
     let slowest = speeds.iter().copied().fold(f64::INFINITY, f64::min);
     let (mut low, mut high) = (0.0, costs.work(0, all, all) / slowest);
     for _ in 0..64 {
         let time = low + (high - low) / 2.0;
-        if deal(all, speeds, costs, time).1 {
+        if assign(all, speeds, costs, time).1 {
             high = time;
         } else {
             low = time;
         }
     }
-    Ok(deal(all, speeds, costs, high).0)
+    Ok(assign(all, speeds, costs, high).0)
 }
 
-/// Ranges that members finish in `time`, and whether the last one does too: it gets what is left.
-fn deal(total: usize, speeds: &[f64], costs: &Costs, time: f64) -> (Vec<TokenRange>, bool) {
+/// Ranges that members finish in `time`, and whether the last member does too, which gets the remaining tokens.
+fn assign(total: usize, speeds: &[f64], costs: &Costs, time: f64) -> (Vec<TokenRange>, bool) {
     let mut first = 0;
     let mut in_time = true;
     let ranges = speeds.iter().enumerate().map(|(member, speed)| {
-        // Members to come need one token each.
-        let after = speeds.len() - 1 - member;
-        let room = total - first - after;
+        // Each later member needs one token.
+        let later = speeds.len() - 1 - member;
+        let available = total - first - later;
         let fits = |tokens: &usize| costs.work(first, *tokens, total) <= time * speed;
-        let tokens = if after == 0 {
-            in_time = fits(&room);
-            room
+        let tokens = if later == 0 {
+            in_time = fits(&available);
+            available
         } else {
-            most(room, fits)
+            largest(available, fits)
         };
         let range = TokenRange {
             first: first as u16,
@@ -120,9 +120,9 @@ fn deal(total: usize, speeds: &[f64], costs: &Costs, time: f64) -> (Vec<TokenRan
     (ranges.collect(), in_time)
 }
 
-/// The largest number from 1 to `room` that fits, or 1; what is larger than one that does not fit does not fit either.
-fn most(room: usize, fits: impl Fn(&usize) -> bool) -> usize {
-    let (mut low, mut high) = (1, room);
+/// The largest number from 1 to `limit` that fits, or 1; `fits` must not hold for a number above one for which it does not.
+fn largest(limit: usize, fits: impl Fn(&usize) -> bool) -> usize {
+    let (mut low, mut high) = (1, limit);
     while low < high {
         let middle = (low + high).div_ceil(2);
         if fits(&middle) {
@@ -181,7 +181,7 @@ mod tests {
             };
             let times: Vec<f64> = (0..speeds.len()).map(time).collect();
             let slowest = costs().slowest(&ranges, speeds);
-            // A token more or less is what rounding leaves.
+            // Rounding to whole tokens leaves a difference of about one.
             let token = costs().work(0, 1000, 1000) / 1000.0 * 2.0;
             for (time, speed) in times.iter().zip(speeds) {
                 assert!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_owns_a_token_and_nobody_too_many() {
+    fn each_member_owns_a_token_and_the_total_is_kept() {
         assert_eq!(tokens(3, &[1e-9, 1.0, 1e-9]), [1, 1, 1]);
         assert_eq!(tokens(1, &[5.0]), [1]);
         assert_eq!(tokens(256, &[1e9, 1e-9, 1e-9]), [254, 1, 1]);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_divided_is_refused() {
+    fn too_few_tokens_and_bad_speeds_are_refused() {
         assert!(costs().split(1, &[1.0, 1.0]).is_err());
         assert!(costs().split(100, &[]).is_err());
         assert!(costs().split(100, &[1.0, f64::NAN]).is_err());

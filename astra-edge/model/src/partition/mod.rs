@@ -1,14 +1,14 @@
-//! How the tokens of one input are divided among members.
+//! Division of the tokens of one input among members.
 
 mod costs;
-mod pieces;
-mod rows;
+mod head_partition;
+mod row_chunks;
 
 pub use costs::Costs;
-pub use pieces::Pieces;
-pub use rows::Rows;
+pub use head_partition::HeadPartition;
+pub use row_chunks::RowChunks;
 
-/// Contiguous tokens a member owns, counted without those that every member computes.
+/// Contiguous tokens that a member owns, not counting class tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenRange {
     /// Index of the first token.
@@ -28,7 +28,7 @@ impl TokenRange {
         usize::from(self.first)..self.end()
     }
 
-    /// Tokens elsewhere, of `total`, that these attend to.
+    /// Number of other members' tokens, of `total`, that these attend to.
     pub fn remote_tokens(&self, total: usize, causal: bool) -> usize {
         if causal {
             usize::from(self.first)
@@ -38,11 +38,11 @@ impl TokenRange {
     }
 }
 
-/// Why tokens cannot be divided.
+/// Tokens cannot be divided, or ranges do not cover them.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum PartitionError {
-    /// More members than tokens, or none at all.
+    /// More members than tokens, or no members.
     #[error(
         "members: found {members} for {tokens} tokens, expected at least one, and a token for each"
     )]
@@ -52,7 +52,7 @@ pub enum PartitionError {
         /// Tokens.
         tokens: u16,
     },
-    /// A speed that is no positive number.
+    /// A speed that is not a positive number.
     #[error("speed of member {member}: found {found}, expected a positive number")]
     Speed {
         /// The member.
@@ -60,7 +60,7 @@ pub enum PartitionError {
         /// Its speed.
         found: f64,
     },
-    /// Ranges that do not follow one another from the first token to the last.
+    /// A range that is empty or does not begin where the range before it ends.
     #[error(
         "tokens of member {member}: found {first} to {end}, expected to start at {expected} and hold a token"
     )]
@@ -71,15 +71,15 @@ pub enum PartitionError {
         first: usize,
         /// One past its last token.
         end: usize,
-        /// Where it should start.
+        /// Expected first token.
         expected: usize,
     },
-    /// Ranges that end before the last token, or beyond it.
+    /// Ranges that do not end at the last token.
     #[error("tokens of all members: found {found}, expected {expected}")]
     Total {
-        /// Tokens owned.
+        /// End of the last range.
         found: usize,
-        /// Tokens there are.
+        /// Tokens of the input.
         expected: usize,
     },
 }
@@ -87,21 +87,21 @@ pub enum PartitionError {
 /// Divides `total` tokens among members in proportion to their speeds, contiguous and in order, at least one each.
 ///
 /// # Errors
-/// There are more members than tokens or no members, or a speed is no positive number.
+/// There are more members than tokens or no members, or a speed is not a positive number.
 pub fn split(total: u16, speeds: &[f64]) -> Result<Vec<TokenRange>, PartitionError> {
     check_speeds(total, speeds)?;
     let sum: f64 = speeds.iter().sum();
     let mut ranges = Vec::with_capacity(speeds.len());
-    let (mut first, mut share) = (0_u16, 0.0);
+    let (mut first, mut fraction) = (0_u16, 0.0);
     for (member, speed) in speeds.iter().enumerate() {
-        share += speed / sum;
-        // Members to come need one token each; the cast saturates and the bounds make it exact.
-        let after = (speeds.len() - 1 - member) as u16;
-        let end = (share * f64::from(total)).round() as u16;
-        let end = if after == 0 {
+        fraction += speed / sum;
+        // Each later member needs one token. There are fewer members than tokens, so the casts are exact.
+        let later = (speeds.len() - 1 - member) as u16;
+        let end = (fraction * f64::from(total)).round() as u16;
+        let end = if later == 0 {
             total
         } else {
-            end.clamp(first + 1, total - after)
+            end.clamp(first + 1, total - later)
         };
         ranges.push(TokenRange {
             first,
@@ -126,10 +126,10 @@ fn check_speeds(total: u16, speeds: &[f64]) -> Result<(), PartitionError> {
     }
 }
 
-/// Checks that ranges follow one another from token 0 to `total`, none of them empty.
+/// Checks that ranges are contiguous from token 0 to `total`, none of them empty.
 ///
 /// # Errors
-/// The first member that breaks the row, or the total.
+/// The first range that is empty or not contiguous, or the total.
 pub fn check(total: u16, ranges: &[TokenRange]) -> Result<(), PartitionError> {
     let mut expected = 0;
     for (member, range) in ranges.iter().enumerate() {
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_go_by_speed() {
+    fn tokens_are_proportional_to_speed() {
         assert_eq!(tokens(256, &[1.0]), [256]);
         assert_eq!(tokens(256, &[1.0, 1.0, 1.0]), [85, 86, 85]);
         assert_eq!(tokens(256, &[3.0, 1.0]), [192, 64]);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_divided_is_refused() {
+    fn bad_counts_and_speeds_are_refused() {
         let members = |members, tokens| Err(PartitionError::Members { members, tokens });
         assert_eq!(split(256, &[]), members(0, 256));
         assert_eq!(split(1, &[1.0, 1.0]), members(2, 1));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_must_follow_one_another() {
+    fn ranges_must_be_contiguous() {
         let range = |first, tokens| TokenRange { first, tokens };
         assert_eq!(check(10, &[range(0, 4), range(4, 6)]), Ok(()));
         assert!(matches!(

@@ -37,7 +37,7 @@ pub(super) enum Subject {
 
 /// An answer as far as it is compared.
 pub(super) enum Answer {
-    Picture(engine::Answer),
+    Picture(engine::ModelOutput),
     /// The first token behind the prompt.
     Text(String),
 }
@@ -101,10 +101,10 @@ impl Subject {
                 let question = Control::ImageRequest(ImageRequest { options, image });
                 let answered = client.ask(device, &question, &[], within).await?;
                 // Patch features do not come to a client.
-                let answer = engine::Answer {
+                let answer = engine::ModelOutput {
                     cls: answered.cls,
                     map: answered.map,
-                    ..engine::Answer::default()
+                    ..engine::ModelOutput::default()
                 };
                 Ok((answered.report, Answer::Picture(answer)))
             }

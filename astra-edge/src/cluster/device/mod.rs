@@ -12,7 +12,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
-use astra_model::partition::{Costs, Rows, TokenRange};
+use astra_model::partition::{Costs, HeadPartition, TokenRange};
 use astra_model::tasks::lossless::Lines;
 use astra_wire::{Control, DeviceId};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
@@ -184,8 +184,8 @@ impl Device {
         u16::try_from(self.shape().tokens).unwrap_or(u16::MAX)
     }
 
-    /// Rows of the map by member, and how its scores lie, where the head is one that members share.
-    pub(crate) fn rows(&self, ranges: &[TokenRange]) -> Option<(Rows, Lines)> {
+    /// Rows of the map by member, and the layout of its scores, where the head is distributed.
+    pub(crate) fn rows(&self, ranges: &[TokenRange]) -> Option<(HeadPartition, Lines)> {
         let image = self.bundle().manifest().image?;
         let head = image.head_rows?;
         let side = image.size.checked_div(image.patch)?;
@@ -193,7 +193,7 @@ impl Device {
             columns: side * head.scale,
             patch: head.scale,
         };
-        Some((Rows::new(ranges, side, head.halo), lines))
+        Some((HeadPartition::new(ranges, side, head.halo), lines))
     }
 
     /// What is known of the model to divide texts by, at a rung.

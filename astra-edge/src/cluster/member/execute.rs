@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use astra_bundle::Task;
-use astra_model::partition::Rows;
+use astra_model::partition::HeadPartition;
 use astra_model::tasks::embedding::pooled;
 use astra_wire::MemberStats;
 
@@ -12,7 +12,7 @@ use super::halo;
 use super::share::{Share, microseconds, stats_of};
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
-use crate::job::Outcome;
+use crate::job::JobOutput;
 
 /// What a member's outcome is to the answer, and what it cost: an image's features, or the scores of its rows where members share the
 /// head, a text's part of its vector, and nothing of a prompt that another member goes on from.
@@ -23,7 +23,7 @@ pub(crate) async fn share_of(
     device: &Arc<Device>,
     slot: &PlanSlot,
     (request, until): (u32, Instant),
-    outcome: Outcome,
+    outcome: JobOutput,
 ) -> Result<(Share, MemberStats), String> {
     let manifest = device.bundle().manifest();
     let mut stats = stats_of(&outcome.stats, slot.receivers());
@@ -61,7 +61,7 @@ pub(crate) async fn share_of(
 async fn score(
     device: &Arc<Device>,
     slot: &PlanSlot,
-    rows: &Rows,
+    rows: &HeadPartition,
     (request, until): (u32, Instant),
     own: &[f32],
     stats: &mut MemberStats,
@@ -79,7 +79,7 @@ async fn score(
         return Ok(Vec::new());
     }
     let halos = rows.halos(slot.me);
-    let scores = device.worker.scores(haloed.features, halos).await;
+    let scores = device.worker.head_scores(haloed.features, halos).await;
     let computed = begun.elapsed() - waited;
     stats.compute_us = stats.compute_us.saturating_add(microseconds(computed));
     scores.map_err(|error| error.to_string())

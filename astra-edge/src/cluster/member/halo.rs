@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_model::engine::{EngineError, part_mut};
+use astra_model::engine::{EngineError, slice_mut};
 use astra_model::mean::{fill, mean};
-use astra_model::partition::{Rows, TokenRange};
+use astra_model::partition::{HeadPartition, TokenRange};
 use astra_wire::{Control, Halo};
 
 use super::encoding::{Coded, DenseError, Packed};
@@ -121,7 +121,7 @@ fn decode(halo: &Halo<'_>, plan: &Plan, hidden: usize) -> Result<ReceivedHalo, H
 pub(crate) async fn exchange(
     device: &Arc<Device>,
     slot: &PlanSlot,
-    rows: &Rows,
+    rows: &HeadPartition,
     request: u32,
     own: &[f32],
     until: Instant,
@@ -141,7 +141,7 @@ pub(crate) async fn exchange(
             continue;
         }
         let at = (tokens.start - wanted.start) * hidden..(tokens.end - wanted.start) * hidden;
-        let place = part_mut("features of a member's rows", &mut haloed.features, at)?;
+        let place = slice_mut("features of a member's rows", &mut haloed.features, at)?;
         if member == slot.me {
             place.copy_from_slice(own_rows(own, range, &tokens, hidden)?);
             continue;
@@ -167,7 +167,7 @@ pub(crate) async fn exchange(
 fn send(
     device: &Arc<Device>,
     slot: &PlanSlot,
-    rows: &Rows,
+    rows: &HeadPartition,
     request: u32,
     own: &[f32],
     until: Instant,

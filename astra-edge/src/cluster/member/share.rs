@@ -131,7 +131,7 @@ pub fn unpack(
 pub fn stats_of(stats: &JobStats, receivers: usize) -> MemberStats {
     let copies = receivers as u64;
     MemberStats {
-        overhead_us: microseconds(stats.own),
+        overhead_us: microseconds(stats.overhead),
         compute_us: microseconds(stats.compute),
         encode_us: microseconds(stats.encode + stats.decode),
         wait_us: microseconds(stats.wait),

@@ -16,7 +16,7 @@ use crate::cluster::request::collected::{Collected, note};
 use crate::cluster::request::part::{Part, read_share};
 use crate::cluster::session::cancel::{Abort, CANCEL_TIMEOUT, cancel};
 use crate::cluster::session::set_up::{ActivePlan, others};
-use crate::job::Order;
+use crate::job::Job;
 use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
@@ -138,13 +138,13 @@ pub(crate) fn own_order(
     input: &OwnedInput,
     request: u32,
     until: Instant,
-) -> Option<(TokenRange, Order)> {
+) -> Option<(TokenRange, Job)> {
     let range = slot.range()?;
     let (tokens, total) = (range.indexes(), slot.plan.tokens());
     let own = input
         .borrow()
         .part(tokens, total, device.shape().class_tokens);
-    let order = Order {
+    let order = Job {
         request,
         deadline: until.saturating_duration_since(Instant::now()),
         input: own.ok()?,

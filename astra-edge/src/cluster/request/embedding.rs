@@ -96,7 +96,7 @@ impl DistributedRequest for Text {
     async fn run_local(&self, device: &Arc<Device>, why: String) -> Result<Embedded, RequestError> {
         let begun = Instant::now();
         let input = OwnedInput::clone(&self.input);
-        let (answer, computed) = device.worker.whole(input).await?;
+        let (answer, computed) = device.worker.run_full_model(input).await?;
         let hidden = device.shape().hidden;
         let all = TokenRange {
             first: 0,

@@ -20,7 +20,7 @@ use crate::cluster::session::set_up::ActivePlan;
 use crate::link::MAX_MESSAGE;
 use crate::report::Report;
 use astra_model::agreement::Agreement;
-use astra_model::engine::{Answer, OwnedInput};
+use astra_model::engine::{ModelOutput, OwnedInput};
 use astra_model::partition::TokenRange;
 use astra_model::tasks::image::{ImageError, MAX_FILE, Rect, prepare};
 
@@ -49,7 +49,7 @@ pub struct ImageReply {
     /// What it took.
     pub report: Report,
     /// The answer.
-    pub answer: Answer,
+    pub answer: ModelOutput,
 }
 
 /// A question on its way.
@@ -128,10 +128,14 @@ impl Coordinator {
             .await;
         let _engaged = engaged.ok_or(RequestError::Deadline(time))?;
         let worker = &self.device().worker;
-        let (one_device, _) = worker.whole(OwnedInput::clone(&work.input)).await?;
+        let (one_device, _) = worker
+            .run_full_model(OwnedInput::clone(&work.input))
+            .await?;
         let mut best = Duration::MAX;
         for _ in 0..COMPARISONS {
-            let (_, took) = worker.whole(OwnedInput::clone(&work.input)).await?;
+            let (_, took) = worker
+                .run_full_model(OwnedInput::clone(&work.input))
+                .await?;
             best = best.min(took);
         }
         let hidden = self.device().shape().hidden;
@@ -171,7 +175,7 @@ impl DistributedRequest for Picture {
     ) -> Result<ImageReply, RequestError> {
         let begun = Instant::now();
         let input = OwnedInput::clone(&self.input);
-        let (answer, computed) = device.worker.whole(input).await?;
+        let (answer, computed) = device.worker.run_full_model(input).await?;
         let mut report = self.report(device, begun, &answer);
         summary::of_one(
             &mut report,
@@ -199,7 +203,7 @@ impl Picture {
         Ok(ImageReply { report, answer })
     }
 
-    fn report(&self, device: &Device, begun: Instant, answer: &Answer) -> Report {
+    fn report(&self, device: &Device, begun: Instant, answer: &ModelOutput) -> Report {
         let content = self.content;
         let spec = device.input.as_ref();
         Report {
@@ -216,18 +220,18 @@ async fn answer_of(
     device: &Device,
     ranges: &[TokenRange],
     shares: &[Option<Share>],
-) -> Result<(Answer, Vec<TokenRange>), RequestError> {
+) -> Result<(ModelOutput, Vec<TokenRange>), RequestError> {
     let Some((rows, lines)) = device.rows(ranges) else {
         let whole = assemble(ranges, shares, device.shape().hidden);
         let whole = whole.ok_or(RequestError::Nothing)?;
-        let answer = device.worker.head(whole.cls, whole.patches).await?;
+        let answer = device.worker.run_head(whole.cls, whole.patches).await?;
         return Ok((answer, whole.missing));
     };
     let counts: Vec<usize> = (0..ranges.len())
         .map(|member| rows.of(member).len() * lines.row())
         .collect();
     let whole = assemble_scores(ranges, &counts, shares).ok_or(RequestError::Nothing)?;
-    let mut answer = device.worker.finish(whole.scores).await?;
+    let mut answer = device.worker.finish_head(whole.scores).await?;
     answer.cls = whole.cls;
     Ok((answer, whole.missing))
 }

@@ -10,7 +10,7 @@ use crate::cluster::request::base::RequestLimits;
 use crate::cluster::request::collected::Account;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::report::{Class, Input, MemberReport, Report};
-use astra_model::engine::Answer;
+use astra_model::engine::ModelOutput;
 use astra_model::partition::TokenRange;
 use astra_model::tasks::image::Rect;
 
@@ -137,7 +137,7 @@ pub(crate) fn input(spec: &ImageInput, content: Rect) -> Input {
 }
 
 /// The best classes, best first.
-pub(crate) fn classes(answer: &Answer, task: &Task) -> Vec<Class> {
+pub(crate) fn classes(answer: &ModelOutput, task: &Task) -> Vec<Class> {
     let labels = match task {
         Task::Classification { labels } => labels.as_deref().unwrap_or_default(),
         _ => &[],
@@ -168,9 +168,9 @@ mod tests {
 
     #[test]
     fn classes_come_best_first() {
-        let answer = Answer {
+        let answer = ModelOutput {
             logits: Some(vec![0.5, 3.0, -1.0]),
-            ..Answer::default()
+            ..ModelOutput::default()
         };
         let task = Task::Classification {
             labels: Some(vec!["cat".to_owned(), "dog".to_owned()]),
@@ -182,7 +182,7 @@ mod tests {
             (1, Some("dog"))
         );
         assert_eq!((found[2].class, found[2].label.as_deref()), (2, None));
-        assert!(classes(&Answer::default(), &Task::Saliency).is_empty());
+        assert!(classes(&ModelOutput::default(), &Task::Saliency).is_empty());
     }
 
     #[test]

@@ -1,35 +1,35 @@
-//! Members that hear only those left of them, and blocks that are predicted.
+//! Causal plans, whose members receive only from earlier members, and predicted blocks.
 
 use super::*;
 
 #[test]
-fn causal_members_wait_for_those_left_of_them_only() {
+fn causal_members_wait_for_earlier_members_only() {
     let first = gather_of(coded(), 0, true);
     first.begin(0);
     send(&first, 0, 0, 2);
-    // Nobody to wait for: this returns, with all the time in the world.
-    let outcome = collect(&first, (0, 0), &mut [], &mut patience(LONG));
+    // There is no member to wait for: this returns although the deadline is far away.
+    let outcome = collect(&first, (0, 0), &mut [], &mut wait_state(LONG));
     assert_eq!((outcome.arrived, outcome.missing), (0, 0));
     assert_eq!(
-        first.take_received().refused,
+        first.take_stats().refused,
         1,
-        "no use for what comes from the right"
+        "the frame of a later member is refused"
     );
 
     let middle = gather_of(coded(), 1, true);
     middle.begin(0);
     send(&middle, 0, 0, 0);
     let mut remote = vec![-1.0; 3 * CODES];
-    let outcome = collect(&middle, (0, 0), &mut remote, &mut patience(LONG));
+    let outcome = collect(&middle, (0, 0), &mut remote, &mut wait_state(LONG));
     assert_eq!((outcome.arrived, outcome.missing), (3, 0));
     assert_eq!(remote, rows(0, 0, &[0, 1, 2]));
 }
 
 #[test]
-fn who_waits_for_nobody_stops_when_the_request_is_cancelled() {
+fn the_first_causal_member_stops_when_the_request_is_cancelled() {
     let (first, ramp) = (gather_of(coded(), 0, true), Ramp::new());
     first.begin(0);
-    collect(&first, (0, 0), &mut [], &mut patience(LONG));
+    collect(&first, (0, 0), &mut [], &mut wait_state(LONG));
     first.cancel(0);
     let end = first.collect(
         0,
@@ -37,13 +37,13 @@ fn who_waits_for_nobody_stops_when_the_request_is_cancelled() {
         Some(&ramp.book()),
         &mut [],
         &mut [],
-        &mut patience(LONG),
+        &mut wait_state(LONG),
     );
     assert!(matches!(end, Err(GatherError::Cancelled { request: 0 })));
 }
 
 #[test]
-fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
+fn a_slow_causal_member_finds_every_block_of_the_request() {
     let blocks = 40;
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
@@ -57,23 +57,28 @@ fn a_causal_member_that_is_behind_finds_every_block_of_the_request() {
     let thread = std::thread::current();
     let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), false, thread);
     for request in 0..2 {
-        // The first member is done before this one begins.
+        // The first member finishes before this one begins.
         (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
         gather.begin(request);
         for block in 0..blocks {
             let mut remote = vec![-1.0; 3 * CODES];
-            let outcome = collect(&gather, (request, block), &mut remote, &mut patience(LONG));
+            let outcome = collect(
+                &gather,
+                (request, block),
+                &mut remote,
+                &mut wait_state(LONG),
+            );
             assert_eq!(outcome.arrived, 3);
             assert_eq!(remote, rows(request, block as u8, &[0, 1, 2]));
         }
         gather.end(request);
     }
-    let received = gather.take_received();
+    let received = gather.take_stats();
     assert_eq!((received.late, received.refused), (0, 0));
 }
 
 #[test]
-fn only_blocks_behind_the_first_are_predicted() {
+fn all_blocks_but_the_first_are_predicted() {
     let range = |first, tokens| TokenRange { first, tokens };
     let plan = Plan {
         id: 7,
@@ -100,7 +105,7 @@ fn only_blocks_behind_the_first_are_predicted() {
         for frame in frames(Framer::new(header, coded(), &codes).unwrap()) {
             gather.receive(&frame);
         }
-        let received = gather.take_received();
+        let received = gather.take_stats();
         let taken = (received.late, received.refused) == (0, 0);
         assert_eq!(taken, used, "block {block}, {flags:?}");
     }

@@ -1,34 +1,34 @@
-//! Codes that do not come, and how waiting for them ends.
+//! Lost codes, and the end of waiting for them.
 
 use super::*;
 
 #[test]
-fn what_did_not_come_is_left_out_and_its_member_not_waited_for_again() {
+fn missing_tokens_are_left_out_and_their_member_is_not_waited_for_again() {
     let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     gather.begin(0);
     send(&gather, 0, 0, 2);
-    let mut patience = patience(Duration::ZERO);
-    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience);
+    let mut wait_state = wait_state(Duration::ZERO);
+    let outcome = collect(&gather, (0, 0), &mut remote, &mut wait_state);
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
     assert_eq!(&remote[..3 * CODES], rows(0, 0, &[7, 8, 9]));
-    assert_eq!(patience.late, 0b001);
+    assert_eq!(wait_state.late, 0b001);
 
-    // With all the time in the world, the late member is not waited for: this returns.
-    patience.until = Instant::now() + LONG;
+    // The late member is not waited for: this returns although the deadline is far away.
+    wait_state.deadline = Instant::now() + LONG;
     send(&gather, 0, 1, 2);
-    let outcome = collect(&gather, (0, 1), &mut remote, &mut patience);
+    let outcome = collect(&gather, (0, 1), &mut remote, &mut wait_state);
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
-    // Caught up, it counts again.
+    // After its codes arrived in time, it is waited for again.
     send(&gather, 0, 2, 2);
     send(&gather, 0, 2, 0);
-    let outcome = collect(&gather, (0, 2), &mut remote, &mut patience);
-    assert_eq!((outcome.arrived, patience.late), (6, 0));
+    let outcome = collect(&gather, (0, 2), &mut remote, &mut wait_state);
+    assert_eq!((outcome.arrived, wait_state.late), (6, 0));
 }
 
 #[test]
-fn a_lost_frame_loses_its_own_tokens_and_nothing_else() {
+fn a_lost_frame_loses_only_its_own_tokens() {
     let layout = exact();
     let gather = gather(layout);
     let values: Vec<f32> = (0..3 * 600).map(|i| i as f32).collect();
@@ -39,7 +39,7 @@ fn a_lost_frame_loses_its_own_tokens_and_nothing_else() {
         let parts = usize::from(layout.parts());
         assert!(parts > 1 && all.len() == 3 * parts);
         for (index, frame) in all.iter().enumerate() {
-            // Of the first member's second token one part is lost.
+            // One part of the first member's second token is lost.
             if sender == 2 || index != parts {
                 gather.receive(frame);
             }
@@ -53,7 +53,7 @@ fn a_lost_frame_loses_its_own_tokens_and_nothing_else() {
             None,
             &mut remote,
             &mut tokens,
-            &mut patience(Duration::ZERO),
+            &mut wait_state(Duration::ZERO),
         )
         .unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (5, 1));
@@ -72,14 +72,14 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
     send(&gather, 0, 0, 0);
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || send(&sender, 0, 0, 2));
-    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience(LONG));
+    let outcome = collect(&gather, (0, 0), &mut remote, &mut wait_state(LONG));
     other.join().unwrap();
     assert_eq!(outcome.arrived, 6);
 
     send(&gather, 0, 1, 0);
     let sender = Arc::clone(&gather);
     let other = std::thread::spawn(move || sender.member_left(2));
-    let outcome = collect(&gather, (0, 1), &mut remote, &mut patience(LONG));
+    let outcome = collect(&gather, (0, 1), &mut remote, &mut wait_state(LONG));
     other.join().unwrap();
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 
@@ -92,7 +92,7 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
         Some(&ramp.book()),
         &mut remote,
         &mut [0; 6],
-        &mut patience(LONG),
+        &mut wait_state(LONG),
     );
     other.join().unwrap();
     assert!(matches!(end, Err(GatherError::Cancelled { request: 0 })));

@@ -11,7 +11,7 @@ use astra_wire::{Flags, Framer, MAX_FRAME};
 const BLOCKS: usize = 3;
 const CODES: usize = 4;
 
-/// Three members of 3, 4 and 3 tokens; this is the middle one.
+/// The gather of the middle one of three members of 3, 4 and 3 tokens.
 fn gather(layout: Layout) -> Arc<Gather> {
     gather_of(layout, 1, false)
 }
@@ -62,7 +62,7 @@ fn header(layout: Layout, request: u32, block: u8, sender: u8) -> CodeHeader {
     }
 }
 
-/// A codebook of one axis a group in which word i is i.
+/// A codebook of one axis per group in which word i is i.
 struct Ramp {
     dims: Vec<u16>,
     words: Vec<f32>,
@@ -115,30 +115,30 @@ fn frames<C: astra_wire::Code>(mut framer: Framer<'_, C>) -> Vec<Vec<u8>> {
     frames
 }
 
-fn patience(wait: Duration) -> Patience {
-    Patience {
-        until: Instant::now() + wait,
+fn wait_state(wait: Duration) -> WaitState {
+    WaitState {
+        deadline: Instant::now() + wait,
         late: 0,
     }
 }
 
-/// What is there of a block's codes, decoded into `remote` as far as it came. Waiting is ended by something, not by time.
+/// Gathers a block into `remote`. Waiting must end by an event, not by the deadline.
 fn collect(
     gather: &Gather,
     (request, block): (u32, usize),
     remote: &mut [f32],
-    patience: &mut Patience,
-) -> Collected {
+    wait_state: &mut WaitState,
+) -> GatheredBlock {
     let ramp = Ramp::new();
     let mut tokens = vec![0; remote.len() / CODES];
     let book = ramp.book();
-    let collected = gather.collect(request, block, Some(&book), remote, &mut tokens, patience);
-    let collected = collected.unwrap();
-    assert!(collected.waited < LONG / 2, "nothing woke it");
-    collected
+    let gathered = gather.collect(request, block, Some(&book), remote, &mut tokens, wait_state);
+    let gathered = gathered.unwrap();
+    assert!(gathered.waited < LONG / 2, "nothing woke it");
+    gathered
 }
 
-/// So much longer than anything here takes that half of it is never reached but by a wake-up that was lost.
+/// So long that a test reaches half of it only if a wake-up is lost.
 const LONG: Duration = Duration::from_secs(120);
 
 fn row(request: u32, block: u8, token: usize) -> Vec<f32> {
@@ -157,7 +157,7 @@ fn rows(request: u32, block: u8, tokens: &[usize]) -> Vec<f32> {
 const OTHERS: [usize; 6] = [0, 1, 2, 7, 8, 9];
 
 #[test]
-fn a_full_set_of_frames_is_decoded_in_the_order_of_the_tokens() {
+fn complete_codes_are_decoded_in_the_order_of_the_tokens() {
     let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     gather.begin(0);
@@ -168,21 +168,21 @@ fn a_full_set_of_frames_is_decoded_in_the_order_of_the_tokens() {
             &gather,
             (0, usize::from(block)),
             &mut remote,
-            &mut patience(LONG),
+            &mut wait_state(LONG),
         );
         assert_eq!((outcome.arrived, outcome.missing), (6, 0));
         assert_eq!(remote, rows(0, block, &OTHERS));
     }
-    let received = gather.take_received();
+    let received = gather.take_stats();
     assert_eq!((received.late, received.refused), (0, 0));
 }
 
 #[test]
-fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
+fn frames_of_the_next_block_and_the_next_request_are_buffered() {
     let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
     for request in 0..4 {
-        // Before the request begins here, the others may be at its first block already.
+        // Other members may send codes of the first block before the request begins here.
         send(&gather, request, 0, 0);
         gather.begin(request);
         send(&gather, request, 1, 0);
@@ -195,7 +195,7 @@ fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
                 &gather,
                 (request, usize::from(block)),
                 &mut remote,
-                &mut patience(LONG),
+                &mut wait_state(LONG),
             );
             assert_eq!(outcome.arrived, 6);
             assert_eq!(
@@ -209,18 +209,23 @@ fn frames_of_the_next_block_and_the_next_request_wait_their_turn() {
 }
 
 #[test]
-fn a_frame_that_comes_twice_counts_once() {
+fn a_frame_that_arrives_twice_counts_once() {
     let gather = gather(coded());
     gather.begin(0);
     send(&gather, 0, 0, 2);
     send(&gather, 0, 0, 2);
     let mut remote = vec![-1.0; 6 * CODES];
-    let outcome = collect(&gather, (0, 0), &mut remote, &mut patience(Duration::ZERO));
+    let outcome = collect(
+        &gather,
+        (0, 0),
+        &mut remote,
+        &mut wait_state(Duration::ZERO),
+    );
     assert_eq!((outcome.arrived, outcome.missing), (3, 3));
 }
 
 #[test]
-fn frames_that_belong_elsewhere_are_counted_and_dropped() {
+fn foreign_frames_are_counted_and_dropped() {
     let gather = gather(coded());
     let layout = coded();
     gather.begin(1);
@@ -256,8 +261,8 @@ fn frames_that_belong_elsewhere_are_counted_and_dropped() {
     }
     gather.receive(b"");
     gather.receive(&[0xff; 2000]);
-    let received = gather.take_received();
-    // That of the request before is merely late.
+    let received = gather.take_stats();
+    // The frame of the earlier request is late.
     assert_eq!(
         (received.frames, received.late, received.refused),
         (11, 1, 10)
@@ -268,7 +273,7 @@ fn frames_that_belong_elsewhere_are_counted_and_dropped() {
         None,
         &mut [0.0; 24],
         &mut [0; 6],
-        &mut patience(Duration::ZERO),
+        &mut wait_state(Duration::ZERO),
     );
     assert_eq!(nothing.unwrap().arrived, 0);
 }

@@ -10,7 +10,7 @@ use astra_bundle::{Bundle, Task};
 use self::clock::Clock;
 use super::error::MeasureError;
 use crate::plan::profile::{Curve, Profile, Strip};
-use astra_model::engine::{Decoder, Form, Head, LanguageHead, Model, Runtime, Whole};
+use astra_model::engine::{Decoder, FullModel, Head, LanguageHead, Modality, Model, Runtime};
 use astra_model::partition::{TokenRange, split};
 use astra_model::tasks::features::{self, Depth};
 use astra_model::tasks::strip;
@@ -34,12 +34,12 @@ pub fn measure_steps(
     mut done: impl FnMut(),
 ) -> Result<Profile, MeasureError> {
     let (manifest, dir) = (bundle.manifest(), bundle.dir());
-    let form = Form::of(manifest);
+    let modality = Modality::of(manifest);
     let shape = manifest.shape;
-    let model = Model::open(runtime, dir, &shape, form)?;
-    let lengths: Vec<u16> = match form {
-        Form::Image { .. } => vec![u16::try_from(shape.tokens).unwrap_or(u16::MAX)],
-        Form::Text { .. } => TEXTS.to_vec(),
+    let model = Model::open(runtime, dir, &shape, modality)?;
+    let lengths: Vec<u16> = match modality {
+        Modality::Image { .. } => vec![u16::try_from(shape.tokens).unwrap_or(u16::MAX)],
+        Modality::Text { .. } => TEXTS.to_vec(),
     };
     let mut bench = StepBench {
         clock: match runtime.threads() {
@@ -47,7 +47,7 @@ pub fn measure_steps(
             _ => Clock::Wall,
         },
         model,
-        form,
+        modality,
         image,
         lengths,
     };
@@ -57,7 +57,7 @@ pub fn measure_steps(
     let mut profile = Profile {
         model: manifest.model.clone(),
         shape,
-        causal: form.is_causal(),
+        causal: modality.is_causal(),
         whole,
         embed: Curve::default(),
         local: Curve::default(),
@@ -84,7 +84,7 @@ pub fn measure_steps(
 struct StepBench<'a> {
     clock: Clock,
     model: Model,
-    form: Form,
+    modality: Modality,
     image: Option<&'a [u8]>,
     lengths: Vec<u16>,
 }
@@ -114,7 +114,7 @@ impl StepBench<'_> {
             _ => {
                 let tokens = manifest.shape.tokens;
                 let pixels = self.pixels(tokens);
-                let mut whole = Whole::open(runtime, dir, manifest)?;
+                let mut whole = FullModel::open(runtime, dir, manifest)?;
                 let time = self.clock.fastest(|| whole.run(&pixels).map(drop))?;
                 let mut head = Head::open(runtime, dir, manifest)?;
                 let run = || {
@@ -127,7 +127,7 @@ impl StepBench<'_> {
     }
 
     fn pixels(&self, tokens: usize) -> Vec<u8> {
-        let Form::Image { pixels } = self.form else {
+        let Modality::Image { pixels } = self.modality else {
             return Vec::new();
         };
         match self.image.and_then(|image| image.get(..tokens * pixels)) {

@@ -6,7 +6,7 @@ use super::clock::RUNS;
 use super::{CLUSTERS, StepBench, parts};
 use crate::measure::error::MeasureError;
 use crate::plan::profile::{Curve, Rows, RungProfile, Surface};
-use astra_model::engine::{Codec, EngineError, Form, Input, Member, OwnedInput};
+use astra_model::engine::{Codec, EngineError, Input, Member, Modality, OwnedInput};
 use astra_model::partition::TokenRange;
 
 /// Blocks that are run; they are all alike.
@@ -38,12 +38,12 @@ impl StepBench<'_> {
         let (mut encode, mut decode) = (Vec::new(), Vec::new());
         for length in self.lengths.clone() {
             let class = self.model.shape().class_tokens;
-            let divided = match self.form.is_causal() {
+            let divided = match self.modality.is_causal() {
                 true => length.saturating_sub(u16::try_from(class).unwrap_or(0)),
                 false => length,
             };
             for range in parts(divided, &CLUSTERS) {
-                let remote = range.remote_tokens(divided.into(), self.form.is_causal());
+                let remote = range.remote_tokens(divided.into(), self.modality.is_causal());
                 let mut member = Member::new(&self.model, &codec, range, remote)?;
                 let tokens = usize::from(range.tokens);
                 embed.push((tokens, self.embed(&mut member, range)?));
@@ -51,7 +51,7 @@ impl StepBench<'_> {
                 local.push((tokens, block.local));
                 mlp.push((tokens, block.mlp));
                 expect.push((tokens + remote, block.expect));
-                let rows = Rows::of(class, tokens, remote, self.form.is_causal());
+                let rows = Rows::of(class, tokens, remote, self.modality.is_causal());
                 attend.push((rows, block.attend));
                 let Some(book) = codec.codebook(1)? else {
                     continue;
@@ -86,9 +86,9 @@ impl StepBench<'_> {
     fn embed(&mut self, member: &mut Member, range: TokenRange) -> Result<f64, EngineError> {
         let tokens = usize::from(range.tokens);
         let class = self.model.shape().class_tokens;
-        let input = match self.form {
-            Form::Image { .. } => OwnedInput::Pixels(self.pixels(tokens)),
-            Form::Text { .. } => {
+        let input = match self.modality {
+            Modality::Image { .. } => OwnedInput::Pixels(self.pixels(tokens)),
+            Modality::Text { .. } => {
                 OwnedInput::Ids((0..class + tokens).map(|id| id as u32 % 100 + 2).collect())
             }
         };
@@ -118,12 +118,12 @@ impl StepBench<'_> {
                 let model = &mut self.model;
                 sum.local += clock.timed(|| member.local(model, block))?;
                 sum.expect += clock.timed(|| {
-                    member.expect_own(model, block)?;
-                    member.expect(model, block)
+                    member.predict_own(model, block)?;
+                    member.predict_remote(model, block)
                 })?;
                 sum.attend += clock.timed(|| member.attend(model, codec, block, remote))?;
-                for piece in 0..member.pieces() {
-                    sum.mlp += clock.timed(|| member.mlp(model, block, piece).map(drop))?;
+                for chunk in 0..member.chunks() {
+                    sum.mlp += clock.timed(|| member.mlp(model, block, chunk).map(drop))?;
                 }
             }
             best.local = best.local.min(sum.local / blocks as f64);

@@ -5,7 +5,7 @@ use astra_bundle::HeadRows;
 use super::request::{Member, Request};
 use super::ways::Ways;
 use super::{BULK, MESSAGE};
-use astra_model::partition::Rows;
+use astra_model::partition::HeadPartition;
 
 /// Bits of a channel of features on their way to the head.
 const FEATURE_BITS: f64 = 8.0;
@@ -45,7 +45,7 @@ impl Request<'_> {
     /// The same where members share the head: halos out, the rows of each scored, and scores back.
     fn end_together(&self, form: HeadRows, members: &mut [Member], ways: &mut Ways) -> f64 {
         let side = self.profile.shape.tokens.isqrt().max(1);
-        let rows = Rows::new(self.ranges, side, form.halo);
+        let rows = HeadPartition::new(self.ranges, side, form.halo);
         let bytes = self.feature_bytes(HALO_BITS) * BULK;
         let mut arrivals = vec![0.0_f64; members.len()];
         for (sender, range) in self.ranges.iter().enumerate() {

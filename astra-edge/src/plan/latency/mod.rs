@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use self::request::Request;
 use super::profile::Profile;
-use astra_model::partition::{Costs, PartitionError, Pieces};
+use astra_model::partition::{Costs, PartitionError, RowChunks};
 
 /// Bytes of a message beside its content: Zenoh's, and TCP's of a first packet.
 const MESSAGE: f64 = 92.0;
@@ -124,7 +124,7 @@ pub fn predict(profile: &Profile, case: &Case) -> Result<Prediction, PredictErro
         divided: false,
     };
     let in_one = request.run();
-    let divided = Pieces::are_worth_it(in_one.wait_ms, in_one.latency_ms);
+    let divided = RowChunks::are_worthwhile(in_one.wait_ms, in_one.latency_ms);
     let predicted = match divided {
         true => Request { divided, ..request }.run(),
         false => in_one,

@@ -5,7 +5,7 @@ use astra_wire::{Layout, MAX_CODE_BATCH, MAX_FRAME};
 use super::ways::Ways;
 use super::{BULK, Case, HEADER, MESSAGE, Prediction};
 use crate::plan::profile::{Profile, Rows, RungProfile};
-use astra_model::partition::{Pieces, TokenRange};
+use astra_model::partition::{RowChunks, TokenRange};
 
 /// A request of several members.
 pub(super) struct Request<'a> {
@@ -233,14 +233,14 @@ impl Request<'_> {
         times.sum()
     }
 
-    fn pieces(&self, range: &TokenRange) -> Pieces {
+    fn pieces(&self, range: &TokenRange) -> RowChunks {
         let class = self.profile.shape.class_tokens;
         match self.divided {
             true => {
                 let frame = self.layout.tokens_per_frame().into();
-                Pieces::new(class, range.tokens.into(), frame)
+                RowChunks::new(class, range.tokens.into(), frame)
             }
-            false => Pieces::one(class, range.tokens.into()),
+            false => RowChunks::single(class, range.tokens.into()),
         }
     }
 }

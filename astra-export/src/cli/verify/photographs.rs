@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::{Bundle, ImageInput, Sha256Digest};
 use astra_export::source::{self, Content};
 use astra_export::verify::{Original, Row, measure, one_device, photographs};
-use astra_model::engine::{Answer, Runtime};
+use astra_model::engine::{ModelOutput, Runtime};
 use astra_model::paths::cache_dir;
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ impl Verify {
         bundle: &Bundle,
         image: &ImageInput,
         pixels: &[Vec<u8>],
-        answers: &[Answer],
+        answers: &[ModelOutput],
     ) -> Result<Option<OneDevice>> {
         let Some(path) = self.original_file(bundle)? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The threads that compute, as tools that look at a process see them.
+//! Name and processor time of the threads that compute.
 
 use std::ffi::CString;
 use std::time::Duration;
@@ -6,22 +6,22 @@ use std::time::Duration;
 use rustix::thread;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Name of the threads that run the model: the worker's, and those that ONNX Runtime has it share its work with.
-pub const COMPUTING: &str = "astra-compute";
+/// Name of the threads that run the model: the worker's and those of ONNX Runtime's thread pool.
+pub const COMPUTE_THREAD: &str = "astra-compute";
 
-/// Processor time of the calling thread since it began.
+/// Processor time of the calling thread since it started.
 pub fn thread_time() -> Duration {
     // Never negative.
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
-/// Runs `build`; threads that it starts are called [`COMPUTING`], as ONNX Runtime gives its own no name, and a thread has that of
-/// the one that starts it.
-pub(super) fn begetting<T>(build: impl FnOnce() -> T) -> T {
-    let (Ok(before), Ok(name)) = (thread::name(), CString::new(COMPUTING)) else {
+/// Runs `build` so that threads it spawns are named [`COMPUTE_THREAD`]: ONNX Runtime names none of its own, and Linux gives a thread
+/// the name of the thread that spawns it.
+pub(super) fn with_compute_name<T>(build: impl FnOnce() -> T) -> T {
+    let (Ok(before), Ok(name)) = (thread::name(), CString::new(COMPUTE_THREAD)) else {
         return build();
     };
-    // A thread by another name computes as well.
+    // A thread computes under any name.
     let _ = thread::set_name(&name);
     let built = build();
     let _ = thread::set_name(&before);
@@ -39,12 +39,12 @@ mod tests {
     #[test]
     fn threads_inherit_the_name_and_the_caller_keeps_its_own() {
         let before = own_name();
-        let inherited = begetting(|| {
+        let inherited = with_compute_name(|| {
             let thread = std::thread::spawn(own_name);
             thread.join().unwrap()
         });
-        assert_eq!(inherited, COMPUTING);
-        assert_ne!(before, COMPUTING);
+        assert_eq!(inherited, COMPUTE_THREAD);
+        assert_ne!(before, COMPUTE_THREAD);
         assert_eq!(own_name(), before);
     }
 }

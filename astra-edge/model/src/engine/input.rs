@@ -1,13 +1,13 @@
-//! What a model takes in, and which of its tokens attend to which.
+//! Kinds of input, and the part of an input that one member needs.
 
 use astra_bundle::Manifest;
 
 use super::EngineError;
-use super::error::part;
+use super::error::slice;
 
-/// What a model takes in, and which of its tokens attend to which.
+/// The kind of input a model takes, and which of its tokens attend to which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum Modality {
     /// Patches of an image; all attend to all.
     Image {
         /// Bytes of one token's pixels: patch * patch * 3.
@@ -15,11 +15,11 @@ pub enum Form {
     },
     /// Token ids.
     Text {
-        /// Whether a token attends to itself and those before it only.
+        /// Whether a token attends only to itself and the tokens before it.
         causal: bool,
         /// Whether queries and keys are rotated by position.
         rotary: bool,
-        /// Whether `embed` looks vectors up by position.
+        /// Whether `embed` adds an embedding of the position.
         learned_positions: bool,
     },
 }
@@ -29,12 +29,12 @@ pub enum Form {
 pub enum Input<'a> {
     /// Pixels of the divided tokens: [t, patch * patch * 3] bytes.
     Pixels(&'a [u8]),
-    /// Ids of the tokens that every member computes, then of the divided ones: [c + t].
+    /// Ids of the class tokens, which every member computes, then of the divided tokens: [c + t].
     Ids(&'a [u32]),
 }
 
-impl Form {
-    /// The form of a bundle's model.
+impl Modality {
+    /// The modality of a bundle's model.
     pub fn of(manifest: &Manifest) -> Self {
         match &manifest.text {
             Some(text) if manifest.family.is_text() => Self::Text {
@@ -50,7 +50,7 @@ impl Form {
         }
     }
 
-    /// Whether a token attends to itself and those before it only.
+    /// Whether a token attends only to itself and the tokens before it.
     pub fn is_causal(self) -> bool {
         matches!(self, Self::Text { causal: true, .. })
     }
@@ -62,10 +62,10 @@ impl Form {
 }
 
 impl<'a> Input<'a> {
-    /// What a member that owns `tokens` of `total` divided ones needs; `class_tokens` are computed by every member.
+    /// The input of a member that owns `tokens` of `total` divided tokens; `class_tokens` are computed by every member.
     ///
     /// # Errors
-    /// The input is not one of so many tokens.
+    /// The input is of another number of tokens.
     pub fn part(
         self,
         tokens: core::ops::Range<usize>,
@@ -77,21 +77,21 @@ impl<'a> Input<'a> {
                 let width = pixels.len() / total.max(1);
                 EngineError::length("pixels", pixels.len(), width * total)?;
                 let own = tokens.start * width..tokens.end * width;
-                Ok(OwnedInput::Pixels(part("pixels", pixels, own)?.to_vec()))
+                Ok(OwnedInput::Pixels(slice("pixels", pixels, own)?.to_vec()))
             }
             Self::Ids(ids) => {
                 EngineError::length("token ids", ids.len(), class_tokens + total)?;
-                let sinks = part("token ids", ids, 0..class_tokens)?;
+                let class = slice("token ids", ids, 0..class_tokens)?;
                 let own = class_tokens + tokens.start..class_tokens + tokens.end;
                 Ok(OwnedInput::Ids(
-                    [sinks, part("token ids", ids, own)?].concat(),
+                    [class, slice("token ids", ids, own)?].concat(),
                 ))
             }
         }
     }
 }
 
-/// An [`Input`] that is kept.
+/// An [`Input`] that owns its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedInput {
     /// See [`Input::Pixels`].
@@ -101,7 +101,7 @@ pub enum OwnedInput {
 }
 
 impl OwnedInput {
-    /// Lent.
+    /// The input, borrowed.
     pub fn borrow(&self) -> Input<'_> {
         match self {
             Self::Pixels(pixels) => Input::Pixels(pixels),
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_member_gets_the_sinks_and_its_own() {
+    fn each_member_gets_the_class_tokens_and_its_own() {
         let ids: Vec<u32> = (0..10).collect();
         let input = Input::Ids(&ids);
         let part = |tokens| input.part(tokens, 6, 4).unwrap();
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn pixels_go_by_tokens() {
+    fn pixels_are_divided_by_tokens() {
         let pixels: Vec<u8> = (0..12).collect();
         let input = Input::Pixels(&pixels);
         assert_eq!(

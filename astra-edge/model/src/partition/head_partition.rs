@@ -1,26 +1,26 @@
-//! Rows of a map that members share, each those its own tokens lie in.
+//! Rows of patches that each member computes the head for.
 //!
-//! A row of patches belongs to one member, the one that most of it belongs to by the ends of the ranges. To score its rows a member
-//! also looks at a halo of rows above and below, as deep as the head's receptive field.
+//! A row belongs to the member whose range contains most of it. To compute the scores of its rows a member also reads a halo of rows above
+//! and below, as deep as the head's receptive field.
 
 use core::ops::Range;
 
 use super::TokenRange;
 
-/// Who scores which rows.
+/// Rows of patches by member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rows {
+pub struct HeadPartition {
     side: usize,
     halo: usize,
-    /// By member; they follow one another, and some may be empty.
+    /// By member: contiguous, and some may be empty.
     rows: Vec<Range<usize>>,
 }
 
-impl Rows {
-    /// Rows of a grid of `side` x `side` patches whose tokens are divided as `ranges` say; `halo` rows are looked at on either side.
+impl HeadPartition {
+    /// Rows of a grid of `side` x `side` patches whose tokens are divided into `ranges`, with `halo` rows of halo on either side.
     ///
-    /// No member begins less than a halo from the first row or ends less than one from the last, so that each halo is whole or there
-    /// is none.
+    /// No member begins less than a halo from the first row or ends less than a halo from the last, so that each halo is complete or
+    /// absent.
     pub fn new(ranges: &[TokenRange], side: usize, halo: usize) -> Self {
         let start = |range: &TokenRange| {
             let row = (usize::from(range.first) + side / 2)
@@ -42,19 +42,19 @@ impl Rows {
         }
     }
 
-    /// Rows that a member scores.
+    /// Rows that a member computes scores for; empty for one that computes none.
     pub fn of(&self, member: usize) -> Range<usize> {
         self.rows.get(member).cloned().unwrap_or_default()
     }
 
-    /// Whether a member's rows have a halo above, and below.
+    /// Whether a member's rows have a halo above and below.
     pub fn halos(&self, member: usize) -> [bool; 2] {
         let rows = self.of(member);
-        let there = !rows.is_empty() && self.halo > 0;
-        [there && rows.start > 0, there && rows.end < self.side]
+        let has_halo = !rows.is_empty() && self.halo > 0;
+        [has_halo && rows.start > 0, has_halo && rows.end < self.side]
     }
 
-    /// Tokens that a member looks at: those of its rows and halos.
+    /// Tokens that a member reads: those of its rows and halos.
     pub fn tokens(&self, member: usize) -> Range<usize> {
         let rows = self.of(member);
         if rows.is_empty() {
@@ -62,19 +62,19 @@ impl Rows {
         }
         let [above, below] = self
             .halos(member)
-            .map(|there| usize::from(there) * self.halo);
+            .map(|has_halo| usize::from(has_halo) * self.halo);
         (rows.start - above) * self.side..(rows.end + below) * self.side
     }
 
-    /// Those of them that are in `range`.
+    /// Tokens in `range` that a member reads.
     pub fn tokens_in(&self, member: usize, range: TokenRange) -> Range<usize> {
-        let (wanted, there) = (self.tokens(member), range.indexes());
-        let first = wanted.start.max(there.start);
-        first..wanted.end.min(there.end).max(first)
+        let (read, range) = (self.tokens(member), range.indexes());
+        let first = read.start.max(range.start);
+        first..read.end.min(range.end).max(first)
     }
 }
 
-/// The row where a member begins, moved to where halos are whole.
+/// The row where a member begins, moved to where halos are complete.
 fn snap(row: usize, side: usize, halo: usize) -> usize {
     let nearer = |low: usize, high: usize| if row - low < high - row { low } else { high };
     if side < 2 * halo {
@@ -95,34 +95,34 @@ mod tests {
 
     use super::*;
 
-    fn ranges(shares: &[u16]) -> Vec<TokenRange> {
+    fn ranges(sizes: &[u16]) -> Vec<TokenRange> {
         let mut first = 0;
         let range = |&tokens: &u16| {
             let range = TokenRange { first, tokens };
             first += tokens;
             range
         };
-        shares.iter().map(range).collect()
+        sizes.iter().map(range).collect()
     }
 
     #[test]
-    fn rows_go_to_whom_they_mostly_belong() {
+    fn rows_belong_to_the_member_with_most_of_them() {
         let ranges = ranges(&[343, 342, 342, 342]);
-        let rows = Rows::new(&ranges, 37, 2);
+        let rows = HeadPartition::new(&ranges, 37, 2);
         assert_eq!((rows.of(0), rows.of(1)), (0..9, 9..19));
         assert_eq!((rows.of(2), rows.of(3)), (19..28, 28..37));
         assert_eq!(rows.halos(0), [false, true]);
         assert_eq!(rows.halos(1), [true, true]);
         assert_eq!(rows.tokens(1), 7 * 37..21 * 37);
-        // What the second needs of the first, and of the third.
+        // Tokens that the second member reads of the first, and of the third.
         assert_eq!(rows.tokens_in(1, ranges[0]), 7 * 37..343);
         assert_eq!(rows.tokens_in(1, ranges[2]), 685..21 * 37);
         assert_eq!(rows.tokens_in(1, ranges[3]), 1027..1027);
     }
 
     #[test]
-    fn a_member_of_few_tokens_scores_nothing() {
-        let rows = Rows::new(&ranges(&[1, 2, 3, 250]), 16, 2);
+    fn a_member_of_few_tokens_has_no_rows() {
+        let rows = HeadPartition::new(&ranges(&[1, 2, 3, 250]), 16, 2);
         assert_eq!(rows.tokens(0), 0..0);
         assert_eq!(rows.of(3), 0..16);
         assert_eq!(rows.halos(3), [false, false]);
@@ -130,13 +130,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_row_is_scored_once_and_halos_are_whole(
-            shares in prop::collection::vec(1_u16..200, 1..16),
+        fn every_row_is_scored_once_and_halos_are_complete(
+            sizes in prop::collection::vec(1_u16..200, 1..16),
             side in 1_usize..40,
             halo in 0_usize..6,
         ) {
-            let ranges = ranges(&shares);
-            let rows = Rows::new(&ranges, side, halo);
+            let ranges = ranges(&sizes);
+            let rows = HeadPartition::new(&ranges, side, halo);
             let mut next = 0;
             for member in 0..ranges.len() {
                 let own = rows.of(member);

@@ -1,4 +1,4 @@
-//! A causal model as one graph with a cache of keys and values: one device's prompt, and every token after it.
+//! A causal model as one fused graph with a KV cache: prefill and decode on a single device.
 
 use std::path::Path;
 
@@ -6,46 +6,47 @@ use astra_bundle::Manifest;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use super::bind::Bind;
+use super::bind::BindingBuilder;
 use super::buffers::zeros;
-use super::cache::Cache;
-use super::{Beat, EngineError, Runtime};
+use super::graph::open;
+use super::kv_cache::KvCache;
+use super::{EngineError, Heartbeat, Runtime};
 
-/// Most tokens that go through the graph at once: attention needs memory for as many times the cache.
-const CHUNK: usize = 512;
+/// Most tokens in one run of the graph: attention needs memory for this number times the length of the cache.
+const PREFILL_CHUNK: usize = 512;
 
-/// The fused model and its cache.
+/// The fused model and its KV cache.
 ///
-/// The cache outlives a generation: a text that begins with the tokens in it is not computed again. What is in it is as
-/// exact as what it was [filled](Self::fill) with, which [`rung`](Self::rung) remembers.
+/// The cache outlives a generation: tokens of the next prompt that are in it are not computed again. Keys and values that were
+/// [written](Self::fill) to it were computed from codes of some rung, which [`rung`](Self::rung) returns.
 pub struct Decoder {
     session: Session,
-    names: Vec<Names>,
-    cache: Cache,
+    names: Vec<CacheNames>,
+    cache: KvCache,
     rung: u16,
-    longest: usize,
+    max_tokens: usize,
     learned_positions: bool,
-    step: Step,
-    beat: Beat,
+    decode: DecodeBuffers,
+    heartbeat: Heartbeat,
 }
 
-/// Names of a block's cache among the inputs and outputs.
-struct Names {
+/// Names of a block's cache in the graph.
+struct CacheNames {
     past_k: String,
     past_v: String,
     present_k: String,
     present_v: String,
 }
 
-/// Buffers of one token, and their binding once there is a cache to bind.
-struct Step {
-    rows: Rows,
+/// Buffers of a decode step, which is of one token, and their binding, which a larger cache invalidates.
+struct DecodeBuffers {
+    inputs: Inputs,
     logits: Tensor<f32>,
     binding: Option<IoBinding>,
 }
 
-/// What goes in besides the cache.
-struct Rows {
+/// Inputs of the graph besides the cache.
+struct Inputs {
     ids: Tensor<i64>,
     positions: Tensor<i64>,
     seqlens_k: Tensor<i32>,
@@ -56,7 +57,7 @@ impl Decoder {
     /// Opens `decode.onnx` in `dir`.
     ///
     /// # Errors
-    /// The graph is missing, is refused, or is of another interface; the manifest is not one of text.
+    /// The graph is missing, is refused, or has other inputs or outputs; the model's input is not text.
     pub fn open(runtime: &Runtime, dir: &Path, manifest: &Manifest) -> Result<Self, EngineError> {
         let Some(text) = &manifest.text else {
             return Err(EngineError::Input {
@@ -65,27 +66,27 @@ impl Decoder {
             });
         };
         let shape = &manifest.shape;
-        let names: Vec<Names> = (0..shape.blocks).map(Names::new).collect();
-        let (inputs, outputs) = sides(&names, text.learned_positions);
+        let names: Vec<CacheNames> = (0..shape.blocks).map(CacheNames::new).collect();
+        let (inputs, outputs) = interface(&names, text.learned_positions);
         Ok(Self {
-            session: super::model::open(runtime, &dir.join("decode.onnx"), &inputs, &outputs)?,
+            session: open(runtime, &dir.join("decode.onnx"), &inputs, &outputs)?,
             names,
-            cache: Cache::new(shape.blocks, shape.kv_heads, shape.head_dim)?,
+            cache: KvCache::new(shape.blocks, shape.kv_heads, shape.head_dim)?,
             rung: 0,
-            longest: text.max_tokens,
+            max_tokens: text.max_tokens,
             learned_positions: text.learned_positions,
-            step: Step {
-                rows: Rows::new(1)?,
+            decode: DecodeBuffers {
+                inputs: Inputs::new(1)?,
                 logits: zeros([1, text.vocab])?,
                 binding: None,
             },
-            beat: Beat::default(),
+            heartbeat: Heartbeat::default(),
         })
     }
 
-    /// Has `beat` told of every piece of a prompt.
-    pub fn tell(&mut self, beat: Beat) {
-        self.beat = beat;
+    /// Sets what beats at every chunk of a prompt.
+    pub fn set_heartbeat(&mut self, heartbeat: Heartbeat) {
+        self.heartbeat = heartbeat;
     }
 
     /// Tokens whose keys and values are in the cache.
@@ -98,8 +99,9 @@ impl Decoder {
         self.rung
     }
 
-    /// How many of a text's first tokens need not be computed at a rung; the last always is, for its scores are wanted.
-    pub fn reusable(&self, ids: &[u32], rung: u16) -> usize {
+    /// Number of a prompt's first tokens whose keys and values can be reused at a rung. The last token is always computed, for its
+    /// logits.
+    pub fn reusable_tokens(&self, ids: &[u32], rung: u16) -> usize {
         if self.rung != 0 && self.rung != rung {
             return 0;
         }
@@ -107,7 +109,7 @@ impl Decoder {
         same.count().min(ids.len().saturating_sub(1))
     }
 
-    /// Empties the cache and makes room for `length` tokens, to [`fill`](Self::fill).
+    /// Empties the cache and reserves capacity for `length` tokens, to be written by [`fill`](Self::fill).
     ///
     /// # Errors
     /// ONNX Runtime has no memory.
@@ -117,84 +119,82 @@ impl Decoder {
         self.reserve(length)
     }
 
-    /// Puts keys and values of a block, [rows, W] each, into a cache that was cleared.
+    /// Writes keys and values of a block, [rows, W] each, to a cache that was cleared.
     ///
     /// # Errors
-    /// There is no such block, or no room for so many rows.
+    /// There is no such block, or there are more rows than the cache has capacity for.
     pub fn fill(&mut self, block: usize, keys: &[f32], values: &[f32]) -> Result<(), EngineError> {
         self.cache.fill(block, keys, values)
     }
 
-    /// Names the tokens that every block was filled with, and the rung they were computed at.
-    pub fn filled(&mut self, tokens: &[u32], rung: u16) {
+    /// Sets the tokens whose keys and values were written to every block, and the rung they were computed at.
+    pub fn set_tokens(&mut self, tokens: &[u32], rung: u16) {
         self.cache.truncate(0);
         self.cache.extend(tokens);
         self.rung = rung;
     }
 
-    /// Computes a text's tokens from number `reused` on, up to which it is what is in the cache. Returns the scores of the
-    /// token behind the last: [V].
+    /// Computes a prompt from token `reused` on; the first `reused` tokens must be the first in the cache. Returns the logits of the
+    /// token after the last: [V].
     ///
     /// # Errors
-    /// Nothing is left to compute, the text is longer than the model takes, or ONNX Runtime fails; the cache then holds what
-    /// it held of the text before.
+    /// No token is left to compute, the prompt is longer than the model's context, or ONNX Runtime fails; the cache then holds the
+    /// tokens computed so far.
     pub fn prefill(&mut self, ids: &[u32], reused: usize) -> Result<&mut [f32], EngineError> {
-        let rest = ids.get(reused..).unwrap_or_default();
-        if rest.is_empty() {
-            return Err(EngineError::Length {
-                what: "token ids",
-                found: ids.len(),
-                expected: reused + 1,
-            });
-        }
+        let rest = ids.get(reused..).filter(|rest| !rest.is_empty());
+        let rest = rest.ok_or(EngineError::Length {
+            what: "token ids",
+            found: ids.len(),
+            expected: reused + 1,
+        })?;
         self.cache.truncate(reused);
         if reused == 0 {
             self.rung = 0;
         }
         self.reserve(ids.len())?;
-        for chunk in rest.chunks(CHUNK) {
-            self.beat.beat();
+        for chunk in rest.chunks(PREFILL_CHUNK) {
+            self.heartbeat.beat();
             self.run_chunk(chunk)?;
         }
-        Ok(self.step.logits.extract_tensor_mut().1)
+        Ok(self.decode.logits.extract_tensor_mut().1)
     }
 
-    /// Appends one token. Returns the scores of the one behind it: [V].
+    /// Appends one token. Returns the logits of the token after it: [V].
     ///
     /// # Errors
-    /// The text is as long as the model takes, or ONNX Runtime fails.
+    /// The text fills the model's context, or ONNX Runtime fails.
     pub fn step(&mut self, token: u32) -> Result<&mut [f32], EngineError> {
         let length = self.cache.tokens().len() + 1;
         self.reserve(length)?;
-        self.step.rows.set(&[token], length);
-        let binding = match self.step.binding.take() {
+        self.decode.inputs.set(&[token], length);
+        let binding = match self.decode.binding.take() {
             Some(binding) => binding,
             None => bind(
                 &self.session,
                 &self.names,
                 self.learned_positions,
-                &self.step.rows,
+                &self.decode.inputs,
                 &mut self.cache,
-                &mut self.step.logits,
+                &mut self.decode.logits,
             )?,
         };
         let ran = self.session.run_binding(&binding).map(drop);
-        self.step.binding = Some(binding);
+        self.decode.binding = Some(binding);
         ran.map_err(EngineError::run("decode"))?;
         self.cache.extend(&[token]);
-        Ok(self.step.logits.extract_tensor_mut().1)
+        Ok(self.decode.logits.extract_tensor_mut().1)
     }
 
     fn run_chunk(&mut self, ids: &[u32]) -> Result<(), EngineError> {
-        let mut rows = Rows::new(ids.len())?;
-        rows.set(ids, self.cache.tokens().len() + ids.len());
+        let mut inputs = Inputs::new(ids.len())?;
+        inputs.set(ids, self.cache.tokens().len() + ids.len());
         let binding = bind(
             &self.session,
             &self.names,
             self.learned_positions,
-            &rows,
+            &inputs,
             &mut self.cache,
-            &mut self.step.logits,
+            &mut self.decode.logits,
         )?;
         let ran = self.session.run_binding(&binding).map(drop);
         ran.map_err(EngineError::run("decode"))?;
@@ -203,21 +203,21 @@ impl Decoder {
     }
 
     fn reserve(&mut self, length: usize) -> Result<(), EngineError> {
-        if length > self.longest {
+        if length > self.max_tokens {
             return Err(EngineError::Length {
                 what: "tokens of the text",
                 found: length,
-                expected: self.longest,
+                expected: self.max_tokens,
             });
         }
-        if self.cache.reserve(length, self.longest)? {
-            self.step.binding = None;
+        if self.cache.reserve(length, self.max_tokens)? {
+            self.decode.binding = None;
         }
         Ok(())
     }
 }
 
-impl Names {
+impl CacheNames {
     fn new(block: usize) -> Self {
         Self {
             past_k: format!("past_k_{block:02}"),
@@ -228,7 +228,7 @@ impl Names {
     }
 }
 
-impl Rows {
+impl Inputs {
     fn new(rows: usize) -> Result<Self, EngineError> {
         Ok(Self {
             ids: zeros([rows])?,
@@ -238,25 +238,25 @@ impl Rows {
         })
     }
 
-    /// The last tokens of a text of `length`.
+    /// Sets the last tokens of a text of `length` tokens.
     fn set(&mut self, ids: &[u32], length: usize) {
         let first = length.saturating_sub(ids.len());
-        for (place, &id) in self.ids.extract_tensor_mut().1.iter_mut().zip(ids) {
-            *place = i64::from(id);
+        for (input, &id) in self.ids.extract_tensor_mut().1.iter_mut().zip(ids) {
+            *input = i64::from(id);
         }
         let positions = self.positions.extract_tensor_mut().1;
-        for (place, position) in positions.iter_mut().zip(first..) {
-            *place = position as i64;
+        for (input, position) in positions.iter_mut().zip(first..) {
+            *input = position as i64;
         }
-        // A text is no longer than 16 bits count.
+        // The context of a model is below 2^16 tokens.
         let length = i32::try_from(length).unwrap_or(i32::MAX);
         self.seqlens_k.extract_tensor_mut().1.fill(length - 1);
         self.total_length.extract_tensor_mut().1.fill(length);
     }
 }
 
-/// Inputs and outputs of the graph.
-fn sides(names: &[Names], learned_positions: bool) -> (Vec<&str>, Vec<&str>) {
+/// Names of the graph's inputs and outputs.
+fn interface(names: &[CacheNames], learned_positions: bool) -> (Vec<&str>, Vec<&str>) {
     let mut inputs = vec!["ids", "seqlens_k", "total_length"];
     if learned_positions {
         inputs.push("positions");
@@ -269,22 +269,22 @@ fn sides(names: &[Names], learned_positions: bool) -> (Vec<&str>, Vec<&str>) {
     (inputs, outputs)
 }
 
-/// Past and present of a block are the same memory.
+/// Past and present of a block are bound to the same memory.
 fn bind(
     session: &Session,
-    names: &[Names],
+    names: &[CacheNames],
     learned_positions: bool,
-    rows: &Rows,
-    cache: &mut Cache,
+    inputs: &Inputs,
+    cache: &mut KvCache,
     logits: &mut Tensor<f32>,
 ) -> Result<IoBinding, EngineError> {
-    let mut bind = Bind::new(session, "bind decode")?
-        .input("ids", &rows.ids)?
-        .input("seqlens_k", &rows.seqlens_k)?
-        .input("total_length", &rows.total_length)?
+    let mut bind = BindingBuilder::new(session, "bind decode")?
+        .input("ids", &inputs.ids)?
+        .input("seqlens_k", &inputs.seqlens_k)?
+        .input("total_length", &inputs.total_length)?
         .output("logits", logits)?;
     if learned_positions {
-        bind = bind.input("positions", &rows.positions)?;
+        bind = bind.input("positions", &inputs.positions)?;
     }
     for (names, block) in names.iter().zip(&mut cache.blocks) {
         bind = bind
@@ -293,5 +293,5 @@ fn bind(
             .output(&names.present_k, &mut block.keys)?
             .output(&names.present_v, &mut block.values)?;
     }
-    Ok(bind.done())
+    Ok(bind.build())
 }

@@ -1,4 +1,4 @@
-//! A head that members share: each makes the scores of its rows of patches, and whoever asked makes the answer of all scores.
+//! A head that members compute together: each the scores of its rows of patches, the coordinator the output from all scores.
 
 use std::path::Path;
 
@@ -6,12 +6,12 @@ use astra_bundle::{HeadRows, Manifest};
 use ort::session::Session;
 use ort::value::TensorRef;
 
-use super::model::open;
-use super::whole::{Answer, head_answer};
-use super::{EngineError, Runtime};
+use super::graph::open;
+use super::output::{read, read_head};
+use super::{EngineError, ModelOutput, Runtime};
 
 /// The two graphs of such a head.
-pub struct SharedHead {
+pub struct DistributedHead {
     rows: Session,
     finish: Session,
     sizes: Sizes,
@@ -25,11 +25,11 @@ struct Sizes {
     rows: HeadRows,
 }
 
-impl SharedHead {
-    /// Opens `head_rows.onnx` and `head_finish.onnx` in `dir`; `None` where the head is not one that can be divided.
+impl DistributedHead {
+    /// Opens `head_rows.onnx` and `head_finish.onnx` in `dir`; `None` where the head cannot be divided by rows.
     ///
     /// # Errors
-    /// A graph is missing, is refused, or is of another interface.
+    /// A graph is missing, is refused, or has other inputs or outputs.
     pub fn open(
         runtime: &Runtime,
         dir: &Path,
@@ -63,10 +63,10 @@ impl SharedHead {
     }
 
     /// Scores of whole rows of patches after the final norm, `[r * side, D]`: `[(r - halos) * scale, side * scale]`. `halos` says
-    /// whether the first rows, and the last, are only there to be looked at.
+    /// whether the first rows, and the last, are a halo, which is read but not scored.
     ///
     /// # Errors
-    /// No whole number of rows, none but halos, or ONNX Runtime fails.
+    /// Not a whole number of rows, no rows but the halos, or ONNX Runtime fails.
     pub fn scores(
         &mut self,
         patches: &[f32],
@@ -75,30 +75,27 @@ impl SharedHead {
         let Sizes { hidden, side, rows } = self.sizes;
         let given = patches.len() / (hidden * side).max(1);
         let halos = (usize::from(above) + usize::from(below)) * rows.halo;
-        let whole = given.max(halos + 1) * hidden * side;
-        EngineError::length("rows of patches", patches.len(), whole)?;
+        let expected = given.max(halos + 1) * hidden * side;
+        EngineError::length("rows of patches", patches.len(), expected)?;
         let failed = EngineError::run("head_rows");
         let patches =
             TensorRef::from_array_view(([given * side, hidden], patches)).map_err(&failed)?;
-        let [above, below] = [above, below].map(|there| [i64::from(there)]);
+        let [above, below] = [above, below].map(|has_halo| [i64::from(has_halo)]);
         let above = TensorRef::from_array_view(([1], above.as_slice())).map_err(&failed)?;
         let below = TensorRef::from_array_view(([1], below.as_slice())).map_err(&failed)?;
         let inputs = ort::inputs!["patches" => patches, "above" => above, "below" => below];
         let outputs = self.rows.run(inputs).map_err(&failed)?;
-        let Some(scores) = outputs.get("scores") else {
-            return Ok(Vec::new());
-        };
-        let (_, scores) = scores.try_extract_tensor::<f32>().map_err(&failed)?;
+        let scores = read(&outputs, "scores")?;
         let expected = (given - halos) * side * rows.scale * rows.scale;
         EngineError::length("scores", scores.len(), expected)?;
-        Ok(scores.to_vec())
+        Ok(scores)
     }
 
-    /// The answer of the scores of all rows, `[side * scale, side * scale]`, without features.
+    /// Output for the scores of all rows, `[side * scale, side * scale]`, without features.
     ///
     /// # Errors
     /// Another number of scores, or ONNX Runtime fails.
-    pub fn finish(&mut self, scores: &[f32]) -> Result<Answer, EngineError> {
+    pub fn finish(&mut self, scores: &[f32]) -> Result<ModelOutput, EngineError> {
         let columns = self.sizes.side * self.sizes.rows.scale;
         EngineError::length("scores", scores.len(), columns * columns)?;
         let failed = EngineError::run("head_finish");
@@ -107,6 +104,6 @@ impl SharedHead {
             .finish
             .run(ort::inputs!["scores" => scores])
             .map_err(&failed)?;
-        head_answer(&outputs)
+        read_head(&outputs)
     }
 }

@@ -1,12 +1,12 @@
-//! Weights in the order in which this processor's kernels read them, kept in files that sessions map.
+//! A cache on disk of packed weights, which sessions map.
 //!
-//! ONNX Runtime rearranges (packs) the weights of a graph when it opens it, and keeps them in memory of the process, beside the
-//! bundle that holds them already. Written down once and mapped from then on, they are pages of a file: the system takes them back
-//! where memory is short, and devices on one machine share them.
+//! ONNX Runtime packs the weights of a graph into the order in which this processor's kernels read them when it opens the graph, and
+//! keeps them in the process's memory, in addition to the mapped bundle. Mapped from a file instead, they are pages that the system can
+//! evict when memory is short, and that devices on one machine share.
 //!
 //! A set belongs to one bundle, one build of ONNX Runtime and one kind of processor, and has a folder for each graph: the graph, its
-//! weights, and a checksum of every file. ONNX Runtime also compares what it maps with what its kernels pack now, and refuses the
-//! graph where they differ.
+//! weights, and a checksum of every file. ONNX Runtime also compares the mapped weights with what its kernels would pack, and refuses
+//! the graph if they differ.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,37 +17,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use astra_bundle::{Bundle, Sha256Digest, WEIGHTS_FILE};
 use ort::logging::LogLevel;
 use ort::session::Session;
+use ort::session::builder::SessionBuilder;
 use serde::{Deserialize, Serialize};
 
-use super::{EngineError, Runtime};
+use super::EngineError;
 
-/// Begins anew what was written in another way.
+/// Version of the cache; a set of another version is not used.
 const FORMAT: u32 = 1;
-/// What a set is of.
+/// The bundle, library and processor of a set.
 const ORIGIN: &str = "origin.json";
 /// Checksums of a graph's files.
 const CHECKSUMS: &str = "checksums.json";
 const PROCESSOR: &str = "/proc/cpuinfo";
 const GRAPH: &str = "graph.onnx";
 const WEIGHTS: &str = "weights.bin";
-/// A graph that is being packed. Only whoever holds the lock touches it.
+/// A graph that is being packed, guarded by the lock.
 const UNFINISHED: &str = "unfinished";
 const LOCK: &str = "lock";
 /// Weights of fewer bytes stay in the graph.
-const SMALL: &str = "1024";
-/// Bytes of the disk that are left to others.
-const SPARE: u64 = 256 << 20;
+const MIN_EXTERNAL_BYTES: &str = "1024";
+/// Bytes of the disk that must stay free.
+const MIN_FREE: u64 = 256 << 20;
+
+/// Makes a session builder with the options of the runtime.
+type Builder<'a> = dyn Fn() -> Result<SessionBuilder, ort::Error> + 'a;
 
 /// Packed weights of one bundle.
 #[derive(Debug)]
 pub(super) struct PackedWeights {
     folder: PathBuf,
-    /// Most bytes that a graph takes: all weights twice, as they are and packed.
-    largest: u64,
-    given_up: AtomicBool,
+    /// Upper bound for the bytes of a graph: all weights twice, unpacked and packed.
+    graph_bytes: u64,
+    disabled: AtomicBool,
 }
 
-/// Why there are none.
+/// Why packed weights cannot be mapped from the cache.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PackedError {
     #[error("{}: {error}", path.display())]
@@ -64,7 +68,7 @@ pub(super) enum PackedError {
     Engine(#[from] EngineError),
 }
 
-/// What decides how weights are packed, and where they came from.
+/// Where packed weights come from, and what determines their order.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Origin {
     format: u32,
@@ -83,15 +87,15 @@ struct Checksum {
 }
 
 impl PackedWeights {
-    /// The set of `bundle` in `cache`, empty if it is new. Sets of bundles that were at the same place before, or that are gone from
-    /// theirs, are deleted then.
+    /// The set of `bundle` in `cache`. If it is new, sets of earlier bundles at the same path, and of bundles that no longer exist, are
+    /// deleted.
     ///
     /// # Errors
-    /// There is no such folder, and none can be made or written in.
+    /// The folder cannot be created or written.
     pub(super) fn of(bundle: &Bundle, cache: &Path) -> Result<Self, PackedError> {
         let (dir, weights) = (bundle.dir(), bundle.dir().join(WEIGHTS_FILE));
         let dir = fs::canonicalize(dir).map_err(at(dir))?;
-        let largest = 2 * fs::metadata(&weights).map_err(at(&weights))?.len();
+        let graph_bytes = 2 * fs::metadata(&weights).map_err(at(&weights))?.len();
         let origin = Origin {
             format: FORMAT,
             bundle: dir,
@@ -107,74 +111,78 @@ impl PackedWeights {
         let folder = sets.join(name);
         if !folder.join(ORIGIN).exists() {
             fs::create_dir_all(&folder).map_err(at(&folder))?;
-            delete_former(&sets, &folder, &origin).map_err(at(&sets))?;
+            delete_obsolete(&sets, &folder, &origin).map_err(at(&sets))?;
             let origin = folder.join(ORIGIN);
             fs::write(&origin, &text).map_err(at(&origin))?;
         }
         Ok(Self {
             folder,
-            largest,
-            given_up: AtomicBool::new(false),
+            graph_bytes,
+            disabled: AtomicBool::new(false),
         })
     }
 
-    /// A session of a graph of the bundle with mapped weights, packed now if they are not yet; `None` where that cannot be, which is
-    /// said once.
-    pub(super) fn session(&self, runtime: &Runtime, graph: &Path) -> Option<Session> {
-        if self.is_given_up() {
+    /// Opens a graph of the bundle with mapped weights, after packing them if they are not in the cache. `None` if that fails: the cache
+    /// is then disabled, which is logged once.
+    pub(super) fn session(
+        &self,
+        builder: impl Fn() -> Result<SessionBuilder, ort::Error>,
+        graph: &Path,
+    ) -> Option<Session> {
+        if self.is_disabled() {
             return None;
         }
-        self.mapped_or_packed(runtime, graph)
+        self.map_or_pack(&builder, graph)
             .inspect_err(|error| {
-                without(error);
-                self.given_up.store(true, Ordering::Relaxed);
+                warn_not_cached(error);
+                self.disabled.store(true, Ordering::Relaxed);
             })
             .ok()
     }
 
-    /// Whether sessions pack their weights in memory from now on.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+    /// Whether sessions pack their weights in memory because the cache failed.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.disabled.load(Ordering::Relaxed)
     }
 
-    fn mapped_or_packed(&self, runtime: &Runtime, graph: &Path) -> Result<Session, PackedError> {
-        let place = self.folder.join(graph.file_stem().unwrap_or_default());
-        if let Some(session) = mapped_if_sound(runtime, &place) {
+    fn map_or_pack(&self, builder: &Builder<'_>, graph: &Path) -> Result<Session, PackedError> {
+        let target = self.folder.join(graph.file_stem().unwrap_or_default());
+        if let Some(session) = map_if_intact(builder, &target) {
             return Ok(session);
         }
         let lock = self.folder.join(LOCK);
-        let held = File::create(&lock).map_err(at(&lock))?;
-        held.lock().map_err(at(&lock))?;
-        // Another device may have packed them meanwhile.
-        if let Some(session) = mapped_if_sound(runtime, &place) {
+        let lock_file = File::create(&lock).map_err(at(&lock))?;
+        lock_file.lock().map_err(at(&lock))?;
+        // Another process may have packed them while this one waited for the lock.
+        if let Some(session) = map_if_intact(builder, &target) {
             return Ok(session);
         }
-        self.pack(runtime, graph, &place)?;
-        mapped(runtime, &place)
+        self.pack(builder, graph, &target)?;
+        map(builder, &target)
     }
 
-    fn pack(&self, runtime: &Runtime, graph: &Path, place: &Path) -> Result<(), PackedError> {
-        self.room()?;
+    fn pack(&self, builder: &Builder<'_>, graph: &Path, target: &Path) -> Result<(), PackedError> {
+        self.check_free_space()?;
         let unfinished = self.folder.join(UNFINISHED);
         delete(&unfinished)?;
         fs::create_dir(&unfinished).map_err(at(&unfinished))?;
         tracing::debug!(graph = %graph.display(), "packing weights");
-        write(runtime, graph, &unfinished)?;
+        write(builder, graph, &unfinished)?;
         let checksums = checksums(&unfinished)?;
         let list = unfinished.join(CHECKSUMS);
         let text = serde_json::to_vec(&checksums).map_err(io::Error::from);
         let written = text.and_then(|text| fs::write(&list, text));
         written.map_err(at(&list))?;
-        delete(place)?;
-        fs::rename(&unfinished, place).map_err(at(place))
+        delete(target)?;
+        fs::rename(&unfinished, target).map_err(at(target))
     }
 
-    /// ONNX Runtime may write on a full disk without a word.
-    fn room(&self) -> Result<(), PackedError> {
-        let there = rustix::fs::statvfs(&self.folder);
-        let there = there.map_err(|error| at(&self.folder)(error.into()))?;
-        let free = there.f_bavail.saturating_mul(there.f_frsize);
-        let needed = self.largest.saturating_add(SPARE);
+    /// ONNX Runtime may write a truncated file to a full disk without an error.
+    fn check_free_space(&self) -> Result<(), PackedError> {
+        let disk = rustix::fs::statvfs(&self.folder);
+        let disk = disk.map_err(|error| at(&self.folder)(error.into()))?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let needed = self.graph_bytes.saturating_add(MIN_FREE);
         if free >= needed {
             return Ok(());
         }
@@ -186,38 +194,38 @@ impl PackedWeights {
     }
 }
 
-/// Says why weights are not mapped.
-pub(super) fn without(error: &PackedError) {
+/// Logs why weights are not mapped.
+pub(super) fn warn_not_cached(error: &PackedError) {
     tracing::warn!("no weights cache, the weights are packed in memory: {error}");
 }
 
-/// A session of what lies at `place`, if it is all there and as it was written.
-fn mapped_if_sound(runtime: &Runtime, place: &Path) -> Option<Session> {
-    if !place.exists() {
+/// A session of the graph in `folder`, if its files are complete and unchanged.
+fn map_if_intact(builder: &Builder<'_>, folder: &Path) -> Option<Session> {
+    if !folder.exists() {
         return None;
     }
-    mapped(runtime, place)
-        .inspect_err(|error| tracing::info!(%error, "weights are packed again"))
+    map(builder, folder)
+        .inspect_err(|error| tracing::info!(%error, "packing weights again"))
         .ok()
 }
 
-fn mapped(runtime: &Runtime, place: &Path) -> Result<Session, PackedError> {
-    let list = place.join(CHECKSUMS);
+fn map(builder: &Builder<'_>, folder: &Path) -> Result<Session, PackedError> {
+    let list = folder.join(CHECKSUMS);
     let text = fs::read(&list).map_err(at(&list))?;
     let written: Vec<Checksum> =
         serde_json::from_slice(&text).map_err(|error| at(&list)(error.into()))?;
-    if written.is_empty() || checksums(place)? != written {
-        return Err(PackedError::Damaged(place.to_owned()));
+    if written.is_empty() || checksums(folder)? != written {
+        return Err(PackedError::Damaged(folder.to_owned()));
     }
-    let path = place.join(GRAPH);
-    let open = || quiet(runtime)?.commit_from_file(&path);
+    let path = folder.join(GRAPH);
+    let open = || quiet(builder)?.commit_from_file(&path);
     Ok(open().map_err(EngineError::graph(&path))?)
 }
 
-/// Writes a graph with its weights, as they are and packed, into a folder.
-fn write(runtime: &Runtime, graph: &Path, into: &Path) -> Result<(), EngineError> {
+/// Writes a graph with its weights, unpacked and packed, to a folder.
+fn write(builder: &Builder<'_>, graph: &Path, into: &Path) -> Result<(), EngineError> {
     let open = || {
-        quiet(runtime)?
+        quiet(builder)?
             .with_optimized_model_path(into.join(GRAPH))?
             .with_config_entry(
                 "session.optimized_model_external_initializers_file_name",
@@ -225,7 +233,7 @@ fn write(runtime: &Runtime, graph: &Path, into: &Path) -> Result<(), EngineError
             )?
             .with_config_entry(
                 "session.optimized_model_external_initializers_min_size_in_bytes",
-                SMALL,
+                MIN_EXTERNAL_BYTES,
             )?
             .with_config_entry("session.save_external_prepacked_constant_initializers", "1")?
             .commit_from_file(graph)
@@ -233,12 +241,12 @@ fn write(runtime: &Runtime, graph: &Path, into: &Path) -> Result<(), EngineError
     open().map(drop).map_err(EngineError::graph(graph))
 }
 
-/// Without the warnings that such a graph is for one kind of processor, and the word on a graph that is refused, which is ours to say.
-fn quiet(runtime: &Runtime) -> Result<ort::session::builder::SessionBuilder, ort::Error> {
-    Ok(runtime.builder()?.with_log_level(LogLevel::Fatal)?)
+/// Turns off the warning that an optimized graph is for one kind of processor, and messages about refused graphs, which are logged here.
+fn quiet(builder: &Builder<'_>) -> Result<SessionBuilder, ort::Error> {
+    Ok(builder()?.with_log_level(LogLevel::Fatal)?)
 }
 
-/// Of every file in a folder but the list of them, by name.
+/// Checksums of every file in a folder but the list of them, sorted by name.
 fn checksums(folder: &Path) -> Result<Vec<Checksum>, PackedError> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(at(folder))? {
@@ -267,17 +275,17 @@ fn checksum(path: &Path) -> io::Result<(u64, u32)> {
         if n == 0 {
             return Ok((bytes, hasher.finalize()));
         }
-        hasher.update(chunk.get(..n).unwrap_or(&chunk));
+        hasher.update(chunk.get(..n).ok_or(io::ErrorKind::InvalidData)?);
         bytes += n as u64;
     }
 }
 
-/// Deletes every set of a bundle that was where the bundle of `origin` is now, or that is nowhere any more.
-fn delete_former(sets: &Path, but: &Path, origin: &Origin) -> io::Result<()> {
+/// Deletes every set of a bundle that was at the path of `origin`'s bundle, or that no longer exists, except the set at `kept`.
+fn delete_obsolete(sets: &Path, kept: &Path, origin: &Origin) -> io::Result<()> {
     for entry in fs::read_dir(sets)? {
         let set = entry?.path();
-        // Another device may be at work on the one that is new.
-        if set == but {
+        // Another process may be writing to the new set.
+        if set == kept {
             continue;
         }
         let Ok(text) = fs::read(set.join(ORIGIN)) else {
@@ -286,8 +294,8 @@ fn delete_former(sets: &Path, but: &Path, origin: &Origin) -> io::Result<()> {
         let Ok(other) = serde_json::from_slice::<Origin>(&text) else {
             continue;
         };
-        // What cannot be looked at is not known to be gone.
-        let gone = other.bundle.try_exists().is_ok_and(|there| !there);
+        // A bundle that cannot be accessed may still exist.
+        let gone = other.bundle.try_exists().is_ok_and(|exists| !exists);
         if gone || other.bundle == origin.bundle {
             fs::remove_dir_all(&set)?;
         }
@@ -302,9 +310,9 @@ fn delete(folder: &Path) -> Result<(), PackedError> {
     }
 }
 
-/// What the kernels are chosen by: kind and abilities of every core, as the system lists them.
+/// What ONNX Runtime chooses its kernels by: model and instruction sets of every core, as Linux lists them.
 fn processor() -> io::Result<String> {
-    const TELLING: [&str; 10] = [
+    const KEYS: [&str; 10] = [
         "vendor_id",
         "cpu family",
         "model",
@@ -319,7 +327,7 @@ fn processor() -> io::Result<String> {
     let text = fs::read_to_string(PROCESSOR)?;
     let lines = text.lines().filter(|line| {
         let key = line.split(':').next().unwrap_or_default().trim_end();
-        TELLING.contains(&key)
+        KEYS.contains(&key)
     });
     let distinct: BTreeSet<&str> = lines.collect();
     Ok(distinct.into_iter().collect::<Vec<_>>().join("\n"))
