@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Largest frame, in bytes: beyond it what comes is no JPEG.
+/// Largest frame, in bytes: a longer one is not JPEG.
 const MAX_FRAME: usize = 32 << 20;
 
-/// Markers of a JPEG (ITU-T T.81, table B.1): the byte behind 0xff.
+/// Markers of a JPEG (ITU-T T.81, table B.1): the byte after 0xff.
 const SOI: u8 = 0xd8;
 const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
@@ -21,7 +21,7 @@ pub(crate) struct Newest {
 }
 
 impl Newest {
-    /// Reads frames until there are no more.
+    /// Starts a thread that reads frames until the end of `input`.
     pub(crate) fn of(input: impl Read + Send + 'static) -> Self {
         let (sender, receiver) = watch::channel(Arc::new(None));
         std::thread::spawn(move || {
@@ -45,7 +45,7 @@ impl Newest {
         }
     }
 
-    /// The newest frame and its number, once there is one that was not returned before; `None` after the last.
+    /// Waits for a frame that was not returned before, and returns the newest with its number; `None` after the last.
     pub(crate) async fn next(&self) -> io::Result<Option<(u64, Arc<Vec<u8>>)>> {
         let mut frames = self.frames.lock().await;
         if frames.changed().await.is_err() {
@@ -60,11 +60,11 @@ impl Newest {
     }
 }
 
-/// One frame from its first marker to its last; `None` at the end of the stream. A frame in which the next one begins was cut
-/// short by the camera, and is left out.
+/// One frame from its first marker to its last; `None` at the end of the stream. A frame in which the next one begins was
+/// truncated by the camera, and is skipped.
 fn read_frame(input: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut frame = Vec::new();
-    // Whatever lies between two frames is not of interest.
+    // Bytes between two frames are skipped.
     let mut before = 0;
     loop {
         match byte(input)? {
@@ -104,11 +104,11 @@ fn byte(input: &mut impl Read) -> io::Result<Option<u8>> {
     }
 }
 
-/// A byte that has to be there.
-fn needed(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
+/// The next byte, added to the frame; the end of the stream is an error.
+fn next_byte(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
     let byte = byte(input)?.ok_or(io::ErrorKind::UnexpectedEof)?;
     if frame.len() >= MAX_FRAME {
-        let text = format!("a frame of more than {MAX_FRAME} bytes: expected JPEG");
+        let text = format!("frame: found more than {MAX_FRAME} bytes, expected JPEG");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     frame.push(byte);
@@ -116,38 +116,38 @@ fn needed(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
 }
 
 fn marker(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
-    let first = needed(input, frame)?;
+    let first = next_byte(input, frame)?;
     if first != 0xff {
-        let text = format!("byte {first:#04x} in a frame: expected a marker of JPEG");
+        let text = format!("frame: found byte {first:#04x}, expected a marker of JPEG");
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
     loop {
-        // Any number of 0xff may stand before a marker.
-        match needed(input, frame)? {
+        // Any number of 0xff may precede a marker.
+        match next_byte(input, frame)? {
             0xff => {}
             marker => return Ok(marker),
         }
     }
 }
 
-/// A segment: two bytes of its length, themselves counted, and the rest.
+/// A segment: its length in two bytes, which count too, and the rest.
 fn segment(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<()> {
-    let length = u16::from_be_bytes([needed(input, frame)?, needed(input, frame)?]);
+    let length = u16::from_be_bytes([next_byte(input, frame)?, next_byte(input, frame)?]);
     for _ in 2..length {
-        needed(input, frame)?;
+        next_byte(input, frame)?;
     }
     Ok(())
 }
 
-/// Coded data up to the next marker, which is returned: 0xff in the data is followed by 0, and restart markers belong to it.
+/// Entropy-coded data up to the next marker, which is returned. In the data 0xff is followed by 0; restart markers are part of it.
 fn scan(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
     loop {
-        if needed(input, frame)? != 0xff {
+        if next_byte(input, frame)? != 0xff {
             continue;
         }
-        let mut next = needed(input, frame)?;
+        let mut next = next_byte(input, frame)?;
         while next == 0xff {
-            next = needed(input, frame)?;
+            next = next_byte(input, frame)?;
         }
         match next {
             0 | 0xd0..=0xd7 => {}
@@ -167,20 +167,20 @@ fn scan(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<u8> {
 mod tests {
     use super::*;
 
-    /// A frame with a segment that holds what looks like the end, stuffed bytes and a restart marker.
+    /// A frame with a segment that contains the bytes of an end marker, stuffed bytes and a restart marker.
     fn frame(tag: u8) -> Vec<u8> {
         let mut frame = vec![0xff, SOI];
         frame.extend([0xff, 0xe1, 0, 6, 0xff, EOI, 0xff, SOI]);
         frame.extend([0xff, 0xff, 0xfe, 0, 3, tag]);
         frame.extend([0xff, SOS, 0, 3, 1]);
         frame.extend([5, 0xff, 0, 7, 0xff, 0xd0, 9]);
-        // A second scan behind a table, as progressive files have.
+        // A second scan after a table, as progressive files have.
         frame.extend([0xff, 0xc4, 0, 3, 1, 0xff, SOS, 0, 2, 4, 0xff, EOI]);
         frame
     }
 
     #[test]
-    fn frames_are_told_apart() {
+    fn a_stream_is_split_into_frames() {
         let mut stream = b"junk".to_vec();
         stream.extend(frame(1));
         stream.extend([0, 0xff]);
@@ -193,7 +193,7 @@ mod tests {
 
     /// Cameras drop the end of a frame when the bus is busy.
     #[test]
-    fn a_frame_in_which_the_next_begins_is_left_out() {
+    fn a_frame_in_which_the_next_begins_is_skipped() {
         let whole = frame(2);
         // Without the end marker, without the last of the data, in the middle of the header, and after the first marker.
         let length = frame(1).len();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_or_no_jpeg_is_an_error() {
+    fn a_truncated_frame_and_other_data_are_errors() {
         let whole = frame(1);
         for length in 2..whole.len() {
             let error = read_frame(&mut &whole[..length]).unwrap_err();

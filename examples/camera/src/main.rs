@@ -1,4 +1,4 @@
-//! Where pictures draw the eye: sends a folder of them, or the frames of a camera, to a cluster and draws its maps over them.
+//! Saliency maps: sends a folder of pictures, or the frames of a camera, to a cluster and draws the maps over them.
 //!
 //! Start devices with a bundle of a saliency model (`astra-edge run`), then one of
 //!
@@ -8,7 +8,7 @@
 //! libcamera-vid --codec mjpeg -t 0 -o - | cargo run --release -p astra-camera -- - --out MAPS
 //! ```
 //!
-//! Of a camera, frames that come while the cluster is at work on one are dropped, but for the newest.
+//! Of a camera, the newest frame is sent when the cluster has answered the last one; the frames in between are dropped.
 
 mod frames;
 
@@ -25,17 +25,17 @@ use clap::Parser;
 use frames::Newest;
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What a picture's file can be.
-const KINDS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Extensions of picture files.
+const EXTENSIONS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
 
-/// Where pictures, or the frames of a camera, draw the eye.
+/// Draw saliency maps over pictures, or over the frames of a camera.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
     /// A picture, a folder of pictures, or - for JPEG frames on standard input.
     pictures: PathBuf,
-    /// Folder that the pictures with their maps are written to; of a camera, one file that is written again and again.
+    /// Folder for the pictures with their maps; of a camera, one file in it that is overwritten with every frame.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Bits per token per block, or exact [default: the device's].
@@ -52,38 +52,38 @@ async fn main() -> Result<()> {
     std::fs::create_dir_all(&args.out).with_context(folder)?;
     let mut client = Client::open(&args.network).await?;
     let device = client.find(None, Duration::from_secs(5)).await?;
-    let eye = Eye {
+    let camera = Camera {
         client,
         device,
         args,
     };
-    let looked = match eye.args.pictures.to_str() {
-        Some("-") => eye.at_camera().await,
-        _ => eye.at_files().await,
+    let ended = match camera.args.pictures.to_str() {
+        Some("-") => camera.send_frames().await,
+        _ => camera.send_files().await,
     };
-    eye.client.close().await;
-    looked
+    camera.client.close().await;
+    ended
 }
 
-struct Eye {
+struct Camera {
     client: Client,
     device: Hello,
     args: Args,
 }
 
-impl Eye {
-    async fn at_files(&self) -> Result<()> {
+impl Camera {
+    async fn send_files(&self) -> Result<()> {
         for path in files(&self.args.pictures)? {
             let name = || path.display().to_string();
             let picture = std::fs::read(&path).with_context(name)?;
             let stem = path.file_stem().unwrap_or_default();
             let out = self.args.out.join(stem).with_extension("png");
-            self.look(&picture, &out).await.with_context(name)?;
+            self.send(&picture, &out).await.with_context(name)?;
         }
         Ok(())
     }
 
-    async fn at_camera(&self) -> Result<()> {
+    async fn send_frames(&self) -> Result<()> {
         let out = self.args.out.join("camera.png");
         let newest = Newest::of(std::io::stdin());
         let mut seen = 0;
@@ -92,16 +92,16 @@ impl Eye {
                 eprintln!("{} frames dropped", number - seen - 1);
             }
             seen = number;
-            // A frame that is broken says nothing of the next one.
-            if let Err(error) = self.look(&frame, &out).await {
+            // The next frame may be valid.
+            if let Err(error) = self.send(&frame, &out).await {
                 eprintln!("frame {number}: {error:#}");
             }
         }
         Ok(())
     }
 
-    /// One picture to the cluster, and its map over it to a file.
-    async fn look(&self, picture: &[u8], out: &Path) -> Result<()> {
+    /// Sends one picture to the cluster, and writes it with its map to a file.
+    async fn send(&self, picture: &[u8], out: &Path) -> Result<()> {
         let question = Control::ImageRequest(ImageRequest {
             options: RequestOptions {
                 rung: self.args.rung.map(|rung| rung.0),
@@ -109,7 +109,9 @@ impl Eye {
             },
             image: picture,
         });
-        let answered = self.client.ask(&self.device, &question, &[], PATIENCE);
+        let answered = self
+            .client
+            .ask(&self.device, &question, &[], ANSWER_TIMEOUT);
         let answered = answered.await?;
         write_png(out, &answered.overlay(picture)?)?;
         let members: Vec<String> = answered
@@ -128,7 +130,7 @@ impl Eye {
     }
 }
 
-/// The pictures at a path, in the order of their names.
+/// The picture files at a path, by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if path.is_file() {
         return Ok(vec![path.to_owned()]);
@@ -137,14 +139,18 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
     let name = || path.display().to_string();
     for entry in std::fs::read_dir(path).with_context(name)? {
         let path = entry.with_context(name)?.path();
-        let kind = path.extension().and_then(|kind| kind.to_str());
-        let kind = kind.unwrap_or_default().to_ascii_lowercase();
-        if KINDS.contains(&kind.as_str()) {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default().to_ascii_lowercase();
+        if EXTENSIONS.contains(&extension.as_str()) {
             files.push(path);
         }
     }
     if files.is_empty() {
-        bail!("{}: no pictures: expected {}", name(), KINDS.join(", "));
+        bail!(
+            "{}: found no pictures, expected {}",
+            name(),
+            EXTENSIONS.join(", ")
+        );
     }
     files.sort_unstable();
     Ok(files)
@@ -158,7 +164,7 @@ mod tests {
     fn a_folder_gives_its_pictures_in_order() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let error = files(&here.join("src")).unwrap_err().to_string();
-        assert!(error.contains("no pictures"), "{error}");
+        assert!(error.contains("found no pictures"), "{error}");
         assert!(files(&here.join("missing")).is_err());
         let this = here.join("Cargo.toml");
         assert_eq!(files(&this).unwrap(), [this]);

@@ -1,4 +1,4 @@
-//! A chat in the terminal: streams each answer of a cluster, then shows which device did what for it.
+//! A chat in the terminal: streams each answer of a cluster, then shows what each device did for it.
 //!
 //! Start devices with a bundle of a language model (`astra-edge run`), then
 //!
@@ -6,7 +6,7 @@
 //! cargo run --release -p astra-chat -- --cluster home
 //! ```
 //!
-//! The device that generates keeps the keys and values of the conversation: of a follow-up only the new tokens are computed.
+//! The device that generates keeps the KV cache of the conversation: only the new tokens of a follow-up are computed.
 
 mod shown;
 
@@ -21,10 +21,10 @@ use astra_model::tasks::text::template::Message;
 use astra_wire::{Control, GenerationRequest, Hello, Prompt, RequestOptions, SamplingParams};
 use clap::Parser;
 
-/// Longest wait for the first word of an answer.
+/// Longest wait for the first token of an answer.
 const FIRST: Duration = Duration::from_secs(60);
 
-/// A chat in the terminal that shows which devices did what.
+/// Chat with a language model on a cluster, and show what each device did.
 #[derive(Parser)]
 #[command(version)]
 struct Args {
@@ -34,16 +34,16 @@ struct Args {
     /// Bits per token per block, or exact [default: the device's].
     #[arg(long, value_name = "RUNG")]
     rung: Option<Rung>,
-    /// What the model is told before the first message.
+    /// System message: instructions before the first message.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
-    /// Most tokens of an answer.
+    /// Largest number of tokens of an answer.
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_tokens: u32,
-    /// Logits are divided by it; 0 takes the most likely token, always.
+    /// Sampling temperature; 0 always takes the most likely token.
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
-    /// What logits of tokens that came before are divided by.
+    /// Repetition penalty: logits of tokens that occurred before are divided by it; 1 for none.
     #[arg(long, value_name = "X", default_value_t = 1.1)]
     repetition_penalty: f32,
     #[command(flatten)]
@@ -57,12 +57,12 @@ async fn main() -> Result<()> {
     let device = client.find(args.device.as_deref(), Duration::from_secs(5));
     let device = device.await?;
     eprintln!(
-        "asking {}, {}; an empty line ends the chat, /new begins another",
+        "asking {}, {}; an empty line ends the chat, /new starts another",
         device.name, device.model
     );
-    let chatted = chat(&args, &client, &device).await;
+    let ended = chat(&args, &client, &device).await;
     client.close().await;
-    chatted
+    ended
 }
 
 async fn chat(args: &Args, client: &Client, device: &Hello) -> Result<()> {
@@ -75,8 +75,8 @@ async fn chat(args: &Args, client: &Client, device: &Hello) -> Result<()> {
         match line.as_str() {
             "" => break,
             "/new" => messages = beginning(),
-            said => {
-                messages.push(message("user", said));
+            text => {
+                messages.push(message("user", text));
                 let answering = ask(args, client, device, &messages).await?;
                 let (answer, ended) = show(answering).await?;
                 messages.push(message("assistant", &answer));
@@ -114,7 +114,7 @@ async fn ask(
     let question = Control::GenerationRequest(GenerationRequest {
         options: RequestOptions {
             rung: args.rung.map(|rung| rung.0),
-            // In milliseconds, of the first word.
+            // Of the first token.
             deadline_ms: u32::try_from(FIRST.as_millis())?,
             ..RequestOptions::default()
         },
@@ -132,7 +132,7 @@ async fn ask(
     Ok(client.ask_text(device, &question, &[], FIRST).await?)
 }
 
-/// Prints an answer as it comes; returns all of it, and what it took.
+/// Prints an answer as it arrives; returns its text and its report.
 async fn show(mut answering: Answering) -> Result<(String, Ended)> {
     let mut answer = String::new();
     loop {

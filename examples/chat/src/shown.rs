@@ -1,11 +1,11 @@
-//! What an answer took, device by device.
+//! The report of an answer, device by device.
 
 use std::fmt;
 
 use astra_edge::report::MemberReport;
 use astra_edge::text::Ended;
 
-/// An answer's account, for people.
+/// Prints an answer's report for people.
 pub(crate) struct Shown<'a>(pub(crate) &'a Ended);
 
 impl fmt::Display for Shown<'_> {

@@ -46,9 +46,9 @@ pub(crate) enum Command {
 
     /// Measure a cluster in network namespaces on this machine, as root
     ///
-    /// Each device has a network namespace, a link of the given rate and a share of the processor. Requests to the cluster are
-    /// measured in turns with requests to one device that has the same share. Everything is removed at the end, even if the
-    /// command is killed.
+    /// Each device has a network namespace, a link of the given rate and a share of the processor.
+    /// Requests to the cluster are measured in turns with requests to one device that has the same
+    /// share. Everything is removed at the end, even if the command is killed.
     ///
     ///     cargo xtask netlab --devices 4 --cpu 0.45 --preset wifi-100 --preset wifi-10 --bench vit-518
     ///
@@ -56,8 +56,8 @@ pub(crate) enum Command {
     ///
     ///     cargo xtask netlab --devices 4 --cpu 0.45 --bench vit-224 --other ../before/target/release
     ///
-    /// A command after two dashes runs in the namespace of the first device instead; devices have the addresses 10.77.0.1,
-    /// 10.77.0.2 and so on:
+    /// A command after two dashes runs in the namespace of the first device instead. Devices have the
+    /// addresses 10.77.0.1, 10.77.0.2 and so on:
     ///
     ///     cargo xtask netlab --devices 2 --mbps 5 --loss 2 -- ping 10.77.0.2
     #[command(verbatim_doc_comment)]

@@ -1,4 +1,4 @@
-//! Lines over a few positions of an axis, with their names beside them.
+//! Lines over a few positions of an axis, with their names next to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -8,7 +8,7 @@ use plotters::prelude::*;
 
 use super::colour;
 
-/// Width and height of a plot, and width of the names beside it.
+/// Width and height of a plot, and width of the names next to it.
 const SIZE: (u32, u32) = (860, 440);
 const NAMES: i32 = 210;
 const LINE: i32 = 24;

@@ -25,22 +25,23 @@ pub(super) fn cores() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Why devices that share this machine are slower than one that has it to itself.
+/// Why devices that share this machine are slower than one that has it to itself, and what the estimate is.
 pub(super) fn explanation(devices: u8, cores: usize, estimate: Option<&Estimate>) -> String {
-    let shared = format!(
-        "The {devices} devices above share the {cores} cores of this machine, while the one device has all of them to itself: dividing \
-         the work gains nothing here, and the exchange comes on top."
-    );
-    match estimate {
-        Some(Estimate::Predicted(_)) => format!(
-            "{shared} The prediction is for a machine for each device, from what each step of the request takes on this one; as root \
-             on Linux, --lab measures it instead."
-        ),
-        Some(Estimate::Lab(_)) => format!(
-            "{shared} In the lab each device has a network and a share of a core of its own, and so has the one device."
-        ),
-        None => shared,
-    }
+    let what = match estimate {
+        Some(Estimate::Predicted(_)) => {
+            "The prediction is for a machine for each device, from the time of each step on this one. As root on Linux, --lab \
+             measures it instead."
+        }
+        Some(Estimate::Lab(_)) => {
+            "In the lab every device has a network and a share of a core of its own, and so has the one device."
+        }
+        // One device divides nothing.
+        None => return format!("The device has all {cores} cores of this machine."),
+    };
+    format!(
+        "The {devices} devices above share the {cores} cores of this machine, of which one device alone has all: dividing the work \
+         gains nothing here, and the exchange of codes comes on top.\n{what}"
+    )
 }
 
 /// The share of a core that each device has in the lab, in hundredths.
@@ -169,8 +170,11 @@ mod tests {
         });
         let text = explanation(3, 2, Some(&predicted));
         assert!(text.starts_with("The 3 devices above share the 2 cores of this machine"));
-        assert!(text.contains("The prediction is for a machine for each device"));
-        assert!(!explanation(1, 2, None).contains("prediction"));
+        assert!(text.contains("\nThe prediction is for a machine for each device"));
+        assert_eq!(
+            explanation(1, 2, None),
+            "The device has all 2 cores of this machine."
+        );
     }
 
     #[test]

@@ -147,7 +147,8 @@ impl Demo<'_> {
             return Ok(());
         }
         if let Some(estimate) = &estimate {
-            eprintln!("{estimate}, to the first token");
+            // Under the report of the request, whose prompt it is about.
+            eprintln!("{estimate}; of the prompt, to its first token");
         }
         eprintln!("\n{}", self.explanation(estimate.as_ref()));
         Ok(())

@@ -215,7 +215,7 @@ mod tests {
     use crate::edge::program::fixtures::{arguments, binaries, provisioned};
 
     #[test]
-    fn a_bench_is_told_everything() {
+    fn a_bench_gets_every_argument() {
         let command = lab_bench(
             &binaries(),
             &provisioned(),

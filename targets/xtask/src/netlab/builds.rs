@@ -1,4 +1,4 @@
-//! The programs that are measured: those of this workspace, and of a second build beside them.
+//! The programs that are measured: those of this workspace, and of a second build.
 
 use std::path::{Path, PathBuf};
 
@@ -53,7 +53,7 @@ impl Build {
         }
     }
 
-    /// This workspace's build, and another one beside it.
+    /// This workspace's build, and a second one.
     pub(super) fn pair(this: Self, other: Programs, devices: u8) -> [Self; 2] {
         let other = Self {
             name: Some(Name::Other),

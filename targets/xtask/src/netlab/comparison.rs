@@ -38,12 +38,12 @@ pub(super) fn rows(
             rows.collect::<Vec<Fields>>()
         };
         let (this, other) = (of(this), of(other));
-        let ((mut merged, kept), (beside, kept_beside)) = (merge(&this)?, merge(&other)?);
+        let ((mut merged, kept), (merged_other, kept_other)) = (merge(&this)?, merge(&other)?);
         let latency = |rounds: &[Fields], round: usize| {
             let latency = rounds.get(round)?.get("latency_ms_median")?;
             latency.as_f64()
         };
-        let both = kept.into_iter().filter(|round| kept_beside.contains(round));
+        let both = kept.into_iter().filter(|round| kept_other.contains(round));
         let pairs: Vec<(f64, f64)> = both
             .filter_map(|round| latency(&this, round).zip(latency(&other, round)))
             .collect();
@@ -52,7 +52,7 @@ pub(super) fn rows(
         }
         let [of_this, of_other] = conditions;
         rows.push(Row::new(of_this, merged));
-        rows.push(Row::new(of_other, beside));
+        rows.push(Row::new(of_other, merged_other));
     }
     Ok(rows)
 }

@@ -188,7 +188,7 @@ exec ip netns exec "$namespace" setpriv --pdeathsig KILL "$@""#;
     inside
 }
 
-/// Whether a lab can be built here, whose devices have so many cores.
+/// Whether a lab with devices of `cores` cores can be built here.
 ///
 /// # Errors
 /// This user is not root, tools are missing, or CPU quotas do not work here.
@@ -222,14 +222,14 @@ fn is_there(tool: &str) -> bool {
 
 fn lock(stop: &Stop) -> Result<File> {
     let file = File::create(LOCK).with_context(|| format!("cannot create {LOCK}"))?;
-    let mut told = false;
+    let mut printed = false;
     loop {
         stop.check()?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if !told => {
+            Err(TryLockError::WouldBlock) if !printed => {
                 eprintln!("another lab is running; waiting for its end");
-                told = true;
+                printed = true;
             }
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(error)) => {

@@ -107,7 +107,7 @@ impl Hierarchy {
     }
 }
 
-/// The period of the quota that grants so many cores.
+/// The period of the quota for a share of `cores`.
 pub(crate) fn period(cores: f64) -> Duration {
     Duration::from_micros(PERIOD.max((LEAST_QUOTA / cores).ceil()) as u64)
 }

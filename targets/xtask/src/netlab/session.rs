@@ -85,22 +85,22 @@ impl Session<'_> {
         };
         let lab = Lab::build(Shape::from(self.args), first.rate, self.stop)?;
         // Declared after the lab, so that the devices shut down before it is taken down.
-        let mut clusters = Vec::new();
-        for build in self.builds {
-            clusters.push(self.start(&lab, build, logs)?);
-        }
-        for cluster in &mut clusters {
-            let build = cluster.build;
-            let usable = || {
-                let place = |command| lab.beside_device(1, &command);
-                let discovery = Some(build.discovery());
-                let (edge, name) = (&build.binaries, build.cluster);
-                edge::usable_devices(edge, self.provisioned, name, discovery, self.stop, place)
-            };
-            let found = cluster
-                .devices
-                .wait_until_usable(CLUSTER_LIMIT, self.stop, usable);
-            found.with_context(|| self.named(build))?;
+        let mut clusters: Vec<_> = self
+            .builds
+            .iter()
+            .map(|build| Cluster {
+                build,
+                devices: Devices::new(logs),
+                processes: Vec::new(),
+                counters: Vec::new(),
+            })
+            .collect();
+        // One after another: a device measures its speed as it starts, and its share of the tokens depends on it.
+        for number in 1..=self.args.devices {
+            for cluster in &mut clusters {
+                self.start(&lab, cluster, number)
+                    .with_context(|| self.named(cluster.build))?;
+            }
         }
         let Some(this) = self.builds.first() else {
             return Ok(());
@@ -127,28 +127,33 @@ impl Session<'_> {
         }
     }
 
-    fn start<'b>(&self, lab: &Lab, build: &'b Build, logs: &Path) -> Result<Cluster<'b>> {
-        let mut devices = Devices::new(logs);
-        let mut processes = Vec::new();
-        for number in 1..=self.args.devices {
-            let name = device_name(number);
-            let device = LabDevice {
-                name: &name,
-                cluster: build.cluster,
-                bundle: self.bundle,
-                discovery: build.discovery(),
-                listen: build.listen(number),
-            };
-            let command = edge::lab_device(&build.binaries, self.provisioned, &device);
-            let pid = devices.start(build.file(&name), &mut lab.on_device(number, &command))?;
-            processes.push(pid);
-        }
-        Ok(Cluster {
-            build,
-            devices,
-            counters: processes.iter().copied().map(counters_of).collect(),
-            processes,
-        })
+    /// Starts device `number`, and waits until it can be used.
+    fn start(&self, lab: &Lab, cluster: &mut Cluster<'_>, number: u8) -> Result<()> {
+        let build = cluster.build;
+        let name = device_name(number);
+        let device = LabDevice {
+            name: &name,
+            cluster: build.cluster,
+            bundle: self.bundle,
+            discovery: build.discovery(),
+            listen: build.listen(number),
+        };
+        let command = edge::lab_device(&build.binaries, self.provisioned, &device);
+        let log = build.file(&name);
+        let process = cluster
+            .devices
+            .start(log, &mut lab.on_device(number, &command))?;
+        cluster.processes.push(process);
+        cluster.counters.push(counters_of(process));
+        let usable = || {
+            let place = |command| lab.beside_device(1, &command);
+            let discovery = Some(build.discovery());
+            let (edge, name) = (&build.binaries, build.cluster);
+            edge::usable_devices(edge, self.provisioned, name, discovery, self.stop, place)
+        };
+        cluster
+            .devices
+            .wait_until_usable(CLUSTER_LIMIT, self.stop, usable)
     }
 
     /// Measures the steps on all devices at a time, as they compute in a request: they share this machine's caches and memory.

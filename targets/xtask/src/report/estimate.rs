@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-/// A prediction for one machine a device, each like this one. Of a text, latencies are those of the first token.
+/// A prediction for one machine a device, each like this one. Latencies of a prompt are those of its first token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Predicted {
     pub(crate) devices: u8,
@@ -16,7 +16,7 @@ pub(crate) struct Predicted {
     pub(crate) speedup: f64,
 }
 
-/// Medians measured in the lab. Of a text, latencies are those of the first token.
+/// Medians measured in the lab. Latencies of a prompt are those of its first token.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Lab {
     /// Devices that took part.

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use astra_report::Peers;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
@@ -114,16 +115,6 @@ pub(crate) struct ToldMember {
     pub(crate) tokens: u16,
 }
 
-#[derive(Deserialize)]
-struct Peers {
-    devices: Vec<Peer>,
-}
-
-#[derive(Deserialize)]
-struct Peer {
-    usable: bool,
-}
-
 /// One cluster; dropping it ends its devices.
 #[derive(Debug)]
 pub(crate) struct Cluster<'a> {
@@ -202,7 +193,7 @@ impl<'a> Cluster<'a> {
             command.args(["--json", "--wait", "3s"]);
             let said = child::capture(&mut command, self.stop, Some(PEERS_LIMIT), true, || ())?;
             let peers: Peers = parse(&said.stdout)?;
-            let usable = peers.devices.iter().filter(|peer| peer.usable).count();
+            let usable = peers.usable();
             if usable == self.running {
                 return Ok(begun.elapsed());
             }
