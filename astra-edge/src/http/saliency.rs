@@ -64,7 +64,7 @@ pub(super) async fn saliency(
         options: options.ask(),
         shares: options.shares(),
         image,
-        asker,
+        client: asker,
     };
     // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
     let answered = tokio::spawn(async move { pictures.answer(question).await }).await;

@@ -10,8 +10,8 @@ use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
 use crate::link::encode;
 
-pub(crate) async fn answer(coordinator: &Arc<Coordinator>, question: ImageRequest) -> Vec<u8> {
-    let reply = match coordinator.answer(question).await {
+pub(crate) async fn answer(coordinator: &Arc<Coordinator>, request: ImageRequest) -> Vec<u8> {
+    let reply = match coordinator.answer(request).await {
         Ok(reply) => reply,
         Err(error) => return failed(&error.to_string()),
     };

@@ -1,4 +1,4 @@
-//! This device's part in somebody else's request.
+//! This device's part of another device's request.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use astra_model::partition::TokenRange;
 use astra_model::tasks::features::write_exact;
 use astra_model::tasks::strip;
 
-/// The part of a picture.
+/// A part of an image.
 pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
     let Ok(_engaged) = device.engaged.try_lock() else {
         return refuse(start.plan, Reason::Busy);
@@ -34,7 +34,7 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> 
         return refuse(start.plan, Reason::UnknownPlan);
     };
     let Some(spec) = device.input else {
-        return failed("this device's model takes no pictures");
+        return failed("this device's model does not take images");
     };
     let input = start.input.to_vec();
     let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
@@ -51,7 +51,7 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> 
     run(device, &slot, order).await
 }
 
-/// The part of a text, which may be to generate what comes behind it.
+/// A part of a text, which may include generating its continuation.
 pub(crate) async fn compute_text(device: &Arc<Device>, start: &StartText<'_>, incoming: &Incoming) {
     let answer = match device.engaged.try_lock() {
         Ok(_engaged) => text_part(device, start, incoming).await,
@@ -62,7 +62,7 @@ pub(crate) async fn compute_text(device: &Arc<Device>, start: &StartText<'_>, in
     }
 }
 
-/// The last answer, where it is not given yet.
+/// The last reply, where it is not sent yet.
 async fn text_part(
     device: &Arc<Device>,
     start: &StartText<'_>,
@@ -74,7 +74,7 @@ async fn text_part(
     let ids: Vec<u32> = unpack_ids(start.ids).collect();
     let class_tokens = device.shape().class_tokens;
     let own = match start.generate {
-        // Who generates needs all of the text, for what comes behind it depends on it; its own tokens are the last.
+        // The generating member owns the last tokens, but needs all of them to sample.
         Some(_) => {
             let input = OwnedInput::Ids(ids.clone());
             let part = input.borrow();
@@ -108,7 +108,7 @@ async fn text_part(
     Some(speak(device, source, name, incoming).await)
 }
 
-/// A text that goes on from what is in this device's cache.
+/// Continues a text whose beginning is in this device's KV cache.
 pub(crate) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: &Incoming) {
     let answer = match device.engaged.try_lock() {
         Ok(_engaged) => {
@@ -142,7 +142,7 @@ fn task(
     }
 }
 
-/// Sends tokens as they come, and returns the last answer. Ends early where the asker goes.
+/// Sends each token as a reply of its own and returns the last reply. Ends early where the coordinator disconnects.
 async fn speak(
     device: &Arc<Device>,
     mut source: TokenSource,
@@ -153,12 +153,12 @@ async fn speak(
     tokio::pin!(gone);
     let mut index = 0;
     loop {
-        // This device's own work is all that is waited for; how long that may take is up to whoever asked.
+        // Only this device's own work is waited for; the coordinator has the time-out.
         let until = std::time::Instant::now() + TOKEN_TIMEOUT * 1000;
         let said = tokio::select! {
             said = source.next(until) => said,
             () = &mut gone => {
-                tracing::debug!("whoever asked for a text has gone");
+                tracing::debug!("the coordinator of a generation has disconnected");
                 source.end().await;
                 return Vec::new();
             }
@@ -179,14 +179,14 @@ async fn speak(
     }
 }
 
-/// The slot in a plan, with its range.
+/// The slot in a plan, and its token range.
 fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, TokenRange)> {
     let slot = device.slots.find(plan)?;
     let range = slot.range()?;
     (slot.plan.epoch == epoch).then_some((slot, range))
 }
 
-/// Runs an order, and says what came of it.
+/// Computes a part; returns the reply.
 async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job) -> Vec<u8> {
     let (plan, request) = (slot.plan.id, order.request);
     let until = Instant::now() + order.deadline;

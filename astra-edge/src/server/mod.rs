@@ -21,7 +21,7 @@ use crate::link::Incoming;
 use crate::link::encode;
 use crate::text::TextService;
 
-/// What clients are served with.
+/// What requests are answered with.
 #[derive(Clone)]
 pub struct Services {
     /// Text requests, for bundles of text.
@@ -35,7 +35,7 @@ struct Server {
     services: Services,
 }
 
-/// Answers messages until the session ends, each in a task of its own.
+/// Handles messages until the session ends, each in a task of its own.
 pub async fn serve(
     coordinator: Arc<Coordinator>,
     services: Services,
@@ -57,52 +57,52 @@ pub async fn serve(
 }
 
 impl Server {
-    /// The answer to one message, if it wants one.
+    /// The reply to one message, if it has one.
     async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let words = self.services.text.as_ref();
         let request = match Control::parse(&bytes) {
             Ok(Control::GenerationRequest(ask)) => {
                 let link = self.coordinator.device().link();
-                return Some(match self.place() {
-                    Ok(asker) => text::generate(words, link, incoming, &ask, asker).await,
+                return Some(match self.permit() {
+                    Ok(client) => text::generate(words, link, incoming, &ask, client).await,
                     Err(refusal) => refusal,
                 });
             }
             Ok(Control::EmbeddingRequest(ask)) => {
-                return Some(match self.place() {
-                    Ok(asker) => text::embed(words, incoming, &ask, asker).await,
+                return Some(match self.permit() {
+                    Ok(client) => text::embed(words, incoming, &ask, client).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::ImageRequest(ask)) => match self.place() {
-                Ok(asker) => ImageRequest {
+            Ok(Control::ImageRequest(ask)) => match self.permit() {
+                Ok(client) => ImageRequest {
                     options: ask.options,
                     shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
                     image: ask.image.to_vec(),
-                    asker,
+                    client,
                 },
                 Err(refusal) => return Some(refusal),
             },
-            other => return self.between_devices(incoming, other).await,
+            other => return self.handle_device_message(incoming, other).await,
         };
-        // As large as the picture, and not for as long as the answer takes.
+        // As large as the image: not kept while the request runs.
         drop(bytes);
         Some(image::answer(&self.coordinator, request).await)
     }
 
-    /// A client's place among those whose requests are worked on.
+    /// A permit among the requests in progress.
     ///
     /// # Errors
-    /// There is none; what the client is told.
-    fn place(&self) -> Result<ClientHandle, Vec<u8>> {
+    /// There is none left: the refusal for the client.
+    fn permit(&self) -> Result<ClientHandle, Vec<u8>> {
         let place = self.services.admission.admit();
         place
             .map(ClientHandle::at)
             .map_err(|overloaded| failed(&overloaded.to_string()))
     }
 
-    /// The answer to what devices send each other, if it wants one.
-    async fn between_devices(
+    /// The reply to a message between devices, if it has one.
+    async fn handle_device_message(
         &self,
         incoming: &Incoming,
         message: Result<Control<'_>, FrameError>,
@@ -146,7 +146,7 @@ impl Server {
             Err(error) => return Some(failed(&error.to_string())),
         };
         answer
-            .map_err(|error| tracing::error!(%error, "an answer cannot be written"))
+            .map_err(|error| tracing::error!(%error, "a reply cannot be encoded"))
             .ok()
     }
 }

@@ -1,10 +1,10 @@
-//! What several handlers share.
+//! Helpers of several handlers.
 
 use astra_wire::Control;
 
 use crate::link::encode;
 
-/// `100,80,76`; anything else gives no shares at all, which no input divides into.
+/// Parses `100,80,76`; anything else is an empty list, which is refused when tokens are divided.
 pub(crate) fn parse_shares(text: &str) -> Option<Vec<u16>> {
     let shares: Result<_, _> = text.split(',').map(|share| share.trim().parse()).collect();
     Some(shares.unwrap_or_default())
@@ -22,7 +22,7 @@ mod tests {
     fn shares_are_numbers_between_commas() {
         assert_eq!(parse_shares("100,80,76"), Some(vec![100, 80, 76]));
         assert_eq!(parse_shares(" 1 , 2"), Some(vec![1, 2]));
-        // What is no list of shares is refused when the tokens are divided.
+        // Refused when the tokens are divided.
         assert_eq!(parse_shares("100,80,x"), Some(vec![]));
         assert_eq!(parse_shares(""), Some(vec![]));
     }

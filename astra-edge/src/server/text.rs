@@ -1,4 +1,4 @@
-//! Clients' questions in words, answered.
+//! Requests of clients in text: generation and embeddings.
 
 use std::sync::Arc;
 
@@ -15,25 +15,25 @@ use crate::text::{Ask, Ended, Event, Prompt, TextError, TextService, Writing};
 use astra_model::tasks::features::write_exact;
 use astra_model::tasks::text::sampling::Sampling;
 
-const NO_TEXT: &str = "the model of this device takes pictures, not text";
+const NO_TEXT: &str = "this device's model takes images, not text";
 
-/// Answers with pieces of text as they come, and the end; the last of them is returned.
+/// Sends pieces of text as replies of their own and returns the last reply, the end.
 pub(crate) async fn generate(
     words: Option<&Arc<TextService>>,
     link: &Link,
     incoming: &Incoming,
     ask: &GenerationRequest<'_>,
-    asker: ClientHandle,
+    client: ClientHandle,
 ) -> Vec<u8> {
     let Some(words) = words else {
         return failed(NO_TEXT);
     };
-    let question = match question(ask, incoming.parameter("ranges").and_then(parse_shares)) {
-        Ok(question) => question,
+    let request = match request(ask, incoming.parameter("ranges").and_then(parse_shares)) {
+        Ok(request) => request,
         Err(text) => return failed(&text),
     };
-    tracing::debug!("a client asks in words");
-    let writing = match words.write(question, asker).await {
+    tracing::debug!("request in text");
+    let writing = match words.write(request, client).await {
         Ok(writing) => writing,
         Err(error) => return failed(&error.to_string()),
     };
@@ -42,9 +42,9 @@ pub(crate) async fn generate(
             Ok(ended) => last(&ended),
             Err(error) => failed(&error.to_string()),
         },
-        // Dropping what is being written ends it.
+        // Dropping the stream ends the generation.
         () = link.asker_gone(incoming) => {
-            tracing::debug!("a client has gone in the middle of its answer");
+            tracing::debug!("a client has disconnected before the end of its text");
             Vec::new()
         }
     }
@@ -82,12 +82,12 @@ fn last(ended: &Ended) -> Vec<u8> {
     encode(&Control::GenerationResponse(answer)).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-/// Answers with one vector, in place of a class token.
+/// Replies with one embedding, in place of a class token.
 pub(crate) async fn embed(
     words: Option<&Arc<TextService>>,
     incoming: &Incoming,
     ask: &EmbeddingRequest<'_>,
-    asker: ClientHandle,
+    client: ClientHandle,
 ) -> Vec<u8> {
     let Some(words) = words else {
         return failed(NO_TEXT);
@@ -97,7 +97,7 @@ pub(crate) async fn embed(
         Err(text) => return failed(&text),
     };
     let shares = incoming.parameter("ranges").and_then(parse_shares);
-    let embedded = match words.embed(ask.options, shares, prompt, asker).await {
+    let embedded = match words.embed(ask.options, shares, prompt, client).await {
         Ok((embedded, _)) => embedded,
         Err(error) => return failed(&error.to_string()),
     };
@@ -117,7 +117,7 @@ pub(crate) async fn embed(
     encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-fn question(ask: &GenerationRequest<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
+fn request(ask: &GenerationRequest<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
     let SamplingParams {
         temperature,
         top_p,
@@ -147,6 +147,9 @@ fn prompt(words: &WirePrompt<'_>) -> Result<Prompt, String> {
         WirePrompt::Chat(messages) => serde_json::from_str(messages)
             .map(Prompt::Chat)
             .map_err(|error| format!("the messages of the chat cannot be read: {error}")),
-        _ => Err("a question of a kind that this version does not know".to_owned()),
+        _ => Err(
+            "found a prompt of a kind that this version does not know, expected a text or a chat"
+                .to_owned(),
+        ),
     }
 }

@@ -1,9 +1,9 @@
-//! RunningGenerations of other devices' requests that run here, so that they can be ended.
+//! Generations that run here for other devices' requests, so that these devices can cancel them.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// RunningGenerations at work here; one at a time, but for moments between two.
+/// Generations that run here: one at a time, except for a moment between two.
 #[derive(Default)]
 pub struct RunningGenerations {
     running: Mutex<Vec<Running>>,
@@ -15,14 +15,14 @@ struct Running {
     stop: Arc<AtomicBool>,
 }
 
-/// A generation at work here, for as long as it is kept.
+/// A running generation; dropping it removes it.
 pub struct Registered<'a> {
     all: &'a RunningGenerations,
     stop: Arc<AtomicBool>,
 }
 
 impl RunningGenerations {
-    /// Notes that a generation begins.
+    /// Registers a generation that begins.
     pub fn begin(&self, plan: u64, request: u32) -> Registered<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         self.lock().push(Running {
@@ -33,7 +33,7 @@ impl RunningGenerations {
         Registered { all: self, stop }
     }
 
-    /// Ends a generation at its next token.
+    /// Stops a generation at its next token.
     pub fn cancel(&self, plan: u64, request: u32) {
         for running in self.lock().iter() {
             if running.plan == plan && running.request == request {
@@ -48,7 +48,7 @@ impl RunningGenerations {
 }
 
 impl Registered<'_> {
-    /// What is set to end it.
+    /// The flag that stops it.
     pub fn stop(&self) -> &Arc<AtomicBool> {
         &self.stop
     }

@@ -1,4 +1,4 @@
-//! What members compute of a picture, as bytes: features of tokens, and scores of a map.
+//! Features of tokens and scores of a map, as bytes.
 
 use astra_wire::{EmitError, Encoding};
 
@@ -6,10 +6,10 @@ use astra_model::tasks::features::{self, Depth, FeatureError, HEADER};
 use astra_model::tasks::lossless::{self, Lines, LosslessError};
 use astra_model::tasks::scores::{self, ScoreError};
 
-/// Features or scores as they travel.
+/// Encoded features or scores.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packed {
-    /// How the bytes are to be read.
+    /// How the values are encoded.
     pub encoding: Encoding,
     /// The values.
     pub values: Vec<u8>,
@@ -17,10 +17,10 @@ pub struct Packed {
     pub scales: Vec<u8>,
 }
 
-/// The same on its way in.
+/// Encoded features or scores of a received message.
 #[derive(Clone, Copy, Debug)]
 pub struct Coded<'a> {
-    /// How the bytes are to be read.
+    /// How the values are encoded.
     pub encoding: Encoding,
     /// The values.
     pub values: &'a [u8],
@@ -41,16 +41,16 @@ pub enum DenseError {
     /// Scores are not those that were compressed.
     #[error(transparent)]
     Lossless(#[from] LosslessError),
-    /// Another number of scores.
+    /// The number of scores is not the expected one.
     #[error("scores: found {found}, expected {expected}")]
     Count {
-        /// Scores there are.
+        /// Scores found.
         found: usize,
-        /// Scores there should be.
+        /// Scores expected.
         expected: usize,
     },
-    /// An encoding that this version does not know, or not of such values.
-    #[error("values in an encoding that this version does not know of them")]
+    /// An encoding that this version does not know, or one of other values.
+    #[error("encoding of values: found one that this version does not know for them")]
     Encoding,
     /// The message cannot be written.
     #[error(transparent)]
@@ -61,7 +61,7 @@ impl Packed {
     /// Features of whole tokens, `[t, hidden]`: at 8 bits a channel, or as they are in exact mode.
     ///
     /// # Errors
-    /// A feature is not finite, or they are no whole number of tokens.
+    /// A feature is not finite, or the number of features is not a multiple of `hidden`.
     pub fn features(values: &[f32], hidden: usize, exact: bool) -> Result<Self, DenseError> {
         match exact {
             true => Ok(Self::as_they_are(values)),
@@ -69,7 +69,7 @@ impl Packed {
         }
     }
 
-    /// The same of tokens that others only look at to score theirs: at 4 bits a channel.
+    /// Features of halo tokens, which other members need to score their own rows: at 4 bits a channel.
     ///
     /// The mean error of the map against one device's, beside that with 8 bits, on 24 photographs (DINOv2 ViT-S/14, 4 devices, 320 bits
     /// per token per block):
@@ -82,7 +82,7 @@ impl Packed {
     /// | 3 bits | +0.9 % | +10 % |
     ///
     /// # Errors
-    /// The same.
+    /// As for [`features`](Self::features).
     pub fn halo(values: &[f32], hidden: usize, exact: bool) -> Result<Self, DenseError> {
         match exact {
             true => Ok(Self::as_they_are(values)),
@@ -109,7 +109,7 @@ impl Packed {
         Ok(packed)
     }
 
-    /// Scores of a map: a byte each, compressed where that makes them fewer, or as they are in exact mode.
+    /// Scores of a map: a byte each, compressed where that is shorter, or float32 in exact mode.
     ///
     /// # Errors
     /// A score is not a number.
@@ -144,7 +144,7 @@ impl Coded<'_> {
     /// Features of `tokens` tokens: `[tokens, hidden]`.
     ///
     /// # Errors
-    /// They are of another number of tokens, or were never packed so.
+    /// The number of tokens or the encoding is another.
     pub fn features(&self, tokens: usize, hidden: usize) -> Result<Vec<f32>, DenseError> {
         let depth = match self.encoding {
             Encoding::Float32 => {
@@ -163,7 +163,7 @@ impl Coded<'_> {
     /// `count` scores of a map.
     ///
     /// # Errors
-    /// They are of another number, or were never packed so.
+    /// The number of scores or the encoding is another.
     pub fn scores(&self, count: usize, lines: Lines) -> Result<Vec<f32>, DenseError> {
         let scores: Vec<f32> = match self.encoding {
             Encoding::Float32 => {
@@ -188,7 +188,7 @@ impl Coded<'_> {
         Ok(scores)
     }
 
-    /// Tokens that the features are of, if they are features of tokens `hidden` wide.
+    /// Number of tokens, if the values are features of tokens `hidden` wide.
     pub fn tokens(&self, hidden: usize) -> usize {
         match self.encoding {
             Encoding::Float32 => self.values.len() / (hidden * 4).max(1),
@@ -196,7 +196,8 @@ impl Coded<'_> {
         }
     }
 
-    /// What `features` reads: each token's scale before its codes. What has no partner stays out, and the length then says so.
+    /// The layout that `features` reads: each token's scale before its codes. A scale without codes is left out, so that the length
+    /// check fails.
     fn joined(&self, hidden: usize, depth: Depth) -> Vec<u8> {
         let scales = self.scales.chunks_exact(HEADER);
         let codes = token_bytes(hidden, depth).saturating_sub(HEADER);

@@ -14,11 +14,11 @@ use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
 use crate::job::JobOutput;
 
-/// What a member's outcome is to the answer, and what it cost: an image's features, or the scores of its rows where members share the
-/// head, a text's part of its vector, and nothing of a prompt that another member goes on from.
+/// A member's share of the answer, and what it cost: an image's features, or scores of its rows where members share the head; a
+/// text's part of its embedding; nothing for a prompt that another member continues.
 ///
 /// # Errors
-/// In words: rows of a map could not be scored.
+/// As text for the coordinator: rows of a map could not be scored.
 pub(crate) async fn share_of(
     device: &Arc<Device>,
     slot: &PlanSlot,
@@ -27,7 +27,9 @@ pub(crate) async fn share_of(
 ) -> Result<(Share, MemberStats), String> {
     let manifest = device.bundle().manifest();
     let mut stats = stats_of(&outcome.stats, slot.receivers());
-    let range = slot.range().ok_or("no place in the plan")?;
+    let range = slot
+        .range()
+        .ok_or("this device is not a member of the plan")?;
     let share = match &manifest.task {
         Task::Embedding(embedding) => {
             let (total, hidden) = (slot.plan.tokens(), manifest.shape.hidden);
@@ -57,7 +59,7 @@ pub(crate) async fn share_of(
     Ok((share, stats))
 }
 
-/// Scores of the own rows, for which neighbours' features are waited for.
+/// Scores of the own rows, after waiting for features of the neighbouring rows.
 async fn score(
     device: &Arc<Device>,
     slot: &PlanSlot,
@@ -67,7 +69,7 @@ async fn score(
     stats: &mut MemberStats,
 ) -> Result<Vec<f32>, String> {
     let begun = Instant::now();
-    // The rest of the time is for scoring, and for the way back.
+    // The rest of the time is for scoring and for sending the result.
     let patience = until.saturating_duration_since(begun) / 4 * 3;
     let haloed = halo::exchange(device, slot, rows, request, own, begun + patience).await;
     let haloed = haloed.map_err(|error| error.to_string())?;

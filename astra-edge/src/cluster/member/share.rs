@@ -1,4 +1,4 @@
-//! A member's share of the answer on its way back to the coordinator.
+//! A member's share of the answer, as it is sent to the coordinator.
 
 use std::time::Duration;
 
@@ -12,27 +12,27 @@ use astra_model::tasks::lossless::Lines;
 /// One member's share of the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Share {
-    /// Its copy of the class token after the final norm, [D]; of a text its share of the vector.
+    /// Its copy of the class tokens after the final norm, `[c * D]`; of a text its part of the embedding, `[D]`.
     pub cls: Vec<f32>,
-    /// Its tokens after the final norm: [t, D]; empty where there are scores.
+    /// Its tokens after the final norm, `[t, D]`; empty where there are scores.
     pub features: Vec<f32>,
-    /// Scores of its rows of a map, where members make those: [rows * scale, columns * scale].
+    /// Scores of its rows of a map where members share the head, `[rows * scale, columns * scale]`.
     pub scores: Option<Vec<f32>>,
 }
 
-/// A share as bytes.
+/// An encoded share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PackedShare {
     cls: Vec<u8>,
     dense: Packed,
 }
 
-/// What a share holds besides class tokens.
+/// What a share is expected to hold besides class tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dense {
-    /// Features of so many tokens.
+    /// Features: the number of tokens.
     Features(usize),
-    /// So many scores of a map that lies so.
+    /// Scores of a map: their number and layout.
     Scores(usize, Lines),
 }
 
@@ -54,10 +54,10 @@ pub enum ShareError {
 }
 
 impl PackedShare {
-    /// Packs a share of tokens `hidden` wide; scores, if there are any, lie as `lines` say and go in place of the features.
+    /// Encodes a share of tokens `hidden` wide; scores, laid out as `lines` say, replace the features where there are any.
     ///
     /// # Errors
-    /// A value is not finite, or the features are no whole number of tokens.
+    /// A value is not finite, or the number of features is not a multiple of `hidden`.
     pub fn new(
         share: &Share,
         hidden: usize,
@@ -94,10 +94,10 @@ impl PackedShare {
     }
 }
 
-/// Reads a member's share of tokens `hidden` wide that has `class` values of class tokens.
+/// Decodes a member's share of tokens `hidden` wide with `class` values of class tokens.
 ///
 /// # Errors
-/// Lengths are other than these.
+/// The lengths differ from these.
 pub fn unpack(
     result: &MemberResult<'_>,
     dense: Dense,
@@ -127,7 +127,7 @@ pub fn unpack(
     Ok(share)
 }
 
-/// What a job cost, as it is reported; each frame goes to `receivers` members.
+/// The cost of a member's part, as it is sent; each frame goes to `receivers` members.
 pub fn stats_of(stats: &JobStats, receivers: usize) -> MemberStats {
     let copies = receivers as u64;
     MemberStats {

@@ -1,4 +1,4 @@
-//! Reading another device's hello, and judging whether it can work with this one.
+//! Another device's hello: whether it can be read, and whether the device can work with this one.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ pub struct Requirements {
     pub bundle: [u8; 32],
 }
 
-/// Rejection a device is not used.
+/// Why a device is not used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Its hello has not come yet.
+    /// Its hello has not arrived yet.
     Unheard,
-    /// It holds another cluster key.
+    /// It has another cluster key.
     OtherKey,
     /// It has another bundle.
     OtherBundle {
@@ -33,9 +33,9 @@ pub enum Rejection {
     },
     /// It speaks no wire version that we do.
     Version(VersionError),
-    /// Its hello makes no sense.
+    /// Its hello cannot be decoded.
     Unreadable(String),
-    /// It did not answer in time.
+    /// It did not reply in time.
     Unreachable(String),
     /// It refused its part in a plan.
     Refused(String),
@@ -44,7 +44,7 @@ pub enum Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unheard => f.write_str("its hello has not come yet"),
+            Self::Unheard => f.write_str("its hello has not arrived yet"),
             Self::OtherKey => f.write_str("other cluster key"),
             Self::OtherBundle { found, expected } => write!(
                 f,
@@ -60,7 +60,7 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// A bundle's hash as people compare it.
+/// The first digits of a bundle's hash, as people compare it.
 pub fn short_hash(hash: &[u8; 32]) -> String {
     Sha256Digest(*hash).short()
 }
@@ -68,7 +68,7 @@ pub fn short_hash(hash: &[u8; 32]) -> String {
 /// Reads the hello of `device`.
 ///
 /// # Errors
-/// The versions have nothing in common, or the bytes are no hello of that device.
+/// There is no common wire version, or the bytes are not a hello of that device.
 pub fn read(bytes: &[u8], device: DeviceId) -> Result<Hello, Rejection> {
     let unreadable = |error: &dyn fmt::Display| Rejection::Unreadable(error.to_string());
     let prefix = HelloPrefix::parse(bytes).map_err(|error| unreadable(&error))?;
@@ -88,10 +88,10 @@ pub fn read(bytes: &[u8], device: DeviceId) -> Result<Hello, Rejection> {
     )))
 }
 
-/// Whether a device can be a member of our requests.
+/// Checks that a device can be a member of this one's requests.
 ///
 /// # Errors
-/// Rejection not.
+/// The first requirement that it does not meet.
 pub fn judge(hello: &Hello, ours: &Requirements) -> Result<(), Rejection> {
     if hello.key != ours.key {
         return Err(Rejection::OtherKey);

@@ -1,20 +1,20 @@
-//! Who this device is and what it goes by.
+//! The id, name and key fingerprint of this device.
 
 use astra_wire::DeviceId;
 use sha2::{Digest, Sha256};
 
 use crate::link::ClusterName;
 
-/// The program and its version, as hellos carry it.
+/// The program and its version, for the hello.
 pub const SOFTWARE: &str = concat!("astra-edge ", env!("CARGO_PKG_VERSION"));
 
-/// A name for as long as a device keeps its link, so that one that starts again, or comes back on another address, is a new one.
+/// A random id. A device keeps it as long as its link: after a restart, or on another address, it is a new device to the others.
 pub fn new_device_id() -> DeviceId {
     DeviceId(rand::random())
 }
 
-/// What devices compare to know that they hold the same key: it does not give the key away as long as that is no word of a
-/// dictionary. SHA-256 over a label, the cluster's name with its length before it, and the key; the first 8 bytes.
+/// What devices compare instead of their keys; it does not reveal a key that is not in a dictionary. The first 8 bytes of SHA-256 over a
+/// label, the length of the cluster's name, the name, and the key.
 pub fn fingerprint(cluster: &ClusterName, key: &[u8]) -> [u8; 8] {
     let cluster = cluster.to_string();
     let digest = Sha256::new()
@@ -26,7 +26,7 @@ pub fn fingerprint(cluster: &ClusterName, key: &[u8]) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
-/// The longest beginning of `text` that fits so many bytes.
+/// The longest prefix of `text` that fits into `N` bytes.
 pub fn shorten<const N: usize>(text: &str) -> heapless::String<N> {
     let mut short = heapless::String::new();
     for character in text.chars() {

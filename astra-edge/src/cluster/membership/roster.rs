@@ -1,4 +1,4 @@
-//! The devices of the cluster as this one sees them. No network here: [`discovery`](crate::cluster::membership::discovery) keeps it current.
+//! The other devices of the cluster as this one sees them. No network here: [`discovery`](super::discovery) keeps it current.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::cluster::membership::hello::{Rejection, Requirements, judge};
 pub struct Roster {
     ours: Requirements,
     entries: BTreeMap<DeviceId, Entry>,
-    /// Counts changes to who can be used.
+    /// Counts changes to the set of usable devices.
     revision: u64,
 }
 
 /// One other device.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// What it said of itself, once it did.
+    /// Its hello, once it arrived.
     pub hello: Option<Hello>,
     /// Whether it can be used.
     pub standing: Standing,
@@ -29,10 +29,10 @@ pub struct Entry {
 pub enum Standing {
     /// It can be a member.
     Usable {
-        /// Revision of the roster at which it became so: a device that went and came back is told apart.
+        /// Revision of the roster at which it became usable, by which a device that left and returned can be recognized.
         since: u64,
     },
-    /// It cannot.
+    /// It cannot, and why.
     Unusable(Rejection),
 }
 
@@ -43,14 +43,14 @@ pub struct Candidate {
     pub device: DeviceId,
     /// Its name.
     pub name: String,
-    /// Requests a second it computes alone, 0 while not measured.
+    /// Requests a second that it computes on its own; 0 while not measured.
     pub speed: f64,
     /// Revision of the roster at which it became usable; 0 for this device.
     pub since: u64,
 }
 
 impl Roster {
-    /// Nobody yet.
+    /// An empty roster.
     pub fn new(ours: Requirements) -> Self {
         Self {
             ours,
@@ -59,7 +59,7 @@ impl Roster {
         }
     }
 
-    /// A device showed itself. Says whether it is new, and so has to be asked who it is.
+    /// A device appeared. Returns whether it is new, so that its hello must be requested.
     pub fn appeared(&mut self, device: DeviceId) -> bool {
         if self.entries.contains_key(&device) {
             return false;
@@ -72,7 +72,7 @@ impl Roster {
         true
     }
 
-    /// A device said who it is, or failed to. Says what it is now; `None` if it has gone meanwhile.
+    /// A device's hello arrived, or failed to. Returns its standing; `None` if the device left meanwhile.
     pub fn introduced(
         &mut self,
         device: DeviceId,
@@ -105,12 +105,12 @@ impl Roster {
         Some(&entry.standing)
     }
 
-    /// A device cannot be used as things are.
+    /// Marks a device as unusable until its next hello.
     pub fn set_aside(&mut self, device: DeviceId, why: Rejection) {
         self.introduced(device, Err(why));
     }
 
-    /// A device went.
+    /// A device left.
     pub fn left(&mut self, device: DeviceId) -> Option<Entry> {
         let entry = self.entries.remove(&device)?;
         if matches!(entry.standing, Standing::Usable { .. }) {
@@ -119,14 +119,13 @@ impl Roster {
         Some(entry)
     }
 
-    /// All went; returns them.
+    /// Removes all devices and returns their ids.
     pub fn clear(&mut self) -> Vec<DeviceId> {
         self.revision += 1;
         std::mem::take(&mut self.entries).into_keys().collect()
     }
 
-    /// Devices that may be usable if asked again: they did not answer, or not in the right way, but nothing says that they
-    /// never will.
+    /// Devices whose hello is worth requesting again: it did not arrive, or the device failed in a way that may pass.
     pub fn doubtful(&self) -> Vec<DeviceId> {
         let doubtful = |standing: &Standing| {
             matches!(
@@ -162,7 +161,7 @@ impl Roster {
             .collect()
     }
 
-    /// Name of a device for people; its id where the name is not known.
+    /// Name of a device, or its id where the name is not known.
     pub fn name_of(&self, device: DeviceId) -> String {
         self.entries
             .get(&device)
@@ -174,7 +173,7 @@ impl Roster {
     }
 }
 
-/// Requests a second from the microseconds of one; 0 stays 0, not measured.
+/// Requests a second, from the microseconds of one request; 0, not measured, stays 0.
 pub fn speed_of(microseconds: u32) -> f64 {
     match microseconds {
         0 => 0.0,

@@ -1,4 +1,4 @@
-//! Which devices take part in a request, and which tokens each of them owns.
+//! Members and token ranges of a request, by the speeds of the devices.
 
 use astra_wire::MAX_MEMBERS;
 
@@ -6,61 +6,61 @@ use crate::cluster::membership::roster::Candidate;
 use astra_model::partition;
 use astra_model::partition::{PartitionError, TokenRange};
 
-/// What is asked of the placement.
+/// What a placement has to fulfil.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacementRequest {
     /// Tokens to divide.
     pub tokens: u16,
     /// Most members, this device included; 0 for as many as there are.
     pub max_members: usize,
-    /// Tokens of each member in their order, where the asker says so.
+    /// Tokens of each member in their order, where the client gives them.
     pub shares: Option<Vec<u16>>,
 }
 
-/// Members in their order and what each owns.
+/// Members in their order, and the tokens each owns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placement {
-    /// The members; their place is their number.
+    /// The members; a member's number is its index.
     pub members: Vec<Candidate>,
     /// Token range of each.
     pub ranges: Vec<TokenRange>,
-    /// Which of them is this device.
+    /// The number of this device.
     pub me: usize,
 }
 
-/// Why there is no such placement.
+/// Why there is no placement.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum PlacementError {
-    /// Fewer devices than the ranges asked for.
+    /// Fewer usable devices than ranges.
     #[error(
         "token ranges: found those of {wanted} members, expected at most {found}, the devices that can be used"
     )]
     TooFew {
-        /// Members asked for.
+        /// Number of ranges.
         wanted: usize,
-        /// Devices there are, this one included.
+        /// Usable devices, this one included.
         found: usize,
     },
-    /// The tokens cannot be divided in this way.
+    /// The ranges do not cover the tokens.
     #[error(transparent)]
     Plan(#[from] PartitionError),
 }
 
 impl Placement {
-    /// Whether this device is alone.
+    /// Whether this device is the only member.
     pub fn is_local(&self) -> bool {
         self.members.len() < 2
     }
 }
 
-/// Chooses among `own`, this device, and `others`, and deals the tokens by speed.
+/// Chooses members among `own`, this device, and `others`, and divides the tokens by speed.
 ///
-/// The fastest are taken, this device always. Members are in the order of their names, whoever coordinates, so that all
-/// coordinators make the same plan. A device so slow that its share is less than half a token is left out.
+/// This device and the fastest others become members, in the order of their names, so that every coordinator makes the same plan. A
+/// device so slow that its share is less than half a token is left out.
 ///
 /// # Errors
-/// The shares asked for do not suit the devices or the tokens.
+/// The shares of the request do not fit the devices or the tokens.
 pub fn choose(
     own: &Candidate,
     others: &[Candidate],
@@ -76,7 +76,7 @@ pub fn choose(
     }
     let mut others = others.to_vec();
     fill_in_speeds(own, &mut others);
-    // Equal speeds keep the order of ids, so that the placement is the same each time.
+    // Ids decide between equal speeds, so that the placement is the same each time.
     others.sort_by(|a, b| b.speed.total_cmp(&a.speed).then(a.device.cmp(&b.device)));
     others.truncate(wanted.saturating_sub(1));
     let mut members = others;
@@ -93,7 +93,7 @@ pub fn choose(
 }
 
 impl Placement {
-    /// This device, and no token to divide.
+    /// This device as the only member, without tokens to divide.
     pub(crate) fn local(own: Candidate) -> Self {
         Self {
             members: vec![own],
@@ -117,7 +117,7 @@ pub(crate) fn by_name(a: &Candidate, b: &Candidate) -> std::cmp::Ordering {
     a.name.cmp(&b.name).then(a.device.cmp(&b.device))
 }
 
-/// Most members that there may be, at least one.
+/// Largest number of members, at least one.
 pub(crate) fn most_members(request: &PlacementRequest) -> usize {
     let most = match request.max_members {
         0 => MAX_MEMBERS,
@@ -126,7 +126,7 @@ pub(crate) fn most_members(request: &PlacementRequest) -> usize {
     most.min(usize::from(request.tokens)).max(1)
 }
 
-/// A device whose speed is not known yet is taken for one like this.
+/// Devices whose speed is not measured yet are assumed to be as fast as this one.
 pub(crate) fn fill_in_speeds(own: &Candidate, others: &mut [Candidate]) {
     for other in others.iter_mut().filter(|other| other.speed <= 0.0) {
         other.speed = own.speed;
@@ -144,7 +144,7 @@ pub(crate) fn weights(members: &[Candidate]) -> Vec<f64> {
     members.iter().map(speed).collect()
 }
 
-/// Leaves out the slowest one after another until each share rounds to a token.
+/// Removes the slowest member until each share rounds to at least one token.
 fn drop_the_too_slow(own: &Candidate, members: &mut Vec<Candidate>, tokens: u16) {
     loop {
         let weights = weights(members);

@@ -1,4 +1,4 @@
-//! Which devices take part in a request whose input is text, where that makes it faster.
+//! Members and token ranges of a text, as many members as make it fastest.
 
 use crate::cluster::membership::roster::Candidate;
 use crate::cluster::placement::choose::{
@@ -7,29 +7,29 @@ use crate::cluster::placement::choose::{
 };
 use astra_model::partition::{Costs, TokenRange};
 
-/// What exchanging codes takes a member in every block beyond computing, in seconds: the network, and waiting for it.
+/// Seconds that the exchange of codes adds to each block: the network, and waiting for it.
 const EXCHANGE: f64 = 1e-3;
 
-/// What is known of a text's model.
+/// Costs of a language model or text encoder.
 #[derive(Clone, Copy, Debug)]
 pub struct TextModel {
-    /// What token ranges cost.
+    /// Costs of token ranges.
     pub costs: Costs,
-    /// Whether tokens attend to themselves and those before them only.
+    /// Whether attention is causal.
     pub causal: bool,
     /// Transformer layers.
     pub blocks: usize,
-    /// Work of the text by which devices measure their speed.
+    /// Work of the text that devices measure their speed with.
     pub measured: f64,
 }
 
-/// Chooses as many members as make a text fastest, which may be one.
+/// Chooses as many members as make a text fastest, possibly one.
 ///
-/// Members of a causal model are in the order of their speeds, so that the fastest has the last tokens and generates; where
-/// the asker says what each owns, they are in the order of their names.
+/// Members of a causal model are in ascending order of speed, so that the fastest owns the last tokens and generates; where the client
+/// gives their shares, they are in the order of their names.
 ///
 /// # Errors
-/// The shares asked for do not suit the devices or the tokens.
+/// The shares of the request do not fit the devices or the tokens.
 pub fn choose_for_text(
     own: &Candidate,
     others: &[Candidate],
@@ -60,13 +60,13 @@ pub fn choose_for_text(
     }
     match best {
         Some((_, placement)) => Ok(placement),
-        // There is always the device itself.
+        // This device can always compute on its own.
         None => choose(own, &[], request),
     }
 }
 
 impl TextModel {
-    /// Seconds that members of these speeds need for their ranges.
+    /// Seconds until the slowest of members of these speeds has computed its range.
     pub fn seconds(&self, ranges: &[TokenRange], speeds: &[f64]) -> f64 {
         let exchange = if ranges.len() > 1 {
             self.blocks as f64 * EXCHANGE
@@ -76,7 +76,7 @@ impl TextModel {
         self.costs.slowest(ranges, speeds) / self.measured + exchange
     }
 
-    /// Seconds that a device needs for the tokens of a text from `first` on, where it has those before.
+    /// Seconds that a device needs for tokens `first..total` of a text, with keys and values of those before in its cache.
     pub fn seconds_behind(&self, first: usize, total: usize, speed: f64) -> f64 {
         let all = self.costs.work(0, total, total);
         let there = self.costs.work(0, first, first);

@@ -1,31 +1,31 @@
-//! How many members are worth it on the link there is: what requests took, beside what this device takes alone.
+//! Latencies of recent requests, which decide how many members are worth it on the present link.
 //!
-//! Nothing is measured for it: the requests themselves tell. As long as the cluster is faster than this device alone, all devices take
-//! part; where it is not, half of them are tried, and so on, and what was fastest is kept to until what is known has aged.
+//! As long as the cluster is faster than this device on its own, all devices take part; where it is not, half of them are tried, then a
+//! quarter, and so on. An observation counts for a minute, then more members are tried again.
 
 use std::time::{Duration, Instant};
 
-/// How long a link is taken to stay as it was.
+/// How long an observation is taken to hold for the link.
 const FRESH: Duration = Duration::from_secs(60);
 
-/// What requests at a rung took on so many members.
+/// Observed requests at one rung on one number of members.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     rung: u16,
     members: usize,
-    /// The last two, as parts of what this device takes alone. Only the lower counts: one request alone may have been held up.
+    /// The last two latencies, relative to this device on its own. Only the lower counts: a single request may have been delayed.
     took: [f64; 2],
     when: Instant,
 }
 
-/// What requests took.
+/// Latencies of recent requests.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LatencyHistory {
     known: Vec<Known>,
 }
 
 impl LatencyHistory {
-    /// Notes a request on `members` members that took `part` of what this device takes alone.
+    /// Adds a request on `members` members that took `part` of the time that this device needs on its own.
     pub(crate) fn note(&mut self, rung: u16, members: usize, part: f64, now: Instant) {
         self.known.retain(|known| known.is_fresh(now));
         let same = |known: &&mut Known| known.rung == rung && known.members == members;
@@ -44,8 +44,8 @@ impl LatencyHistory {
         }
     }
 
-    /// How many of `all` devices, this one included, should take part in a request: as many as are known, or not known not, to be
-    /// faster run_distributed than this device alone.
+    /// How many of `all` devices, this one included, should take part in a request: the largest of all, a half, a quarter, ... that was
+    /// not observed to be slower than this device on its own.
     pub(crate) fn members(&self, rung: u16, all: usize, now: Instant) -> usize {
         let halves = std::iter::successors(Some(all), |count| Some(count / 2));
         let mut several = halves.take_while(|count| *count > 1);
@@ -54,7 +54,7 @@ impl LatencyHistory {
             .unwrap_or(1)
     }
 
-    /// The part of what this device takes alone; 0 where nothing is known.
+    /// Latency relative to this device on its own; 0 without observations.
     fn part(&self, rung: u16, members: usize, now: Instant) -> f64 {
         let same = |known: &&Known| known.rung == rung && known.members == members;
         let mut fresh = self.known.iter().filter(|known| known.is_fresh(now));

@@ -1,4 +1,4 @@
-//! The members' shares put together: class tokens averaged, patches in their places, holes filled.
+//! The members' shares combined: class tokens averaged, patches in order, missing ones filled.
 
 use astra_model::mean::{fill, mean};
 use astra_model::partition::TokenRange;
@@ -8,18 +8,18 @@ use crate::cluster::member::share::Share;
 /// The features of the whole input.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assembled {
-    /// Mean of the class tokens there are: [D].
+    /// Mean of the members' class tokens, `[c * D]`.
     pub cls: Vec<f32>,
-    /// Patch tokens: [T, D].
+    /// Patch tokens, `[T, D]`.
     pub patches: Vec<f32>,
-    /// Tokens whose features did not come; they hold the mean of those that did.
+    /// Tokens whose features did not arrive; they hold the mean of the others.
     pub missing: Vec<TokenRange>,
 }
 
-/// Puts shares together by member; `hidden` is D. Shares that did not come are `None`. Returns `None` if none came, or one has
-/// not the length its range says.
+/// Combines the shares by member; `hidden` is D, and shares that did not arrive are `None`. Returns `None` if none arrived, or the length
+/// of one does not fit its range.
 ///
-/// A head that looks at all patches needs something in each place: the mean of the others says the least.
+/// A head over all patches needs a value for each: the mean of the others changes the answer least.
 pub fn assemble(
     ranges: &[TokenRange],
     shares: &[Option<Share>],
@@ -50,19 +50,19 @@ pub fn assemble(
     })
 }
 
-/// Scores of a whole map, and the mean of the class tokens there are.
+/// Scores of a whole map, and the mean of the members' class tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
-    /// Mean of the class tokens there are: [D].
+    /// Mean of the members' class tokens, `[c * D]`.
     pub cls: Vec<f32>,
-    /// Row by row.
+    /// Scores, row by row.
     pub scores: Vec<f32>,
-    /// Tokens of the members whose scores did not come; theirs are the mean of those that did.
+    /// Tokens of members whose scores did not arrive; these are the mean of the others.
     pub missing: Vec<TokenRange>,
 }
 
-/// Puts scores together by member, where `counts` are how many each makes. Shares that did not come are `None`. Returns `None` if
-/// none came, or one has not its count.
+/// Combines scores by member; `counts` are the numbers of scores of each, and shares that did not arrive are `None`. Returns `None` if
+/// none arrived, or one has another count.
 pub fn assemble_scores(
     ranges: &[TokenRange],
     counts: &[usize],

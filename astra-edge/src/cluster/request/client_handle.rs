@@ -1,26 +1,26 @@
-//! Who asked a question: whether it still waits for the answer, and the place that the question has among those worked on.
+//! The client of a request: whether it is still connected, and the permit that its request holds.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-/// Who asked. The place is free again once nothing works on the question any more, which is when the last copy is dropped; by
-/// default there is none, and the asker is taken to wait for ever.
+/// The client of a request. The permit is released when the last clone is dropped, that is when nothing works on the request any more.
+/// The default has no permit and never disconnects.
 #[derive(Clone, Debug, Default)]
 pub struct ClientHandle {
     waits: Option<mpsc::Sender<Infallible>>,
     _place: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// Dropped when the asker no longer waits.
+/// Dropped when the client disconnects.
 #[derive(Debug)]
 pub struct ClientConnection {
     _until: mpsc::Receiver<Infallible>,
 }
 
 impl ClientHandle {
-    /// Of a question that takes up `place`.
+    /// The client of a request that holds `place`, a permit among the requests in progress.
     pub fn at(place: OwnedSemaphorePermit) -> Self {
         Self {
             waits: None,
@@ -28,7 +28,7 @@ impl ClientHandle {
         }
     }
 
-    /// The same asker, which waits for as long as what comes back beside it is kept.
+    /// The same client, which counts as connected until the returned connection is dropped.
     pub fn with_connection(self) -> (Self, ClientConnection) {
         let (waits, until) = mpsc::channel(1);
         let asker = Self {
@@ -38,7 +38,7 @@ impl ClientHandle {
         (asker, ClientConnection { _until: until })
     }
 
-    /// Returns once it no longer waits; never, where that is not known.
+    /// Returns when the client has disconnected; never, where that cannot be known.
     pub(crate) async fn gone(&self) {
         match &self.waits {
             Some(waits) => waits.closed().await,

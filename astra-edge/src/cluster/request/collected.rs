@@ -9,30 +9,30 @@ use crate::cluster::membership::hello::Rejection;
 use crate::cluster::session::cancel::Abort;
 use crate::cluster::session::set_up::ActivePlan;
 
-/// What came of a request, by member.
+/// Shares and costs of a request, by member.
 #[derive(Debug)]
 pub struct Collected {
-    /// Shares that came.
+    /// Shares that arrived.
     pub shares: Vec<Option<Share>>,
-    /// Costs, and failures.
+    /// Costs and failures.
     pub accounts: Vec<Account>,
 }
 
-/// What a member cost, and why its share did not come.
+/// What a member cost, and why its share did not arrive.
 #[derive(Clone, Debug, Default)]
 pub struct Account {
-    /// What it cost where it ran.
+    /// Times and bytes on the member.
     pub stats: MemberStats,
     /// Bytes of its input on the wire.
     pub input_bytes: u64,
     /// Bytes of its share on the wire.
     pub result_bytes: u64,
-    /// Rejection its share did not come.
+    /// Why its share did not arrive.
     pub failure: Option<String>,
 }
 
 impl Collected {
-    /// Nothing yet, of so many members.
+    /// No share yet, of `members` members.
     pub(crate) fn new(members: usize) -> Self {
         Self {
             shares: vec![None; members],
@@ -40,7 +40,7 @@ impl Collected {
         }
     }
 
-    /// Whether every member did its part and had all codes of the others.
+    /// Whether every member replied and had all codes of the others.
     pub(crate) fn is_intact(&self) -> bool {
         let intact =
             |account: &Account| account.failure.is_none() && account.stats.masked_tokens == 0;
@@ -48,7 +48,7 @@ impl Collected {
     }
 }
 
-/// Enters a part's end. A refusal ends the request: the others would wait for a member that never begins.
+/// Enters how a member's part ended. A refusal ends the request: the other members would wait for one that never begins.
 pub(crate) fn note(
     collected: &mut Collected,
     active: &ActivePlan,
@@ -84,13 +84,13 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// The own part stops waiting for a member that sends nothing more.
+/// This device's part stops waiting for a member that sends nothing more.
 fn absent(account: &mut Account, active: &ActivePlan, number: usize, why: String) {
     account.failure = Some(why);
     active.slot.member_left(number);
 }
 
-/// Sets members aside whose share did not come: they are asked again who they are before they are used again.
+/// Marks members whose share did not arrive as unusable until their next hello.
 pub(crate) fn set_aside(device: &Device, active: &ActivePlan, collected: &Collected) {
     for ((number, member), account) in
         (active.placement.members.iter().enumerate()).zip(&collected.accounts)

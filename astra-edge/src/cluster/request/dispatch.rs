@@ -1,4 +1,4 @@
-//! One request on a plan that is ready: input out, every member's share in.
+//! One request on a plan: sends each member its input and collects the shares.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -21,12 +21,12 @@ use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
 
-/// Runs one request whose answer is made of all members' shares: `input` is that of all tokens.
+/// Runs one request whose answer is combined from all members' shares; `input` is that of all tokens.
 ///
-/// Ends at `until` at the latest, with the shares that came. Members that did not answer, or failed, are in the accounts.
+/// Ends at `until` at the latest, with the shares that arrived; the accounts say which members failed or did not reply.
 ///
 /// # Errors
-/// [`Abort`]: no member works on the request any more, or will.
+/// [`Abort`]: the request was cancelled on all members.
 pub async fn run(
     device: &Arc<Device>,
     active: &mut ActivePlan,
@@ -48,14 +48,14 @@ pub async fn run(
     }
     for (account, share) in collected.accounts.iter_mut().zip(&collected.shares) {
         if share.is_none() && account.failure.is_none() {
-            account.failure = Some("no answer before the deadline".to_owned());
+            account.failure = Some("no reply before the deadline".to_owned());
         }
     }
     Ok(collected)
 }
 
-/// Begins the parts of those members that `takes` names. The own part begins when the input of all others is ready to be sent: they
-/// all wait for each other's first codes, and it would take the processor from what the others' beginning waits for.
+/// Begins the parts of those members that `takes` selects. This device's part begins when the input of all others is encoded: members
+/// wait for each other's first codes, so computing earlier would only take processor time from encoding.
 pub(crate) fn begin(
     device: &Arc<Device>,
     active: &ActivePlan,
@@ -92,7 +92,7 @@ pub(crate) fn begin(
     ends
 }
 
-/// Calls the request off everywhere and waits a moment, so that the next one finds members that are free.
+/// Cancels the request on all members and waits a moment, so that the next request finds them free.
 pub(crate) async fn give_up(
     device: &Arc<Device>,
     active: &ActivePlan,
@@ -115,7 +115,7 @@ async fn own_part(
     until: Instant,
     mut ready: mpsc::Receiver<Infallible>,
 ) -> (usize, u64, PartOutcome) {
-    // Ends when all have let go of the other side.
+    // Ends when the last sender is dropped.
     ready.recv().await;
     let end = match own_order(&device, &slot, &input, request, until) {
         Some((_, order)) => match device.worker.run(slot.plan.id, order).await {
@@ -131,7 +131,7 @@ async fn own_part(
     (slot.me, 0, end)
 }
 
-/// This device's own order; `None` if the plan is not one for the input.
+/// This device's part of the input; `None` if the plan does not fit the input.
 pub(crate) fn own_order(
     device: &Device,
     slot: &PlanSlot,
@@ -152,7 +152,7 @@ pub(crate) fn own_order(
     Some((range, order))
 }
 
-/// What the part of another member needs.
+/// One member's part, computed on another device.
 struct Remote {
     device: Arc<Device>,
     slot: Arc<PlanSlot>,
@@ -163,8 +163,8 @@ struct Remote {
     until: Instant,
 }
 
-/// Sends a member its input and waits for its share; also says how many bytes went out. Lets go of `unready` when the input can be
-/// sent.
+/// Sends a member its input and waits for its share. Returns the member's number, the bytes sent and the outcome; drops `unready` when
+/// the input is encoded.
 async fn remote_part(
     remote: Remote,
     unready: mpsc::Sender<Infallible>,

@@ -1,4 +1,4 @@
-//! Why a question has no answer.
+//! Why a request has no answer.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::worker::WorkerError;
 use astra_model::engine::EngineError;
 use astra_model::tasks::image::ImageError;
 
-/// Why a question has no answer.
+/// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// What was sent is no picture that can be used.
+    /// The image cannot be decoded.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A question of another kind than the model answers.
+    /// The model does not support requests of this kind.
     #[error("this device's model does not {wanted}")]
     Task {
-        /// What was asked of it.
+        /// What was requested.
         wanted: &'static str,
     },
     /// A text without a token.
@@ -28,23 +28,23 @@ pub enum RequestError {
     /// More tokens than the model takes.
     #[error("text: found {found} tokens, expected at most {most}")]
     TooLong {
-        /// Tokens there are.
+        /// Tokens of the text.
         found: usize,
-        /// Tokens there may be.
+        /// The model's limit.
         most: usize,
     },
     /// A token that the model does not have.
     #[error("token id: found {found}, expected less than {vocab}")]
     UnknownToken {
-        /// Its id.
+        /// The id.
         found: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocab: usize,
     },
     /// The bundle has no such rung or tensor.
     #[error(transparent)]
     Rung(#[from] BundleError),
-    /// The tokens cannot be divided as asked.
+    /// There is no placement of the tokens.
     #[error(transparent)]
     Choose(#[from] PlacementError),
     /// The model failed.
@@ -53,27 +53,27 @@ pub enum RequestError {
     /// This device's own part failed.
     #[error("this device's part failed: {0}")]
     Own(String),
-    /// The device that generates failed, and the text breaks off.
+    /// The generating device failed in the middle of the text.
     #[error("{member} generated {tokens} tokens and then failed: {text}")]
     BrokeOff {
-        /// The device.
+        /// Its name.
         member: String,
-        /// Tokens that came.
+        /// Tokens received before.
         tokens: usize,
-        /// Its word, or what is known.
+        /// How it failed.
         text: String,
     },
-    /// Shares that do not make up an answer.
-    #[error("no member's share came, or one was not of its range")]
+    /// The shares received do not make an answer.
+    #[error("no member's share arrived, or one does not fit its token range")]
     Nothing,
-    /// The device never got to it.
+    /// The request's turn did not come before its deadline.
     #[error("not begun within {} ms: the device works on other requests", .0.as_millis())]
     Deadline(Duration),
-    /// Whoever asked has gone before it was worked on.
-    #[error("not begun: whoever asked has gone")]
+    /// The client disconnected before the request's turn.
+    #[error("not begun: the client has disconnected")]
     Gone,
-    /// Part of the program ended early.
-    #[error("stopped in the middle: {0}")]
+    /// A task of this program ended early.
+    #[error("a task of the device ended early: {0}")]
     Stopped(String),
 }
 

@@ -1,4 +1,4 @@
-//! A question about a picture from its arrival to its answer.
+//! Requests about an image, from their arrival to their answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,35 +24,35 @@ use astra_model::engine::{ModelOutput, OwnedInput};
 use astra_model::partition::TokenRange;
 use astra_model::tasks::image::{ImageError, MAX_FILE, Rect, prepare};
 
-/// Runs of the whole model that a comparison times.
+/// Timed runs of a comparison with this device on its own.
 const COMPARISONS: usize = 3;
 
-// A question with the largest picture passes.
+// A request with the largest image fits into a message.
 const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
 
-/// A client's question.
+/// A request about an image.
 #[derive(Clone, Debug)]
 pub struct ImageRequest {
-    /// How it is to be answered.
+    /// Rung, deadline and members.
     pub options: RequestOptions,
-    /// Tokens of each member, where the client says so.
+    /// Tokens of each member, where the client gives them.
     pub shares: Option<Vec<u16>>,
-    /// The picture, as in its file.
+    /// The encoded image: JPEG, PNG or WebP.
     pub image: Vec<u8>,
-    /// Who asks. One that goes before its turn has none.
-    pub asker: ClientHandle,
+    /// The client; a request whose client disconnects before its turn is dropped.
+    pub client: ClientHandle,
 }
 
-/// An answer and what it took.
+/// The answer about an image.
 #[derive(Clone, Debug)]
 pub struct ImageReply {
-    /// What it took.
+    /// Members, times and bytes.
     pub report: Report,
     /// The answer.
     pub answer: ModelOutput,
 }
 
-/// A question on its way.
+/// A decoded image whose request is in progress.
 struct Picture {
     base: RequestBase,
     input: Arc<OwnedInput>,
@@ -61,14 +61,14 @@ struct Picture {
 }
 
 impl Coordinator {
-    /// Answers a question: on the cluster, or alone where nobody else can take part in time.
+    /// Runs a request on the cluster, or on this device where no other can take part in time.
     ///
     /// # Errors
-    /// The picture, rung or ranges are refused, this device's own part fails, or it does not get to the question in time.
-    pub async fn answer(&self, question: ImageRequest) -> Result<ImageReply, RequestError> {
-        let (options, asker) = (question.options, question.asker.clone());
-        let work = self.prepare(question).await?;
-        let mut state = self.turn(&work.base.limits, asker.gone()).await?;
+    /// The image, rung or ranges are refused, this device's own part fails, or the request's turn does not come in time.
+    pub async fn answer(&self, request: ImageRequest) -> Result<ImageReply, RequestError> {
+        let (options, client) = (request.options, request.client.clone());
+        let work = self.prepare(request).await?;
+        let mut state = self.turn(&work.base.limits, client.gone()).await?;
         let mut reply = if options.local {
             self.run_local(&work, "as asked".to_owned()).await?
         } else {
@@ -81,22 +81,22 @@ impl Coordinator {
         Ok(reply)
     }
 
-    async fn prepare(&self, question: ImageRequest) -> Result<Picture, RequestError> {
-        let limits = self.limits(&question.options)?;
+    async fn prepare(&self, request: ImageRequest) -> Result<Picture, RequestError> {
+        let limits = self.limits(&request.options)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
         let turn = Arc::clone(&self.decoding).acquire_owned();
         let turn = tokio::select! {
             biased;
-            () = question.asker.gone() => return Err(RequestError::Gone),
+            () = request.client.gone() => return Err(RequestError::Gone),
             turn = tokio::time::timeout_at(limits.deadline.into(), turn) => turn,
         };
         let turn = turn.map_err(|_| RequestError::Deadline(limits.time()))?;
-        let image = question.image;
+        let image = request.image;
         let prepared = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let prepared = prepare(&image, &spec)?;
-            // Here, for neither the file nor the photograph is to wait for anything.
+            // Dropped here: neither the file nor the decoded image is kept while the request waits for its turn.
             Ok::<_, ImageError>((prepared.pixels, prepared.content))
         })
         .await;
@@ -107,7 +107,7 @@ impl Coordinator {
                 limits,
                 Input::Image,
                 self.device().tokens().into(),
-                question.shares,
+                request.shares,
             ),
             content,
             input: Arc::new(OwnedInput::Pixels(pixels)),
@@ -115,14 +115,14 @@ impl Coordinator {
         })
     }
 
-    /// The same on this device alone: best of a few runs, the first not counted.
+    /// Adds the agreement with this device on its own, and its latency: the best of a few runs, the first not counted.
     async fn compare(&self, work: &Picture, reply: &mut ImageReply) -> Result<(), RequestError> {
         let time = work
             .base
             .limits
             .deadline
             .saturating_duration_since(work.base.limits.arrived);
-        // The question is answered; the comparison may take its own time.
+        // The answer is there; the comparison has a deadline of its own.
         let engaged = self
             .engage(Instant::now() + time.max(Duration::from_secs(5)))
             .await;
@@ -215,7 +215,7 @@ impl Picture {
     }
 }
 
-/// The answer that the members' shares make, and the tokens it was made without.
+/// The answer combined from the members' shares, and the tokens that are missing in it.
 async fn answer_of(
     device: &Device,
     ranges: &[TokenRange],

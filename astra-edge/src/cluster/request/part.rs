@@ -1,4 +1,4 @@
-//! One member's part of a request: what it is sent, and what it makes of it.
+//! Messages of one member's part of a request: its input, and its share in reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use astra_model::engine::{Input, OwnedInput};
 use astra_model::partition::TokenRange;
 use astra_model::tasks::strip;
 
-/// A part that a member is to do.
+/// One member's part.
 pub(crate) struct Part {
     pub(crate) plan: Arc<Plan>,
     pub(crate) range: TokenRange,
@@ -22,10 +22,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// The message that begins the part, with what the member needs of `input`, that of all tokens.
+    /// The message that begins the part, with the member's part of `input`, which is that of all tokens.
     ///
     /// # Errors
-    /// In words: the input is not one of so many tokens.
+    /// As text for the report: the input does not have the plan's number of tokens.
     pub(crate) async fn message(
         &self,
         device: &Device,
@@ -38,7 +38,7 @@ impl Part {
                 let own = Input::Ids(ids).part(tokens, total, device.shape().class_tokens);
                 match own.map_err(|error| error.to_string())? {
                     OwnedInput::Ids(ids) => self.with_ids(&ids, None),
-                    OwnedInput::Pixels(_) => Err("pixels for a text".to_owned()),
+                    OwnedInput::Pixels(_) => Err("found pixels, expected token ids".to_owned()),
                 }
             }
         }
@@ -51,7 +51,7 @@ impl Part {
     ) -> Result<Vec<u8>, String> {
         let (range, exact) = (self.range, self.plan.rung == 0);
         let Some(spec) = device.input else {
-            return Err("a picture for a model that takes none".to_owned());
+            return Err("found an image, expected a model of images".to_owned());
         };
         let turn = device.compressing.acquire().await;
         let strip = tokio::task::spawn_blocking(move || match &*input {
@@ -74,7 +74,7 @@ impl Part {
     /// The message that begins a part of a text; `ids` are those that the member needs.
     ///
     /// # Errors
-    /// In words: there are no ids, or the way to choose tokens is none.
+    /// As text for the report: there are no ids, or the sampling parameters are out of range.
     pub(crate) fn with_ids(
         &self,
         ids: &[u32],
@@ -93,7 +93,7 @@ impl Part {
     }
 }
 
-/// Token ids as they travel.
+/// Token ids as they are sent.
 pub(crate) fn packed(ids: &[u32]) -> Vec<u8> {
     let mut bytes = vec![0; ids.len() * astra_wire::MAX_ID];
     let length = pack_ids(ids, &mut bytes).unwrap_or_default();
@@ -108,7 +108,7 @@ fn milliseconds(time: Duration) -> u32 {
 /// The share in a member's result.
 ///
 /// # Errors
-/// In words: it is of another length than its range makes.
+/// As text for the report: its length does not fit the member's token range.
 pub(crate) fn read_share(
     device: &Device,
     ranges: &[TokenRange],
@@ -131,7 +131,7 @@ pub(crate) fn read_share(
         .collect();
     let fits = cls.is_empty() || cls.len() == shape.hidden;
     if !fits || result.encoding != Encoding::Float32 || !result.features.is_empty() {
-        return Err("a share that is not one of a text".to_owned());
+        return Err("found a share of an image, expected one of a text".to_owned());
     }
     Ok(Share {
         cls,

@@ -1,4 +1,4 @@
-//! What the report says of a request.
+//! The report of a request.
 
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use astra_model::engine::ModelOutput;
 use astra_model::partition::TokenRange;
 use astra_model::tasks::image::Rect;
 
-/// Classes that are named.
+/// Classes in a report.
 const CLASSES: usize = 5;
 
-/// Enters the members, and what they add up to.
+/// Enters the members and their totals.
 pub(crate) fn of_members(
     report: &mut Report,
     plan: &ActivePlan,
@@ -59,7 +59,7 @@ pub(crate) fn of_members(
     }
 }
 
-/// Bytes that the codes of a range pack to over all blocks.
+/// Bytes of the packed codes of a range over all blocks.
 fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
     let bits = match rung {
         0 => shape.hidden as u64 * 32,
@@ -68,7 +68,7 @@ fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
     (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
 }
 
-/// What every report says; the answer is there, and the question came to its turn when it was `begun`.
+/// A report of a request whose answer is complete and whose turn came when it was `begun`.
 pub(crate) fn report(
     device: &Device,
     limits: &RequestLimits,
@@ -85,14 +85,14 @@ pub(crate) fn report(
     }
 }
 
-/// Enters the one member that computed everything, in full precision but for what it took over at `rung`, and why it was one.
+/// Enters the only member, with the rung of cached keys and values (0: exact), and why it was the only one.
 pub(crate) fn of_one(report: &mut Report, member: MemberReport, rung: u16, why: String) {
     report.rung_bits = rung;
     report.members = vec![member];
     report.alone = Some(why);
 }
 
-/// Enters what is known of a text: the first token comes at the end of the prompt, and the others are timed from there.
+/// Enters token counts and times of a generation: prefill ends with the first token, decoding is timed from there.
 pub(crate) fn of_text(report: &mut Report, prompt: &[u32], heard: &ReceivedTokens, begun: Instant) {
     report.prompt_tokens = Some(prompt.len());
     report.reused_tokens = Some(heard.stats.as_ref().map_or(0, |stats| stats.reused));
@@ -109,12 +109,12 @@ pub(crate) fn of_text(report: &mut Report, prompt: &[u32], heard: &ReceivedToken
     }
 }
 
-/// The one member of a request that a device answers alone.
+/// The only member of a request that this device computed on its own.
 pub(crate) fn alone(device: &Device, tokens: u16, computed: Duration) -> MemberReport {
     one(device.name.clone(), tokens, computed)
 }
 
-/// A member that computed everything.
+/// A member that computed all tokens.
 pub(crate) fn one(name: String, tokens: u16, computed: Duration) -> MemberReport {
     MemberReport {
         name,
@@ -124,7 +124,7 @@ pub(crate) fn one(name: String, tokens: u16, computed: Duration) -> MemberReport
     }
 }
 
-/// Where the photograph lies in the input.
+/// The place of the image within the model's input.
 pub(crate) fn input(spec: &ImageInput, content: Rect) -> Input {
     Input {
         size: spec.size,

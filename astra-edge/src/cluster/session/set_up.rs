@@ -11,23 +11,23 @@ use crate::cluster::device::slot::PlanSlot;
 use crate::cluster::membership::hello::Rejection;
 use crate::cluster::placement::choose::Placement;
 
-/// How long a member may take to prepare its place.
+/// How long a member may take to join.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long codes may take to reach everybody for the first time.
+/// How long the first codes may take to reach all members.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Between two rounds of probes.
+/// Pause between two rounds of probes.
 const PROBE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A plan that is ready for requests.
 pub struct ActivePlan {
     /// Members and ranges.
     pub placement: Placement,
-    /// The coordinator's own place.
+    /// The coordinator's own slot.
     pub slot: Arc<PlanSlot>,
     next_request: u32,
 }
 
-/// Rejection a plan is not ready.
+/// Why a plan was not set up.
 #[derive(Debug)]
 pub enum SetUpError {
     /// A member works on another request.
@@ -35,9 +35,9 @@ pub enum SetUpError {
         /// Its name.
         member: String,
     },
-    /// These members cannot take part; others may.
+    /// These members cannot take part; a plan without them may succeed.
     Without(Vec<(DeviceId, Rejection)>),
-    /// This device itself has no place to give.
+    /// This device cannot join its own plan.
     Own(Reason),
 }
 
@@ -50,12 +50,12 @@ impl ActivePlan {
         }
     }
 
-    /// Whether the plan is the one to use for this placement.
+    /// Whether the plan has this placement and rung.
     pub fn suits(&self, placement: &Placement, rung: u16) -> bool {
         self.placement == *placement && self.slot.plan.rung == rung && self.next_request < u32::MAX
     }
 
-    /// Number for the next request: each later one is higher, also after one that was given up.
+    /// The next request's number, higher than that of any before, cancelled ones included.
     pub fn number_request(&mut self) -> u32 {
         let number = self.next_request;
         self.next_request += 1;
@@ -63,10 +63,10 @@ impl ActivePlan {
     }
 }
 
-/// Offers everybody its place and waits until all hear each other.
+/// Offers the plan to all members and waits until codes pass between them.
 ///
 /// # Errors
-/// [`SetUpError`]; no member is then left with a place it would keep frames for: the plan's id is never used again.
+/// [`SetUpError`]. Members that already joined receive no frames for the plan: its id is never used again.
 pub async fn set_up(
     device: &Arc<Device>,
     placement: Placement,
@@ -122,17 +122,17 @@ async fn offer_to_others(
     placement: &Placement,
     offer: &Offer,
 ) -> Result<(), SetUpError> {
-    let mut asked = JoinSet::new();
+    let mut replies = JoinSet::new();
     for (number, other) in others(placement) {
         let message = Control::Offer(Offer {
             recipient: number as u8,
             ..offer.clone()
         });
         let device = Arc::clone(device);
-        asked.spawn(async move { (other, ask_one(&device, other, &message).await) });
+        replies.spawn(async move { (other, offer_to(&device, other, &message).await) });
     }
     let (mut busy, mut without) = (None, Vec::new());
-    while let Some(answer) = asked.join_next().await {
+    while let Some(answer) = replies.join_next().await {
         match answer {
             Ok((_, Ok(()))) => {}
             Ok((other, Err(Some(why)))) => without.push((other, why)),
@@ -140,7 +140,7 @@ async fn offer_to_others(
             Err(error) => tracing::debug!(%error, "an offer's task ended early"),
         }
     }
-    // Those who cannot take part at all go first: without them the next try may find nobody busy.
+    // Members that cannot take part are reported first: without them the next attempt may find none busy.
     if !without.is_empty() {
         return Err(SetUpError::Without(without));
     }
@@ -153,7 +153,7 @@ async fn offer_to_others(
 }
 
 /// `Err(None)` means busy.
-async fn ask_one(
+async fn offer_to(
     device: &Device,
     other: DeviceId,
     message: &Control<'_>,
@@ -167,13 +167,13 @@ async fn ask_one(
         }) => Err(None),
         Ok(Control::Refuse { reason, .. }) => Err(Some(Rejection::Refused(reason.to_string()))),
         Ok(_) => Err(Some(Rejection::Refused(
-            "an answer that is none".to_owned(),
+            "a reply of another kind than expected".to_owned(),
         ))),
         Err(error) => Err(Some(Rejection::Refused(error.to_string()))),
     }
 }
 
-/// Rounds of probes until everybody heard everybody.
+/// Sends rounds of probes until every member has received one from each of its senders.
 async fn until_connected(
     device: &Arc<Device>,
     placement: &Placement,
@@ -181,14 +181,14 @@ async fn until_connected(
 ) -> Result<(), SetUpError> {
     let until = Instant::now() + PROBE_TIMEOUT;
     loop {
-        let heard = probe_round(device, placement, slot).await;
-        let unheard = blame(&heard, |member| slot.plan.senders(member), placement.me);
-        if unheard.is_empty() {
+        let probed = probe_round(device, placement, slot).await;
+        let broken = members_to_drop(&probed, |member| slot.plan.senders(member), placement.me);
+        if broken.is_empty() {
             return Ok(());
         }
         if Instant::now() >= until {
             let why = || Rejection::Unreachable("codes do not pass between all members".to_owned());
-            let devices = others(placement).filter(|(number, _)| unheard.contains(number));
+            let devices = others(placement).filter(|(number, _)| broken.contains(number));
             return Err(SetUpError::Without(
                 devices.map(|(_, device)| (device, why())).collect(),
             ));
@@ -197,53 +197,55 @@ async fn until_connected(
     }
 }
 
-/// Whom each member heard, as bit masks by member.
+/// Senders whose probe each member received, as bit masks by member.
 async fn probe_round(device: &Arc<Device>, placement: &Placement, slot: &PlanSlot) -> Vec<u16> {
     let (plan, epoch) = (slot.plan.id, slot.plan.epoch);
-    let mut asked = JoinSet::new();
+    let mut replies = JoinSet::new();
     for (number, other) in others(placement) {
         let device = Arc::clone(device);
-        asked.spawn(async move {
+        replies.spawn(async move {
             let message = Control::Probe { plan, epoch };
             let answer = device.ask(other, &message, PROBE_TIMEOUT).await;
-            let heard = match answer.as_deref().map(Control::parse) {
+            let probed = match answer.as_deref().map(Control::parse) {
                 Ok(Ok(Control::ProbeReply { received, .. })) => received,
                 _ => 0,
             };
-            (number, heard)
+            (number, probed)
         });
     }
-    let mut heard = vec![0; placement.members.len()];
+    let mut probed = vec![0; placement.members.len()];
     let own = slot.probe().await.unwrap_or_default();
     let mut set = |number: usize, mask: u16| {
-        if let Some(place) = heard.get_mut(number) {
+        if let Some(place) = probed.get_mut(number) {
             *place = mask;
         }
     };
     set(placement.me, own);
-    while let Some(answer) = asked.join_next().await {
+    while let Some(answer) = replies.join_next().await {
         if let Ok((number, mask)) = answer {
             set(number, mask);
         }
     }
-    heard
+    probed
 }
 
-/// The fewest members, roughly, without whom everybody left hears everybody it has to, `senders` of each: the one with the
-/// most silent links goes first. The coordinator, `me`, stays.
-fn blame(heard: &[u16], senders: impl Fn(usize) -> u16, me: usize) -> Vec<usize> {
-    let mut blamed: Vec<usize> = Vec::new();
+/// Members to leave out so that the remaining ones receive from all of their `senders`: greedily those with the most broken links, so
+/// about as few as possible. The coordinator, `me`, stays.
+fn members_to_drop(probed: &[u16], senders: impl Fn(usize) -> u16, me: usize) -> Vec<usize> {
+    let mut left_out: Vec<usize> = Vec::new();
     loop {
-        let hears = |a: usize, b: usize| {
-            let heard = heard.get(a).copied().unwrap_or_default();
-            (heard | !senders(a)) & (1 << b) != 0
+        let receives = |a: usize, b: usize| {
+            let probed = probed.get(a).copied().unwrap_or_default();
+            (probed | !senders(a)) & (1 << b) != 0
         };
-        let left: Vec<usize> = (0..heard.len()).filter(|m| !blamed.contains(m)).collect();
-        let silent = |member: usize| {
+        let left: Vec<usize> = (0..probed.len())
+            .filter(|m| !left_out.contains(m))
+            .collect();
+        let broken_links = |member: usize| {
             left.iter()
                 .filter(|&&other| other != member)
                 .map(|&other| {
-                    usize::from(!hears(member, other)) + usize::from(!hears(other, member))
+                    usize::from(!receives(member, other)) + usize::from(!receives(other, member))
                 })
                 .sum::<usize>()
         };
@@ -251,53 +253,59 @@ fn blame(heard: &[u16], senders: impl Fn(usize) -> u16, me: usize) -> Vec<usize>
             .iter()
             .copied()
             .filter(|&member| member != me)
-            .max_by_key(|&member| silent(member));
+            .max_by_key(|&member| broken_links(member));
         match worst {
-            Some(member) if silent(member) > 0 => blamed.push(member),
-            _ => return blamed,
+            Some(member) if broken_links(member) > 0 => left_out.push(member),
+            _ => return left_out,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    fn blame(heard: &[u16], me: usize) -> Vec<usize> {
-        super::blame(heard, |member| !(1 << member), me)
+    fn members_to_drop(probed: &[u16], me: usize) -> Vec<usize> {
+        super::members_to_drop(probed, |member| !(1 << member), me)
     }
 
     #[test]
     fn in_a_causal_plan_members_hear_those_left_of_them() {
         let left = |member: usize| (1 << member) - 1;
-        assert!(super::blame(&[0b000, 0b001, 0b011], left, 1).is_empty());
-        assert_eq!(super::blame(&[0b000, 0b001, 0b001], left, 0).len(), 1);
-        assert_eq!(super::blame(&[0b000, 0b000, 0b011], left, 1), [0]);
+        assert!(super::members_to_drop(&[0b000, 0b001, 0b011], left, 1).is_empty());
+        assert_eq!(
+            super::members_to_drop(&[0b000, 0b001, 0b001], left, 0).len(),
+            1
+        );
+        assert_eq!(super::members_to_drop(&[0b000, 0b000, 0b011], left, 1), [0]);
     }
 
     #[test]
     fn nobody_is_blamed_when_all_hear() {
-        assert!(blame(&[0b110, 0b101, 0b011], 0).is_empty());
-        // Hearing oneself does not matter.
-        assert!(blame(&[0b111, 0b111, 0b111], 2).is_empty());
-        assert!(blame(&[0], 0).is_empty());
+        assert!(members_to_drop(&[0b110, 0b101, 0b011], 0).is_empty());
+        // A member's own probe does not matter.
+        assert!(members_to_drop(&[0b111, 0b111, 0b111], 2).is_empty());
+        assert!(members_to_drop(&[0], 0).is_empty());
     }
 
     #[test]
     fn the_silent_one_is_blamed() {
-        // Nobody hears member 2.
-        assert_eq!(blame(&[0b010, 0b001, 0b011], 0), [2]);
-        // Member 1 hears nobody.
-        assert_eq!(blame(&[0b110, 0b000, 0b011], 0), [1]);
-        // The coordinator never leaves its own plan: the others go.
-        let mut blamed = blame(&[0b000, 0b100, 0b010], 0);
-        blamed.sort_unstable();
-        assert_eq!(blamed, [1, 2]);
+        // No member receives from member 2.
+        assert_eq!(members_to_drop(&[0b010, 0b001, 0b011], 0), [2]);
+        // Member 1 receives from none.
+        assert_eq!(members_to_drop(&[0b110, 0b000, 0b011], 0), [1]);
+        // The coordinator stays in its own plan: the others are left out.
+        let mut left_out = members_to_drop(&[0b000, 0b100, 0b010], 0);
+        left_out.sort_unstable();
+        assert_eq!(left_out, [1, 2]);
     }
 
     #[test]
     fn one_broken_pair_costs_one_member() {
-        // 1 does not hear 2; all else is well.
-        assert_eq!(blame(&[0b1110, 0b1001, 0b1011, 0b0111], 0).len(), 1);
-        // Between the coordinator and another, the other goes.
-        assert_eq!(blame(&[0b1010, 0b1101, 0b1011, 0b0111], 0), [2]);
+        // Only the link from 2 to 1 is broken.
+        assert_eq!(
+            members_to_drop(&[0b1110, 0b1001, 0b1011, 0b0111], 0).len(),
+            1
+        );
+        // Of a broken link to the coordinator, the other end is left out.
+        assert_eq!(members_to_drop(&[0b1010, 0b1101, 0b1011, 0b0111], 0), [2]);
     }
 }

@@ -129,7 +129,7 @@ impl Model for Stubborn {
 
 impl Pictures for Stubborn {
     fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
-        Box::pin(async move { self.work(question.asker.gone()).await })
+        Box::pin(async move { self.work(question.client.gone()).await })
     }
 }
 
