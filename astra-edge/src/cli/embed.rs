@@ -160,7 +160,7 @@ impl Args {
                     input: WirePrompt::Text(&text),
                 });
                 let within = self.question.patience();
-                client.ask(&device, &question, ranges, within).await
+                client.request(&device, &question, ranges, within).await
             };
             let answered = answered.with_context(|| shown(place, &text))?;
             output.put(Embedding {

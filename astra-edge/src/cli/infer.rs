@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use astra_edge::alone::AloneError;
-use astra_edge::client::{Answered, Client};
+use astra_edge::client::{Client, Response};
 use astra_edge::cluster::request::error::RequestError;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
@@ -100,10 +100,10 @@ pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-async fn alone(args: &Args, image: &[u8]) -> Result<Answered> {
+async fn alone(args: &Args, image: &[u8]) -> Result<Response> {
     let reply = args.question.picture(image).await;
     let reply = reply.map_err(|error| named(error, &args.image))?;
-    Ok(Answered {
+    Ok(Response {
         report: reply.report,
         cls: reply.answer.cls,
         map: reply.answer.map,
@@ -120,7 +120,7 @@ pub(super) fn named(error: anyhow::Error, path: &Path) -> anyhow::Error {
     }
 }
 
-async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
+async fn ask(args: &Args, image: &[u8]) -> Result<Response> {
     let asked = &args.question;
     let mut client = Client::open(&args.network).await?;
     let device = client.find(asked.device.as_deref(), asked.wait).await?;
@@ -136,14 +136,14 @@ async fn ask(args: &Args, image: &[u8]) -> Result<Answered> {
         within += COMPARISON;
     }
     let answered = client
-        .ask(&device, &question, &asked.ranges, within)
+        .request(&device, &question, &asked.ranges, within)
         .await
         .with_context(|| args.image.display().to_string());
     client.close().await;
     answered
 }
 
-fn write_answer(path: &Path, answered: &Answered) -> Result<()> {
+fn write_answer(path: &Path, answered: &Response) -> Result<()> {
     let map = answered.map.as_ref();
     let file = AnswerFile {
         cls: &answered.cls,
@@ -155,7 +155,7 @@ fn write_answer(path: &Path, answered: &Answered) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("{}: cannot write", path.display()))
 }
 
-fn draw(path: &Path, image: &[u8], answered: &Answered) -> Result<()> {
+fn draw(path: &Path, image: &[u8], answered: &Response) -> Result<()> {
     let picture = answered.overlay(image);
     let picture = picture.with_context(|| format!("{}: nothing is drawn", path.display()))?;
     write_png(path, &picture)?;

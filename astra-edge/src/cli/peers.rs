@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use astra_edge::client::{Client, Seen};
+use astra_edge::client::{Client, FoundDevice};
 use astra_edge::cluster::membership::hello::{Rejection, short_hash};
 use astra_edge::config::{Config, Network, parse_duration};
 use astra_report::{Peer, Peers, table};
@@ -24,7 +24,7 @@ pub(super) struct Args {
     /// Take cluster, key and network from a device's settings file; flags and variables win over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Look until the device of that file is seen on this machine and can be used, and fail if that is not before --wait is over.
+    /// Look until the device of that file is found on this machine and can be used, and fail if that is not before --wait is over.
     #[arg(long, requires = "config")]
     healthy: bool,
     /// Print one JSON object.
@@ -48,32 +48,32 @@ pub(super) fn main(args: &Args, given: &ArgMatches) -> Result<()> {
         }
         None => (args.network.clone(), String::new()),
     };
-    let is_healthy = |seen: &Seen| {
-        let hello = seen.hello.as_ref().filter(|_| seen.why.is_none());
+    let is_healthy = |found: &FoundDevice| {
+        let hello = found.hello.as_ref().filter(|_| found.rejection.is_none());
         hello.is_some_and(|hello| hello.name.as_str() == own && is_here(&hello.addresses))
     };
     let cluster = network.cluster.clone();
-    let (seen, chosen): (Vec<Seen>, _) = super::runtime()?.block_on(async {
+    let (found, selected): (Vec<FoundDevice>, _) = super::runtime()?.block_on(async {
         let mut client = Client::open(&network).await?;
-        let chosen = client.chosen().map(ToString::to_string);
+        let selected = client.address().map(ToString::to_string);
         let until = Instant::now() + args.wait;
         while Instant::now() < until {
-            client.look().await?;
-            if args.healthy && client.seen().any(is_healthy) {
+            client.scan().await?;
+            if args.healthy && client.devices().any(is_healthy) {
                 break;
             }
         }
-        let seen = client.seen().cloned().collect();
+        let found = client.devices().cloned().collect();
         client.close().await;
-        anyhow::Ok((seen, chosen))
+        anyhow::Ok((found, selected))
     })?;
-    let healthy = !args.healthy || seen.iter().any(is_healthy);
+    let healthy = !args.healthy || found.iter().any(is_healthy);
     let peers = Peers {
         cluster,
-        devices: judged(seen),
+        devices: judged(found),
     };
-    if let Some(chosen) = chosen.filter(|_| !args.json && !args.healthy) {
-        eprintln!("{chosen}");
+    if let Some(selected) = selected.filter(|_| !args.json && !args.healthy) {
+        eprintln!("{selected}");
     }
     show(args, &peers)?;
     if !healthy {
@@ -111,33 +111,36 @@ fn show(args: &Args, peers: &Peers) -> Result<()> {
 }
 
 /// Devices by name, those with a bundle that fewer have marked as such.
-fn judged(seen: Vec<Seen>) -> Vec<Peer> {
+fn judged(found: Vec<FoundDevice>) -> Vec<Peer> {
     let mut counts: BTreeMap<[u8; 32], usize> = BTreeMap::new();
-    let usable = seen.iter().filter(|seen| seen.why.is_none());
-    for hello in usable.filter_map(|seen| seen.hello.as_ref()) {
+    let usable = found.iter().filter(|found| found.rejection.is_none());
+    for hello in usable.filter_map(|found| found.hello.as_ref()) {
         *counts.entry(hello.bundle).or_default() += 1;
     }
     let most = counts.iter().max_by_key(|(_, count)| **count);
     let expected = most.map(|(bundle, _)| *bundle);
-    let mut devices: Vec<Peer> = seen.into_iter().map(|seen| judge(seen, expected)).collect();
+    let mut devices: Vec<Peer> = found
+        .into_iter()
+        .map(|found| judge(found, expected))
+        .collect();
     devices.sort_by(|a, b| a.name.cmp(&b.name).then(a.id.cmp(&b.id)));
     devices
 }
 
-fn judge(seen: Seen, expected: Option<[u8; 32]>) -> Peer {
-    let bundle = seen.hello.as_ref().map(|hello| hello.bundle);
+fn judge(found: FoundDevice, expected: Option<[u8; 32]>) -> Peer {
+    let bundle = found.hello.as_ref().map(|hello| hello.bundle);
     let other = match (bundle, expected) {
         (Some(found), Some(expected)) if found != expected => {
             Some(Rejection::OtherBundle { found, expected })
         }
         _ => None,
     };
-    let why = seen.why.or(other);
-    let hello = seen.hello.as_ref();
+    let why = found.rejection.or(other);
+    let hello = found.hello.as_ref();
     let text = |part: &str| part.to_owned();
     Peer {
         name: hello.map_or_else(|| "?".to_owned(), |hello| text(&hello.name)),
-        id: seen.device.to_string(),
+        id: found.device.to_string(),
         usable: why.is_none(),
         reason: why.map(|why| why.to_string()),
         speed_ms: hello.map(|hello| f64::from(hello.speed) / 1e3),
@@ -189,11 +192,11 @@ mod tests {
 
     use super::*;
 
-    fn seen(number: u8, bundle: u8) -> Seen {
+    fn found(number: u8, bundle: u8) -> FoundDevice {
         let device = DeviceId([number; 16]);
         let mut name = Default::default();
         std::fmt::Write::write_fmt(&mut name, format_args!("device-{number}")).unwrap();
-        Seen {
+        FoundDevice {
             device,
             hello: Some(Hello {
                 min_version: astra_wire::MIN_VERSION,
@@ -208,13 +211,13 @@ mod tests {
                 speed: 1500,
                 addresses: Default::default(),
             }),
-            why: None,
+            rejection: None,
         }
     }
 
     #[test]
     fn the_bundle_of_most_devices_counts() {
-        let devices = judged(vec![seen(3, 8), seen(1, 9), seen(2, 9)]);
+        let devices = judged(vec![found(3, 8), found(1, 9), found(2, 9)]);
         let states: Vec<(&str, bool)> = devices
             .iter()
             .map(|d| (d.name.as_str(), d.usable))
@@ -243,11 +246,11 @@ mod tests {
 
     #[test]
     fn devices_of_another_key_have_no_say() {
-        let mut others = vec![seen(1, 8), seen(2, 8)];
+        let mut others = vec![found(1, 8), found(2, 8)];
         for other in &mut others {
-            other.why = Some(Rejection::OtherKey);
+            other.rejection = Some(Rejection::OtherKey);
         }
-        others.push(seen(3, 9));
+        others.push(found(3, 9));
         let devices = judged(others);
         assert!(devices[2].usable);
         assert_eq!(devices[0].reason.as_deref(), Some("other cluster key"));

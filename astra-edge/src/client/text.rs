@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use astra_wire::{Control, FinishReason, Hello};
 
-use super::{Client, ClientError, parameters};
+use super::cluster_client::{Client, parameters};
+use super::error::ClientError;
 use crate::link::Answers;
 use crate::link::encode;
 use crate::text::{Ended, Event};

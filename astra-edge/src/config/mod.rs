@@ -26,7 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::link::{Joining, Wanted};
+use crate::link::{InterfaceSetting, NetworkSettings};
 use astra_model::engine::Provider;
 use astra_model::paths;
 
@@ -193,7 +193,7 @@ pub struct Settings {
     /// The cluster's key.
     pub key: Vec<u8>,
     /// How to take part in the network.
-    pub link: Joining,
+    pub link: NetworkSettings,
     /// Directory of the bundle.
     pub bundle: PathBuf,
     /// How the model is computed.
@@ -244,12 +244,12 @@ impl Config {
     pub fn seen_from_beside(&self) -> Result<(Network, String), ConfigError> {
         let listen = listen(&self.listen)?;
         let mut network = self.network.clone();
-        // Where there is no multicast, a device that listens at a known port can be asked there.
+        // Where there is no multicast, a device that listens at a known port can be reached there.
         let known = listen.iter().filter(|address| address.port() != 0);
         network.connect.extend(known.map(SocketAddr::to_string));
-        // It looks for others where it is reached.
-        let reached = listen.iter().map(SocketAddr::ip).find(IpAddr::is_ipv4);
-        if let (Some(address), Wanted::Best) = (reached, network.interface()) {
+        // The device looks for others on the interface it listens on.
+        let listening = listen.iter().map(SocketAddr::ip).find(IpAddr::is_ipv4);
+        if let (Some(address), InterfaceSetting::Auto) = (listening, network.interface()) {
             network.multicast_interface = address.to_string();
         }
         Ok((network, name(self.name.clone())?))
@@ -261,7 +261,7 @@ impl Config {
     /// The first value that is not possible.
     pub fn settings(self) -> Result<Settings, ConfigError> {
         self.check()?;
-        let (link, key) = self.network.joining(listen(&self.listen)?)?;
+        let (link, key) = self.network.link_settings(listen(&self.listen)?)?;
         Ok(Settings {
             name: name(self.name)?,
             key,

@@ -8,11 +8,11 @@ use clap::ArgMatches;
 
 use super::ConfigError;
 use super::declared::{is_given, overlay};
-use crate::link::{ClusterName, Joining, LinkError, Reach, Wanted};
+use crate::link::{AddressSettings, ClusterName, InterfaceSetting, LinkError, NetworkSettings};
 
 /// Name of the cluster where none is set.
 pub const DEFAULT_CLUSTER: &str = "astra";
-/// The interface that is chosen by [`Wanted::Best`].
+/// The interface that is chosen by [`InterfaceSetting::Auto`].
 const AUTO: &str = "auto";
 
 /// How to find a cluster and belong to it.
@@ -80,22 +80,25 @@ impl Default for Network {
 }
 
 impl Network {
-    /// How to take part, reached at `listen`, and the cluster's key.
+    /// Settings of the link, with addresses to listen on, and the cluster's key.
     ///
     /// # Errors
     /// The first value that is not possible.
-    pub fn joining(&self, listen: Vec<SocketAddr>) -> Result<(Joining, Vec<u8>), ConfigError> {
-        let joining = Joining {
+    pub fn link_settings(
+        &self,
+        listen: Vec<SocketAddr>,
+    ) -> Result<(NetworkSettings, Vec<u8>), ConfigError> {
+        let settings = NetworkSettings {
             cluster: self.cluster()?,
             connect: self.connect.clone(),
-            reach: Reach {
+            addresses: AddressSettings {
                 listen,
                 interface: self.interface(),
                 multicast: self.multicast,
                 loopback: true,
             },
         };
-        Ok((joining, self.key()?))
+        Ok((settings, self.key()?))
     }
 
     /// Puts what flags and variables say in the place of what a file said.
@@ -114,9 +117,9 @@ impl Network {
         }
     }
 
-    /// Interface to be found on.
-    pub(super) fn interface(&self) -> Wanted {
-        Wanted::of(Some(&self.multicast_interface))
+    /// Interface to look for devices on.
+    pub(super) fn interface(&self) -> InterfaceSetting {
+        InterfaceSetting::parse(Some(&self.multicast_interface))
     }
 
     /// The cluster's name.

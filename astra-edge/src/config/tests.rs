@@ -1,7 +1,7 @@
 use clap::ArgMatches;
 
 use super::*;
-use crate::link::Wanted;
+use crate::link::InterfaceSetting;
 
 mod declaration;
 mod precedence;
@@ -178,11 +178,11 @@ fn the_command_line_beats_the_file() {
 fn gaps_are_filled() {
     let settings = with_bundle(&[]).settings().unwrap();
     assert_eq!(settings.link.cluster.to_string(), "astra");
-    let reach = settings.link.reach;
-    assert!(reach.multicast && reach.listen.is_empty());
+    let addresses = settings.link.addresses;
+    assert!(addresses.multicast && addresses.listen.is_empty());
     assert_eq!(
-        reach.interface,
-        Wanted::Address("127.0.0.1".parse().unwrap())
+        addresses.interface,
+        InterfaceSetting::Address("127.0.0.1".parse().unwrap())
     );
     assert_eq!(settings.defaults.rung, Rung(320));
     assert!(settings.key.is_empty());
@@ -198,8 +198,8 @@ fn the_system_chooses_an_address_where_none_is_given() {
             .settings()
             .unwrap()
             .link
-            .reach
-            .is_open()
+            .addresses
+            .is_automatic()
     };
     for text in ["", "multicast_interface = \"auto\"", "multicast = false"] {
         assert!(open(text), "{text}");

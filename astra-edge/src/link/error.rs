@@ -1,13 +1,13 @@
-//! Why bytes did not get where they should.
+//! Errors of the network.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A failure of the network or of what was asked of it.
+/// The network failed, or its settings are not possible.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LinkError {
-    /// A name that cannot be part of a key.
+    /// A cluster name that cannot be part of a key.
     #[error(
         "cluster: found {found:?}, expected 1 to {max} letters, digits, dots, dashes or underscores"
     )]
@@ -22,15 +22,15 @@ pub enum LinkError {
         "multicast_interface: found {found:?}, expected an address, or an interface that is up and has an IPv4 address, of {available:?}"
     )]
     Interface {
-        /// What was asked for.
+        /// The name in the settings.
         found: String,
         /// Interfaces that could be used.
         available: Vec<String>,
     },
-    /// An address that settings name is not one of this machine now.
+    /// An address in the settings is not one of this machine now.
     #[error("address: found {0}, expected one of this machine whose interface is up")]
-    Away(IpAddr),
-    /// Nothing but loopback, where that will not do.
+    AddressMissing(IpAddr),
+    /// There is no interface but loopback, which is not allowed.
     #[error("no network: no interface but loopback is up and has a carrier and an IPv4 address")]
     NoNetwork,
     /// An address that cannot be listened on.
@@ -40,7 +40,7 @@ pub enum LinkError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said: the port is taken, or the address is not of this machine.
+        /// The port is taken, or the address is not of this machine.
         error: std::io::Error,
     },
     /// The session did not open.
@@ -54,31 +54,31 @@ pub enum LinkError {
     Declare {
         /// The key.
         key: String,
-        /// Zenoh's word.
+        /// Zenoh's error.
         reason: String,
     },
-    /// A message could not be handed on.
+    /// A message could not be sent.
     #[error("cannot send to {key}: {reason}")]
     Send {
         /// The key.
         key: String,
-        /// Zenoh's word.
+        /// Zenoh's error.
         reason: String,
     },
-    /// No answer came in time.
+    /// No reply came in time.
     #[error("no answer from {key} within {} ms", within.as_millis())]
     NoAnswer {
         /// The key.
         key: String,
-        /// How long was waited.
+        /// The time that was waited.
         within: Duration,
     },
-    /// No answer will come: the wait ended before its time.
+    /// No reply will come: Zenoh gave up before the time was over.
     #[error("no answer from {key}: after {} ms it was gone, or did not take the message", after.as_millis())]
     Unanswered {
         /// The key.
         key: String,
-        /// How long was waited.
+        /// The time that was waited.
         after: Duration,
     },
 }

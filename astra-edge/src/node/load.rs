@@ -1,4 +1,4 @@
-//! The model: loaded, and measured.
+//! Loads the model, and measures its speed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,29 +6,29 @@ use std::time::Duration;
 
 use astra_bundle::{Bundle, ImageInput, Task};
 
-use super::NodeError;
+use super::error::NodeError;
 use crate::cluster::device::measured_tokens;
 use crate::generate::{Generation, Prefill};
 use crate::text::BundleText;
 use crate::worker::Worker;
 use astra_model::engine::{OwnedInput, Provider, Runtime};
 
-/// Runs that the measure of speed is the best of.
+/// Runs of which the fastest is the speed.
 const MEASURED: usize = 2;
 
 /// A model that is ready to run.
 pub struct Loaded {
     /// The computing thread.
     pub worker: Worker,
-    /// How a photograph becomes its input, if it sees.
+    /// How a photograph becomes its input, for models of images.
     pub input: Option<ImageInput>,
     /// What runs it.
     pub runtime: Runtime,
-    /// What it has for text.
+    /// Tokenizer and chat template, for models of text.
     pub text: Option<BundleText>,
 }
 
-/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Takes a while and blocks.
+/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Blocks for seconds.
 ///
 /// # Errors
 /// The bundle is refused.
@@ -48,8 +48,8 @@ pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loa
     })
 }
 
-/// The library and what computes: `libonnxruntime.so.1.32.0 tensorrt, cuda, cpu`.
-pub(super) fn in_words(runtime: &Runtime) -> String {
+/// The library and its execution providers: `libonnxruntime.so.1.32.0 tensorrt, cuda, cpu`.
+pub(super) fn runtime_name(runtime: &Runtime) -> String {
     let name = runtime.path().file_name().unwrap_or_default();
     let providers: Vec<String> = runtime
         .providers()
@@ -59,8 +59,8 @@ pub(super) fn in_words(runtime: &Runtime) -> String {
     format!("{} {}", name.to_string_lossy(), providers.join(", "))
 }
 
-/// Microseconds of one whole request, a neutral image or a text of typical length: best of a few after one that warms up.
-pub(super) async fn measure(loaded: &Loaded) -> Result<u32, NodeError> {
+/// Microseconds of the whole model on a grey image or a text of typical length: the fastest of a few runs, after a warm-up.
+pub(super) async fn measure_speed(loaded: &Loaded) -> Result<u32, NodeError> {
     let mut best = Duration::MAX;
     for run in 0..=MEASURED {
         let took = measure_once(loaded, run).await?;

@@ -1,4 +1,4 @@
-//! One stay in the cluster after another: each on a link of its own.
+//! This device as a member of its cluster: joins, leaves, and joins again on a new link.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,33 +6,37 @@ use astra_wire::{Control, Hello, MIN_VERSION, VERSION};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::NodeError;
-use super::current::Current;
+use super::current_coordinator::CurrentCoordinator;
+use super::error::NodeError;
 use crate::cluster::device::Parts;
 use crate::cluster::membership::discovery;
 use crate::cluster::membership::identity::{SOFTWARE, new_device_id, shorten};
 use crate::cluster::request::coordinator::Coordinator;
 use crate::link::encode;
 use crate::link::presence::Watch;
-use crate::link::{Joining, Link, Place, Service, Token};
+use crate::link::{Link, LocalAddresses, NetworkSettings, Service, Token};
 use crate::server::{self, Services};
 
-/// The device as a member of its cluster.
-pub(super) struct Member {
-    pub(super) joining: Joining,
-    pub(super) current: Arc<Current>,
+/// This device as a member of its cluster, or on its way back to it.
+pub(super) struct ClusterMembership {
+    pub(super) settings: NetworkSettings,
+    pub(super) coordinator: Arc<CurrentCoordinator>,
     services: Services,
-    stay: Mutex<Stay>,
+    state: Mutex<State>,
 }
 
-/// What is the case now.
-struct Stay {
-    /// What the device says, or said last, of itself.
+struct State {
+    /// The hello of this device on its last link.
     hello: Arc<Hello>,
-    at: Result<(Place, Presence), Away>,
+    connection: Result<Joined, Disconnected>,
 }
 
-/// What shows the device to others and answers them, for as long as it is kept.
+struct Joined {
+    addresses: LocalAddresses,
+    presence: Presence,
+}
+
+/// Announces the device and serves its messages, for as long as it is kept.
 struct Presence {
     token: Token,
     _watch: Watch,
@@ -40,68 +44,75 @@ struct Presence {
     discovery: JoinHandle<()>,
 }
 
-/// Out of the cluster.
-struct Away {
-    waits_for: String,
-    /// The end of the stay before: its ports are taken until then.
+struct Disconnected {
+    /// What is missing, for people.
+    missing: String,
+    /// The end of the last link, whose ports are taken until then.
     closing: Option<JoinHandle<()>>,
 }
 
-impl Member {
-    /// Begins the first stay.
-    pub(super) async fn begin(
-        joining: Joining,
-        place: Place,
-        current: Arc<Current>,
+impl ClusterMembership {
+    /// Announces the device on the link of its coordinator.
+    pub(super) async fn start(
+        settings: NetworkSettings,
+        addresses: LocalAddresses,
+        coordinator: Arc<CurrentCoordinator>,
         services: Services,
         hello: Hello,
     ) -> Result<Self, NodeError> {
-        let presence = show(&current.get(), &services, &hello).await?;
-        tracing::info!("{}", place.chosen);
+        let presence = announce(&coordinator.get(), &services, &hello).await?;
+        tracing::info!("{}", addresses.selected);
         Ok(Self {
-            joining,
-            current,
+            settings,
+            coordinator,
             services,
-            stay: Mutex::new(Stay {
+            state: Mutex::new(State {
                 hello: Arc::new(hello),
-                at: Ok((place, presence)),
+                connection: Ok(Joined {
+                    addresses,
+                    presence,
+                }),
             }),
         })
     }
 
-    fn stay(&self) -> MutexGuard<'_, Stay> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock can panic half-way.
-        self.stay.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn hello(&self) -> Arc<Hello> {
-        Arc::clone(&self.stay().hello)
+        Arc::clone(&self.state().hello)
     }
 
-    pub(super) fn waits_for(&self) -> Option<String> {
-        let stay = self.stay();
-        stay.at.as_ref().err().map(|away| away.waits_for.clone())
+    /// What is missing to be in the cluster; `None` while the device is.
+    pub(super) fn missing(&self) -> Option<String> {
+        let state = self.state();
+        let disconnected = state.connection.as_ref().err();
+        disconnected.map(|disconnected| disconnected.missing.clone())
     }
 
-    /// Where the device is.
-    pub(super) fn place(&self) -> Option<Place> {
-        let stay = self.stay();
-        stay.at.as_ref().ok().map(|(place, _)| place.clone())
+    /// The addresses in use; `None` out of the cluster.
+    pub(super) fn addresses(&self) -> Option<LocalAddresses> {
+        let state = self.state();
+        let joined = state.connection.as_ref().ok();
+        joined.map(|joined| joined.addresses.clone())
     }
 
-    /// Whether the device is in the cluster as what it was.
-    pub(super) fn is_at(&self, coordinator: &Arc<Coordinator>) -> bool {
-        self.place().is_some() && Arc::ptr_eq(coordinator, &self.current.get())
+    /// Whether the device is in the cluster, and still with this coordinator.
+    pub(super) fn is_joined_with(&self, coordinator: &Arc<Coordinator>) -> bool {
+        self.addresses().is_some() && Arc::ptr_eq(coordinator, &self.coordinator.get())
     }
 
-    /// Leaves the cluster from an address that others cannot be told from any more. Requests at work stop waiting for others.
-    pub(super) fn leave(&self, waits_for: String) {
-        let mut stay = self.stay();
-        let closing = match std::mem::replace(&mut stay.at, Err(Away::waiting(&waits_for))) {
+    /// Leaves the cluster without telling the others, who cannot be reached. Requests in progress stop waiting for them.
+    pub(super) fn leave(&self, missing: String) {
+        let mut state = self.state();
+        let disconnected = Err(Disconnected::new(&missing));
+        let closing = match std::mem::replace(&mut state.connection, disconnected) {
             Err(before) => before.closing,
-            Ok((_, presence)) => {
+            Ok(Joined { presence, .. }) => {
                 presence.discovery.abort();
-                let coordinator = self.current.get();
+                let coordinator = self.coordinator.get();
                 coordinator.device().leave_all();
                 Some(tokio::spawn(async move {
                     coordinator.device().link().close().await;
@@ -109,54 +120,57 @@ impl Member {
                 }))
             }
         };
-        stay.at = Err(Away { waits_for, closing });
+        state.connection = Err(Disconnected { missing, closing });
     }
 
-    /// Joins again at a place, as a device that nobody has seen yet.
+    /// Joins again from these addresses, under a new id.
     ///
     /// # Errors
-    /// The network refuses.
-    pub(super) async fn join(&self, place: Place) -> Result<(), NodeError> {
-        let closing = match &mut self.stay().at {
-            Err(away) => away.closing.take(),
+    /// The link does not open.
+    pub(super) async fn join(&self, addresses: LocalAddresses) -> Result<(), NodeError> {
+        let closing = match &mut self.state().connection {
+            Err(disconnected) => disconnected.closing.take(),
             Ok(_) => return Ok(()),
         };
-        // Connections to devices that cannot be reached any more take seconds to close; a free port is free meanwhile.
-        let named_port = place.listen.iter().any(|address| address.port() != 0);
-        if let Some(closing) = closing.filter(|_| named_port) {
+        // Connections to devices that are out of reach take seconds to close; with a free port there is no need to wait.
+        let fixed_port = addresses.listen.iter().any(|address| address.port() != 0);
+        if let Some(closing) = closing.filter(|_| fixed_port) {
             let _ = closing.await;
         }
-        let link = Link::open(self.joining.at(&place)).await?;
-        let before = self.current.get();
+        let link = Link::open(self.settings.link_settings(&addresses)).await?;
+        let before = self.coordinator.get();
         let device = before.device().rejoined(new_device_id(), link.clone());
         let coordinator = Arc::new(before.moved_to(Arc::new(device)));
         let hello = Hello {
             device: coordinator.device().id(),
-            addresses: shown(&link.addresses().await),
+            addresses: bounded(&link.addresses().await),
             ..Hello::clone(&self.hello())
         };
-        let presence = match show(&coordinator, &self.services, &hello).await {
+        let presence = match announce(&coordinator, &self.services, &hello).await {
             Ok(presence) => presence,
             Err(error) => {
                 link.close().await;
                 return Err(error);
             }
         };
-        self.current.set(coordinator);
-        let mut stay = self.stay();
-        stay.hello = Arc::new(hello);
-        stay.at = Ok((place, presence));
+        self.coordinator.set(coordinator);
+        let mut state = self.state();
+        state.hello = Arc::new(hello);
+        state.connection = Ok(Joined {
+            addresses,
+            presence,
+        });
         Ok(())
     }
 
-    /// Leaves the cluster: others stop counting on this device before it is gone.
+    /// Leaves the cluster for good: tells the others first.
     pub(super) async fn end(&self) {
-        let away = Err(Away::waiting("the end"));
-        let at = std::mem::replace(&mut self.stay().at, away);
-        let Ok((_, presence)) = at else {
+        let disconnected = Err(Disconnected::new("the end"));
+        let connection = std::mem::replace(&mut self.state().connection, disconnected);
+        let Ok(Joined { presence, .. }) = connection else {
             return;
         };
-        let coordinator = self.current.get();
+        let coordinator = self.coordinator.get();
         let device = coordinator.device();
         let leave = Control::Leave {
             device: device.id(),
@@ -169,49 +183,49 @@ impl Member {
     }
 }
 
-impl Away {
-    fn waiting(waits_for: &str) -> Self {
+impl Disconnected {
+    fn new(missing: &str) -> Self {
         Self {
-            waits_for: waits_for.to_owned(),
+            missing: missing.to_owned(),
             closing: None,
         }
     }
 }
 
-/// Serves before it announces itself: devices that see it may send requests at once.
-async fn show(
+/// Serves messages before it announces the device: others may send requests as soon as they see it.
+async fn announce(
     coordinator: &Arc<Coordinator>,
     services: &Services,
     hello: &Hello,
 ) -> Result<Presence, NodeError> {
     let device = Arc::clone(coordinator.device());
     let link = device.link().clone();
-    let greeting = encode(&Control::Hello(hello.clone()))?;
-    let answering_hello = link.serve_hello(device.id(), greeting).await?;
-    let (answering_control, messages) = link.serve_control(device.id()).await?;
+    let hello = encode(&Control::Hello(hello.clone()))?;
+    let hello_service = link.serve_hello(device.id(), hello).await?;
+    let (control_service, messages) = link.serve_control(device.id()).await?;
     tokio::spawn(server::serve(
         Arc::clone(coordinator),
         services.clone(),
         messages,
     ));
     let (events, seen) = mpsc::unbounded_channel();
-    let leaving = Arc::clone(&device);
+    let own = Arc::clone(&device);
     let discovery = tokio::spawn(discovery::follow(
         Arc::clone(device.membership()),
         seen,
-        move |other| leaving.member_left(other),
+        move |other| own.member_left(other),
     ));
     let watch = link.watch(events).await?;
     let token = link.announce(device.id()).await?;
     Ok(Presence {
         token,
         _watch: watch,
-        _services: [answering_hello, answering_control],
+        _services: [hello_service, control_service],
         discovery,
     })
 }
 
-/// What a device says of itself.
+/// The hello of this device.
 pub(super) fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
     let bundle = parts.worker.bundle();
     Hello {
@@ -225,12 +239,12 @@ pub(super) fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello
         bundle: bundle.hash(),
         model: shorten(&bundle.manifest().model),
         speed: parts.speed,
-        addresses: shown(addresses),
+        addresses: bounded(addresses),
     }
 }
 
-/// As many addresses as a hello holds.
-fn shown<const N: usize, const M: usize>(
+/// As many addresses as fit in a hello.
+fn bounded<const N: usize, const M: usize>(
     addresses: &[String],
 ) -> heapless::Vec<heapless::String<M>, N> {
     let addresses = addresses.iter().take(N);

@@ -1,20 +1,20 @@
-//! A device from its start to its end: loads the model, joins the cluster, and leaves it in order.
+//! A device from start to end: loads the model, joins the cluster, and leaves it.
 //!
-//! Where its address changes meanwhile it leaves the cluster and joins again from the new one, under a new id: `roaming` decides
-//! when, `follow` does it, `membership` is one stay, and `current` has questions of this machine's own programs find the way.
+//! When its address changes, it leaves the cluster and joins again from the new one, under a new id: `address_policy` decides when,
+//! `address_watch` does it with `membership`, and `current_coordinator` directs HTTP requests to the link in use.
 
-mod current;
-mod follow;
+mod address_policy;
+mod address_watch;
+mod current_coordinator;
+mod error;
 mod load;
 mod membership;
-mod roaming;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_bundle::BundleError;
-use astra_wire::{Control, DeviceId, EmitError, Hello};
+use astra_wire::{Control, DeviceId, Hello};
 use tokio::task::JoinHandle;
 
 use crate::cluster::device::{Device, Parts};
@@ -23,80 +23,44 @@ use crate::cluster::membership::identity::{fingerprint, new_device_id};
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::config::Settings;
-use crate::http::{Api, HttpError, Listening, Pictures, Server};
+use crate::http::{Api, Listening, Pictures, Server};
 use crate::link::encode;
 use crate::link::interface::{Changes, interfaces};
-use crate::link::{Joining, Link, LinkError, Place};
+use crate::link::{Link, LinkError, LocalAddresses, NetworkSettings};
 use crate::server::Services;
-use crate::text::{TextError, TextService};
-use crate::worker::WorkerError;
-use astra_model::engine::{EngineError, Runtime};
-use current::Current;
-use follow::follow;
-use load::{in_words, measure};
-use membership::{Member, hello};
+use crate::text::TextService;
+use address_watch::watch_addresses;
+use astra_model::engine::Runtime;
+use current_coordinator::CurrentCoordinator;
+use load::{measure_speed, runtime_name};
+use membership::{ClusterMembership, hello};
 
+pub use error::NodeError;
 pub use load::{Loaded, load};
 
-/// Why a device does not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum NodeError {
-    /// The bundle is refused.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// ONNX Runtime was not found, or does not load.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The model does not run.
-    #[error(transparent)]
-    Worker(#[from] WorkerError),
-    /// The network refuses.
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    /// The model is not one of photographs.
-    #[error("{bundle}: model: found one that takes text, expected one that takes pictures")]
-    NoImage {
-        /// The bundle.
-        bundle: String,
-    },
-    /// The hello does not fit a message.
-    #[error("hello: {0}")]
-    Hello(#[from] EmitError),
-    /// The bundle's tokenizer or chat template is refused.
-    #[error(transparent)]
-    TextService(#[from] TextError),
-    /// HTTP cannot be served.
-    #[error(transparent)]
-    Http(#[from] HttpError),
-    /// Part of the program ended early.
-    #[error("stopped while starting: {0}")]
-    Stopped(String),
-}
-
-/// A device at work.
+/// A running device.
 pub struct Node {
-    member: Arc<Member>,
-    following: Option<JoinHandle<()>>,
+    membership: Arc<ClusterMembership>,
+    address_watch: Option<JoinHandle<()>>,
     http: Option<Server>,
     runtime: Runtime,
 }
 
 impl Node {
-    /// Loads the model and joins the network side by side, then shows the device to the cluster.
+    /// Loads the model and joins the network at the same time, then announces the device to the cluster.
     ///
     /// # Errors
     /// [`NodeError`].
     pub async fn start(settings: Settings) -> Result<Self, NodeError> {
-        // An address that is taken shows before the model has been waited for.
+        // First, for an error before the model is loaded.
         let listening = match settings.http {
             Some(address) => Some(Listening::at(address).await?),
             None => None,
         };
-        // Before the first look, so that no change is missed.
+        // Before addresses are resolved, so that no change is missed.
         let changes = Changes::subscribe();
-        let joining = settings.link;
-        let place = first_place(&joining)?;
+        let network = settings.link;
+        let addresses = first_addresses(&network)?;
         let (dir, engine) = (settings.bundle, settings.engine);
         let loading = tokio::task::spawn_blocking(move || {
             let runtime = Runtime::load(engine.onnxruntime.as_deref(), engine.threads)?;
@@ -104,12 +68,13 @@ impl Node {
             let runtime = runtime.with_prepacking(engine.prepacking);
             load(&dir, runtime, engine.weights_cache().as_deref())
         });
-        let key = fingerprint(&joining.cluster, &settings.key);
-        // Finding the others takes its time too: it need not wait for the model.
-        let (loaded, link) = tokio::join!(loading, Link::open(joining.at(&place)));
+        let key = fingerprint(&network.cluster, &settings.key);
+        // Scouting takes a while too.
+        let opening = Link::open(network.link_settings(&addresses));
+        let (loaded, link) = tokio::join!(loading, opening);
         let loaded = loaded.map_err(|error| NodeError::Stopped(error.to_string()))??;
         let link = link?;
-        let speed = measure(&loaded).await?;
+        let speed = measure_speed(&loaded).await?;
         let device = Parts {
             id: new_device_id(),
             name: settings.name,
@@ -119,51 +84,56 @@ impl Node {
             worker: loaded.worker,
             input: loaded.input,
         };
-        let hello = hello(&device, &in_words(&loaded.runtime), &link.addresses().await);
+        let hello = hello(
+            &device,
+            &runtime_name(&loaded.runtime),
+            &link.addresses().await,
+        );
         let device = Arc::new(Device::new(device));
-        let current = Arc::new(Current::new(Coordinator::new(device, settings.defaults)));
+        let coordinator = Coordinator::new(device, settings.defaults);
+        let coordinator = Arc::new(CurrentCoordinator::new(coordinator));
         let text = loaded.text.map(|text| {
-            let model = Arc::clone(&current);
+            let model = Arc::clone(&coordinator);
             Arc::new(TextService::new(model, text))
         });
         let services = Services {
             text,
             admission: Admission::default(),
         };
-        let api = Arc::new(api(&hello, &current, &services));
-        let member = Member::begin(joining, place, current, services, hello).await?;
-        let member = Arc::new(member);
+        let api = Arc::new(api(&hello, &coordinator, &services));
+        let starting = ClusterMembership::start(network, addresses, coordinator, services, hello);
+        let membership = Arc::new(starting.await?);
         Ok(Self {
-            following: following(&member, changes),
-            member,
+            address_watch: spawn_address_watch(&membership, changes),
+            membership,
             http: listening.map(|listening| listening.serve(api)),
             runtime: loaded.runtime,
         })
     }
 
-    /// What the device says of itself.
+    /// The hello of the device.
     pub fn hello(&self) -> Arc<Hello> {
-        self.member.hello()
+        self.membership.hello()
     }
 
     /// Name of its cluster.
     pub fn cluster(&self) -> String {
-        self.member.joining.cluster.to_string()
+        self.membership.settings.cluster.to_string()
     }
 
-    /// Other devices that can be members of its requests.
+    /// How many other devices can be members of its requests.
     pub fn others(&self) -> usize {
-        self.member.current.get().device().others()
+        self.membership.coordinator.get().device().others()
     }
 
-    /// Where HTTP is served, if it is.
+    /// The address at which HTTP is served, if it is.
     pub fn http(&self) -> Option<SocketAddr> {
         self.http.as_ref().map(Server::address)
     }
 
-    /// What the device waits for while it has left the cluster: a network, or an address that settings name.
-    pub fn waits_for(&self) -> Option<String> {
-        self.member.waits_for()
+    /// What is missing to be in the cluster, for people: a network, or an address of the settings. `None` while the device is.
+    pub fn missing(&self) -> Option<String> {
+        self.membership.missing()
     }
 
     /// Whether weights were to be mapped from a cache that cannot be used.
@@ -171,23 +141,23 @@ impl Node {
         self.runtime.lacks_weights_cache()
     }
 
-    /// Whether the device still does what it is for: it answers, through its own session, within `answer`, and its computing
-    /// thread gets on within `step`. While it waits for a network, the thread is all there is.
+    /// Checks that the device replies to a message, through its own link, within `reply`, and that its computing thread makes
+    /// progress within `step`. While it is out of the cluster, only the thread is checked.
     ///
     /// # Errors
-    /// What does not happen.
-    pub async fn alive(&self, answer: Duration, step: Duration) -> Result<(), String> {
-        let coordinator = self.member.current.get();
+    /// What does not work.
+    pub async fn check_alive(&self, reply: Duration, step: Duration) -> Result<(), String> {
+        let coordinator = self.membership.coordinator.get();
         let device = coordinator.device();
         if !device.worker.makes_progress(step) {
             return Err(format!("the computing thread has not moved for {step:?}"));
         }
-        // A question about no plan: whoever reads messages here refuses it, and that is an answer.
-        let question = encode(&Control::Probe { plan: 0, epoch: 0 });
-        let question = question.map_err(|error| error.to_string())?;
-        let asked = device.link().ask_control(device.id(), "", question, answer);
+        // A probe of a plan that does not exist: it is refused, and that is a reply.
+        let probe = encode(&Control::Probe { plan: 0, epoch: 0 });
+        let probe = probe.map_err(|error| error.to_string())?;
+        let asked = device.link().ask_control(device.id(), "", probe, reply);
         match asked.await {
-            Err(error) if self.member.is_at(&coordinator) => Err(error.to_string()),
+            Err(error) if self.membership.is_joined_with(&coordinator) => Err(error.to_string()),
             _ => Ok(()),
         }
     }
@@ -197,38 +167,40 @@ impl Node {
         if let Some(http) = self.http {
             http.stop().await;
         }
-        if let Some(following) = self.following {
-            following.abort();
-            // A stay that is begun in this moment is begun or given up when this returns.
-            let _ = following.await;
+        if let Some(watch) = self.address_watch {
+            watch.abort();
+            // Joining that is under way is done or given up when this returns.
+            let _ = watch.await;
         }
-        self.member.end().await;
+        self.membership.end().await;
     }
 }
 
-/// Where the device is at its start. An address that settings name and whose interface has no carrier yet will do.
-fn first_place(joining: &Joining) -> Result<Place, LinkError> {
-    let reach = &joining.reach;
-    reach.check()?;
-    match (reach.place(&interfaces()), reach.listen.first()) {
-        (Err(LinkError::Away(_)), Some(first)) => {
-            Ok(Place::named(reach.listen.clone(), first.ip()))
-        }
-        (place, _) => place,
+/// The addresses at the start. One of the settings is taken even if its interface has no carrier yet.
+fn first_addresses(network: &NetworkSettings) -> Result<LocalAddresses, LinkError> {
+    let settings = &network.addresses;
+    settings.check()?;
+    match (settings.resolve(&interfaces()), settings.listen.first()) {
+        (Err(LinkError::AddressMissing(_)), Some(first)) => Ok(LocalAddresses::configured(
+            settings.listen.clone(),
+            first.ip(),
+        )),
+        (addresses, _) => addresses,
     }
 }
 
-/// Has the device go where its address goes.
-fn following(member: &Arc<Member>, changes: std::io::Result<Changes>) -> Option<JoinHandle<()>> {
+fn spawn_address_watch(
+    membership: &Arc<ClusterMembership>,
+    changes: std::io::Result<Changes>,
+) -> Option<JoinHandle<()>> {
     let changes = changes.inspect_err(|error| {
-        tracing::warn!(%error, "a change of this machine's address will not be noticed");
+        tracing::warn!(%error, "changes of this machine's address will not be noticed");
     });
-    let member = Arc::clone(member);
-    Some(tokio::spawn(follow(member, changes.ok()?)))
+    let membership = Arc::clone(membership);
+    Some(tokio::spawn(watch_addresses(membership, changes.ok()?)))
 }
 
-/// What HTTP answers with.
-fn api(hello: &Hello, current: &Arc<Current>, services: &Services) -> Api {
+fn api(hello: &Hello, current: &Arc<CurrentCoordinator>, services: &Services) -> Api {
     let coordinator = current.get();
     let device = coordinator.device();
     let manifest = device.bundle().manifest().clone();
@@ -263,7 +235,7 @@ pub fn describe(hello: &Hello) -> String {
     )
 }
 
-/// The first eight digits of a device's id, as people tell devices of one name apart.
+/// The first eight digits of a device's id, for people.
 pub fn short_id(device: DeviceId) -> String {
     device.to_string().chars().take(8).collect()
 }

@@ -111,7 +111,7 @@ impl Camera {
         });
         let answered = self
             .client
-            .ask(&self.device, &question, &[], ANSWER_TIMEOUT);
+            .request(&self.device, &question, &[], ANSWER_TIMEOUT);
         let answered = answered.await?;
         write_png(out, &answered.overlay(picture)?)?;
         let members: Vec<String> = answered

@@ -99,7 +99,7 @@ impl Subject {
         match self {
             Self::Picture { image, .. } => {
                 let question = Control::ImageRequest(ImageRequest { options, image });
-                let answered = client.ask(device, &question, &[], within).await?;
+                let answered = client.request(device, &question, &[], within).await?;
                 // Patch features do not come to a client.
                 let answer = engine::ModelOutput {
                     cls: answered.cls,

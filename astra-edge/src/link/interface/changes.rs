@@ -1,4 +1,4 @@
-//! When the interfaces, addresses or routes of this machine change: the kernel says so on a netlink socket.
+//! Notifications from the kernel, on a netlink socket, that interfaces, addresses or routes have changed.
 
 use std::io;
 use std::os::unix::net::UnixDatagram as StdDatagram;
@@ -17,17 +17,17 @@ const QUIET: Duration = Duration::from_millis(300);
 /// Longest wait for the end of a burst.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Notices of the kernel. What changed is not read from them but looked up: notices get lost where many come at once.
+/// A subscription. What has changed is not read from the notifications but looked up: some get lost where many come at once.
 pub struct Changes {
-    /// Of another family; what it is for here, to wait for a datagram and receive it, knows no family.
+    /// A netlink socket: Tokio's type only waits for datagrams and receives them, whatever the family.
     socket: UnixDatagram,
 }
 
 impl Changes {
-    /// Notices from now on.
+    /// Subscribes to changes from now on.
     ///
     /// # Errors
-    /// The system has no such socket for this process, as in some sandboxes.
+    /// The process may not open such a socket, as in some sandboxes.
     pub fn subscribe() -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         // Without a protocol it is NETLINK_ROUTE, whose number is 0.
@@ -38,7 +38,7 @@ impl Changes {
         })
     }
 
-    /// Returns once something has changed and nothing more does, or not for a while. What changed since the last call counts.
+    /// Returns after a change, once no more follow within 0.3 s, or 1 s after the first. Changes since the last call count.
     ///
     /// # Errors
     /// The socket failed.
@@ -54,12 +54,12 @@ impl Changes {
         timeout_at(until, quiet).await.unwrap_or(Ok(()))
     }
 
-    /// ClientConnection for a notice and takes in all that are there.
+    /// Waits for a notification, and receives all that are there.
     async fn next(&mut self) -> io::Result<()> {
         self.socket.readable().await?;
-        let mut notice = [0; 4096];
+        let mut notification = [0; 4096];
         loop {
-            match self.socket.try_recv(&mut notice) {
+            match self.socket.try_recv(&mut notification) {
                 Ok(_) => {}
                 // The kernel dropped some.
                 Err(error) if Errno::from_io_error(&error) == Some(Errno::NOBUFS) => {}

@@ -1,11 +1,11 @@
-//! Which address of this machine the others reach it at.
+//! The network interfaces of this machine, and which of them to use.
 //!
-//! A device listens on one address and not on all of them: every address it announces is tried by the others, one after another,
-//! and those of container bridges and tunnels answer nobody. Where no setting names one, the interfaces are ranked:
+//! A device listens on one address and not on all of them: others try every address that it announces, one after another, and cannot
+//! reach those of container bridges and tunnels. Where no setting names one, the interfaces are ranked:
 //!
 //! 1. a local network: Ethernet or Wi-Fi with multicast, a VLAN or bond of such, one end of a `veth` pair (what containers have),
 //!    a bridge with a physical member (`br-lan` of a router, `br0` of a host of virtual machines)
-//! 2. the same with nothing but a link-local address (169.254.0.0/16)
+//! 2. the same with only a link-local address (169.254.0.0/16)
 //! 3. Ethernet without multicast
 //! 4. tunnels and other point-to-point links: WireGuard, OpenVPN, Tailscale, PPP
 //! 5. bridges without a physical member: those of Docker, Podman, libvirt, LXC
@@ -14,26 +14,26 @@
 //! Among equals the one with the default route of the lowest metric wins, then the one with the lowest index. Interfaces that are
 //! down or without a carrier are left out, and so are IPv6 addresses: devices look for each other in an IPv4 multicast group.
 //!
-//! - [`facts`]: what the system says of its interfaces
-//! - [`rank`]: the ranking, which is a function of those facts alone
-//! - [`changes`]: when to look again
+//! - [`system`]: the interfaces as the operating system describes them
+//! - [`rank`]: the ranking, a function of that description alone
+//! - [`changes`]: notifications that interfaces, addresses or routes have changed
 
 pub mod changes;
-pub mod facts;
 pub mod rank;
+pub mod system;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use super::LinkError;
 
 pub use changes::Changes;
-pub use facts::{Interface, interfaces};
-pub use rank::{Chosen, choose};
+pub use rank::{SelectedAddress, select};
+pub use system::{Interface, interfaces};
 
-/// Where scouting messages go: Zenoh's own group, so that its tools see the devices too.
+/// Multicast group and port of scouting messages: Zenoh's own, so that its tools see the devices too.
 pub const SCOUTING_GROUP: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 224), 7446);
 
-/// Tries an address out, for an error that says what is wrong with it.
+/// Tries to bind an address, for an error that says what is wrong with it.
 ///
 /// # Errors
 /// [`LinkError::Listen`]: the port is taken, or the address is not of this machine.
@@ -43,7 +43,7 @@ pub fn check_free(address: SocketAddr) -> Result<(), LinkError> {
         .map_err(|error| LinkError::Listen { address, error })
 }
 
-/// Whether this machine can be reached at an address now. One that no interface has may still be usable, as all of 127.0.0.0/8 is.
+/// Whether this machine can use an address now. One that no interface has may be usable too, as all of 127.0.0.0/8 is.
 pub(super) fn is_usable(address: IpAddr, interfaces: &[Interface]) -> bool {
     let mut of = (interfaces.iter()).filter(|interface| interface.addresses.contains(&address));
     match of.next() {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_taken_port_is_named() {
+    fn the_error_names_a_port_that_is_taken() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = taken.local_addr().unwrap();
         let error = check_free(address).unwrap_err().to_string();

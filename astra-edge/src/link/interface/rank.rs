@@ -1,9 +1,9 @@
-//! The interface that is used where no setting names one: see [the ranking](super).
+//! Selects the interface where no setting names one: see [the ranking](super).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::facts::{Bridge, Interface};
+use super::system::{Bridge, Interface};
 
 /// How well an interface reaches other devices; less is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +14,7 @@ pub enum Rank {
     LinkLocal,
     /// Ethernet without multicast.
     NoMulticast,
-    /// A tunnel, or another link with one other end.
+    /// A tunnel, or another link between two ends.
     PointToPoint,
     /// A bridge of this machine's containers or virtual machines.
     VirtualBridge,
@@ -22,27 +22,27 @@ pub enum Rank {
     Loopback,
 }
 
-/// The address that is used, and why.
+/// The address that is used, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub struct SelectedAddress {
     /// The address.
     pub address: IpAddr,
-    /// Its interface; `None` for an address that was named itself.
+    /// Its interface; `None` where the settings give an address.
     pub interface: Option<String>,
-    /// Why this one.
-    pub why: Why,
+    /// The reason for it.
+    pub reason: SelectionReason,
 }
 
-/// Why an address is used.
+/// The reason for which an address is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
-    /// Settings name it, or its interface.
-    Named,
+pub enum SelectionReason {
+    /// The settings give it, or its interface.
+    Configured,
     /// It ranks highest.
     Ranked {
         /// Its rank.
         rank: Rank,
-        /// Whether the default route goes by it.
+        /// Whether the default route uses it.
         default_route: bool,
         /// The other interfaces that can be used, from the best to the worst.
         others: Vec<(String, Rank)>,
@@ -50,7 +50,7 @@ pub enum Why {
 }
 
 /// The best interface; loopback where there is no other.
-pub fn choose(interfaces: &[Interface]) -> Chosen {
+pub fn select(interfaces: &[Interface]) -> SelectedAddress {
     let mut ranked: Vec<_> = interfaces.iter().filter_map(ranked).collect();
     ranked.sort_by_key(|(rank, _, interface)| {
         let metric = interface.default_route;
@@ -61,10 +61,10 @@ pub fn choose(interfaces: &[Interface]) -> Chosen {
         return loopback();
     };
     let others = ranked.filter(|(rank, ..)| *rank < Rank::Loopback);
-    Chosen {
+    SelectedAddress {
         address: address.into(),
         interface: Some(best.name.clone()),
-        why: Why::Ranked {
+        reason: SelectionReason::Ranked {
             rank,
             default_route: best.default_route.is_some(),
             others: others
@@ -74,12 +74,12 @@ pub fn choose(interfaces: &[Interface]) -> Chosen {
     }
 }
 
-/// Where a namespace has not even switched its loopback interface on.
-fn loopback() -> Chosen {
-    Chosen {
+/// For a network namespace in which even loopback is down.
+fn loopback() -> SelectedAddress {
+    SelectedAddress {
         address: Ipv4Addr::LOCALHOST.into(),
         interface: None,
-        why: Why::Ranked {
+        reason: SelectionReason::Ranked {
             rank: Rank::Loopback,
             default_route: false,
             others: Vec::new(),
@@ -127,21 +127,21 @@ pub fn address_of(interface: &Interface) -> Option<Ipv4Addr> {
         .or_else(|| addresses().next())
 }
 
-impl Chosen {
-    /// An address that settings name, itself or by its interface.
-    pub fn named(address: IpAddr, interface: Option<&str>) -> Self {
+impl SelectedAddress {
+    /// An address from the settings, given itself or by its interface.
+    pub fn configured(address: IpAddr, interface: Option<&str>) -> Self {
         Self {
             address,
             interface: interface.map(str::to_owned),
-            why: Why::Named,
+            reason: SelectionReason::Configured,
         }
     }
 
-    /// Whether it reaches nothing but this machine, for want of a network.
-    pub fn is_last_resort(&self) -> bool {
+    /// Whether this is loopback because there is no network.
+    pub fn is_loopback_fallback(&self) -> bool {
         matches!(
-            self.why,
-            Why::Ranked {
+            self.reason,
+            SelectionReason::Ranked {
                 rank: Rank::Loopback,
                 ..
             }
@@ -162,16 +162,16 @@ impl fmt::Display for Rank {
     }
 }
 
-/// In one line: which, why, and how to name another.
-impl fmt::Display for Chosen {
+/// In one line: which, why, and how to select another.
+impl fmt::Display for SelectedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "uses {}", self.address)?;
         if let Some(interface) = &self.interface {
             write!(f, " of {interface}")?;
         }
-        let (rank, default_route, others) = match &self.why {
-            Why::Named => return f.write_str(", as the settings name it"),
-            Why::Ranked {
+        let (rank, default_route, others) = match &self.reason {
+            SelectionReason::Configured => return f.write_str(", as configured"),
+            SelectionReason::Ranked {
                 rank,
                 default_route,
                 others,
@@ -185,7 +185,7 @@ impl fmt::Display for Chosen {
             let before = if number == 0 { "; not" } else { "," };
             write!(f, "{before} {name} ({rank})")?;
         }
-        f.write_str("; --multicast-interface NAME uses another")
+        f.write_str("; --multicast-interface NAME selects another")
     }
 }
 

@@ -39,10 +39,10 @@ fn interfaces(lines: &str) -> Vec<Interface> {
 
 /// Name and address of the best.
 fn best(lines: &str) -> (String, String) {
-    let chosen = choose(&interfaces(lines));
+    let selected = select(&interfaces(lines));
     (
-        chosen.interface.unwrap_or_default(),
-        chosen.address.to_string(),
+        selected.interface.unwrap_or_default(),
+        selected.address.to_string(),
     )
 }
 
@@ -199,12 +199,12 @@ fn what_is_down_or_has_no_carrier_or_no_ipv4_address_is_left_out() {
          eth3 5",
     );
     assert_best("", "127.0.0.1", "lo 1 DOWN LOOPBACK");
-    assert!(choose(&[]).is_last_resort());
+    assert!(select(&[]).is_loopback_fallback());
 }
 
 #[test]
-fn one_line_says_which_and_why_and_how_to_name_another() {
-    let chosen = choose(&interfaces(
+fn one_line_says_which_and_why_and_how_to_select_another() {
+    let selected = select(&interfaces(
         "lo 1 LOOPBACK 127.0.0.1
          wlan0 3 192.168.1.5 default:600
          eth1 4 10.0.0.5
@@ -212,13 +212,13 @@ fn one_line_says_which_and_why_and_how_to_name_another() {
          wg0 6 POINTOPOINT none 10.8.0.2",
     ));
     assert_eq!(
-        chosen.to_string(),
+        selected.to_string(),
         "uses 192.168.1.5 of wlan0: a local network with the default route; not eth1 (a local network), \
-         wg0 (point-to-point), docker0 (a bridge without a physical member); --multicast-interface NAME uses another"
+         wg0 (point-to-point), docker0 (a bridge without a physical member); --multicast-interface NAME selects another"
     );
-    let named = Chosen::named([10, 0, 0, 5].into(), Some("eth1"));
+    let configured = SelectedAddress::configured([10, 0, 0, 5].into(), Some("eth1"));
     assert_eq!(
-        named.to_string(),
-        "uses 10.0.0.5 of eth1, as the settings name it"
+        configured.to_string(),
+        "uses 10.0.0.5 of eth1, as configured"
     );
 }

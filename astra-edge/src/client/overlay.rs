@@ -1,25 +1,25 @@
-//! An answer drawn over its picture.
+//! Draws the map of a response over its picture.
 
 use astra_bundle::{Filter, Fit, ImageInput};
 use image::RgbImage;
 
-use super::Answered;
+use super::response::Response;
 use crate::report::Input;
 use astra_model::tasks::grid::{Grid, GridError};
 use astra_model::tasks::image::{ImageError, Rect, decode};
 use astra_model::tasks::picture::{Overlay, PictureError, overlay};
 
-/// Why an answer cannot be drawn.
+/// Why a map cannot be drawn.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DrawError {
-    /// There is nothing to draw.
-    #[error("the model answers no map")]
+pub enum OverlayError {
+    /// There is no map.
+    #[error("map: found a model without one, expected one that makes maps")]
     NoMap,
     /// The picture cannot be read.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The report speaks of an input that cannot be.
+    /// The report describes an impossible input.
     #[error(transparent)]
     Grid(#[from] GridError),
     /// Picture, map and report do not fit together.
@@ -27,13 +27,13 @@ pub enum DrawError {
     Picture(#[from] PictureError),
 }
 
-impl Answered {
-    /// The map over the picture that was asked about, as in its file.
+impl Response {
+    /// The map over the picture of the request, whose file `picture` is.
     ///
     /// # Errors
     /// There is no map, or it does not belong to the picture.
-    pub fn overlay(&self, picture: &[u8]) -> Result<RgbImage, DrawError> {
-        let map = self.map.as_ref().ok_or(DrawError::NoMap)?;
+    pub fn overlay(&self, picture: &[u8]) -> Result<RgbImage, OverlayError> {
+        let map = self.map.as_ref().ok_or(OverlayError::NoMap)?;
         let original = decode(picture)?;
         let Input {
             size,

@@ -1,4 +1,4 @@
-//! What the system says of its network interfaces.
+//! The network interfaces of this machine, as the operating system describes them.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,21 +22,21 @@ pub struct Interface {
     pub index: u32,
     /// Whether it is switched on.
     pub up: bool,
-    /// Whether there is a carrier: a cable, an access point, the other end.
+    /// Whether there is a carrier: a cable is plugged in, or an access point is associated.
     pub carrier: bool,
     /// Whether it is the loopback interface.
     pub loopback: bool,
-    /// Whether there is one other end only, as in a tunnel.
+    /// Whether it is a point-to-point link, as tunnels are.
     pub point_to_point: bool,
-    /// Whether it takes multicast.
+    /// Whether it supports multicast.
     pub multicast: bool,
-    /// Whether its frames are those of Ethernet.
+    /// Whether its link layer is Ethernet.
     pub ethernet: bool,
-    /// Whether a process is at its other end, as with OpenVPN and ZeroTier.
+    /// Whether it is a TUN or TAP device, which a process serves, such as OpenVPN or ZeroTier.
     pub tun: bool,
-    /// What it is, as a bridge.
+    /// What it connects, if it is a bridge.
     pub bridge: Option<Bridge>,
-    /// Metric of the default route that goes by it, if one does.
+    /// Metric of the default route that uses it, if one does.
     pub default_route: Option<u32>,
     /// Its addresses; the first is its primary one.
     pub addresses: Vec<IpAddr>,
@@ -52,7 +52,7 @@ pub enum Bridge {
 }
 
 impl Interface {
-    /// Whether anything can be sent and received by it.
+    /// Whether it can send and receive.
     pub fn is_ready(&self) -> bool {
         self.up && self.carrier
     }
@@ -82,16 +82,16 @@ pub fn interfaces() -> Vec<Interface> {
             addresses: addresses.collect(),
             ..Interface::default()
         };
-        found.push(with_nature(interface, Path::new(SYSFS)));
+        found.push(with_kind(interface, Path::new(SYSFS)));
     }
     found
 }
 
-/// What sysfs tells of an interface, else what names tell: in some containers it is not there, or that of another namespace.
-fn with_nature(interface: Interface, sysfs: &Path) -> Interface {
+/// Adds the kind of an interface from sysfs, or by its name: in some containers sysfs is not there, or is of another namespace.
+fn with_kind(interface: Interface, sysfs: &Path) -> Interface {
     let folder = sysfs.join(&interface.name);
     let Ok(kind) = fs::read_to_string(folder.join("type")) else {
-        return by_name(interface);
+        return with_kind_by_name(interface);
     };
     Interface {
         ethernet: kind.trim() == ETHERNET,
@@ -101,7 +101,7 @@ fn with_nature(interface: Interface, sysfs: &Path) -> Interface {
     }
 }
 
-fn by_name(interface: Interface) -> Interface {
+fn with_kind_by_name(interface: Interface) -> Interface {
     const TUNNELS: [&str; 6] = ["tun", "tap", "wg", "ppp", "tailscale", "zt"];
     const BRIDGES: [&str; 7] = ["docker", "br-", "virbr", "lxcbr", "lxdbr", "podman", "cni"];
     let begins = |with: &[&str]| with.iter().any(|part| interface.name.starts_with(part));
@@ -216,7 +216,7 @@ mod tests {
                 name: name.to_owned(),
                 ..Interface::default()
             };
-            with_nature(interface, there.path())
+            with_kind(interface, there.path())
         };
         assert_eq!(of("eth0").bridge, None);
         assert!(of("eth0").ethernet && !of("eth0").tun && of("vnet0").tun);

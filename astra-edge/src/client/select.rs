@@ -2,15 +2,15 @@
 
 use astra_wire::{DeviceId, Hello};
 
-/// Fewest digits of an id that stand for a device: fewer could be meant as a name.
-const DIGITS: usize = 4;
+/// Fewest digits of an id that match a device: fewer could be meant as a name.
+const MIN_DIGITS: usize = 4;
 
-/// The device of that name, else the one whose id begins with it, else none; of no name the fastest, of those as fast as each
-/// other the one with the lowest id.
+/// The device with this name, or else the one whose id begins with it. Without a name, the fastest; of several equally fast, the one
+/// with the lowest id.
 ///
 /// # Errors
-/// The ids of all devices that `name` stands for, where they are several.
-pub(super) fn named<'a>(
+/// The ids of all devices that match, where there are several.
+pub(super) fn select_device<'a>(
     devices: &[&'a Hello],
     name: Option<&str>,
 ) -> Result<Option<&'a Hello>, Vec<DeviceId>> {
@@ -21,7 +21,7 @@ pub(super) fn named<'a>(
         return Ok(fastest.copied());
     };
     let by_name: Vec<&Hello> = matching(devices, |hello| hello.name == name);
-    let found = match by_name.is_empty() && name.len() >= DIGITS {
+    let found = match by_name.is_empty() && name.len() >= MIN_DIGITS {
         true => matching(devices, |hello| begins(hello.device, name)),
         false => by_name,
     };
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_an_id_or_its_first_digits_stand_for_a_device() {
+    fn a_name_an_id_or_its_first_digits_select_a_device() {
         let [hall, attic] = [device(0xab, "hall", 900), device(0xac, "attic", 800)];
         let devices = [&hall, &attic];
         for (name, expected) in [
@@ -75,31 +75,31 @@ mod tests {
             (Some("aba"), None),
             (Some("acad"), None),
         ] {
-            assert_eq!(named(&devices, name), Ok(expected), "{name:?}");
+            assert_eq!(select_device(&devices, name), Ok(expected), "{name:?}");
         }
-        assert_eq!(named(&[], None), Ok(None));
+        assert_eq!(select_device(&[], None), Ok(None));
     }
 
     #[test]
-    fn what_stands_for_two_devices_is_refused() {
+    fn what_matches_two_devices_is_refused() {
         let [first, second] = [device(1, "hall", 900), device(2, "hall", 800)];
         let devices = [&first, &second];
         let both = vec![first.device, second.device];
-        assert_eq!(named(&devices, Some("hall")), Err(both));
-        assert_eq!(named(&devices, Some("0101")), Ok(Some(&first)));
-        assert_eq!(named(&devices, None), Ok(Some(&second)));
+        assert_eq!(select_device(&devices, Some("hall")), Err(both));
+        assert_eq!(select_device(&devices, Some("0101")), Ok(Some(&first)));
+        assert_eq!(select_device(&devices, None), Ok(Some(&second)));
         // The first digits of two ids, one of which could be a name that neither has.
         let close = Hello {
             device: DeviceId([1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 9]),
             ..device(0, "attic", 1)
         };
         let both = vec![first.device, close.device];
-        assert_eq!(named(&[&first, &close], Some("0101")), Err(both));
+        assert_eq!(select_device(&[&first, &close], Some("0101")), Err(both));
         // A name counts before an id that begins with it.
-        let named_so = device(7, "0101", 1);
+        let other = device(7, "0101", 1);
         assert_eq!(
-            named(&[&first, &named_so], Some("0101")),
-            Ok(Some(&named_so))
+            select_device(&[&first, &other], Some("0101")),
+            Ok(Some(&other))
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Questions of this machine's own programs go to the device as it is now, whichever link it is on.
+//! Sends requests to the coordinator on the current link: a device that joins again has another one.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -15,12 +15,12 @@ use crate::cluster::request::image::{ImageReply, ImageRequest};
 use crate::http::Pictures;
 use crate::text::Model;
 
-/// The coordinator in use. A question that came to the one before is finished there, by the device alone if need be.
-pub(super) struct Current {
+/// The coordinator in use. Requests that the one before received end there, if need be on this device alone.
+pub(super) struct CurrentCoordinator {
     coordinator: RwLock<Arc<Coordinator>>,
 }
 
-impl Current {
+impl CurrentCoordinator {
     pub(super) fn new(coordinator: Coordinator) -> Self {
         Self {
             coordinator: RwLock::new(Arc::new(coordinator)),
@@ -38,7 +38,7 @@ impl Current {
     }
 }
 
-impl Model for Current {
+impl Model for CurrentCoordinator {
     fn generate(
         &self,
         question: Generate,
@@ -60,7 +60,7 @@ impl Model for Current {
     }
 }
 
-impl Pictures for Current {
+impl Pictures for CurrentCoordinator {
     fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
         let coordinator = self.get();
         Box::pin(async move { coordinator.answer(question).await })
