@@ -50,7 +50,7 @@ pub(crate) fn timed<T>(sum: &mut Duration, step: impl FnOnce() -> T) -> T {
 /// An answer as far as it is compared.
 pub(crate) enum Answer {
     Picture(engine::ModelOutput),
-    /// Scores of the next token: [V].
+    /// Scores of the next token: `[V]`.
     Scores(Vec<f32>),
 }
 

@@ -43,7 +43,7 @@ impl Agreement {
         }
     }
 
-    /// Compares logits of the next token, [V].
+    /// Compares logits of the next token, `[V]`.
     pub fn between_logits(logits: &[f32], one_device: &[f32]) -> Self {
         let same = argmax(logits) == argmax(one_device);
         Self {

@@ -135,7 +135,7 @@ impl Decoder {
     }
 
     /// Computes a prompt from token `reused` on; the first `reused` tokens must be the first in the cache. Returns the logits of the
-    /// token after the last: [V].
+    /// token after the last: `[V]`.
     ///
     /// # Errors
     /// No token is left to compute, the prompt is longer than the model's context, or ONNX Runtime fails; the cache then holds the
@@ -159,7 +159,7 @@ impl Decoder {
         Ok(self.decode.logits.extract_tensor_mut().1)
     }
 
-    /// Appends one token. Returns the logits of the token after it: [V].
+    /// Appends one token. Returns the logits of the token after it: `[V]`.
     ///
     /// # Errors
     /// The text fills the model's context, or ONNX Runtime fails.

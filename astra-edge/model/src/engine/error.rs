@@ -156,7 +156,7 @@ pub fn slice<'a, T>(
     })
 }
 
-/// As [`slice`], mutable.
+/// As [`slice()`], mutable.
 ///
 /// # Errors
 /// [`EngineError::Length`]: it is shorter.

@@ -34,7 +34,7 @@ impl Head {
         })
     }
 
-    /// Output for the class token, [D], and the patches, [T, D], both after the final norm.
+    /// Output for the class token, `[D]`, and the patches, `[T, D]`, both after the final norm.
     ///
     /// # Errors
     /// Lengths differ from these, or ONNX Runtime fails.

@@ -383,7 +383,7 @@ impl Member {
         self.buffers.remote.extract_tensor_mut().1
     }
 
-    /// The same, and the divided token of each row: [r], read only where rows are missing.
+    /// The same, and the divided token of each row: `[r]`, read only where rows are missing.
     pub fn remote_rows_mut(&mut self) -> (&mut [f32], &mut [usize]) {
         (
             self.buffers.remote.extract_tensor_mut().1,

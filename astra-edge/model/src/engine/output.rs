@@ -8,7 +8,7 @@ use super::EngineError;
 /// Output of a model for one input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModelOutput {
-    /// Class token after the final norm: [D]; empty for models without one.
+    /// Class token after the final norm: `[D]`; empty for models without one.
     pub cls: Vec<f32>,
     /// Patch tokens after the final norm: [T, D].
     pub patches: Vec<f32>,

@@ -127,7 +127,7 @@ impl Sampler {
         }
     }
 
-    /// The next token: an index of `logits`, [V], which are changed. `history` holds the tokens so far, prompt included.
+    /// The next token: an index of `logits`, `[V]`, which are changed. `history` holds the tokens so far, prompt included.
     ///
     /// Logits that are not a number are never chosen; where none is one, or there are none, it is token 0. Equal ones go to
     /// the lower index.
