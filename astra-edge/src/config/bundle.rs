@@ -28,15 +28,3 @@ pub fn find_bundle(given: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         _ => Err(ConfigError::NoBundle(found)),
     }
 }
-
-/// What the cache holds instead of one bundle.
-pub(super) fn found_bundles(found: &[PathBuf]) -> String {
-    if found.is_empty() {
-        return "there is none in the cache".to_owned();
-    }
-    let names: Vec<String> = found
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    format!("there are several in the cache: {}", names.join(", "))
-}

@@ -1,6 +1,6 @@
 //! The settings that hold, and where each comes from.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches};
@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches};
 use super::declared::{declared, overlay, toml_value};
 use super::file::File;
 use super::network::is_key_given;
-use super::{Config, ConfigError, Settings};
+use super::{Config, ConfigError, Origin, Settings};
 
 /// Settings of which each comes from the strongest of its sources: flag, environment, file, default.
 #[derive(Clone, Debug)]
@@ -28,24 +28,6 @@ pub struct Setting {
     pub is_secret: bool,
     /// Where the value comes from.
     pub origin: Origin,
-}
-
-/// Where a value comes from, the strongest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A flag of the command line, such as `--threads`.
-    Flag(String),
-    /// An environment variable.
-    Variable(String),
-    /// A settings file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-    },
-    /// Nothing names a value.
-    Default,
 }
 
 impl Effective {

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::bundle::found_bundles;
 use crate::link::LinkError;
 
 /// Why settings are refused.
@@ -78,4 +77,16 @@ impl ConfigError {
             expected,
         }
     }
+}
+
+/// What the cache holds instead of one bundle.
+fn found_bundles(found: &[PathBuf]) -> String {
+    if found.is_empty() {
+        return "there is none in the cache".to_owned();
+    }
+    let names: Vec<String> = found
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!("there are several in the cache: {}", names.join(", "))
 }

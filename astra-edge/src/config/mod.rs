@@ -17,6 +17,7 @@ mod effective;
 mod error;
 mod file;
 mod network;
+mod origin;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -32,9 +33,10 @@ use astra_model::paths;
 
 pub use bundle::find_bundle;
 pub use declared::declared;
-pub use effective::{Effective, Origin, Setting};
+pub use effective::{Effective, Setting};
 pub use error::ConfigError;
 pub use network::{DEFAULT_CLUSTER, Network};
+pub use origin::Origin;
 pub use values::{Rung, parse_duration};
 
 use file::File;

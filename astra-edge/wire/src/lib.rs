@@ -4,22 +4,19 @@
 //! code runs in a Linux daemon and on a microcontroller. The bytes are specified in `WIRE.md` beside this
 //! crate's manifest.
 //!
-//! # Map, from the bottom up
-//!
-//! | module | what it knows |
-//! |---|---|
-//! | [`limits`] | sizes and counts that sender and receiver agree on |
-//! | [`version`] | which versions two devices have in common |
-//! | [`bits`] | codes of 1 to 16 bits, or whole `f32`, packed into bytes and back |
-//! | [`token_range`], [`flags`] | the parts of a header that have rules of their own |
-//! | [`error`] | what can be wrong with received bytes, or with what is to be sent |
-//! | [`header`] | the header of a code frame and what makes one valid |
-//! | [`layout`] | how many tokens of a rung fit one frame, and how a token that does not fit is cut |
-//! | [`frame`] | one code frame: [`emit`] and [`parse`] |
-//! | [`framer`] | a member's whole token range as successive frames |
-//! | [`frames`] | the frames of one received message |
-//! | [`control`] | every other message |
-//! | [`traffic`] | what can arrive on a code key: code frames or a probe |
+//! Layers, lowest first:
+//! - [`limits`]: sizes and counts that sender and receiver agree on
+//! - [`version`]: which versions two devices have in common
+//! - [`bits`]: codes of 1 to 16 bits, or whole `f32`, packed into bytes and back
+//! - [`token_range`] and [`flags`]: the parts of a header that have rules of their own
+//! - [`error`]: what can be wrong with received bytes, or with what is to be sent
+//! - [`header`]: the header of a code frame and what makes one valid
+//! - [`layout`]: how many tokens of a rung fit one frame, and how a token that does not fit is cut
+//! - [`frame`]: one code frame: [`emit`] and [`parse`]
+//! - [`framer`]: a member's whole token range as successive frames
+//! - [`frames`]: the frames of one received message
+//! - [`control`]: every other message
+//! - [`traffic`]: what can arrive on a code key: code frames or a probe
 //!
 //! A sender, once a block, and a receiver:
 //!

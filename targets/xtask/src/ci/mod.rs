@@ -49,7 +49,7 @@ fn names() -> PossibleValuesParser {
 }
 
 /// Steps that run only where they are named.
-const ON_REQUEST: [&str; 2] = ["layers", "lengths"];
+const ON_REQUEST: [&str; 1] = ["lengths"];
 
 /// What a step has done.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -222,3 +222,9 @@ fn a_large_library_has_a_list() {
         ["sample.rs: layers: found no list, expected \"Layers, lowest first\" with 4 modules"]
     );
 }
+
+#[test]
+fn this_workspace_keeps_its_layers() {
+    let found = check(&crate::workspace_crates::all().unwrap()).unwrap();
+    assert_eq!(found, NONE, "{}", found.join("\n"));
+}
