@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use astra_wire::{Control, DeviceId, Hello};
+use astra_wire::{Control, DeviceId, Hello, Versions, negotiate};
 
 use super::error::ClientError;
 use super::response::{Response, read};
@@ -90,7 +90,7 @@ impl Client {
     }
 
     async fn introduce(&self, device: DeviceId) -> FoundDevice {
-        match request_hello(&self.link, device).await {
+        match request_hello(&self.link, device, Versions::OURS).await {
             Ok(hello) => FoundDevice {
                 device,
                 rejection: (hello.key != self.key).then_some(Rejection::OtherKey),
@@ -154,7 +154,7 @@ impl Client {
         ranges: &[u16],
         within: Duration,
     ) -> Result<Response, ClientError> {
-        let bytes = encode(request)?;
+        let bytes = encoded_for(device, request)?;
         let reply = self
             .link
             .ask_control(device.device, &parameters(ranges), bytes, within)
@@ -166,6 +166,16 @@ impl Client {
     pub async fn close(self) {
         self.link.close().await;
     }
+}
+
+/// A request in the newest wire version that this client and the device read.
+pub(super) fn encoded_for(device: &Hello, request: &Control<'_>) -> Result<Vec<u8>, ClientError> {
+    let version = negotiate(Versions::OURS, device.versions());
+    let version = version.map_err(|source| ClientError::Version {
+        device: device.name.as_str().to_owned(),
+        source,
+    })?;
+    Ok(encode(version, request)?)
 }
 
 /// Parameters of a request that its message has no field for.

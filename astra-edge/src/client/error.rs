@@ -1,6 +1,6 @@
 //! Why a client gets no response.
 
-use astra_wire::{DeviceId, EmitError};
+use astra_wire::{DeviceId, EmitError, VersionError};
 
 use crate::config::ConfigError;
 use crate::link::LinkError;
@@ -53,6 +53,14 @@ pub enum ClientError {
         device: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The device reads no wire version that this client writes.
+    #[error("{device}: {source}")]
+    Version {
+        /// The device.
+        device: String,
+        /// The versions.
+        source: VersionError,
     },
     /// The request does not fit in a message.
     #[error("request: {0}")]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use astra_wire::{Control, FinishReason, Hello};
 
-use super::cluster_client::{Client, parameters};
+use super::cluster_client::{Client, encoded_for, parameters};
 use super::error::ClientError;
 use crate::link::Answers;
-use crate::link::encode;
 use crate::text::{Ended, Event};
 
 /// Longest that a text may take.
@@ -36,7 +35,7 @@ impl Client {
         ranges: &[u16],
         first: Duration,
     ) -> Result<Answering, ClientError> {
-        let bytes = encode(question)?;
+        let bytes = encoded_for(device, question)?;
         let parameters = parameters(ranges);
         let asked = self
             .link

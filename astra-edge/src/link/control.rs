@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use astra_wire::DeviceId;
+use astra_wire::{DeviceId, Versions};
 use tokio::sync::mpsc;
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
@@ -22,6 +22,8 @@ pub struct Incoming {
 
 /// Parameter of a question that says which session asks.
 const ASKER: &str = "asker";
+/// Parameter of a query for a hello: the wire versions that the asking device reads.
+const VERSIONS: &str = "versions";
 /// Between two looks whether an asker is still there.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -75,20 +77,27 @@ impl Answers {
 }
 
 impl Link {
-    /// Serves a device's hello: the same bytes to whoever asks.
+    /// Serves a device's hello: what `hello` makes of the versions that the asking device reads.
     ///
     /// # Errors
     /// Zenoh refuses the declaration.
     pub async fn serve_hello(
         &self,
         device: DeviceId,
-        hello: Vec<u8>,
+        hello: impl Fn(Versions) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Service, LinkError> {
         let key = self.cluster.hello(device);
         let queryable = self
             .session
             .declare_queryable(key.clone())
-            .callback(move |query| Incoming { query }.answer(hello.clone()))
+            .callback(move |query| {
+                let incoming = Incoming { query };
+                let versions = incoming
+                    .parameter(VERSIONS)
+                    .and_then(Versions::from_text)
+                    .unwrap_or(Versions::UNSTATED);
+                incoming.answer(hello(versions));
+            })
             .await
             .map_err(declare(key))?;
         Ok(Service {
@@ -122,16 +131,18 @@ impl Link {
         Ok((service, messages))
     }
 
-    /// Asks a device who it is.
+    /// Asks a device for its hello, in one of `versions` if it has one of them.
     ///
     /// # Errors
     /// [`LinkError::NoAnswer`], or [`LinkError::Unanswered`] when the device goes away.
     pub async fn ask_hello(
         &self,
         device: DeviceId,
+        versions: Versions,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
-        self.ask(self.cluster.hello(device), "", Vec::new(), within)
+        let parameters = format!("{VERSIONS}={versions}");
+        self.ask(self.cluster.hello(device), &parameters, Vec::new(), within)
             .await
     }
 

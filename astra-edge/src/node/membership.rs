@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use astra_wire::{Control, Hello, MIN_VERSION, VERSION};
+use astra_wire::{Control, EmitError, Hello};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -10,6 +10,7 @@ use super::current_coordinator::CurrentCoordinator;
 use super::error::NodeError;
 use crate::cluster::device::Parts;
 use crate::cluster::membership::discovery;
+use crate::cluster::membership::hello::reply;
 use crate::cluster::membership::identity::{SOFTWARE, new_device_id, shorten};
 use crate::cluster::request::coordinator::Coordinator;
 use crate::link::encode;
@@ -175,8 +176,11 @@ impl ClusterMembership {
         let leave = Control::Leave {
             device: device.id(),
         };
-        if let Ok(leave) = encode(&leave) {
-            device.link().tell_all(leave).await;
+        let versions = device.roster().versions_for_all();
+        for version in versions {
+            if let Ok(leave) = encode(version, &leave) {
+                device.link().tell_all(leave).await;
+            }
         }
         presence.token.remove().await;
         device.link().close().await;
@@ -200,8 +204,12 @@ async fn announce(
 ) -> Result<Presence, NodeError> {
     let device = Arc::clone(coordinator.device());
     let link = device.link().clone();
-    let hello = encode(&Control::Hello(hello.clone()))?;
-    let hello_service = link.serve_hello(device.id(), hello).await?;
+    let own = hello.clone();
+    Control::Hello(own.clone())
+        .check()
+        .map_err(EmitError::from)?;
+    let hello_service = link.serve_hello(device.id(), move |theirs| reply(&own, theirs));
+    let hello_service = hello_service.await?;
     let (control_service, messages) = link.serve_control(device.id()).await?;
     tokio::spawn(server::serve(
         Arc::clone(coordinator),
@@ -229,8 +237,8 @@ async fn announce(
 pub(super) fn hello(parts: &Parts, runtime: &str, addresses: &[String]) -> Hello {
     let bundle = parts.worker.bundle();
     Hello {
-        min_version: MIN_VERSION,
-        max_version: VERSION,
+        min_version: parts.versions.min,
+        max_version: parts.versions.max,
         device: parts.id,
         name: shorten(&parts.name),
         software: shorten(SOFTWARE),

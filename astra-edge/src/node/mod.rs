@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId, Hello};
+use astra_wire::{Control, DeviceId, Hello, Versions};
 use tokio::task::JoinHandle;
 
 use crate::cluster::device::{Device, Parts};
@@ -52,6 +52,15 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn start(settings: Settings) -> Result<Self, NodeError> {
+        Self::start_with_versions(settings, Versions::OURS).await
+    }
+
+    /// As [`start`](Self::start), as a device that reads other wire versions than this crate: for tests of devices of several versions.
+    #[doc(hidden)]
+    pub async fn start_with_versions(
+        settings: Settings,
+        versions: Versions,
+    ) -> Result<Self, NodeError> {
         // First, for an error before the model is loaded.
         let listening = match settings.http {
             Some(address) => Some(Listening::at(address).await?),
@@ -79,6 +88,7 @@ impl Node {
             id: new_device_id(),
             name: settings.name,
             key,
+            versions,
             speed,
             link: link.clone(),
             worker: loaded.worker,
@@ -153,7 +163,8 @@ impl Node {
             return Err(format!("the computing thread has not moved for {step:?}"));
         }
         // A probe of a plan that does not exist: it is refused, and that is a reply.
-        let probe = encode(&Control::Probe { plan: 0, epoch: 0 });
+        let version = device.membership().versions().min;
+        let probe = encode(version, &Control::Probe { plan: 0, epoch: 0 });
         let probe = probe.map_err(|error| error.to_string())?;
         let asked = device.link().ask_control(device.id(), "", probe, reply);
         match asked.await {

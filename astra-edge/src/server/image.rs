@@ -5,19 +5,22 @@ use std::sync::Arc;
 use astra_model::tasks::features::write_exact;
 use astra_wire::{Control, InferenceResponse};
 
-use super::reply::failed;
+use super::reply::Replies;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
-use crate::link::encode;
 
-pub(crate) async fn answer(coordinator: &Arc<Coordinator>, request: ImageRequest) -> Vec<u8> {
+pub(crate) async fn answer(
+    coordinator: &Arc<Coordinator>,
+    request: ImageRequest,
+    replies: Replies,
+) -> Vec<u8> {
     let reply = match coordinator.answer(request).await {
         Ok(reply) => reply,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     let report = match serde_json::to_string(&reply.report) {
         Ok(report) => report,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     let (mut map, mut cls) = (Vec::new(), Vec::new());
     write_exact(&reply.answer.cls, &mut cls);
@@ -35,5 +38,5 @@ pub(crate) async fn answer(coordinator: &Arc<Coordinator>, request: ImageRequest
         map: &map,
         cls: &cls,
     });
-    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+    replies.message(&answer)
 }

@@ -7,7 +7,7 @@ use astra_wire::{
     Control, Encoding, GenerationParams, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
 };
 
-use super::reply::failed;
+use super::reply::Replies;
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
 use crate::cluster::generation::token_source::{
@@ -18,7 +18,6 @@ use crate::cluster::member::share::PackedShare;
 use crate::generate::Prefill;
 use crate::job::Job;
 use crate::link::Incoming;
-use crate::link::encode;
 use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
@@ -26,36 +25,41 @@ use astra_model::tasks::features::write_exact;
 use astra_model::tasks::strip;
 
 /// A part of an image.
-pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>) -> Vec<u8> {
+pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>, replies: Replies) -> Vec<u8> {
     let Ok(_engaged) = device.engaged.try_lock() else {
-        return refuse(start.plan, Reason::Busy);
+        return replies.refuse(start.plan, Reason::Busy);
     };
     let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
-        return refuse(start.plan, Reason::UnknownPlan);
+        return replies.refuse(start.plan, Reason::UnknownPlan);
     };
     let Some(spec) = device.input else {
-        return failed("this device's model does not take images");
+        return replies.failed(&"this device's model does not take images");
     };
     let input = start.input.to_vec();
     let pixels = tokio::task::spawn_blocking(move || strip::decode(&input, range, &spec)).await;
     let pixels = match pixels {
         Ok(Ok(pixels)) => pixels,
-        Ok(Err(error)) => return failed(&error.to_string()),
-        Err(error) => return failed(&error.to_string()),
+        Ok(Err(error)) => return replies.failed(&error),
+        Err(error) => return replies.failed(&error),
     };
     let order = Job {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: OwnedInput::Pixels(pixels),
     };
-    run(device, &slot, order).await
+    run(device, &slot, order, replies).await
 }
 
 /// A part of a text, which may include generating its continuation.
-pub(crate) async fn compute_text(device: &Arc<Device>, start: &StartText<'_>, incoming: &Incoming) {
+pub(crate) async fn compute_text(
+    device: &Arc<Device>,
+    start: &StartText<'_>,
+    incoming: &Incoming,
+    replies: Replies,
+) {
     let answer = match device.engaged.try_lock() {
-        Ok(_engaged) => text_part(device, start, incoming).await,
-        Err(_) => Some(refuse(start.plan, Reason::Busy)),
+        Ok(_engaged) => text_part(device, start, incoming, replies).await,
+        Err(_) => Some(replies.refuse(start.plan, Reason::Busy)),
     };
     if let Some(answer) = answer {
         incoming.answer(answer);
@@ -67,9 +71,10 @@ async fn text_part(
     device: &Arc<Device>,
     start: &StartText<'_>,
     incoming: &Incoming,
+    replies: Replies,
 ) -> Option<Vec<u8>> {
     let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
-        return Some(refuse(start.plan, Reason::UnknownPlan));
+        return Some(replies.refuse(start.plan, Reason::UnknownPlan));
     };
     let ids: Vec<u32> = unpack_ids(start.ids).collect();
     let class_tokens = device.shape().class_tokens;
@@ -80,7 +85,7 @@ async fn text_part(
             let part = input.borrow();
             match part.part(range.indexes(), slot.plan.tokens(), class_tokens) {
                 Ok(own) => own,
-                Err(error) => return Some(failed(&error.to_string())),
+                Err(error) => return Some(replies.failed(&error)),
             }
         }
         None => OwnedInput::Ids(ids.clone()),
@@ -91,7 +96,7 @@ async fn text_part(
         input: own,
     };
     let Some(generate) = start.generate else {
-        return Some(run(device, &slot, order).await);
+        return Some(run(device, &slot, order, replies).await);
     };
     let registered = device.generations.begin(start.plan, start.request);
     let prefill = Prefill::Plan {
@@ -105,11 +110,16 @@ async fn text_part(
     };
     let source = TokenSource::here(device, task);
     let name = (start.plan, start.request, slot.me as u8);
-    Some(speak(device, source, name, incoming).await)
+    Some(speak(device, source, name, incoming, replies).await)
 }
 
 /// Continues a text whose beginning is in this device's KV cache.
-pub(crate) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: &Incoming) {
+pub(crate) async fn resume(
+    device: &Arc<Device>,
+    resume: &Resume<'_>,
+    incoming: &Incoming,
+    replies: Replies,
+) {
     let answer = match device.engaged.try_lock() {
         Ok(_engaged) => {
             let registered = device.generations.begin(resume.plan, resume.request);
@@ -118,9 +128,9 @@ pub(crate) async fn resume(device: &Arc<Device>, resume: &Resume<'_>, incoming: 
             let task = task(ids, prefill, &resume.generate, registered.stop());
             let source = TokenSource::here(device, task);
             let name = (resume.plan, resume.request, 0);
-            speak(device, source, name, incoming).await
+            speak(device, source, name, incoming, replies).await
         }
-        Err(_) => refuse(resume.plan, Reason::Busy),
+        Err(_) => replies.refuse(resume.plan, Reason::Busy),
     };
     incoming.answer(answer);
 }
@@ -148,6 +158,7 @@ async fn speak(
     mut source: TokenSource,
     (plan, request, member): (u64, u32, u8),
     incoming: &Incoming,
+    replies: Replies,
 ) -> Vec<u8> {
     let gone = device.link().asker_gone(incoming);
     tokio::pin!(gone);
@@ -165,16 +176,16 @@ async fn speak(
         };
         match said {
             Some(TokenEvent::Token(id)) => {
-                incoming.answer(encode(&Control::Token { index, id }).unwrap_or_default());
+                incoming.answer(replies.message(&Control::Token { index, id }));
                 index += 1;
             }
             Some(TokenEvent::Ended(stats)) => {
                 let finished = Control::Finished(stats.finished(plan, request, member));
-                return encode(&finished).unwrap_or_else(|error| failed(&error.to_string()));
+                return replies.message(&finished);
             }
-            Some(TokenEvent::Refused(reason)) => return refuse(plan, reason),
-            Some(TokenEvent::Failed(text)) => return failed(&text),
-            None => return failed("the generation did not end"),
+            Some(TokenEvent::Refused(reason)) => return replies.refuse(plan, reason),
+            Some(TokenEvent::Failed(text)) => return replies.failed(&text),
+            None => return replies.failed(&"the generation did not end"),
         }
     }
 }
@@ -187,23 +198,23 @@ fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, Tok
 }
 
 /// Computes a part; returns the reply.
-async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job) -> Vec<u8> {
+async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job, replies: Replies) -> Vec<u8> {
     let (plan, request) = (slot.plan.id, order.request);
     let until = Instant::now() + order.deadline;
     let outcome = match device.worker.run(plan, order).await {
         Ok(outcome) => outcome,
-        Err(WorkerError::UnknownPlan { .. }) => return refuse(plan, Reason::UnknownPlan),
-        Err(error) => return failed(&error.to_string()),
+        Err(WorkerError::UnknownPlan { .. }) => return replies.refuse(plan, Reason::UnknownPlan),
+        Err(error) => return replies.failed(&error),
     };
     let (share, stats) = match share_of(device, slot, (request, until), outcome).await {
         Ok(share) => share,
-        Err(text) => return failed(&text),
+        Err(text) => return replies.failed(&text),
     };
     let member = slot.me as u8;
-    let encoded = if device.bundle().manifest().family.is_text() {
+    if device.bundle().manifest().family.is_text() {
         let mut cls = Vec::new();
         write_exact(&share.cls, &mut cls);
-        encode(&Control::Result(MemberResult {
+        replies.message(&Control::Result(MemberResult {
             plan,
             request,
             member,
@@ -218,15 +229,10 @@ async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job) -> Vec<u8> {
         let rows = device.rows(&slot.plan.ranges);
         let lines = rows.map(|(_, lines)| lines).unwrap_or_default();
         match PackedShare::new(&share, hidden, lines, exact) {
-            Ok(packed) => encode(&Control::Result(
+            Ok(packed) => replies.message(&Control::Result(
                 packed.message(plan, request, member, stats),
             )),
-            Err(error) => return failed(&error.to_string()),
+            Err(error) => replies.failed(&error),
         }
-    };
-    encoded.unwrap_or_else(|error| failed(&error.to_string()))
-}
-
-fn refuse(plan: u64, reason: Reason) -> Vec<u8> {
-    encode(&Control::Refuse { plan, reason }).unwrap_or_default()
+    }
 }

@@ -11,14 +11,13 @@ use std::sync::Arc;
 use astra_wire::{Control, FrameError, Reason};
 use tokio::sync::mpsc;
 
-use self::reply::{failed, parse_shares};
+use self::reply::{Replies, parse_shares};
 use crate::cluster::member::halo;
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
 use crate::link::Incoming;
-use crate::link::encode;
 use crate::text::TextService;
 
 /// What requests are answered with.
@@ -60,21 +59,25 @@ impl Server {
     /// The reply to one message, if it has one.
     async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
         let words = self.services.text.as_ref();
+        let ours = self.coordinator.device().membership().versions();
+        let replies = Replies::to(&bytes, ours);
         let request = match Control::parse(&bytes) {
             Ok(Control::GenerationRequest(ask)) => {
                 let link = self.coordinator.device().link();
-                return Some(match self.permit() {
-                    Ok(client) => text::generate(words, link, incoming, &ask, client).await,
+                return Some(match self.permit(replies) {
+                    Ok(client) => {
+                        text::generate(words, link, incoming, &ask, client, replies).await
+                    }
                     Err(refusal) => refusal,
                 });
             }
             Ok(Control::EmbeddingRequest(ask)) => {
-                return Some(match self.permit() {
-                    Ok(client) => text::embed(words, incoming, &ask, client).await,
+                return Some(match self.permit(replies) {
+                    Ok(client) => text::embed(words, incoming, &ask, client, replies).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::ImageRequest(ask)) => match self.permit() {
+            Ok(Control::ImageRequest(ask)) => match self.permit(replies) {
                 Ok(client) => ImageRequest {
                     options: ask.options,
                     shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
@@ -83,22 +86,22 @@ impl Server {
                 },
                 Err(refusal) => return Some(refusal),
             },
-            other => return self.handle_device_message(incoming, other).await,
+            other => return self.handle_device_message(incoming, other, replies).await,
         };
         // As large as the image: not kept while the request runs.
         drop(bytes);
-        Some(image::answer(&self.coordinator, request).await)
+        Some(image::answer(&self.coordinator, request, replies).await)
     }
 
     /// A permit among the requests in progress.
     ///
     /// # Errors
     /// There is none left: the refusal for the client.
-    fn permit(&self) -> Result<ClientHandle, Vec<u8>> {
+    fn permit(&self, replies: Replies) -> Result<ClientHandle, Vec<u8>> {
         let place = self.services.admission.admit();
         place
             .map(ClientHandle::at)
-            .map_err(|overloaded| failed(&overloaded.to_string()))
+            .map_err(|overloaded| replies.failed(&overloaded))
     }
 
     /// The reply to a message between devices, if it has one.
@@ -106,18 +109,23 @@ impl Server {
         &self,
         incoming: &Incoming,
         message: Result<Control<'_>, FrameError>,
+        replies: Replies,
     ) -> Option<Vec<u8>> {
         let device = self.coordinator.device();
-        let answer = match message {
-            Ok(Control::Offer(offer)) => encode(&plan::accept(device, &offer).await),
-            Ok(Control::Probe { plan, epoch }) => encode(&plan::probe(device, plan, epoch).await),
-            Ok(Control::Start(start)) => return Some(member::compute(device, &start).await),
+        let reply = match message {
+            Ok(Control::Offer(offer)) => {
+                replies.message(&plan::accept(device, &offer, replies.version).await)
+            }
+            Ok(Control::Probe { plan, epoch }) => {
+                replies.message(&plan::probe(device, plan, epoch).await)
+            }
+            Ok(Control::Start(start)) => member::compute(device, &start, replies).await,
             Ok(Control::StartText(start)) => {
-                member::compute_text(device, &start, incoming).await;
+                member::compute_text(device, &start, incoming, replies).await;
                 return None;
             }
             Ok(Control::Resume(resume)) => {
-                member::resume(device, &resume, incoming).await;
+                member::resume(device, &resume, incoming, replies).await;
                 return None;
             }
             Ok(Control::Cancel { plan, request }) => {
@@ -125,28 +133,23 @@ impl Server {
                     slot.cancel(request);
                 }
                 device.generations.cancel(plan, request);
-                encode(&Control::Ack { plan, request })
+                replies.message(&Control::Ack { plan, request })
             }
             Ok(Control::Halo(halo)) => {
                 if let Err(error) = halo::receive(device, &halo) {
-                    return Some(failed(&error.to_string()));
+                    return Some(replies.failed(&error));
                 }
                 let (plan, request) = (halo.plan, halo.request);
-                encode(&Control::Ack { plan, request })
+                replies.message(&Control::Ack { plan, request })
             }
             Ok(Control::Leave { device: other }) => {
                 device.member_left(other);
                 return None;
             }
-            Ok(_) => return Some(failed("this message is no request")),
-            Err(FrameError::Version { .. }) => encode(&Control::Refuse {
-                plan: 0,
-                reason: Reason::OtherVersion,
-            }),
-            Err(error) => return Some(failed(&error.to_string())),
+            Ok(_) => replies.failed(&"this message is not a request"),
+            Err(FrameError::Version { .. }) => replies.refuse(0, Reason::OtherVersion),
+            Err(error) => replies.failed(&error),
         };
-        answer
-            .map_err(|error| tracing::error!(%error, "a reply cannot be encoded"))
-            .ok()
+        Some(reply)
     }
 }

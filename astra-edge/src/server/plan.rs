@@ -6,13 +6,14 @@ use astra_wire::{Control, Offer, Reason};
 
 use crate::cluster::device::Device;
 
-pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer) -> Control<'static> {
+/// Replies to an offer, whose version is that of the plan.
+pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer, version: u8) -> Control<'static> {
     let plan = offer.plan;
     let Ok(_engaged) = device.engaged.try_lock() else {
         let reason = Reason::Busy;
         return Control::Refuse { plan, reason };
     };
-    match device.join_plan(offer).await {
+    match device.join_plan(offer, version).await {
         Ok(_) => Control::Accept {
             plan,
             member: offer.recipient,

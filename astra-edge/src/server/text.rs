@@ -7,7 +7,7 @@ use astra_wire::{
     InferenceResponse, Prompt as WirePrompt, SamplingParams,
 };
 
-use super::reply::{failed, parse_shares};
+use super::reply::{Replies, parse_shares};
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::link::encode;
 use crate::link::{Incoming, Link};
@@ -24,23 +24,24 @@ pub(crate) async fn generate(
     incoming: &Incoming,
     ask: &GenerationRequest<'_>,
     client: ClientHandle,
+    replies: Replies,
 ) -> Vec<u8> {
     let Some(words) = words else {
-        return failed(NO_TEXT);
+        return replies.failed(&NO_TEXT);
     };
     let request = match request(ask, incoming.parameter("ranges").and_then(parse_shares)) {
         Ok(request) => request,
-        Err(text) => return failed(&text),
+        Err(text) => return replies.failed(&text),
     };
     tracing::debug!("request in text");
     let writing = match words.write(request, client).await {
         Ok(writing) => writing,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     tokio::select! {
-        ended = relay(writing, incoming) => match ended {
-            Ok(ended) => last(&ended),
-            Err(error) => failed(&error.to_string()),
+        ended = relay(writing, incoming, replies) => match ended {
+            Ok(ended) => last(&ended, replies),
+            Err(error) => replies.failed(&error),
         },
         // Dropping the stream ends the generation.
         () = link.asker_gone(incoming) => {
@@ -50,23 +51,29 @@ pub(crate) async fn generate(
     }
 }
 
-async fn relay(mut writing: Writing, incoming: &Incoming) -> Result<Ended, TextError> {
+async fn relay(
+    mut writing: Writing,
+    incoming: &Incoming,
+    replies: Replies,
+) -> Result<Ended, TextError> {
     while let Some(event) = writing.next().await {
         match event? {
-            Event::Piece(text) => match encode(&Control::TextDelta { text: &text }) {
-                Ok(piece) => incoming.answer(piece),
-                Err(error) => return Err(TextError::Stopped(error.to_string())),
-            },
+            Event::Piece(text) => {
+                match encode(replies.version, &Control::TextDelta { text: &text }) {
+                    Ok(piece) => incoming.answer(piece),
+                    Err(error) => return Err(TextError::Stopped(error.to_string())),
+                }
+            }
             Event::End(ended) => return Ok(*ended),
         }
     }
     Err(TextError::Stopped("a text without an end".to_owned()))
 }
 
-fn last(ended: &Ended) -> Vec<u8> {
+fn last(ended: &Ended, replies: Replies) -> Vec<u8> {
     let report = match serde_json::to_string(&ended.report) {
         Ok(report) => report,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
     let answer = GenerationResponse {
@@ -79,7 +86,7 @@ fn last(ended: &Ended) -> Vec<u8> {
             FinishReason::Stop
         },
     };
-    encode(&Control::GenerationResponse(answer)).unwrap_or_else(|error| failed(&error.to_string()))
+    replies.message(&Control::GenerationResponse(answer))
 }
 
 /// Replies with one embedding, in place of a class token.
@@ -88,22 +95,23 @@ pub(crate) async fn embed(
     incoming: &Incoming,
     ask: &EmbeddingRequest<'_>,
     client: ClientHandle,
+    replies: Replies,
 ) -> Vec<u8> {
     let Some(words) = words else {
-        return failed(NO_TEXT);
+        return replies.failed(&NO_TEXT);
     };
     let prompt = match prompt(&ask.input) {
         Ok(prompt) => prompt,
-        Err(text) => return failed(&text),
+        Err(text) => return replies.failed(&text),
     };
     let shares = incoming.parameter("ranges").and_then(parse_shares);
     let embedded = match words.embed(ask.options, shares, prompt, client).await {
         Ok((embedded, _)) => embedded,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     let report = match serde_json::to_string(&embedded.report) {
         Ok(report) => report,
-        Err(error) => return failed(&error.to_string()),
+        Err(error) => return replies.failed(&error),
     };
     let mut cls = Vec::new();
     write_exact(&embedded.embedding, &mut cls);
@@ -114,7 +122,7 @@ pub(crate) async fn embed(
         map: &[],
         cls: &cls,
     });
-    encode(&answer).unwrap_or_else(|error| failed(&error.to_string()))
+    replies.message(&answer)
 }
 
 fn request(ask: &GenerationRequest<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {

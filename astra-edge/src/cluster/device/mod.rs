@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use astra_bundle::{Bundle, ImageInput, Manifest, Shape};
 use astra_model::partition::{Costs, HeadPartition, TokenRange};
 use astra_model::tasks::lossless::Lines;
-use astra_wire::{Control, DeviceId};
+use astra_wire::{Control, DeviceId, Versions};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 
 use self::generations::RunningGenerations;
@@ -61,6 +61,8 @@ pub struct Parts {
     pub name: String,
     /// Fingerprint of its cluster key.
     pub key: [u8; 8],
+    /// Wire versions that it reads.
+    pub versions: Versions,
     /// Microseconds of one whole request; 0 while not measured.
     pub speed: u32,
     /// Its session.
@@ -77,6 +79,7 @@ impl Device {
         let requirements = Requirements {
             key: parts.key,
             bundle: parts.worker.bundle().hash(),
+            versions: parts.versions,
         };
         let membership = Membership::new(parts.id, parts.link, requirements);
         Self {
@@ -226,17 +229,18 @@ impl Device {
         }
     }
 
-    /// Sends a control message and returns the reply's bytes.
+    /// Sends a control message in a version of the wire and returns the reply's bytes.
     ///
     /// # Errors
     /// [`Rejection::Unreachable`]: no reply within the time, or the message contradicts itself.
     pub(crate) async fn ask(
         &self,
         device: DeviceId,
+        version: u8,
         message: &Control<'_>,
         within: Duration,
     ) -> Result<Vec<u8>, Rejection> {
-        self.membership.ask(device, message, within).await
+        self.membership.ask(device, version, message, within).await
     }
 }
 

@@ -76,7 +76,7 @@ impl PlanSlot {
             sender: self.me as u8,
         });
         let codes = self.codes.clone();
-        if let Ok(bytes) = encode(&probe) {
+        if let Ok(bytes) = encode(self.plan.version, &probe) {
             // Publishing waits for room in the queue, which is not for a thread of the runtime.
             let sent = tokio::task::spawn_blocking(move || codes.publish(&bytes)).await;
             sent.unwrap_or(Ok(()))?;

@@ -61,6 +61,8 @@ enum Stop {
     There {
         device: Arc<Device>,
         other: DeviceId,
+        /// Wire version of the request.
+        version: u8,
         plan: u64,
         request: u32,
     },
@@ -119,11 +121,12 @@ impl TokenSource {
         }
     }
 
-    /// Listens to another device that was told to generate under the name of `plan` and `request`; the answers end on their
-    /// own where the device goes away.
+    /// Receives tokens of another device that was asked, in a wire version, to generate as `plan` and `request`; the answers end
+    /// on their own where the device goes away.
     pub(crate) fn there(
         device: &Arc<Device>,
         other: DeviceId,
+        version: u8,
         (plan, request): (u64, u32),
         answers: Answers,
     ) -> Self {
@@ -135,6 +138,7 @@ impl TokenSource {
             stop: Stop::There {
                 device,
                 other,
+                version,
                 plan,
                 request,
             },
@@ -159,9 +163,10 @@ impl TokenSource {
             Stop::There {
                 device,
                 other,
+                version,
                 plan,
                 request,
-            } => cancel(device, *other, *plan, *request),
+            } => cancel(device, *other, *version, (*plan, *request)),
         }
     }
 

@@ -184,7 +184,7 @@ fn send(
         }
         let rows = own_rows(own, &range, &tokens, hidden)?;
         let packed = Packed::halo(rows, hidden, exact)?;
-        let message = encode(&Control::Halo(Halo {
+        let halo = Control::Halo(Halo {
             plan,
             request,
             // At most 16 members, and tokens are numbered in 16 bits.
@@ -193,7 +193,8 @@ fn send(
             encoding: packed.encoding,
             features: &packed.values,
             scales: &packed.scales,
-        }))?;
+        });
+        let message = encode(slot.plan.version, &halo)?;
         sent += message.len() as u64;
         let (device, other) = (Arc::clone(device), *other);
         tokio::spawn(async move {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId, Hello};
+use astra_wire::{Control, DeviceId, Hello, Versions, negotiate};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -54,29 +54,38 @@ fn note(membership: &Arc<Membership>, event: PresenceEvent, left: &impl Fn(Devic
 }
 
 /// Tells a device that the former ids of this one are gone, which it would otherwise notice only when their links time out.
-async fn leave_former(membership: Arc<Membership>, other: DeviceId) {
+async fn leave_former(membership: Arc<Membership>, other: DeviceId, version: u8) {
     for former in &membership.former {
         let leave = Control::Leave { device: *former };
         // It has no reply.
-        let _ = membership.ask(other, &leave, HELLO_TIMEOUT).await;
+        let _ = membership.ask(other, version, &leave, HELLO_TIMEOUT).await;
     }
 }
 
-/// The hello of a device.
+/// The hello of a device, for one that reads `versions`.
 ///
 /// # Errors
-/// It did not come within 0.8 s, or cannot be read.
-pub async fn request_hello(link: &Link, device: DeviceId) -> Result<Hello, Rejection> {
-    match link.ask_hello(device, HELLO_TIMEOUT).await {
-        Ok(bytes) => hello::read(&bytes, device),
+/// It did not come within 0.8 s, cannot be read, or the device reads none of these versions.
+pub async fn request_hello(
+    link: &Link,
+    device: DeviceId,
+    versions: Versions,
+) -> Result<Hello, Rejection> {
+    match link.ask_hello(device, versions, HELLO_TIMEOUT).await {
+        Ok(bytes) => hello::read(&bytes, device, versions),
         Err(error) => Err(Rejection::Unreachable(error.to_string())),
     }
 }
 
 async fn introduce(membership: Arc<Membership>, other: DeviceId) {
-    let hello = request_hello(&membership.link, other).await;
-    if hello.is_ok() && !membership.former.is_empty() {
-        tokio::spawn(leave_former(Arc::clone(&membership), other));
+    let versions = membership.versions();
+    let hello = request_hello(&membership.link, other, versions).await;
+    let version = hello
+        .as_ref()
+        .ok()
+        .and_then(|hello| negotiate(versions, hello.versions()).ok());
+    if let Some(version) = version.filter(|_| !membership.former.is_empty()) {
+        tokio::spawn(leave_former(Arc::clone(&membership), other, version));
     }
     let mut roster = membership.roster();
     let name = hello.as_ref().map_or_else(

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use astra_bundle::Sha256Digest;
-use astra_wire::{
-    Control, DeviceId, FrameError, Hello, HelloPrefix, VersionError, Versions, negotiate,
-};
+use astra_wire::{Control, DeviceId, Hello, HelloPrefix, VersionError, Versions, negotiate};
+
+use crate::link::encode;
 
 /// What every device of a cluster must share with this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub struct Requirements {
     pub key: [u8; 8],
     /// Hash of the bundle.
     pub bundle: [u8; 32],
+    /// Wire versions of which it must read one.
+    pub versions: Versions,
 }
 
 /// Why a device is not used.
@@ -31,7 +33,7 @@ pub enum Rejection {
         /// Hash of ours.
         expected: [u8; 32],
     },
-    /// It speaks no wire version that we do.
+    /// It reads no wire version that this device reads.
     Version(VersionError),
     /// Its hello cannot be decoded.
     Unreadable(String),
@@ -65,18 +67,32 @@ pub fn short_hash(hash: &[u8; 32]) -> String {
     Sha256Digest(*hash).short()
 }
 
-/// Reads the hello of `device`.
+/// The bytes of a hello for a device that reads `theirs`: in the newest version that both devices read, or the first bytes alone,
+/// which name device and versions, where there is none.
+pub fn reply(hello: &Hello, theirs: Versions) -> Vec<u8> {
+    let whole = negotiate(hello.versions(), theirs)
+        .ok()
+        .and_then(|version| encode(version, &Control::Hello(hello.clone())).ok());
+    whole.unwrap_or_else(|| {
+        let prefix = HelloPrefix {
+            versions: hello.versions(),
+            device: hello.device,
+        };
+        prefix.to_bytes().to_vec()
+    })
+}
+
+/// Reads the hello of `device`, by a device that reads `versions`.
 ///
 /// # Errors
 /// There is no common wire version, or the bytes are not a hello of that device.
-pub fn read(bytes: &[u8], device: DeviceId) -> Result<Hello, Rejection> {
+pub fn read(bytes: &[u8], device: DeviceId, versions: Versions) -> Result<Hello, Rejection> {
     let unreadable = |error: &dyn fmt::Display| Rejection::Unreadable(error.to_string());
     let prefix = HelloPrefix::parse(bytes).map_err(|error| unreadable(&error))?;
-    negotiate(Versions::OURS, prefix.versions).map_err(Rejection::Version)?;
+    negotiate(versions, prefix.versions).map_err(Rejection::Version)?;
     let hello = match Control::parse(bytes) {
         Ok(Control::Hello(hello)) => hello,
         Ok(_) => return Err(unreadable(&"another message")),
-        Err(error @ FrameError::Version { .. }) => return Err(unreadable(&error)),
         Err(error) => return Err(unreadable(&error)),
     };
     if hello.device == device {
@@ -113,6 +129,7 @@ pub(crate) mod tests {
     pub(crate) const OURS: Requirements = Requirements {
         key: [7; 8],
         bundle: [9; 32],
+        versions: Versions::OURS,
     };
 
     pub(crate) fn device(number: u8) -> DeviceId {
@@ -145,7 +162,10 @@ pub(crate) mod tests {
     #[test]
     fn a_like_device_is_used() {
         let hello = hello(1, 1000);
-        assert_eq!(read(&bytes(&hello), device(1)), Ok(hello.clone()));
+        assert_eq!(
+            read(&bytes(&hello), device(1), Versions::OURS),
+            Ok(hello.clone())
+        );
         assert_eq!(judge(&hello, &OURS), Ok(()));
     }
 
@@ -175,30 +195,89 @@ pub(crate) mod tests {
         older[2] = 0;
         older[3] = 0;
         assert!(matches!(
-            read(&older, device(1)),
+            read(&older, device(1), Versions::OURS),
             Err(Rejection::Version(_))
         ));
         let mut newer = bytes(&hello(1, 0));
         newer[0] = astra_wire::VERSION + 1;
         newer[2] = astra_wire::VERSION + 1;
         newer[3] = astra_wire::VERSION + 4;
-        let why = read(&newer, device(1)).unwrap_err();
+        let why = read(&newer, device(1), Versions::OURS).unwrap_err();
         assert!(why.to_string().contains("update this device"), "{why}");
+    }
+
+    #[test]
+    fn a_hello_is_sent_in_a_version_that_the_asking_device_reads() {
+        let hello = hello(1, 1000);
+        let ours = hello.versions();
+        for theirs in [
+            ours,
+            Versions {
+                min: 1,
+                max: ours.max,
+            },
+            Versions {
+                min: ours.min,
+                max: ours.max + 5,
+            },
+        ] {
+            assert_eq!(reply(&hello, theirs), bytes(&hello), "{theirs}");
+        }
+        for theirs in [
+            Versions::UNSTATED,
+            Versions {
+                min: ours.max + 1,
+                max: ours.max + 1,
+            },
+        ] {
+            // All that such a device can read: who this is, and which versions it reads.
+            let reply = reply(&hello, theirs);
+            assert_eq!(reply, bytes(&hello)[..HelloPrefix::LENGTH], "{theirs}");
+            let why = read(&reply, device(1), theirs).unwrap_err();
+            assert!(matches!(why, Rejection::Version(_)), "{theirs}: {why}");
+        }
+    }
+
+    #[test]
+    fn older_devices_are_read_in_their_version_or_named() {
+        // A device of the version after this one, whose newest is one that it has in common with this one.
+        let newer = Versions {
+            min: astra_wire::VERSION,
+            max: astra_wire::VERSION + 1,
+        };
+        let older = hello(1, 1000);
+        assert_eq!(
+            read(&reply(&older, newer), device(1), newer),
+            Ok(older.clone())
+        );
+        // And of one that no longer reads it.
+        let newest = Versions {
+            min: newer.max,
+            max: newer.max,
+        };
+        let why = read(&reply(&older, newest), device(1), newest).unwrap_err();
+        assert_eq!(
+            why.to_string(),
+            "other version: wire version of the peer: found 2 at most, expected 3 or newer: update the peer"
+        );
     }
 
     #[test]
     fn broken_hellos_are_refused() {
         let whole = bytes(&hello(1, 1000));
         for end in 0..whole.len() {
-            assert!(read(&whole[..end], device(1)).is_err(), "{end} bytes");
+            assert!(
+                read(&whole[..end], device(1), Versions::OURS).is_err(),
+                "{end} bytes"
+            );
         }
-        let why = read(&whole, device(2)).unwrap_err();
+        let why = read(&whole, device(2), Versions::OURS).unwrap_err();
         assert!(matches!(why, Rejection::Unreadable(_)), "{why}");
         let leave = Control::Leave { device: device(1) };
         let mut bytes = vec![0; leave.encoded_len()];
         leave.emit(astra_wire::VERSION, &mut bytes).unwrap();
         assert!(matches!(
-            read(&bytes, device(1)),
+            read(&bytes, device(1), Versions::OURS),
             Err(Rejection::Unreadable(_))
         ));
     }

@@ -10,7 +10,7 @@ pub mod roster;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId};
+use astra_wire::{Control, DeviceId, Versions};
 
 use self::hello::{Rejection, Requirements};
 use self::roster::Roster;
@@ -61,18 +61,24 @@ impl Membership {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a control message and returns the reply's bytes.
+    /// The wire versions that this device reads.
+    pub fn versions(&self) -> Versions {
+        self.requirements.versions
+    }
+
+    /// Sends a control message in a version of the wire and returns the reply's bytes.
     ///
     /// # Errors
     /// [`Rejection::Unreachable`]: no reply within the time, or the message contradicts itself.
     pub(crate) async fn ask(
         &self,
         device: DeviceId,
+        version: u8,
         message: &Control<'_>,
         within: Duration,
     ) -> Result<Vec<u8>, Rejection> {
         let unreachable = |error: &dyn std::fmt::Display| Rejection::Unreachable(error.to_string());
-        let bytes = encode(message).map_err(|error| unreachable(&error))?;
+        let bytes = encode(version, message).map_err(|error| unreachable(&error))?;
         let reply = self.link.ask_control(device, "", bytes, within).await;
         reply.map_err(|error| unreachable(&error))
     }

@@ -1,8 +1,8 @@
 //! The other devices of the cluster as this one sees them. No network here: [`discovery`](super::discovery) keeps it current.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use astra_wire::{DeviceId, Hello};
+use astra_wire::{DeviceId, Hello, Versions, negotiate};
 
 use crate::cluster::membership::hello::{Rejection, Requirements, judge};
 
@@ -159,6 +159,25 @@ impl Roster {
                 })
             })
             .collect()
+    }
+
+    /// Wire versions that a device reads; `None` where its hello has not come.
+    pub fn versions_of(&self, device: DeviceId) -> Option<Versions> {
+        let hello = self.entries.get(&device)?.hello.as_ref()?;
+        Some(hello.versions())
+    }
+
+    /// The newest wire version that this device and another read; `None` where there is none, or the other's hello has not come.
+    pub fn version_for(&self, device: DeviceId) -> Option<u8> {
+        negotiate(self.ours.versions, self.versions_of(device)?).ok()
+    }
+
+    /// The wire versions that a message to all devices is written in: this device's newest, and for each other device the newest
+    /// that both read.
+    pub fn versions_for_all(&self) -> BTreeSet<u8> {
+        let others = self.entries.keys();
+        let versions = others.filter_map(|device| self.version_for(*device));
+        versions.chain([self.ours.versions.max]).collect()
     }
 
     /// Name of a device, or its id where the name is not known.

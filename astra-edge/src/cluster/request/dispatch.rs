@@ -100,8 +100,9 @@ pub(crate) async fn give_up(
     ends: &mut JoinSet<(usize, u64, PartOutcome)>,
 ) {
     active.slot.cancel(request);
+    let plan = &active.slot.plan;
     for (_, other) in others(&active.placement) {
-        cancel(device, other, active.slot.plan.id, request);
+        cancel(device, other, plan.version, (plan.id, request));
     }
     let drained = async { while ends.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(CANCEL_TIMEOUT, drained).await;

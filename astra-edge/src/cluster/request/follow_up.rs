@@ -116,9 +116,16 @@ impl Prompt {
             ids: &ids,
         });
         let other = before.candidate.device;
-        let message = encode(&message).ok()?;
+        let version = device.roster().version_for(other)?;
+        let message = encode(version, &message).ok()?;
         let answers = device.link().ask_stream(other, "", message, self.longest());
         let answers = answers.await.ok()?;
-        Some(TokenSource::there(device, other, (plan, request), answers))
+        Some(TokenSource::there(
+            device,
+            other,
+            version,
+            (plan, request),
+            answers,
+        ))
     }
 }

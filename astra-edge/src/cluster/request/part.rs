@@ -68,7 +68,7 @@ impl Part {
             deadline_ms: milliseconds(self.deadline),
             input: &strip,
         });
-        encode(&message).map_err(|error| error.to_string())
+        encode(self.plan.version, &message).map_err(|error| error.to_string())
     }
 
     /// The message that begins a part of a text; `ids` are those that the member needs.
@@ -89,7 +89,7 @@ impl Part {
             generate,
             ids: &ids,
         });
-        encode(&message).map_err(|error| error.to_string())
+        encode(self.plan.version, &message).map_err(|error| error.to_string())
     }
 }
 

@@ -130,8 +130,9 @@ impl Prompt {
         let answers = device.link().ask_stream(other, "", message, self.longest());
         match answers.await {
             Ok(answers) => {
-                let name = (slot.plan.id, request);
-                Ok((TokenSource::there(device, other, name, answers), sent))
+                let (version, name) = (slot.plan.version, (slot.plan.id, request));
+                let source = TokenSource::there(device, other, version, name, answers);
+                Ok((source, sent))
             }
             Err(error) => Err(Abort::Lost {
                 member: other,

@@ -37,12 +37,17 @@ pub enum Abort {
     Own(String),
 }
 
-/// Tells a device to cancel a request, without waiting for the reply.
-pub(crate) fn cancel(device: &Arc<Device>, other: DeviceId, plan: u64, request: u32) {
+/// Tells a device to cancel a request, in the wire version that the request was sent in, without waiting for the reply.
+pub(crate) fn cancel(
+    device: &Arc<Device>,
+    other: DeviceId,
+    version: u8,
+    (plan, request): (u64, u32),
+) {
     let device = Arc::clone(device);
     tokio::spawn(async move {
         let message = Control::Cancel { plan, request };
         // A device that is gone works on nothing.
-        let _ = device.ask(other, &message, CANCEL_TIMEOUT).await;
+        let _ = device.ask(other, version, &message, CANCEL_TIMEOUT).await;
     });
 }

@@ -14,12 +14,16 @@ use crate::plan::Plan;
 use crate::worker::WorkerError;
 
 impl Device {
-    /// Joins the plan of an offer, in place of the one unused for longest where there are too many.
+    /// Joins the plan of an offer in a version of the wire, in place of the one unused for longest where there are too many.
     ///
     /// # Errors
     /// The reason that the coordinator is sent.
-    pub(crate) async fn join_plan(&self, offer: &Offer) -> Result<Arc<PlanSlot>, Reason> {
-        let plan = Arc::new(self.plan_of(offer)?);
+    pub(crate) async fn join_plan(
+        &self,
+        offer: &Offer,
+        version: u8,
+    ) -> Result<Arc<PlanSlot>, Reason> {
+        let plan = Arc::new(self.plan_of(offer, version)?);
         let me = usize::from(offer.recipient);
         let slot = self.open_slot(offer, plan, me).await.map_err(|error| {
             tracing::warn!(%error, plan = offer.plan, "cannot join the plan");
@@ -31,7 +35,7 @@ impl Device {
         Ok(slot)
     }
 
-    fn plan_of(&self, offer: &Offer) -> Result<Plan, Reason> {
+    fn plan_of(&self, offer: &Offer, version: u8) -> Result<Plan, Reason> {
         if offer.bundle != self.membership.requirements().bundle {
             return Err(Reason::OtherBundle);
         }
@@ -60,7 +64,7 @@ impl Device {
         }
         Ok(Plan {
             id: offer.plan,
-            version: astra_wire::VERSION,
+            version,
             epoch: offer.epoch,
             rung: offer.rung,
             causal: self.bundle().manifest().family.is_causal(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{Control, DeviceId, Member, Offer, Reason};
+use astra_wire::{Control, DeviceId, Member, Offer, Reason, VersionError, Versions};
 use tokio::task::JoinSet;
 
 use crate::cluster::device::Device;
@@ -73,11 +73,12 @@ pub async fn set_up(
     rung: u16,
     epoch: u16,
 ) -> Result<ActivePlan, SetUpError> {
+    let version = common_version(device, &placement)?;
     let offer = offer(device, &placement, rung, epoch);
-    let own = device.join_plan(&offer).await;
+    let own = device.join_plan(&offer, version).await;
     let slot = own.map_err(SetUpError::Own)?;
     let ready = async {
-        offer_to_others(device, &placement, &offer).await?;
+        offer_to_others(device, &placement, &offer, version).await?;
         until_connected(device, &placement, &slot).await
     };
     match ready.await {
@@ -87,6 +88,40 @@ pub async fn set_up(
             Err(unready)
         }
     }
+}
+
+/// The newest wire version that all members read.
+///
+/// # Errors
+/// There is none: without the members that are too old for another one there is.
+fn common_version(device: &Device, placement: &Placement) -> Result<u8, SetUpError> {
+    let roster = device.roster();
+    // A member that has left meanwhile gets its offer too, and does not answer it.
+    let versions = others(placement)
+        .filter_map(|(_, other)| Some((other, roster.versions_of(other)?)))
+        .collect::<Vec<_>>();
+    let too_old = |(other, rejection)| (other, Rejection::Refused(format!("{rejection}")));
+    newest_common(device.membership().versions(), &versions)
+        .map_err(|old| SetUpError::Without(old.into_iter().map(too_old).collect()))
+}
+
+/// The newest version of `ours` and all others'; else the devices that are too old for another one.
+fn newest_common<D: Copy>(
+    ours: Versions,
+    others: &[(D, Versions)],
+) -> Result<u8, Vec<(D, VersionError)>> {
+    let needed = others.iter().map(|(_, versions)| versions.min);
+    let needed = needed.fold(ours.min, u8::max);
+    let newest = others.iter().map(|(_, versions)| versions.max);
+    let newest = newest.fold(ours.max, u8::min);
+    if needed <= newest {
+        return Ok(newest);
+    }
+    let old = others.iter().filter(|(_, versions)| versions.max < needed);
+    let error = |newest| VersionError::PeerTooOld { newest, needed };
+    Err(old
+        .map(|(device, versions)| (*device, error(versions.max)))
+        .collect())
 }
 
 /// The offer as it goes to this device; the others' differ in the recipient.
@@ -121,6 +156,7 @@ async fn offer_to_others(
     device: &Arc<Device>,
     placement: &Placement,
     offer: &Offer,
+    version: u8,
 ) -> Result<(), SetUpError> {
     let mut replies = JoinSet::new();
     for (number, other) in others(placement) {
@@ -129,7 +165,7 @@ async fn offer_to_others(
             ..offer.clone()
         });
         let device = Arc::clone(device);
-        replies.spawn(async move { (other, offer_to(&device, other, &message).await) });
+        replies.spawn(async move { (other, offer_to(&device, other, version, &message).await) });
     }
     let (mut busy, mut without) = (None, Vec::new());
     while let Some(answer) = replies.join_next().await {
@@ -156,9 +192,10 @@ async fn offer_to_others(
 async fn offer_to(
     device: &Device,
     other: DeviceId,
+    version: u8,
     message: &Control<'_>,
 ) -> Result<(), Option<Rejection>> {
-    let answer = device.ask(other, message, OFFER_TIMEOUT).await?;
+    let answer = device.ask(other, version, message, OFFER_TIMEOUT).await?;
     match Control::parse(&answer) {
         Ok(Control::Accept { .. }) => Ok(()),
         Ok(Control::Refuse {
@@ -199,13 +236,13 @@ async fn until_connected(
 
 /// Senders whose probe each member received, as bit masks by member.
 async fn probe_round(device: &Arc<Device>, placement: &Placement, slot: &PlanSlot) -> Vec<u16> {
-    let (plan, epoch) = (slot.plan.id, slot.plan.epoch);
+    let (plan, epoch, version) = (slot.plan.id, slot.plan.epoch, slot.plan.version);
     let mut replies = JoinSet::new();
     for (number, other) in others(placement) {
         let device = Arc::clone(device);
         replies.spawn(async move {
             let message = Control::Probe { plan, epoch };
-            let answer = device.ask(other, &message, PROBE_TIMEOUT).await;
+            let answer = device.ask(other, version, &message, PROBE_TIMEOUT).await;
             let probed = match answer.as_deref().map(Control::parse) {
                 Ok(Ok(Control::ProbeReply { received, .. })) => received,
                 _ => 0,
@@ -263,6 +300,29 @@ fn members_to_drop(probed: &[u16], senders: impl Fn(usize) -> u16, me: usize) ->
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_is_in_the_newest_version_that_all_members_read() {
+        let range = |min, max| Versions { min, max };
+        let common = |ours, others: &[Versions]| {
+            let others: Vec<_> = others.iter().copied().enumerate().collect();
+            newest_common(ours, &others)
+        };
+        assert_eq!(common(range(2, 4), &[]), Ok(4));
+        assert_eq!(common(range(2, 4), &[range(1, 3), range(3, 9)]), Ok(3));
+        assert_eq!(common(range(2, 2), &[range(2, 3), range(1, 2)]), Ok(2));
+        // Each has a version in common with this device, but not with each other.
+        let too_old = |newest, needed| VersionError::PeerTooOld { newest, needed };
+        assert_eq!(
+            common(
+                range(2, 4),
+                &[range(4, 5), range(1, 2), range(2, 3), range(2, 4)]
+            ),
+            Err(vec![(1, too_old(2, 4)), (2, too_old(3, 4))])
+        );
+    }
+
     fn members_to_drop(probed: &[u16], me: usize) -> Vec<usize> {
         super::members_to_drop(probed, |member| !(1 << member), me)
     }
