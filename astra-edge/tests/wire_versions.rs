@@ -203,34 +203,38 @@ fn without_a_common_version() {
         ),
     ];
     for (name, other, why) in expected {
-        cluster.until(&format!("{name} judges {other}"), || {
-            let log = cluster
-                .devices
-                .iter()
-                .find(|device| device.name == name)
-                .unwrap()
-                .log();
-            log.lines().any(|line| {
-                line.contains("device not used") && line.contains(other) && line.contains(why)
-            })
-        });
+        wait_for_rejection(&cluster, name, other, why);
     }
     // And so does a client, whom they cannot answer either.
-    for (id, reason) in [(&older, too_old), (&newer, too_new)] {
-        cluster.until(&format!("a client judges {id}"), || {
-            cluster.peers().iter().any(|peer| {
-                peer["id"] == id.as_str() && peer["usable"] == false && peer["reason"] == reason
-            })
-        });
-        let said = run(&mut cluster.infer(&["--device", id, "--wait", "1s"]));
-        assert_eq!(said.status.code(), Some(1), "{said:?}");
-        assert!(
-            said.stderr.contains(&format!("{id} ({reason})")),
-            "{said:?}"
-        );
-    }
+    check_client(&cluster, &older, too_old);
+    check_client(&cluster, &newer, too_new);
     // The device of this version answers, without them.
     let report = cluster.report(&["--device", "ours"]);
     assert!(report.members.len() < 2, "{report}");
     assert!(report.alone.is_some(), "{report}");
+}
+
+/// Waits until the device `name` has said that it does not use `other`, and why.
+fn wait_for_rejection(cluster: &Cluster, name: &str, other: &str, why: &str) {
+    let device = cluster.devices.iter().find(|device| device.name == name);
+    let device = device.unwrap();
+    cluster.until(&format!("{name} judges {other}"), || {
+        device.log().lines().any(|line| {
+            line.contains("device not used") && line.contains(other) && line.contains(why)
+        })
+    });
+}
+
+/// A client lists the device of that id as not usable, and does not send it a request.
+fn check_client(cluster: &Cluster, id: &str, reason: &str) {
+    cluster.until(&format!("a client judges {id}"), || {
+        cluster
+            .peers()
+            .iter()
+            .any(|peer| peer["id"] == id && peer["usable"] == false && peer["reason"] == reason)
+    });
+    let said = run(&mut cluster.infer(&["--device", id, "--wait", "1s"]));
+    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    let named = format!("{id} ({reason})");
+    assert!(said.stderr.contains(&named), "{said:?}");
 }

@@ -2,11 +2,11 @@
 
 use astra_wire::*;
 
-use super::refused;
+use super::refused as refused_message;
 
-#[test]
-fn results_that_contradict_themselves() {
-    let good = MemberResult {
+/// Two tokens of three features, one byte each.
+fn scaled() -> MemberResult<'static> {
+    MemberResult {
         plan: 1,
         request: 2,
         member: 3,
@@ -15,17 +15,24 @@ fn results_that_contradict_themselves() {
         cls: &[],
         features: &[0; 6],
         scales: &[0; 16],
-    };
-    let four_bits = MemberResult {
-        encoding: Encoding::Scaled4,
-        ..good
-    };
-    assert_eq!(Control::Result(good).check(), Ok(()));
-    assert_eq!(Control::Result(four_bits).check(), Ok(()));
-    let refused = |result| refused(&Control::Result(result));
-    let features = |features, scales| ControlError::Features { features, scales };
-    let floats = |field, found| ControlError::Floats { field, found };
+    }
+}
 
+fn refused(result: MemberResult<'_>) -> ControlError {
+    refused_message(&Control::Result(result))
+}
+
+fn features(features: usize, scales: usize) -> ControlError {
+    ControlError::Features { features, scales }
+}
+
+fn floats(field: &'static str, found: usize) -> ControlError {
+    ControlError::Floats { field, found }
+}
+
+#[test]
+fn results_that_contradict_themselves() {
+    let good = scaled();
     assert_eq!(
         refused(MemberResult { member: 16, ..good }),
         ControlError::Member { found: 16, max: 16 }
@@ -44,6 +51,17 @@ fn results_that_contradict_themselves() {
         }),
         floats("scales", 7)
     );
+}
+
+#[test]
+fn scaled_features_have_two_scales_a_token() {
+    let good = scaled();
+    let four_bits = MemberResult {
+        encoding: Encoding::Scaled4,
+        ..good
+    };
+    assert_eq!(Control::Result(good).check(), Ok(()));
+    assert_eq!(Control::Result(four_bits).check(), Ok(()));
     for good in [good, four_bits] {
         assert_eq!(
             refused(MemberResult {
@@ -75,7 +93,11 @@ fn results_that_contradict_themselves() {
             features(6, 3)
         );
     }
+}
 
+#[test]
+fn exact_features_have_no_scales() {
+    let good = scaled();
     let exact = MemberResult {
         encoding: Encoding::Float32,
         features: &[0; 8],
@@ -97,6 +119,11 @@ fn results_that_contradict_themselves() {
         }),
         features(8, 2)
     );
+}
+
+#[test]
+fn scores_have_no_scales() {
+    let good = scaled();
     for encoding in [Encoding::Sigmoid8, Encoding::Sigmoid8Deflated] {
         let scores = MemberResult {
             encoding,
@@ -144,14 +171,14 @@ fn answers_are_as_large_as_their_sides_say() {
     assert_eq!(answer(0, 7, &[]).check(), Ok(()));
     assert_eq!(answer(2, 3, &[0; 24]).check(), Ok(()));
     assert_eq!(
-        refused(&answer(2, 3, &[0; 23])),
+        refused_message(&answer(2, 3, &[0; 23])),
         ControlError::Map {
             found: 23,
             expected: 24
         }
     );
     assert_eq!(
-        refused(&answer(u16::MAX, u16::MAX, &[])),
+        refused_message(&answer(u16::MAX, u16::MAX, &[])),
         ControlError::Map {
             found: 0,
             expected: 17_179_344_900

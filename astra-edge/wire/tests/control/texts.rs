@@ -45,67 +45,65 @@ fn ids_have_one_encoding() {
     }
 }
 
+fn generation_request(sampling: SamplingParams) -> Control<'static> {
+    Control::GenerationRequest(GenerationRequest {
+        options: RequestOptions::default(),
+        prompt: Prompt::Text("a"),
+        sampling,
+        max_tokens: None,
+        stop: heapless::Vec::new(),
+    })
+}
+
+/// Refused from a client, and between devices.
+fn assert_refused(sampling: SamplingParams, field: &'static str, expected: &'static str) {
+    let error = ControlError::Sampling { field, expected };
+    assert_eq!(refused(&generation_request(sampling)), error);
+    let generate = Some(GenerationParams {
+        max_tokens: 1,
+        sampling,
+    });
+    let start = Control::StartText(StartText {
+        plan: 1,
+        epoch: 2,
+        request: 3,
+        deadline_ms: 4,
+        generate,
+        ids: &[1],
+    });
+    assert_eq!(refused(&start), error);
+}
+
 #[test]
 fn sampling_parameters_out_of_range_are_refused() {
-    let ask = |sampling| {
-        Control::GenerationRequest(GenerationRequest {
-            options: RequestOptions::default(),
-            prompt: Prompt::Text("a"),
-            sampling,
-            max_tokens: None,
-            stop: heapless::Vec::new(),
-        })
-    };
     let good = common::sampling();
-    assert_eq!(ask(good).check(), Ok(()));
+    assert_eq!(generation_request(good).check(), Ok(()));
     let greedy = SamplingParams {
         temperature: 0.0,
         ..good
     };
-    assert_eq!(ask(greedy).check(), Ok(()));
+    assert_eq!(generation_request(greedy).check(), Ok(()));
     for bad in [f32::NAN, f32::INFINITY, -1.0] {
-        let field = |sampling, field, expected| {
-            assert_eq!(
-                refused(&ask(sampling)),
-                ControlError::Sampling { field, expected }
-            );
-            let generate = Some(GenerationParams {
-                max_tokens: 1,
-                sampling,
-            });
-            let start = Control::StartText(StartText {
-                plan: 1,
-                epoch: 2,
-                request: 3,
-                deadline_ms: 4,
-                generate,
-                ids: &[1],
-            });
-            assert_eq!(refused(&start), ControlError::Sampling { field, expected });
-        };
-        let (temperature, top_p, repetition_penalty) = (bad, bad, bad);
-        field(
-            SamplingParams {
-                temperature,
-                ..good
-            },
-            "temperature",
-            "a finite number of at least 0",
-        );
-        field(
-            SamplingParams { top_p, ..good },
-            "top_p",
-            "a number above 0 and at most 1",
-        );
-        let sampling = SamplingParams {
-            repetition_penalty,
+        let temperature = SamplingParams {
+            temperature: bad,
             ..good
         };
-        field(sampling, "repetition_penalty", "a finite number above 0");
+        assert_refused(temperature, "temperature", "a finite number of at least 0");
+        let top_p = SamplingParams { top_p: bad, ..good };
+        assert_refused(top_p, "top_p", "a number above 0 and at most 1");
+        let penalty = SamplingParams {
+            repetition_penalty: bad,
+            ..good
+        };
+        assert_refused(penalty, "repetition_penalty", "a finite number above 0");
     }
-    let mut empty = ask(good);
-    if let Control::GenerationRequest(ask) = &mut empty {
-        ask.prompt = Prompt::Chat("");
+}
+
+#[test]
+fn an_empty_prompt_is_refused() {
+    let mut empty = generation_request(common::sampling());
+    if let Control::GenerationRequest(request) = &mut empty {
+        request.prompt = Prompt::Chat("");
     }
     assert_eq!(refused(&empty), ControlError::NoInput);
 }

@@ -41,8 +41,14 @@ fn what_a_sender_gets_wrong_is_named() {
         new(CodeHeader { tokens: 0, ..good }, &[]),
         Err(EmitError::Header(HeaderError::Range(RangeError::Empty)))
     );
+}
+
+#[test]
+fn codes_that_do_not_fit_are_named() {
+    let layout = Layout::new(40, 8).unwrap();
+    let good = header(&layout, 0, 2);
     let mut buffer = [0; MAX_FRAME];
-    let mut large = codes;
+    let mut large = [0_u16; 80];
     large[41] = 256;
     let mut framer = Framer::new(good, layout, &large).unwrap();
     let too_large = PackError::CodeTooLarge {
