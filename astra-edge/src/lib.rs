@@ -10,7 +10,7 @@
 //! - [`plan`]: who computes which tokens
 //! - [`gather`]: codes received, from the link's threads to the data path
 //! - [`job`]: the data path of one member
-//! - [`generate`]: what comes after a prompt, token by token
+//! - [`generation`]: text generation on one device, token by token
 //! - [`worker`]: the thread that computes
 //! - [`link`]: bytes between devices
 //! - [`report`]: what became of a request
@@ -30,7 +30,7 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod gather;
-pub mod generate;
+pub mod generation;
 pub mod http;
 pub mod job;
 pub mod link;

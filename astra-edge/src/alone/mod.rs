@@ -14,7 +14,7 @@ use crate::text::TextError;
 use astra_model::engine::{OwnedInput, Runtime};
 use astra_model::tasks::image::prepare;
 
-pub use text::words;
+pub use text::text_service;
 
 /// What this machine is called in a report.
 const MACHINE: &str = "this machine";
@@ -35,7 +35,7 @@ pub enum AloneError {
     Request(#[from] RequestError),
     /// The bundle's tokenizer or chat template is refused.
     #[error(transparent)]
-    TextService(#[from] TextError),
+    Text(#[from] TextError),
     /// The model is not one of text.
     #[error("{bundle}: model: found one that takes pictures, expected one that takes text")]
     NoText {

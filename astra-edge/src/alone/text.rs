@@ -2,35 +2,32 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use astra_bundle::{Bundle, Task};
-use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use super::{AloneError, MACHINE, WHY};
-use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::embedding::Embedded;
 use crate::cluster::request::error::RequestError;
-use crate::cluster::request::generate::{Generate, Generated};
+use crate::cluster::request::response::GenerationResponse;
 use crate::cluster::request::summary;
-use crate::generate::{Ended, Generation, Prefill};
+use crate::generation::{GenerationJob, GenerationRequest, GenerationStats, Prefill};
 use crate::node::NodeError;
 use crate::report::{MemberReport, Report};
-use crate::text::{BundleText, Model, TextService};
+use crate::text::{BundleText, TextService, TokenModel};
 use crate::worker::{Worker, WorkerError};
 use astra_model::engine::{OwnedInput, Runtime};
 use astra_model::partition::TokenRange;
 use astra_model::tasks::embedding::{pooled, vector};
-use astra_model::tasks::text::sampling::Sampler;
 
-/// Opens a bundle of text on this machine. Takes a while and blocks.
+/// Opens a bundle of text on this machine. Takes seconds and blocks.
 ///
 /// # Errors
 /// The bundle or ONNX Runtime is refused, or the bundle is not one of text.
-pub fn words(
+pub fn text_service(
     bundle: &Path,
     library: Option<&Path>,
     threads: usize,
@@ -53,33 +50,31 @@ struct Machine {
 impl Machine {
     async fn generate(
         &self,
-        question: Generate,
+        request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> Result<Generated, RequestError> {
-        let prompt_tokens = question.prompt.len();
-        let mut sampler = Sampler::new(question.sampling);
-        let generation = Generation {
-            prompt: question.prompt,
-            prefill: Prefill::Alone,
-            max_tokens: question.max_tokens,
-            choose: Box::new(move |scores, text| sampler.pick(scores, text)),
-            // Whoever takes them does nothing but print.
-            take: Box::new(move |token| tokens.blocking_send(token).is_ok()),
-            stop: Arc::new(AtomicBool::new(false)),
+    ) -> Result<GenerationResponse, RequestError> {
+        let prompt_tokens = request.prompt.len();
+        let job = GenerationJob {
+            request,
+            prefill: Prefill::Local,
+            // The receiver only prints.
+            on_token: Box::new(move |token| tokens.blocking_send(token).is_ok()),
+            cancelled: Arc::default(),
         };
-        let ended = self.worker.generate(generation).await?;
+        let stats = self.worker.generate(job).await?;
         let report = Report {
-            generated_tokens: Some(ended.tokens),
-            reused_tokens: Some(ended.reused),
-            prefill_ms: Some(summary::milliseconds(ended.prefill)),
-            decode_ms: Some(summary::milliseconds(ended.decode)),
-            tokens_per_second: tokens_per_second(&ended),
-            ..report(prompt_tokens, ended.prefill)
+            generated_tokens: Some(stats.tokens as usize),
+            reused_tokens: Some(stats.reused_tokens as usize),
+            prefill_ms: Some(summary::milliseconds(stats.prefill())),
+            decode_ms: Some(summary::milliseconds(stats.decode())),
+            tokens_per_second: tokens_per_second(&stats),
+            ..report(prompt_tokens, stats.prefill())
         };
-        Ok(Generated {
+        Ok(GenerationResponse {
             report,
-            tokens: ended.tokens,
-            finish: ended.finish,
+            prompt_tokens,
+            tokens: stats.tokens as usize,
+            finish_reason: stats.finish_reason,
         })
     }
 
@@ -109,10 +104,10 @@ fn short(tokens: usize) -> u16 {
     u16::try_from(tokens).unwrap_or(u16::MAX)
 }
 
-fn tokens_per_second(ended: &Ended) -> Option<f64> {
-    let seconds = ended.decode.as_secs_f64();
-    // The first token is the prompt's.
-    (ended.tokens > 1 && seconds > 0.0).then(|| (ended.tokens - 1) as f64 / seconds)
+fn tokens_per_second(stats: &GenerationStats) -> Option<f64> {
+    let seconds = stats.decode().as_secs_f64();
+    // The first token comes from the prefill.
+    (stats.tokens > 1 && seconds > 0.0).then(|| f64::from(stats.tokens - 1) / seconds)
 }
 
 fn report(tokens: usize, took: Duration) -> Report {
@@ -132,21 +127,20 @@ fn report(tokens: usize, took: Duration) -> Report {
     }
 }
 
-impl Model for Machine {
+impl TokenModel for Machine {
     fn generate(
         &self,
-        question: Generate,
+        _: RequestContext,
+        request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
-        Box::pin(self.generate(question, tokens))
+    ) -> BoxFuture<'_, Result<GenerationResponse, RequestError>> {
+        Box::pin(self.generate(request, tokens))
     }
 
     fn embed(
         &self,
-        _: RequestOptions,
-        _: Option<Vec<u16>>,
+        _: RequestContext,
         ids: Vec<u32>,
-        _: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(self.embed(ids))
     }

@@ -4,15 +4,18 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use astra_edge::client::{Answering, Client};
-use astra_edge::cluster::request::client_handle::ClientHandle;
+use astra_edge::client::{Client, RemoteTextStream};
+use astra_edge::cluster::request::{GenerationResponse, RequestContext};
 use astra_edge::config::Network;
+use astra_edge::generation::{
+    GenerationRequest, SamplingParams, StopConditions, finish_reason_name,
+};
 use astra_edge::report::Report;
-use astra_edge::text::{Ask, Ended, Event, Prompt, Writing};
-use astra_model::tasks::text::sampling::Sampling;
+use astra_edge::text::{Prompt, TextEvent, TextStream};
+use astra_model::tasks::text::sampling;
 use astra_model::tasks::text::stop::StopStrings;
 use astra_model::tasks::text::template::Message;
-use astra_wire::{Control, GenerationRequest, Prompt as WirePrompt, SamplingParams};
+use astra_wire::{Control, Prompt as WirePrompt};
 use serde::Serialize;
 
 use super::question::QuestionArgs;
@@ -20,10 +23,10 @@ use super::question::QuestionArgs;
 /// Largest prompt that is read, in bytes.
 const MAX_PROMPT: u64 = 4 << 20;
 
-/// Go on from a prompt, or answer a message, through a cluster.
+/// Answer a message, or continue a prompt, on a cluster.
 ///
-/// Finds a device of the cluster and asks it. The members compute the prompt together; the one with its last tokens then
-/// generates. The text goes to standard output as it comes, what it took to standard error.
+/// Finds a device of the cluster and sends it the request. The members compute the prompt together; the one with its last tokens then
+/// generates. The text goes to standard output as it comes, times and members to standard error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The message to answer; - reads it from standard input.
@@ -76,7 +79,7 @@ pub(super) struct Args {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Written<'a> {
+struct Output<'a> {
     text: &'a str,
     /// Why it ended: `stop` or `length`.
     finish: &'static str,
@@ -88,15 +91,19 @@ struct Written<'a> {
 pub(super) fn main(mut args: Args) -> Result<()> {
     super::log(&args.log)?;
     args.prompt = read_prompt(&args.prompt)?;
-    args.sampling().check()?;
+    sampling::check(&args.sampling())?;
     // A device would refuse them too, but only after it has been found.
     StopStrings::new(args.stop.clone())?;
     let runtime = super::runtime()?;
     if args.question.alone {
-        let words = args.question.words()?;
+        let service = args.question.text_service()?;
         return runtime.block_on(async {
-            let writing = words.write(args.ask(), ClientHandle::default()).await?;
-            args.show(&mut Source::Here(writing)).await
+            let context = RequestContext {
+                options: args.question.options(),
+                ..RequestContext::default()
+            };
+            let stream = service.generate(context, args.request()).await?;
+            args.show(&mut Source::Local(stream)).await
         });
     }
     runtime.block_on(args.through_cluster())
@@ -124,16 +131,16 @@ fn read_prompt(given: &str) -> Result<String> {
 
 /// Where a text comes from.
 enum Source {
-    Cluster(Answering),
-    Here(Writing),
+    Cluster(RemoteTextStream),
+    Local(TextStream),
 }
 
 impl Source {
-    async fn next(&mut self) -> Result<Event> {
+    async fn next(&mut self) -> Result<TextEvent> {
         match self {
-            Self::Cluster(answering) => Ok(answering.next().await?),
-            Self::Here(writing) => {
-                let event = writing.next().await;
+            Self::Cluster(stream) => Ok(stream.next().await?),
+            Self::Local(stream) => {
+                let event = stream.next().await;
                 Ok(event.context("a text without an end")??)
             }
         }
@@ -141,15 +148,14 @@ impl Source {
 }
 
 impl Args {
-    fn sampling(&self) -> Sampling {
-        let sampling = Sampling {
+    fn sampling(&self) -> SamplingParams {
+        sampling::normalized(SamplingParams {
             temperature: self.temperature,
             top_p: self.top_p,
             top_k: self.top_k,
             repetition_penalty: self.repetition_penalty,
             seed: self.seed.unwrap_or_else(rand::random),
-        };
-        sampling.settled()
+        })
     }
 
     fn messages(&self) -> Vec<Message> {
@@ -159,19 +165,19 @@ impl Args {
         system.chain([user]).collect()
     }
 
-    /// The question for this machine.
-    fn ask(&self) -> Ask {
-        Ask {
-            options: self.question.options(),
-            shares: None,
+    /// The request for this machine.
+    fn request(&self) -> GenerationRequest<Prompt> {
+        GenerationRequest {
             prompt: if self.raw {
                 Prompt::Text(self.prompt.clone())
             } else {
                 Prompt::Chat(self.messages())
             },
             sampling: self.sampling(),
-            stops: self.stop.clone(),
-            max_tokens: Some(self.max_tokens as usize),
+            stop: StopConditions {
+                max_tokens: Some(self.max_tokens as usize),
+                strings: self.stop.clone(),
+            },
         }
     }
 
@@ -194,70 +200,57 @@ impl Args {
         } = &self.question;
         let device = client.find(device.as_deref(), *wait).await?;
         let chat = serde_json::to_string(&self.messages())?;
-        let Sampling {
-            temperature,
-            top_p,
-            top_k,
-            repetition_penalty,
-            seed,
-        } = self.sampling();
-        let question = Control::GenerationRequest(GenerationRequest {
+        let question = Control::GenerationRequest(astra_wire::GenerationRequest {
             options: self.question.options(),
             prompt: if self.raw {
                 WirePrompt::Text(&self.prompt)
             } else {
                 WirePrompt::Chat(&chat)
             },
-            sampling: SamplingParams {
-                temperature,
-                top_p,
-                top_k,
-                repetition_penalty,
-                seed,
-            },
+            sampling: self.sampling(),
             max_tokens: Some(self.max_tokens),
             stop: self.stop.iter().map(String::as_str).collect(),
         });
         let first = self.question.patience();
-        let answering = client.ask_text(&device, &question, ranges, first).await?;
-        self.show(&mut Source::Cluster(answering)).await
+        let stream = client.ask_text(&device, &question, ranges, first).await?;
+        self.show(&mut Source::Cluster(stream)).await
     }
 
-    /// Prints a text as it comes, and what it took.
+    /// Prints a text as it comes, and its report.
     async fn show(&self, source: &mut Source) -> Result<()> {
         let mut text = String::new();
         loop {
             match source.next().await? {
-                Event::Piece(piece) if self.json => text.push_str(&piece),
-                Event::Piece(piece) => {
-                    // Without a reader nobody needs the rest: leaving ends it.
+                TextEvent::Delta(piece) if self.json => text.push_str(&piece),
+                TextEvent::Delta(piece) => {
+                    // Standard output is closed: leaving ends the generation.
                     if !super::print_piece(&piece)? {
                         return Ok(());
                     }
                 }
-                Event::End(ended) => return self.end(&text, &ended),
+                TextEvent::Finished(response) => return self.finish(&text, &response),
             }
         }
     }
 
-    fn end(&self, text: &str, ended: &Ended) -> Result<()> {
+    fn finish(&self, text: &str, response: &GenerationResponse) -> Result<()> {
         if let Some(path) = &self.report {
-            let report = serde_json::to_string(&ended.report)?;
+            let report = serde_json::to_string(&response.report)?;
             std::fs::write(path, report)
                 .with_context(|| format!("{}: cannot write", path.display()))?;
         }
         if self.json {
-            return super::print_json(&Written {
+            return super::print_json(&Output {
                 text,
-                finish: if ended.cut { "length" } else { "stop" },
-                prompt_tokens: ended.prompt_tokens,
-                tokens: ended.tokens,
-                report: &ended.report,
+                finish: finish_reason_name(response.finish_reason),
+                prompt_tokens: response.prompt_tokens,
+                tokens: response.tokens,
+                report: &response.report,
             });
         }
         super::print_line("")?;
         if !self.quiet {
-            eprint!("\n{}", ended.report);
+            eprint!("\n{}", response.report);
         }
         Ok(())
     }

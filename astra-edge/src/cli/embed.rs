@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
-use astra_edge::cluster::request::client_handle::ClientHandle;
+use astra_edge::cluster::request::RequestContext;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_edge::text::Prompt;
@@ -109,9 +109,9 @@ impl Args {
     }
 
     async fn here(&self, texts: Vec<String>) -> Result<()> {
-        let words = self.question.words()?;
+        let service = self.question.text_service()?;
         let prompts = texts.iter().cloned().map(Prompt::Text).collect();
-        let divided = words.tokens(prompts).await;
+        let divided = service.tokens(prompts).await;
         let divided = divided.map_err(|(place, error)| {
             let text = texts.get(place).map(String::as_str).unwrap_or_default();
             anyhow::Error::from(error).context(shown(place, text))
@@ -119,14 +119,11 @@ impl Args {
         let mut output = Output::new(self.json);
         for (place, (text, ids)) in texts.into_iter().zip(divided).enumerate() {
             let prompt = Prompt::Tokens(ids);
-            let embedded = words
-                .embed(
-                    self.question.options(),
-                    None,
-                    prompt,
-                    ClientHandle::default(),
-                )
-                .await;
+            let context = RequestContext {
+                options: self.question.options(),
+                ..RequestContext::default()
+            };
+            let embedded = service.embed(context, prompt).await;
             let (embedded, _) = embedded.with_context(|| shown(place, &text))?;
             output.put(Embedding {
                 text,

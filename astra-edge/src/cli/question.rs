@@ -78,9 +78,9 @@ impl QuestionArgs {
     }
 
     /// The model of text on this machine. Takes a while and blocks.
-    pub(super) fn words(&self) -> Result<TextService> {
+    pub(super) fn text_service(&self) -> Result<TextService> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
-        Ok(alone::words(&bundle, library, self.threads)?)
+        Ok(alone::text_service(&bundle, library, self.threads)?)
     }
 }

@@ -16,4 +16,4 @@ pub use cluster_client::{Client, FoundDevice};
 pub use error::ClientError;
 pub use overlay::OverlayError;
 pub use response::Response;
-pub use text::Answering;
+pub use text::RemoteTextStream;

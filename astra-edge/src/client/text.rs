@@ -1,21 +1,22 @@
-//! Texts as they are written.
+//! Generated texts as they come.
 
 use std::time::Duration;
 
-use astra_wire::{Control, FinishReason, Hello};
+use astra_wire::{Control, Hello};
 
 use super::cluster_client::{Client, encoded_for, parameters};
 use super::error::ClientError;
+use crate::cluster::request::response::GenerationResponse;
 use crate::link::Answers;
-use crate::text::{Ended, Event};
+use crate::text::TextEvent;
 
 /// Longest that a text may take.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// Longest between two pieces of a text.
+/// Longest time between two pieces of a text.
 const BETWEEN: Duration = Duration::from_secs(60);
 
-/// A text that a device is writing. Dropping it stops listening; leaving the network ends the text.
-pub struct Answering {
+/// The text that a device generates. Dropping it does not end the generation; closing the [`Client`] does.
+pub struct RemoteTextStream {
     answers: Answers,
     device: String,
     /// Time for the next piece.
@@ -23,24 +24,23 @@ pub struct Answering {
 }
 
 impl Client {
-    /// Puts a question in words to a device, whose answer comes in pieces: the first of them within `first`. `ranges` as in
-    /// [`Client::ask`].
+    /// Sends a request to generate to a device; the first text has to come within `first`. `ranges` as in [`Client::ask`].
     ///
     /// # Errors
-    /// The question cannot be sent.
+    /// The request cannot be sent.
     pub async fn ask_text(
         &self,
         device: &Hello,
         question: &Control<'_>,
         ranges: &[u16],
         first: Duration,
-    ) -> Result<Answering, ClientError> {
+    ) -> Result<RemoteTextStream, ClientError> {
         let bytes = encoded_for(device, question)?;
         let parameters = parameters(ranges);
         let asked = self
             .link
             .ask_stream(device.device, &parameters, bytes, LONGEST);
-        Ok(Answering {
+        Ok(RemoteTextStream {
             answers: asked.await?,
             device: device.name.as_str().to_owned(),
             within: first,
@@ -48,12 +48,12 @@ impl Client {
     }
 }
 
-impl Answering {
-    /// What comes next; nothing comes after the end.
+impl RemoteTextStream {
+    /// The next event; there is none after the end.
     ///
     /// # Errors
-    /// The device cannot answer, goes away, or says nothing for too long.
-    pub async fn next(&mut self) -> Result<Event, ClientError> {
+    /// The device fails, goes away, or sends nothing for too long.
+    pub async fn next(&mut self) -> Result<TextEvent, ClientError> {
         let answer = self.answers.next(self.within).await?;
         self.within = BETWEEN;
         let unreadable = |reason: &dyn std::fmt::Display| ClientError::Unreadable {
@@ -68,16 +68,16 @@ impl Answering {
             return Err(failed("gone in the middle of its answer"));
         };
         match Control::parse(&answer) {
-            Ok(Control::TextDelta { text }) => Ok(Event::Piece(text.to_owned())),
+            Ok(Control::TextDelta { text }) => Ok(TextEvent::Delta(text.to_owned())),
             Ok(Control::GenerationResponse(answer)) => {
                 let report = serde_json::from_str(answer.report);
-                let ended = Ended {
+                let response = GenerationResponse {
                     report: report.map_err(|error| unreadable(&error))?,
                     prompt_tokens: answer.prompt_tokens as usize,
                     tokens: answer.tokens as usize,
-                    cut: answer.finish_reason == FinishReason::Length,
+                    finish_reason: answer.finish_reason,
                 };
-                Ok(Event::End(Box::new(ended)))
+                Ok(TextEvent::Finished(Box::new(response)))
             }
             Ok(Control::Failed { text }) => Err(failed(text)),
             Ok(_) => Err(unreadable(&"another message")),

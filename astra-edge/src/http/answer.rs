@@ -1,4 +1,4 @@
-//! Answers of completions and chats, whole or in chunks.
+//! Bodies of responses to completions and chats, whole or in chunks.
 
 use std::sync::Arc;
 
@@ -6,43 +6,44 @@ use serde_json::{Value, json};
 
 use super::api::{Api, now};
 use super::astra::Took;
-use crate::text::Ended;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::finish_reason_name;
 
-/// Which of the two routes answers.
+/// Which of the two endpoints responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Completion,
-    Chat,
+pub(super) enum Endpoint {
+    Completions,
+    ChatCompletions,
 }
 
-impl Kind {
-    /// The parameter that holds what to go on from.
+impl Endpoint {
+    /// The parameter with the prompt.
     pub(super) fn input(self) -> &'static str {
         match self {
-            Self::Completion => "prompt",
-            Self::Chat => "messages",
+            Self::Completions => "prompt",
+            Self::ChatCompletions => "messages",
         }
     }
 }
 
-/// What all chunks of an answer have in common.
-pub(super) struct Answer {
-    kind: Kind,
+/// Makes the JSON of one response.
+pub(super) struct ResponseBody {
+    endpoint: Endpoint,
     api: Arc<Api>,
     id: String,
     created: u64,
-    /// Whether a stream is to say how many tokens it took.
+    /// Whether a stream ends with the number of tokens.
     usage: bool,
 }
 
-impl Answer {
-    pub(super) fn new(kind: Kind, api: Arc<Api>, usage: bool) -> Self {
-        let prefix = match kind {
-            Kind::Completion => "cmpl",
-            Kind::Chat => "chatcmpl",
+impl ResponseBody {
+    pub(super) fn new(endpoint: Endpoint, api: Arc<Api>, usage: bool) -> Self {
+        let prefix = match endpoint {
+            Endpoint::Completions => "cmpl",
+            Endpoint::ChatCompletions => "chatcmpl",
         };
         Self {
-            kind,
+            endpoint,
             api,
             id: format!("{prefix}-{:032x}", rand::random::<u128>()),
             created: now(),
@@ -50,68 +51,70 @@ impl Answer {
         }
     }
 
-    /// The answer in one piece.
-    pub(super) fn whole(&self, text: &str, ended: &Ended) -> Value {
-        let (object, mut choice) = match self.kind {
-            Kind::Completion => ("text_completion", json!({ "text": text })),
-            Kind::Chat => {
+    /// The whole response.
+    pub(super) fn whole(&self, text: &str, response: &GenerationResponse) -> Value {
+        let (object, mut choice) = match self.endpoint {
+            Endpoint::Completions => ("text_completion", json!({ "text": text })),
+            Endpoint::ChatCompletions => {
                 let message = json!({ "role": "assistant", "content": text, "refusal": null });
                 ("chat.completion", json!({ "message": message }))
             }
         };
-        finish(&mut choice, Some(ended));
-        let mut answer = self.frame(object, json!([choice]));
-        put(&mut answer, "usage", Self::usage_of(ended));
-        put(&mut answer, "astra", self.took(ended));
-        answer
+        finish(&mut choice, Some(response));
+        let mut body = self.frame(object, json!([choice]));
+        put(&mut body, "usage", Self::usage_of(response));
+        put(&mut body, "astra", self.took(response));
+        body
     }
 
-    /// The chunk before the first text, where there is one.
-    pub(super) fn opening(&self) -> Option<Value> {
-        match self.kind {
-            Kind::Completion => None,
-            Kind::Chat => Some(self.chunk(json!({ "role": "assistant", "content": "" }), None)),
+    /// The chunk before the first text, for endpoints that have one.
+    pub(super) fn first_chunk(&self) -> Option<Value> {
+        match self.endpoint {
+            Endpoint::Completions => None,
+            Endpoint::ChatCompletions => {
+                Some(self.chunk(json!({ "role": "assistant", "content": "" }), None))
+            }
         }
     }
 
     /// A chunk of text.
-    pub(super) fn piece(&self, text: &str) -> Value {
-        match self.kind {
-            Kind::Completion => self.chunk(json!(text), None),
-            Kind::Chat => self.chunk(json!({ "content": text }), None),
+    pub(super) fn delta(&self, text: &str) -> Value {
+        match self.endpoint {
+            Endpoint::Completions => self.chunk(json!(text), None),
+            Endpoint::ChatCompletions => self.chunk(json!({ "content": text }), None),
         }
     }
 
-    /// The chunks behind the last text.
-    pub(super) fn closing(&self, ended: &Ended) -> Vec<Value> {
-        let nothing = match self.kind {
-            Kind::Completion => json!(""),
-            Kind::Chat => json!({}),
+    /// The chunks after the last text.
+    pub(super) fn last_chunks(&self, response: &GenerationResponse) -> Vec<Value> {
+        let nothing = match self.endpoint {
+            Endpoint::Completions => json!(""),
+            Endpoint::ChatCompletions => json!({}),
         };
-        let mut last = self.chunk(nothing, Some(ended));
-        put(&mut last, "astra", self.took(ended));
+        let mut last = self.chunk(nothing, Some(response));
+        put(&mut last, "astra", self.took(response));
         let mut chunks = vec![last];
         if self.usage {
             let mut usage = self.frame(self.chunk_object(), json!([]));
-            put(&mut usage, "usage", Self::usage_of(ended));
+            put(&mut usage, "usage", Self::usage_of(response));
             chunks.push(usage);
         }
         chunks
     }
 
     fn chunk_object(&self) -> &'static str {
-        match self.kind {
-            Kind::Completion => "text_completion",
-            Kind::Chat => "chat.completion.chunk",
+        match self.endpoint {
+            Endpoint::Completions => "text_completion",
+            Endpoint::ChatCompletions => "chat.completion.chunk",
         }
     }
 
-    fn chunk(&self, content: Value, ended: Option<&Ended>) -> Value {
-        let mut choice = match self.kind {
-            Kind::Completion => json!({ "text": content }),
-            Kind::Chat => json!({ "delta": content }),
+    fn chunk(&self, content: Value, response: Option<&GenerationResponse>) -> Value {
+        let mut choice = match self.endpoint {
+            Endpoint::Completions => json!({ "text": content }),
+            Endpoint::ChatCompletions => json!({ "delta": content }),
         };
-        finish(&mut choice, ended);
+        finish(&mut choice, response);
         let mut chunk = self.frame(self.chunk_object(), json!([choice]));
         if self.usage {
             put(&mut chunk, "usage", Value::Null);
@@ -130,25 +133,25 @@ impl Answer {
         })
     }
 
-    fn usage_of(ended: &Ended) -> Value {
+    fn usage_of(response: &GenerationResponse) -> Value {
         json!({
-            "prompt_tokens": ended.prompt_tokens,
-            "completion_tokens": ended.tokens,
-            "total_tokens": ended.prompt_tokens + ended.tokens,
+            "prompt_tokens": response.prompt_tokens,
+            "completion_tokens": response.tokens,
+            "total_tokens": response.prompt_tokens + response.tokens,
             "prompt_tokens_details": {
-                "cached_tokens": ended.report.reused_tokens.unwrap_or(0),
+                "cached_tokens": response.report.reused_tokens.unwrap_or(0),
             },
         })
     }
 
-    fn took(&self, ended: &Ended) -> Value {
-        Took::of(&ended.report, &self.api.manifest).value()
+    fn took(&self, response: &GenerationResponse) -> Value {
+        Took::of(&response.report, &self.api.manifest).value()
     }
 }
 
-/// What every choice has, and why it ended if it has.
-fn finish(choice: &mut Value, ended: Option<&Ended>) {
-    let reason = ended.map(|ended| if ended.cut { "length" } else { "stop" });
+/// Fields of every choice, with the reason of a response that has ended.
+fn finish(choice: &mut Value, response: Option<&GenerationResponse>) {
+    let reason = response.map(|response| finish_reason_name(response.finish_reason));
     put(choice, "index", json!(0));
     put(choice, "logprobs", Value::Null);
     put(choice, "finish_reason", json!(reason));

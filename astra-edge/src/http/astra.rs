@@ -8,6 +8,8 @@ use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::config::{Rung, parse_duration};
 use crate::report::{MemberReport, Range, Report};
 
@@ -28,9 +30,9 @@ pub(super) struct Options {
     /// Most members; 0 for the device's own limit.
     #[serde(deserialize_with = "or_default")]
     max_members: u8,
-    /// See [`astra_model::tasks::text::sampling::Sampling::top_k`].
+    /// See [`SamplingParams::top_k`](crate::generation::SamplingParams::top_k).
     pub(super) top_k: Option<u32>,
-    /// See [`astra_model::tasks::text::sampling::Sampling::repetition_penalty`].
+    /// See [`SamplingParams::repetition_penalty`](crate::generation::SamplingParams::repetition_penalty).
     pub(super) repetition_penalty: Option<f32>,
 }
 
@@ -51,21 +53,20 @@ where
 
 impl Options {
     /// The same for the coordinator.
-    pub(super) fn ask(&self) -> RequestOptions {
+    pub(super) fn context(&self, client: ClientHandle) -> RequestContext {
         let deadline = self.deadline.unwrap_or_default();
-        RequestOptions {
-            rung: self.rung.map(|rung| rung.0),
-            local: self.alone,
-            compare: false,
-            // Bounded when it was read.
-            deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
-            max_members: self.max_members,
+        RequestContext {
+            options: RequestOptions {
+                rung: self.rung.map(|rung| rung.0),
+                local: self.alone,
+                compare: false,
+                // Bounded when it was read.
+                deadline_ms: u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX),
+                max_members: self.max_members,
+            },
+            tokens_per_member: self.ranges.clone(),
+            client,
         }
-    }
-
-    /// Tokens of each member, where the request says so.
-    pub(super) fn shares(&self) -> Option<Vec<u16>> {
-        self.ranges.clone()
     }
 
     /// Refuses what only a generation has.

@@ -23,7 +23,7 @@ use super::api::Api;
 use super::astra::{Options, Took};
 use super::body::Asked;
 use super::error::ApiError;
-use super::parameters::Tokens;
+use super::parameters::PromptInput;
 use super::rest::{self, Rest};
 use super::whole::whole;
 use crate::cluster::request::client_handle::ClientHandle;
@@ -36,7 +36,7 @@ pub(super) const MAX_INPUTS: usize = 2048;
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
     model: Option<String>,
-    input: Tokens,
+    input: PromptInput,
     encoding_format: Option<Encoding>,
     #[serde(default, deserialize_with = "whole")]
     dimensions: Option<i128>,
@@ -80,12 +80,12 @@ pub(super) async fn embeddings(
         let message = format!("{} texts: expected 1 to {MAX_INPUTS}", inputs.len());
         return Err(ApiError::invalid("input", message));
     }
-    let (asker, _waits) = ClientHandle::at(slot).with_connection();
+    let (client, _connection) = ClientHandle::at(slot).with_connection();
     let texts = inputs.len();
-    let computed = compute(words, inputs, &options, &asker).await;
+    let computed = compute(words, inputs, &options, &client).await;
     let computed = computed.map_err(|(index, error)| of_text(&error, index, texts))?;
     let encoding = body.encoding_format.unwrap_or_default();
-    Ok(respond(api, computed, encoding, asker))
+    Ok(respond(api, computed, encoding, client))
 }
 
 /// Vectors of all texts.
@@ -104,12 +104,12 @@ async fn compute(
     words: &TextService,
     inputs: Vec<Prompt>,
     options: &Options,
-    asker: &ClientHandle,
+    client: &ClientHandle,
 ) -> Result<Computed, (usize, TextError)> {
     let mut computed = Computed::default();
     for (index, ids) in words.tokens(inputs).await?.into_iter().enumerate() {
         let prompt = Prompt::Tokens(ids);
-        let one = words.embed(options.ask(), options.shares(), prompt, asker.clone());
+        let one = words.embed(options.context(client.clone()), prompt);
         let (one, tokens) = one.await.map_err(|error| (index, error))?;
         let members = one.report.members.iter();
         computed.frame_bytes += members.map(|member| member.bytes_sent).sum::<u64>();
@@ -129,8 +129,13 @@ fn of_text(error: &TextError, index: usize, texts: usize) -> ApiError {
     refused
 }
 
-/// The answer, of which JSON is made one vector at a time. The asker keeps its place while the client reads.
-fn respond(api: Arc<Api>, computed: Computed, encoding: Encoding, asker: ClientHandle) -> Response {
+/// The answer, of which JSON is made one vector at a time. The place is taken while the client reads.
+fn respond(
+    api: Arc<Api>,
+    computed: Computed,
+    encoding: Encoding,
+    client: ClientHandle,
+) -> Response {
     let Computed {
         embedded,
         tokens,
@@ -147,7 +152,7 @@ fn respond(api: Arc<Api>, computed: Computed, encoding: Encoding, asker: ClientH
     // The vectors are the last field of this object.
     let head = format!("{},\"data\":[", frame.strip_suffix('}').unwrap_or(&frame));
     let vectors = embedded.into_iter().enumerate().map(move |(index, one)| {
-        let _place = &asker;
+        let _place = &client;
         let comma = if index == 0 { "" } else { "," };
         let vector = json!({
             "object": "embedding",

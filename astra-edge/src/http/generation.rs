@@ -10,106 +10,113 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::Value;
 
-use super::answer::{Answer, Kind};
+use super::answer::{Endpoint, ResponseBody};
 use super::api::{Api, Slot};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
-use super::parameters::{Parameters, Wanted};
+use super::parameters::{Parameters, Requested};
 use crate::cluster::request::client_handle::ClientHandle;
-use crate::text::{Event, TextError, Writing};
+use crate::text::{TextError, TextEvent, TextStream};
 
 pub(super) async fn completions(
     State(api): State<Arc<Api>>,
     Asked { slot, body }: Asked<Parameters>,
 ) -> Result<Response, ApiError> {
-    respond(api, slot, body, Kind::Completion).await
+    respond(api, slot, body, Endpoint::Completions).await
 }
 
 pub(super) async fn chat(
     State(api): State<Arc<Api>>,
     Asked { slot, body }: Asked<Parameters>,
 ) -> Result<Response, ApiError> {
-    respond(api, slot, body, Kind::Chat).await
+    respond(api, slot, body, Endpoint::ChatCompletions).await
 }
 
 async fn respond(
     api: Arc<Api>,
     slot: Slot,
     parameters: Parameters,
-    kind: Kind,
+    endpoint: Endpoint,
 ) -> Result<Response, ApiError> {
     api.check_model(parameters.model.as_deref())?;
-    let words = api.words()?;
-    let Wanted { ask, stream, usage } = match kind {
-        Kind::Completion => parameters.completion()?,
-        Kind::Chat => parameters.chat()?,
+    let service = api.words()?;
+    let requested = match endpoint {
+        Endpoint::Completions => parameters.completion()?,
+        Endpoint::ChatCompletions => parameters.chat()?,
     };
-    let failed = |error: TextError| ApiError::of_words(&error, kind.input());
-    let asker = ClientHandle::at(slot);
-    let writing = words.write(ask, asker.clone()).await.map_err(failed)?;
-    let answer = Answer::new(kind, Arc::clone(&api), usage);
+    let failed = |error: TextError| ApiError::of_words(&error, endpoint.input());
+    let Requested {
+        request,
+        options,
+        stream,
+        usage,
+    } = requested;
+    let client = ClientHandle::at(slot);
+    let text = service.generate(options.context(client.clone()), request);
+    let text = text.await.map_err(failed)?;
+    let body = ResponseBody::new(endpoint, Arc::clone(&api), usage);
     if !stream {
-        let whole = whole(writing, &answer).await.map_err(failed)?;
+        let whole = whole(text, &body).await.map_err(failed)?;
         return Ok(json_response(StatusCode::OK, &whole));
     }
-    // What fails before the first word still gets a status of its own.
-    let mut telling = Telling::new(writing, answer, asker);
-    telling.first().await.map_err(failed)?;
-    Ok(telling.response())
+    // What fails before the first text still gets a status of its own.
+    let mut stream = SseStream::new(text, body, client);
+    stream.first().await.map_err(failed)?;
+    Ok(stream.response())
 }
 
-async fn whole(mut writing: Writing, answer: &Answer) -> Result<Value, TextError> {
+async fn whole(mut stream: TextStream, body: &ResponseBody) -> Result<Value, TextError> {
     let mut text = String::new();
-    while let Some(event) = writing.next().await {
+    while let Some(event) = stream.next().await {
         match event? {
-            Event::Piece(piece) => text.push_str(&piece),
-            Event::End(ended) => return Ok(answer.whole(&text, &ended)),
+            TextEvent::Delta(delta) => text.push_str(&delta),
+            TextEvent::Finished(response) => return Ok(body.whole(&text, &response)),
         }
     }
     Err(TextError::Stopped("a text without an end".to_owned()))
 }
 
-/// An answer on its way, as server-sent events. Dropping it, as when the client hangs up, ends the generation.
-struct Telling {
-    writing: Writing,
-    answer: Answer,
+/// A response as server-sent events. Dropping it, as when the client hangs up, ends the generation.
+struct SseStream {
+    text: TextStream,
+    body: ResponseBody,
     /// Lines to be sent next.
     ready: String,
     ended: bool,
     /// Keeps its place while the client reads.
-    _asker: ClientHandle,
+    _client: ClientHandle,
 }
 
-impl Telling {
-    fn new(writing: Writing, answer: Answer, asker: ClientHandle) -> Self {
+impl SseStream {
+    fn new(text: TextStream, body: ResponseBody, client: ClientHandle) -> Self {
         Self {
-            writing,
-            answer,
+            text,
+            body,
             ready: String::new(),
             ended: false,
-            _asker: asker,
+            _client: client,
         }
     }
 
-    /// ClientConnection for the first event and makes lines of it.
+    /// Waits for the first event and makes lines of it.
     async fn first(&mut self) -> Result<(), TextError> {
-        let event = self.writing.next().await;
+        let event = self.text.next().await;
         let event = event.unwrap_or_else(|| Err(TextError::Stopped("nothing came".to_owned())))?;
-        if let Some(opening) = self.answer.opening() {
-            self.line(&opening);
+        if let Some(first) = self.body.first_chunk() {
+            self.line(&first);
         }
-        self.tell(event);
+        self.event(event);
         Ok(())
     }
 
-    fn tell(&mut self, event: Event) {
+    fn event(&mut self, event: TextEvent) {
         match event {
-            Event::Piece(text) => {
-                let piece = self.answer.piece(&text);
-                self.line(&piece);
+            TextEvent::Delta(text) => {
+                let chunk = self.body.delta(&text);
+                self.line(&chunk);
             }
-            Event::End(ended) => {
-                for chunk in self.answer.closing(&ended) {
+            TextEvent::Finished(response) => {
+                for chunk in self.body.last_chunks(&response) {
                     self.line(&chunk);
                 }
                 self.ready.push_str("data: [DONE]\n\n");
@@ -126,8 +133,8 @@ impl Telling {
     /// The next lines; `None` after the last.
     async fn next(&mut self) -> Option<Bytes> {
         if self.ready.is_empty() && !self.ended {
-            match self.writing.next().await {
-                Some(Ok(event)) => self.tell(event),
+            match self.text.next().await {
+                Some(Ok(event)) => self.event(event),
                 Some(Err(error)) => {
                     let error = ApiError::of_words(&error, "prompt");
                     self.line(&error.body());
@@ -141,9 +148,9 @@ impl Telling {
     }
 
     fn response(self) -> Response {
-        let lines = stream::unfold(self, |mut telling| async move {
-            let lines = telling.next().await?;
-            Some((Ok::<_, Infallible>(lines), telling))
+        let lines = stream::unfold(self, |mut events| async move {
+            let lines = events.next().await?;
+            Some((Ok::<_, Infallible>(lines), events))
         });
         let headers = [
             (header::CONTENT_TYPE, "text/event-stream"),

@@ -1,4 +1,4 @@
-//! Messages of a chat as clients write them, those among them that an answer gave.
+//! Messages of a chat as clients write them, or send them back from a response.
 
 use serde::Deserialize;
 
@@ -8,13 +8,13 @@ use astra_model::tasks::text::template::Message;
 
 /// A message as clients write it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Said {
+pub(super) struct ChatMessage {
     role: String,
     content: Option<Content>,
     name: Option<String>,
-    /// What the assistant thought before it answered, where a server keeps that apart.
+    /// The assistant's reasoning before its answer, from servers that return it separately.
     reasoning_content: Option<String>,
-    /// The same as vLLM calls it.
+    /// The same in vLLM.
     reasoning: Option<String>,
     #[serde(flatten)]
     rest: Rest,
@@ -35,14 +35,14 @@ struct Part {
 }
 
 /// All messages of a chat for its template.
-pub(super) fn messages(said: Vec<Said>) -> Result<Vec<Message>, ApiError> {
-    let said = said.into_iter().enumerate();
-    said.map(|(place, said)| said.message(place)).collect()
+pub(super) fn messages(given: Vec<ChatMessage>) -> Result<Vec<Message>, ApiError> {
+    let given = given.into_iter().enumerate();
+    given.map(|(index, given)| given.message(index)).collect()
 }
 
-impl Said {
-    fn message(self, place: usize) -> Result<Message, ApiError> {
-        let at = |field: &str| format!("messages[{place}].{field}");
+impl ChatMessage {
+    fn message(self, index: usize) -> Result<Message, ApiError> {
+        let at = |field: &str| format!("messages[{index}].{field}");
         for (name, value) in &self.rest {
             if !is_empty(value) {
                 let message = format!("{name} in a message is not supported");
@@ -50,7 +50,7 @@ impl Said {
             }
         }
         let role = match self.role.as_str() {
-            // The same thing under a newer name, which templates do not know.
+            // A newer name of the same role, which templates do not know.
             "developer" => "system".to_owned(),
             "system" | "user" | "assistant" => self.role,
             other => {
@@ -62,7 +62,7 @@ impl Said {
         let content = match self.content {
             Some(Content::Text(text)) => text,
             Some(Content::Parts(parts)) => join(parts, &at("content"))?,
-            // An answer of tool calls or of thoughts alone has none.
+            // A response of tool calls or of reasoning alone has none.
             None if role == "assistant" => String::new(),
             None => {
                 let message = "a message without content: expected text";

@@ -4,21 +4,22 @@ use serde::Deserialize;
 
 use super::astra::Options;
 use super::error::ApiError;
-use super::messages::{Said, messages};
+use super::messages::{ChatMessage, messages};
 use super::rest::{self, Rest, is_empty};
 use super::whole::whole;
-use crate::text::{Ask, Prompt};
-use astra_model::tasks::text::sampling::Sampling;
+use crate::generation::{GenerationRequest, SamplingParams, StopConditions};
+use crate::text::Prompt;
+use astra_model::tasks::text::sampling::normalized;
 
-/// Tokens of a completion where nothing is said, as in OpenAI's API.
+/// `max_tokens` of a completion by default, as in OpenAI's API.
 const COMPLETION_TOKENS: usize = 16;
 
-/// The body of a completion or a chat. `rest` holds what is refused, ignored, or not known at all.
+/// The body of a completion or a chat. `rest` holds parameters that are refused, ignored or unknown.
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
     pub(super) model: Option<String>,
-    prompt: Option<Tokens>,
-    messages: Option<Vec<Said>>,
+    prompt: Option<PromptInput>,
+    messages: Option<Vec<ChatMessage>>,
     #[serde(default, deserialize_with = "whole")]
     max_tokens: Option<i128>,
     #[serde(default, deserialize_with = "whole")]
@@ -43,7 +44,7 @@ pub(super) struct Parameters {
 #[derive(Debug, Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
-    /// Filling that hides how long pieces are; there is none here.
+    /// Padding that hides the length of each chunk; there is none here.
     #[serde(rename = "include_obfuscation")]
     _include_obfuscation: Option<bool>,
     #[serde(flatten)]
@@ -57,29 +58,32 @@ enum Stop {
     Many(Vec<String>),
 }
 
-/// Text or token ids, one or several.
+/// Texts or token ids, one prompt or several.
 #[derive(Debug, Deserialize)]
 #[serde(
     untagged,
     expecting = "expected a string, a list of strings, a list of token ids or a list of such lists"
 )]
-pub(super) enum Tokens {
+pub(super) enum PromptInput {
     Text(String),
     Texts(Vec<String>),
     Ids(Vec<u32>),
     ManyIds(Vec<Vec<u32>>),
 }
 
-/// What a route makes of its parameters.
-pub(super) struct Wanted {
-    pub(super) ask: Ask,
+/// What a client requests.
+pub(super) struct Requested {
+    pub(super) request: GenerationRequest<Prompt>,
+    pub(super) options: Options,
+    /// Whether the text is sent as it comes.
     pub(super) stream: bool,
+    /// Whether a stream ends with the number of tokens.
     pub(super) usage: bool,
 }
 
 impl Parameters {
     /// As a completion.
-    pub(super) fn completion(mut self) -> Result<Wanted, ApiError> {
+    pub(super) fn completion(mut self) -> Result<Requested, ApiError> {
         refuse_other(self.messages.is_some(), "messages")?;
         refuse_other(
             self.max_completion_tokens.is_some(),
@@ -91,23 +95,23 @@ impl Parameters {
             None => Some(COMPLETION_TOKENS),
             Some(given) => limit("max_tokens", given)?,
         };
-        self.wanted(prompt, max_tokens)
+        self.requested(prompt, max_tokens)
     }
 
     /// As a chat.
-    pub(super) fn chat(mut self) -> Result<Wanted, ApiError> {
+    pub(super) fn chat(mut self) -> Result<Requested, ApiError> {
         refuse_other(self.prompt.is_some(), "prompt")?;
-        let said = self.messages.take().ok_or_else(|| missing("messages"))?;
-        let messages = messages(said)?;
+        let given = self.messages.take().ok_or_else(|| missing("messages"))?;
+        let messages = messages(given)?;
         let max_tokens = match (self.max_completion_tokens, self.max_tokens) {
             (Some(given), _) => limit("max_completion_tokens", given)?,
             (None, Some(given)) => limit("max_tokens", given)?,
             (None, None) => None,
         };
-        self.wanted(Prompt::Chat(messages), max_tokens)
+        self.requested(Prompt::Chat(messages), max_tokens)
     }
 
-    fn wanted(self, prompt: Prompt, max_tokens: Option<usize>) -> Result<Wanted, ApiError> {
+    fn requested(self, prompt: Prompt, max_tokens: Option<usize>) -> Result<Requested, ApiError> {
         rest::check(&self.rest)?;
         let sampling = self.sampling()?;
         let options = self.astra.unwrap_or_default();
@@ -120,24 +124,25 @@ impl Parameters {
             Some(given) => given.usage()?,
             None => false,
         };
-        Ok(Wanted {
-            ask: Ask {
-                options: options.ask(),
-                shares: options.shares(),
+        Ok(Requested {
+            request: GenerationRequest {
                 prompt,
                 sampling,
-                stops: self.stop.map(Stop::strings).unwrap_or_default(),
-                max_tokens,
+                stop: StopConditions {
+                    max_tokens,
+                    strings: self.stop.map(Stop::strings).unwrap_or_default(),
+                },
             },
+            options,
             stream,
             usage,
         })
     }
 
-    fn sampling(&self) -> Result<Sampling, ApiError> {
+    fn sampling(&self) -> Result<SamplingParams, ApiError> {
         let own = self.astra.as_ref();
         let top_k = match self.top_k {
-            // -1 is what vLLM writes for all of them.
+            // -1 keeps all tokens in vLLM.
             None | Some(-1) => None,
             Some(given) => Some(u32::try_from(given).map_err(|_| {
                 let message = format!("top_k is {given}: expected -1 to {}", u32::MAX);
@@ -147,19 +152,18 @@ impl Parameters {
         let top_k = once("top_k", top_k, own.and_then(|own| own.top_k))?;
         let penalty = own.and_then(|own| own.repetition_penalty);
         let penalty = once("repetition_penalty", self.repetition_penalty, penalty)?;
-        let sampling = Sampling {
+        Ok(normalized(SamplingParams {
             temperature: self.temperature.unwrap_or(1.0),
             top_p: self.top_p.unwrap_or(1.0),
             top_k: top_k.unwrap_or(0),
             repetition_penalty: penalty.unwrap_or(1.0),
             seed: self.seed()?,
-        };
-        Ok(sampling.settled())
+        }))
     }
 
     fn seed(&self) -> Result<u64, ApiError> {
         match self.seed {
-            // -1 is what vLLM and llama.cpp take for another one each time.
+            // -1 is a random seed in vLLM and llama.cpp.
             None | Some(-1) => Ok(rand::random()),
             Some(given) => i64::try_from(given)
                 .map(i64::cast_unsigned)
@@ -187,7 +191,7 @@ impl StreamOptions {
 }
 
 impl Stop {
-    /// Empty ones end nothing, as llama.cpp has it; clients send them for none.
+    /// All but empty ones, which clients send for none, and which llama.cpp ignores too.
     fn strings(self) -> Vec<String> {
         let all = match self {
             Self::One(stop) => vec![stop],
@@ -197,8 +201,8 @@ impl Stop {
     }
 }
 
-impl Tokens {
-    /// The only one.
+impl PromptInput {
+    /// The only prompt.
     fn only(self) -> Result<Prompt, ApiError> {
         let mut all = self.all();
         match (all.pop(), all.len()) {
@@ -211,7 +215,7 @@ impl Tokens {
         }
     }
 
-    /// All of them.
+    /// All prompts.
     pub(super) fn all(self) -> Vec<Prompt> {
         match self {
             Self::Text(text) => vec![Prompt::Text(text)],
@@ -236,7 +240,7 @@ fn refuse_other(there: bool, name: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Most tokens to generate; -1 leaves none out, as in llama.cpp.
+/// A limit of tokens; -1 for none, as in llama.cpp.
 fn limit(name: &str, given: i128) -> Result<Option<usize>, ApiError> {
     match given {
         -1 => Ok(None),
@@ -248,7 +252,7 @@ fn limit(name: &str, given: i128) -> Result<Option<usize>, ApiError> {
     }
 }
 
-/// What was given in one of the two places for it.
+/// A parameter that can be given in two places.
 fn once<T>(name: &str, outside: Option<T>, inside: Option<T>) -> Result<Option<T>, ApiError> {
     if outside.is_some() && inside.is_some() {
         let message = format!("{name} and astra.{name}: expected one of the two");

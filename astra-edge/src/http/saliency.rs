@@ -59,12 +59,10 @@ pub(super) async fn saliency(
     if image.is_empty() {
         return Err(ApiError::invalid("image", "an empty picture"));
     }
-    let (asker, _waits) = ClientHandle::at(slot).with_connection();
+    let (client, _connection) = ClientHandle::at(slot).with_connection();
     let question = ImageRequest {
-        options: options.ask(),
-        shares: options.shares(),
+        context: options.context(client),
         image,
-        client: asker,
     };
     // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
     let answered = tokio::spawn(async move { pictures.answer(question).await }).await;

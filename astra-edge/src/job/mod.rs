@@ -2,6 +2,7 @@
 
 mod batch_sender;
 mod overlap_policy;
+mod stats;
 mod timer;
 
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError};
 
-use crate::gather::{Gather, GatherError, ReceiveStats};
+use crate::gather::{Gather, GatherError};
 use crate::plan::Plan;
 use astra_model::engine::{
     Codec, Decoder, EngineError, Member, Model, OwnedInput, slice, slice_mut,
@@ -18,6 +19,8 @@ use astra_model::engine::{
 use batch_sender::BatchSender;
 pub use batch_sender::{FrameSink, SinkError};
 use overlap_policy::OverlapPolicy;
+pub use stats::JobStats;
+pub(crate) use stats::microseconds;
 use timer::JobTimer;
 
 /// A member's part of a request ended without a result.
@@ -36,36 +39,6 @@ pub enum JobError {
     /// Codes do not fit their layout.
     #[error(transparent)]
     Emit(#[from] EmitError),
-}
-
-/// Time and bytes of a member's part of a request.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct JobStats {
-    /// Wall time on this member.
-    pub total: Duration,
-    /// Wall time of `embed`, `local`, `attend` and `mlp`.
-    pub compute: Duration,
-    /// Wall time of encoding, packing and sending, which blocks while the link's queue is full.
-    pub encode: Duration,
-    /// Wall time of decoding codes into `remote`.
-    pub decode: Duration,
-    /// Wall time of waiting for codes of other members.
-    pub wait: Duration,
-    /// Processor time of this thread outside of `compute`: codec, frames and system calls.
-    pub overhead: Duration,
-    /// Frames given to the link, each counted once for all receivers.
-    pub frames_sent: u64,
-    /// Their bytes.
-    pub bytes_sent: u64,
-    /// Bytes of packed codes in them; the others are headers.
-    pub code_bytes_sent: u64,
-    /// Frames the link did not accept.
-    pub frames_lost: u64,
-    /// Frames and bytes from other members.
-    pub received: ReceiveStats,
-    /// Tokens that did not arrive in time, summed over the blocks: left out of attention, or replaced by their prediction where the codec
-    /// predicts.
-    pub masked_tokens: u64,
 }
 
 /// Result of a member's part of a request.
@@ -216,7 +189,7 @@ impl DataPath {
             model.beat();
             self.reconstruct_own(block, &mut stats)?;
             timer.time(&mut stats.compute, || self.member.local(model, block))?;
-            if self.has_receivers() {
+            if self.receivers() > 0 {
                 timer.time(&mut stats.compute, || self.member.predict_own(model, block))?;
             }
             timer.time(&mut stats.compute, || {
@@ -265,9 +238,9 @@ impl DataPath {
         })
     }
 
-    /// Whether any member attends to the own tokens.
-    fn has_receivers(&self) -> bool {
-        self.plan.receivers(self.me) > 0
+    /// Members that attend to the own tokens, and are sent each frame.
+    pub fn receivers(&self) -> usize {
+        self.plan.receivers(self.me)
     }
 
     /// Encodes some own tokens and sends them to the members that attend to them.
@@ -279,7 +252,7 @@ impl DataPath {
     ) -> Result<(), JobError> {
         let range = self.plan.ranges.get(self.me);
         let range = range.ok_or_else(|| no_member(&self.plan, self.me))?;
-        if !self.has_receivers() || tokens.is_empty() {
+        if self.receivers() == 0 || tokens.is_empty() {
             return Ok(());
         }
         let start = Instant::now();
@@ -324,7 +297,7 @@ impl DataPath {
 
     /// Reconstructs the state that receivers have of the own tokens, for the prediction of the next block.
     fn reconstruct_own(&mut self, block: usize, stats: &mut JobStats) -> Result<(), JobError> {
-        if !self.has_receivers() {
+        if self.receivers() == 0 {
             return Ok(());
         }
         let start = Instant::now();

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::embedding::Embedded;
 use crate::cluster::request::error::RequestError;
-use crate::cluster::request::generate::{Generate, Generated};
 use crate::cluster::request::image::{ImageReply, ImageRequest};
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::GenerationRequest;
 use crate::http::Pictures;
-use crate::text::Model;
+use crate::text::TokenModel;
 
 /// The coordinator in use. Requests that the one before received end there, if need be on this device alone.
 pub(super) struct CurrentCoordinator {
@@ -38,25 +38,24 @@ impl CurrentCoordinator {
     }
 }
 
-impl Model for CurrentCoordinator {
+impl TokenModel for CurrentCoordinator {
     fn generate(
         &self,
-        question: Generate,
+        context: RequestContext,
+        request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+    ) -> BoxFuture<'_, Result<GenerationResponse, RequestError>> {
         let coordinator = self.get();
-        Box::pin(async move { coordinator.generate(question, tokens).await })
+        Box::pin(async move { coordinator.generate(context, request, tokens).await })
     }
 
     fn embed(
         &self,
-        options: RequestOptions,
-        shares: Option<Vec<u16>>,
+        context: RequestContext,
         ids: Vec<u32>,
-        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         let coordinator = self.get();
-        Box::pin(async move { coordinator.embed(options, shares, ids, &asker).await })
+        Box::pin(async move { coordinator.embed(context, ids).await })
     }
 }
 

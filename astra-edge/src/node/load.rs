@@ -8,10 +8,11 @@ use astra_bundle::{Bundle, ImageInput, Task};
 
 use super::error::NodeError;
 use crate::cluster::device::measured_tokens;
-use crate::generate::{Generation, Prefill};
+use crate::generation::{GenerationJob, GenerationRequest, Prefill, StopConditions};
 use crate::text::BundleText;
 use crate::worker::Worker;
 use astra_model::engine::{OwnedInput, Provider, Runtime};
+use astra_model::tasks::text::sampling::GREEDY;
 
 /// Runs of which the fastest is the speed.
 const MEASURED: usize = 2;
@@ -90,13 +91,15 @@ async fn measure_once(loaded: &Loaded, run: usize) -> Result<Duration, NodeError
         let (_, took) = worker.run_full_model(OwnedInput::Ids(ids)).await?;
         return Ok(took);
     }
-    let ended = worker.generate(Generation {
-        prompt: ids,
-        prefill: Prefill::Alone,
-        max_tokens: 0,
-        choose: Box::new(|_, _| 0),
-        take: Box::new(|_| false),
-        stop: Arc::default(),
+    let generated = worker.generate(GenerationJob {
+        request: GenerationRequest {
+            prompt: ids,
+            sampling: GREEDY,
+            stop: StopConditions::after(0),
+        },
+        prefill: Prefill::Local,
+        on_token: Box::new(|_| false),
+        cancelled: Arc::default(),
     });
-    Ok(ended.await?.prefill)
+    Ok(generated.await?.prefill())
 }

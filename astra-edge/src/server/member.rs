@@ -3,19 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{
-    Control, Encoding, GenerationParams, MemberResult, Reason, Resume, Start, StartText, unpack_ids,
-};
+use astra_wire::{Control, Encoding, MemberResult, Reason, Resume, Start, StartText, unpack_ids};
 
 use super::reply::Replies;
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
-use crate::cluster::generation::token_source::{
-    TOKEN_TIMEOUT, Task, TokenEvent, TokenSource, sampling,
-};
+use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenEvent, TokenSource};
 use crate::cluster::member::execute::share_of;
 use crate::cluster::member::share::PackedShare;
-use crate::generate::Prefill;
+use crate::generation::{GenerationRequest, Prefill};
 use crate::job::Job;
 use crate::link::Incoming;
 use crate::worker::WorkerError;
@@ -42,12 +38,12 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>, replies: Re
         Ok(Err(error)) => return replies.failed(&error),
         Err(error) => return replies.failed(&error),
     };
-    let order = Job {
+    let job = Job {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: OwnedInput::Pixels(pixels),
     };
-    run(device, &slot, order, replies).await
+    run(device, &slot, job, replies).await
 }
 
 /// A part of a text, which may include generating its continuation.
@@ -90,27 +86,24 @@ async fn text_part(
         }
         None => OwnedInput::Ids(ids.clone()),
     };
-    let order = Job {
+    let job = Job {
         request: start.request,
         deadline: Duration::from_millis(start.deadline_ms.into()),
         input: own,
     };
     let Some(generate) = start.generate else {
-        return Some(run(device, &slot, order, replies).await);
+        return Some(run(device, &slot, job, replies).await);
     };
     let registered = device.generations.begin(start.plan, start.request);
     let prefill = Prefill::Plan {
         plan: start.plan,
-        order,
+        job,
     };
-    let task = Task {
-        waits: slot.gather().map(|gather| (gather, start.request)),
-        receivers: slot.receivers(),
-        ..task(ids, prefill, &generate, registered.stop())
-    };
-    let source = TokenSource::here(device, task);
+    let request = GenerationRequest::received(ids, &generate);
+    let cancelled = Arc::clone(registered.stop());
+    let source = TokenSource::local(device, request, prefill, Some(&slot), cancelled);
     let name = (start.plan, start.request, slot.me as u8);
-    Some(speak(device, source, name, incoming, replies).await)
+    Some(send_tokens(device, source, name, incoming, replies).await)
 }
 
 /// Continues a text whose beginning is in this device's KV cache.
@@ -125,35 +118,19 @@ pub(crate) async fn resume(
             let registered = device.generations.begin(resume.plan, resume.request);
             let ids = unpack_ids(resume.ids).collect();
             let prefill = Prefill::Cached { rung: resume.rung };
-            let task = task(ids, prefill, &resume.generate, registered.stop());
-            let source = TokenSource::here(device, task);
+            let request = GenerationRequest::received(ids, &resume.generate);
+            let cancelled = Arc::clone(registered.stop());
+            let source = TokenSource::local(device, request, prefill, None, cancelled);
             let name = (resume.plan, resume.request, 0);
-            speak(device, source, name, incoming, replies).await
+            send_tokens(device, source, name, incoming, replies).await
         }
         Err(_) => replies.refuse(resume.plan, Reason::Busy),
     };
     incoming.answer(answer);
 }
 
-fn task(
-    prompt: Vec<u32>,
-    prefill: Prefill,
-    generate: &GenerationParams,
-    stop: &Arc<std::sync::atomic::AtomicBool>,
-) -> Task {
-    Task {
-        prompt,
-        prefill,
-        max_tokens: generate.max_tokens as usize,
-        sampling: sampling(&generate.sampling),
-        stop: Arc::clone(stop),
-        waits: None,
-        receivers: 0,
-    }
-}
-
 /// Sends each token as a reply of its own and returns the last reply. Ends early where the coordinator disconnects.
-async fn speak(
+async fn send_tokens(
     device: &Arc<Device>,
     mut source: TokenSource,
     (plan, request, member): (u64, u32, u8),
@@ -166,20 +143,20 @@ async fn speak(
     loop {
         // Only this device's own work is waited for; the coordinator has the time-out.
         let until = std::time::Instant::now() + TOKEN_TIMEOUT * 1000;
-        let said = tokio::select! {
-            said = source.next(until) => said,
+        let event = tokio::select! {
+            event = source.next(until) => event,
             () = &mut gone => {
                 tracing::debug!("the coordinator of a generation has disconnected");
-                source.end().await;
+                source.cancelled().await;
                 return Vec::new();
             }
         };
-        match said {
+        match event {
             Some(TokenEvent::Token(id)) => {
                 incoming.answer(replies.message(&Control::Token { index, id }));
                 index += 1;
             }
-            Some(TokenEvent::Ended(stats)) => {
+            Some(TokenEvent::Finished(stats)) => {
                 let finished = Control::Finished(stats.finished(plan, request, member));
                 return replies.message(&finished);
             }
@@ -198,10 +175,10 @@ fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, Tok
 }
 
 /// Computes a part; returns the reply.
-async fn run(device: &Arc<Device>, slot: &PlanSlot, order: Job, replies: Replies) -> Vec<u8> {
-    let (plan, request) = (slot.plan.id, order.request);
-    let until = Instant::now() + order.deadline;
-    let outcome = match device.worker.run(plan, order).await {
+async fn run(device: &Arc<Device>, slot: &PlanSlot, job: Job, replies: Replies) -> Vec<u8> {
+    let (plan, request) = (slot.plan.id, job.request);
+    let until = Instant::now() + job.deadline;
+    let outcome = match device.worker.run(plan, job).await {
         Ok(outcome) => outcome,
         Err(WorkerError::UnknownPlan { .. }) => return replies.refuse(plan, Reason::UnknownPlan),
         Err(error) => return replies.failed(&error),

@@ -8,13 +8,14 @@ mod text;
 
 use std::sync::Arc;
 
-use astra_wire::{Control, FrameError, Reason};
+use astra_wire::{Control, FrameError, Reason, RequestOptions};
 use tokio::sync::mpsc;
 
 use self::reply::{Replies, parse_shares};
 use crate::cluster::member::halo;
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
 use crate::link::Incoming;
@@ -64,25 +65,23 @@ impl Server {
         let request = match Control::parse(&bytes) {
             Ok(Control::GenerationRequest(ask)) => {
                 let link = self.coordinator.device().link();
-                return Some(match self.permit(replies) {
-                    Ok(client) => {
-                        text::generate(words, link, incoming, &ask, client, replies).await
+                return Some(match self.context(incoming, ask.options, replies) {
+                    Ok(context) => {
+                        text::generate(words, link, incoming, &ask, context, replies).await
                     }
                     Err(refusal) => refusal,
                 });
             }
             Ok(Control::EmbeddingRequest(ask)) => {
-                return Some(match self.permit(replies) {
-                    Ok(client) => text::embed(words, incoming, &ask, client, replies).await,
+                return Some(match self.context(incoming, ask.options, replies) {
+                    Ok(context) => text::embed(words, &ask, context, replies).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::ImageRequest(ask)) => match self.permit(replies) {
-                Ok(client) => ImageRequest {
-                    options: ask.options,
-                    shares: (incoming.parameter("ranges").map(parse_shares)).unwrap_or_default(),
+            Ok(Control::ImageRequest(ask)) => match self.context(incoming, ask.options, replies) {
+                Ok(context) => ImageRequest {
+                    context,
                     image: ask.image.to_vec(),
-                    client,
                 },
                 Err(refusal) => return Some(refusal),
             },
@@ -93,15 +92,23 @@ impl Server {
         Some(image::answer(&self.coordinator, request, replies).await)
     }
 
-    /// A permit among the requests in progress.
+    /// The context of a client's request, which takes a permit among the requests in progress.
     ///
     /// # Errors
     /// There is none left: the refusal for the client.
-    fn permit(&self, replies: Replies) -> Result<ClientHandle, Vec<u8>> {
-        let place = self.services.admission.admit();
-        place
-            .map(ClientHandle::at)
-            .map_err(|overloaded| replies.failed(&overloaded))
+    fn context(
+        &self,
+        incoming: &Incoming,
+        options: RequestOptions,
+        replies: Replies,
+    ) -> Result<RequestContext, Vec<u8>> {
+        let permit = self.services.admission.admit();
+        let permit = permit.map_err(|overloaded| replies.failed(&overloaded))?;
+        Ok(RequestContext {
+            options,
+            tokens_per_member: incoming.parameter("ranges").and_then(parse_shares),
+            client: ClientHandle::at(permit),
+        })
     }
 
     /// The reply to a message between devices, if it has one.

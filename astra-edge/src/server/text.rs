@@ -2,45 +2,43 @@
 
 use std::sync::Arc;
 
-use astra_wire::{
-    Control, EmbeddingRequest, FinishReason, GenerationRequest, GenerationResponse,
-    InferenceResponse, Prompt as WirePrompt, SamplingParams,
-};
+use astra_wire::{Control, EmbeddingRequest, InferenceResponse, Prompt as WirePrompt};
 
-use super::reply::{Replies, parse_shares};
-use crate::cluster::request::client_handle::ClientHandle;
+use super::reply::Replies;
+use crate::cluster::request::context::RequestContext;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::{GenerationRequest, StopConditions};
 use crate::link::encode;
 use crate::link::{Incoming, Link};
-use crate::text::{Ask, Ended, Event, Prompt, TextError, TextService, Writing};
+use crate::text::{Prompt, TextError, TextEvent, TextService, TextStream};
 use astra_model::tasks::features::write_exact;
-use astra_model::tasks::text::sampling::Sampling;
 
 const NO_TEXT: &str = "this device's model takes images, not text";
 
 /// Sends pieces of text as replies of their own and returns the last reply, the end.
 pub(crate) async fn generate(
-    words: Option<&Arc<TextService>>,
+    service: Option<&Arc<TextService>>,
     link: &Link,
     incoming: &Incoming,
-    ask: &GenerationRequest<'_>,
-    client: ClientHandle,
+    ask: &astra_wire::GenerationRequest<'_>,
+    context: RequestContext,
     replies: Replies,
 ) -> Vec<u8> {
-    let Some(words) = words else {
+    let Some(service) = service else {
         return replies.failed(&NO_TEXT);
     };
-    let request = match request(ask, incoming.parameter("ranges").and_then(parse_shares)) {
+    let request = match request(ask) {
         Ok(request) => request,
         Err(text) => return replies.failed(&text),
     };
     tracing::debug!("request in text");
-    let writing = match words.write(request, client).await {
-        Ok(writing) => writing,
+    let stream = match service.generate(context, request).await {
+        Ok(stream) => stream,
         Err(error) => return replies.failed(&error),
     };
     tokio::select! {
-        ended = relay(writing, incoming, replies) => match ended {
-            Ok(ended) => last(&ended, replies),
+        response = send(stream, incoming, replies) => match response {
+            Ok(response) => last(&response, replies),
             Err(error) => replies.failed(&error),
         },
         // Dropping the stream ends the generation.
@@ -51,61 +49,55 @@ pub(crate) async fn generate(
     }
 }
 
-async fn relay(
-    mut writing: Writing,
+async fn send(
+    mut stream: TextStream,
     incoming: &Incoming,
     replies: Replies,
-) -> Result<Ended, TextError> {
-    while let Some(event) = writing.next().await {
+) -> Result<GenerationResponse, TextError> {
+    while let Some(event) = stream.next().await {
         match event? {
-            Event::Piece(text) => {
+            TextEvent::Delta(text) => {
                 match encode(replies.version, &Control::TextDelta { text: &text }) {
-                    Ok(piece) => incoming.answer(piece),
+                    Ok(delta) => incoming.answer(delta),
                     Err(error) => return Err(TextError::Stopped(error.to_string())),
                 }
             }
-            Event::End(ended) => return Ok(*ended),
+            TextEvent::Finished(response) => return Ok(*response),
         }
     }
     Err(TextError::Stopped("a text without an end".to_owned()))
 }
 
-fn last(ended: &Ended, replies: Replies) -> Vec<u8> {
-    let report = match serde_json::to_string(&ended.report) {
+fn last(response: &GenerationResponse, replies: Replies) -> Vec<u8> {
+    let report = match serde_json::to_string(&response.report) {
         Ok(report) => report,
         Err(error) => return replies.failed(&error),
     };
     let count = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
-    let answer = GenerationResponse {
+    let answer = astra_wire::GenerationResponse {
         report: &report,
-        prompt_tokens: count(ended.prompt_tokens),
-        tokens: count(ended.tokens),
-        finish_reason: if ended.cut {
-            FinishReason::Length
-        } else {
-            FinishReason::Stop
-        },
+        prompt_tokens: count(response.prompt_tokens),
+        tokens: count(response.tokens),
+        finish_reason: response.finish_reason,
     };
     replies.message(&Control::GenerationResponse(answer))
 }
 
 /// Replies with one embedding, in place of a class token.
 pub(crate) async fn embed(
-    words: Option<&Arc<TextService>>,
-    incoming: &Incoming,
+    service: Option<&Arc<TextService>>,
     ask: &EmbeddingRequest<'_>,
-    client: ClientHandle,
+    context: RequestContext,
     replies: Replies,
 ) -> Vec<u8> {
-    let Some(words) = words else {
+    let Some(service) = service else {
         return replies.failed(&NO_TEXT);
     };
     let prompt = match prompt(&ask.input) {
         Ok(prompt) => prompt,
         Err(text) => return replies.failed(&text),
     };
-    let shares = incoming.parameter("ranges").and_then(parse_shares);
-    let embedded = match words.embed(ask.options, shares, prompt, client).await {
+    let embedded = match service.embed(context, prompt).await {
         Ok((embedded, _)) => embedded,
         Err(error) => return replies.failed(&error),
     };
@@ -125,32 +117,19 @@ pub(crate) async fn embed(
     replies.message(&answer)
 }
 
-fn request(ask: &GenerationRequest<'_>, shares: Option<Vec<u16>>) -> Result<Ask, String> {
-    let SamplingParams {
-        temperature,
-        top_p,
-        top_k,
-        repetition_penalty,
-        seed,
-    } = ask.sampling;
-    Ok(Ask {
-        options: ask.options,
-        shares,
+fn request(ask: &astra_wire::GenerationRequest<'_>) -> Result<GenerationRequest<Prompt>, String> {
+    Ok(GenerationRequest {
         prompt: prompt(&ask.prompt)?,
-        sampling: Sampling {
-            temperature,
-            top_p,
-            top_k,
-            repetition_penalty,
-            seed,
+        sampling: ask.sampling,
+        stop: StopConditions {
+            max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
+            strings: ask.stop.iter().map(|stop| (*stop).to_owned()).collect(),
         },
-        stops: ask.stop.iter().map(|stop| (*stop).to_owned()).collect(),
-        max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
     })
 }
 
-fn prompt(words: &WirePrompt<'_>) -> Result<Prompt, String> {
-    match words {
+fn prompt(prompt: &WirePrompt<'_>) -> Result<Prompt, String> {
+    match prompt {
         WirePrompt::Text(text) => Ok(Prompt::Text((*text).to_owned())),
         WirePrompt::Chat(messages) => serde_json::from_str(messages)
             .map(Prompt::Chat)

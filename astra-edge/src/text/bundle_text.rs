@@ -10,9 +10,9 @@ use crate::text::{Prompt, TextError};
 use astra_model::tasks::text::template::{ChatTemplate, TemplateError};
 use astra_model::tasks::text::tokenizer::Tokenizer;
 
-/// What [`BundleText::check`] asks for.
+/// A task of [`BundleText::check`].
 pub(crate) const GENERATE: &str = "generate text";
-/// What [`BundleText::check`] asks for.
+/// A task of [`BundleText::check`].
 pub(crate) const EMBED: &str = "embed text";
 
 /// A bundle's tokenizer and chat template.
@@ -40,7 +40,7 @@ impl BundleText {
         Ok(Some(Self::of(tokenizer, input, task, template.as_deref())))
     }
 
-    /// Puts one run_distributed from its parts.
+    /// Makes one of its parts.
     pub(crate) fn of(
         tokenizer: Tokenizer,
         input: TextInput,
@@ -85,7 +85,7 @@ impl BundleText {
         }
     }
 
-    /// A text with what the model wants put before every text.
+    /// A text after the prefix that the model wants before every text.
     fn prompted<'a>(&self, text: &'a str) -> Cow<'a, str> {
         match &self.task {
             Task::Embedding(embedding) if !embedding.prompt.is_empty() => {
@@ -97,8 +97,8 @@ impl BundleText {
 
     pub(crate) fn check(&self, wanted: &'static str) -> Result<(), TextError> {
         let found = match self.task {
-            Task::Generation => "it goes on from a prompt",
-            Task::Embedding(_) => "it makes one vector of a text",
+            Task::Generation => "it generates text",
+            Task::Embedding(_) => "it embeds text",
             Task::Saliency | Task::Features | Task::Classification { .. } => "it takes pictures",
         };
         let fits = match self.task {

@@ -1,4 +1,4 @@
-//! Why a question in words has no answer.
+//! Why a request whose input is text fails.
 
 use crate::cluster::request::error::RequestError;
 use astra_model::tasks::text::sampling::SamplingError;
@@ -6,59 +6,59 @@ use astra_model::tasks::text::stop::StopError;
 use astra_model::tasks::text::template::TemplateError;
 use astra_model::tasks::text::tokenizer::TokenizerError;
 
-/// Why a question in words has no answer.
+/// Why a request whose input is text fails.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
     /// The bundle is of another task.
     #[error("this model does not {wanted}: {found}")]
     Task {
-        /// What was asked.
+        /// What was requested.
         wanted: &'static str,
         /// What it does.
         found: &'static str,
     },
-    /// A chat for a model that knows none.
+    /// A chat for a model without a chat template.
     #[error("messages: found a model without a chat template, expected a prompt to complete")]
     NoTemplate,
-    /// There is nothing to go on from.
+    /// The prompt has no tokens.
     #[error("prompt: found an empty one, expected at least one token")]
     Empty,
-    /// More than the model takes.
+    /// The prompt is longer than the model takes.
     #[error("the prompt is {found} tokens long: expected at most {most}")]
     TooLong {
-        /// Tokens there are.
+        /// Tokens of the prompt.
         found: usize,
-        /// Tokens there may be.
+        /// Tokens allowed.
         most: usize,
     },
-    /// No token at all is wanted.
+    /// `max_tokens` is 0.
     #[error("max_tokens: found 0, expected at least 1")]
     NoTokens,
-    /// A token that the model does not have.
+    /// A token id beyond the vocabulary.
     #[error("token id: found {found}, expected less than {vocab}")]
     UnknownToken {
         /// Its id.
         found: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocab: usize,
     },
     /// The template refuses the chat, or fails.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// The text cannot be divided into tokens, or not be put run_distributed.
+    /// The text cannot be tokenized, or tokens cannot be decoded.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
-    /// The sampling is not possible.
+    /// A sampling parameter is out of range.
     #[error(transparent)]
     Sampling(#[from] SamplingError),
-    /// The stop strings are not possible.
+    /// The stop strings are refused.
     #[error(transparent)]
     Stop(#[from] StopError),
     /// The model or the cluster failed.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// Part of the program ended early.
+    /// A task ended early.
     #[error("stopped in the middle: {0}")]
     Stopped(String),
 }

@@ -1,16 +1,25 @@
 //! A model of a few known answers, for tests.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 
 use super::*;
-use crate::cluster::request::generate::Finish;
+use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
+use crate::cluster::request::embedding::Embedded;
+use crate::cluster::request::error::RequestError;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::{FinishReason, GenerationRequest};
+use crate::report::Report;
 use astra_bundle::{Embedding, Task, TextPooling};
 use astra_model::tasks::text::fixture;
 
 /// What a prompt makes the fake do.
 pub(crate) const FAIL: &str = "fail!";
-/// Fails behind the first token.
+/// Fails after the first token.
 pub(crate) const BREAK: &str = "break!";
 
 /// Says `says`, over and over where `endless`.
@@ -18,11 +27,12 @@ pub(crate) const BREAK: &str = "break!";
 pub(crate) struct Fake {
     pub(crate) says: String,
     pub(crate) endless: bool,
-    /// RunningGenerations and embeddings that have ended.
+    /// Generations and embeddings that have ended.
     pub(crate) ended: AtomicUsize,
-    /// RunningGenerations that nobody listened to any more.
-    pub(crate) gone: AtomicUsize,
-    pub(crate) asked: Mutex<Option<Generate>>,
+    /// Generations that were cancelled.
+    pub(crate) cancelled: AtomicUsize,
+    /// The last request, without its client.
+    pub(crate) asked: Mutex<Option<(RequestContext, GenerationRequest)>>,
 }
 
 impl Fake {
@@ -33,21 +43,21 @@ impl Fake {
         })
     }
 
-    async fn speak(&self, question: &Generate, tokens: &mpsc::Sender<u32>) -> Finish {
-        let mut said = 0;
+    async fn send(&self, max_tokens: Option<usize>, tokens: &mpsc::Sender<u32>) -> FinishReason {
+        let mut sent = 0;
         loop {
             for byte in self.says.bytes() {
-                if said == question.max_tokens && !self.endless {
-                    return Finish::Length;
+                if max_tokens == Some(sent) && !self.endless {
+                    return FinishReason::Length;
                 }
                 if tokens.send(fixture::byte(byte)).await.is_err() {
-                    return Finish::Gone;
+                    return FinishReason::Cancelled;
                 }
-                said += 1;
+                sent += 1;
                 tokio::task::yield_now().await;
             }
             if !self.endless {
-                return Finish::Stop;
+                return FinishReason::Stop;
             }
         }
     }
@@ -57,40 +67,44 @@ fn broken() -> RequestError {
     RequestError::Own("the model broke".to_owned())
 }
 
-impl Model for Fake {
+impl TokenModel for Fake {
     fn generate(
         &self,
-        question: Generate,
+        context: RequestContext,
+        request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+    ) -> BoxFuture<'_, Result<GenerationResponse, RequestError>> {
         Box::pin(async move {
-            let prompt = fixture::tokenizer().decode(&question.prompt).unwrap();
-            *self.asked.lock().unwrap() = Some(question.clone());
+            let prompt = fixture::tokenizer().decode(&request.prompt).unwrap();
+            let anonymous = RequestContext {
+                client: ClientHandle::default(),
+                ..context.clone()
+            };
+            *self.asked.lock().unwrap() = Some((anonymous, request.clone()));
             if prompt.contains(BREAK) {
                 tokens.send(fixture::byte(b'x')).await.unwrap();
             }
             if prompt.contains(FAIL) || prompt.contains(BREAK) {
                 return Err(broken());
             }
-            let finish = self.speak(&question, &tokens).await;
+            let finish_reason = self.send(request.stop.max_tokens, &tokens).await;
             self.ended.fetch_add(1, Ordering::SeqCst);
-            if finish == Finish::Gone {
-                self.gone.fetch_add(1, Ordering::SeqCst);
+            if finish_reason == FinishReason::Cancelled {
+                self.cancelled.fetch_add(1, Ordering::SeqCst);
             }
-            Ok(Generated {
+            Ok(GenerationResponse {
                 report: Report::default(),
+                prompt_tokens: request.prompt.len(),
                 tokens: 0,
-                finish,
+                finish_reason,
             })
         })
     }
 
     fn embed(
         &self,
-        _: RequestOptions,
-        _: Option<Vec<u16>>,
+        _: RequestContext,
         ids: Vec<u32>,
-        _: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(async move {
             Ok(Embedded {
@@ -116,8 +130,8 @@ pub(crate) fn embedder() -> TextService {
     embedder_by(Fake::saying(""))
 }
 
-/// The same, with a model of one's own.
-pub(crate) fn embedder_by(model: Arc<dyn Model>) -> TextService {
+/// The same, with another model.
+pub(crate) fn embedder_by(model: Arc<dyn TokenModel>) -> TextService {
     let task = Task::Embedding(Embedding::plain(TextPooling::Mean, true));
     TextService::new(model, text(task))
 }

@@ -1,40 +1,42 @@
-//! Tokens of one generation to the text that its asker gets.
+//! The tokens of one generation, to the text that its client gets.
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
-use crate::cluster::request::generate::{Finish, Generate, Generated};
-use crate::text::{Ended, Event, Model, TextError};
 use astra_model::tasks::text::detokenizer::Detokenizer;
 use astra_model::tasks::text::stop::StopStrings;
+use tokio::sync::mpsc;
 
-/// Tokens that may be on their way from the model.
-const TOKENS: usize = 64;
+use super::{TextError, TextEvent, TokenModel};
+use crate::cluster::request::context::RequestContext;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::{FinishReason, GenerationRequest};
 
-/// Turns tokens into text for one asker.
+/// Capacity of the channel of tokens.
+const CAPACITY: usize = 64;
+
+/// Turns tokens into text for one client.
 pub(crate) struct Relay {
     detokenizer: Detokenizer,
     stops: StopStrings,
-    sender: mpsc::UnboundedSender<Result<Event, TextError>>,
+    sender: mpsc::UnboundedSender<Result<TextEvent, TextError>>,
     tokens: usize,
 }
 
-/// How a relay ended.
-enum Passing {
+/// Why no more tokens are passed on.
+enum PassEnd {
     /// A stop string came.
-    Stopped,
+    StopString,
     /// The tokens ended.
-    Ended,
-    /// The asker has gone.
-    Gone,
+    TokensEnded,
+    /// The client has gone.
+    ClientGone,
 }
 
 impl Relay {
     pub(crate) fn new(
         detokenizer: Detokenizer,
         stops: StopStrings,
-        sender: mpsc::UnboundedSender<Result<Event, TextError>>,
+        sender: mpsc::UnboundedSender<Result<TextEvent, TextError>>,
     ) -> Self {
         Self {
             detokenizer,
@@ -44,62 +46,61 @@ impl Relay {
         }
     }
 
-    /// From the question to the last event.
-    pub(crate) async fn run(mut self, model: Arc<dyn Model>, question: Generate) {
-        let (tokens, coming) = mpsc::channel(TOKENS);
-        let prompt_tokens = question.prompt.len();
-        let (generated, passing) =
-            tokio::join!(model.generate(question, tokens), self.pass(coming));
-        let ended = match (generated, passing) {
-            (_, Ok(Passing::Gone)) => return,
+    /// Generates, and sends all events.
+    pub(crate) async fn run(
+        mut self,
+        model: Arc<dyn TokenModel>,
+        context: RequestContext,
+        request: GenerationRequest,
+    ) {
+        let (tokens, coming) = mpsc::channel(CAPACITY);
+        let generating = model.generate(context, request, tokens);
+        let (generated, passed) = tokio::join!(generating, self.pass(coming));
+        let ended = match (generated, passed) {
+            (_, Ok(PassEnd::ClientGone)) => return,
             (Err(error), _) => Err(error.into()),
             (_, Err(error)) => Err(error),
-            (Ok(generated), Ok(passing)) => Ok((generated, matches!(passing, Passing::Stopped))),
+            (Ok(response), Ok(end)) => Ok((response, matches!(end, PassEnd::StopString))),
         };
         let sender = self.sender.clone();
         let last = match ended {
-            Ok((generated, stopped)) => self.end(generated, prompt_tokens, stopped),
+            Ok((response, stopped)) => self.end(response, stopped),
             Err(error) => Err(error),
         };
-        // Whoever asked may have gone by now.
+        // The client may have gone by now.
         let _ = sender.send(last);
     }
 
-    /// Passes text on until nobody wants more of it. Dropping `coming` is what ends the generation.
-    async fn pass(&mut self, mut coming: mpsc::Receiver<u32>) -> Result<Passing, TextError> {
+    /// Passes text on until no more is wanted. Dropping `coming` ends the generation.
+    async fn pass(&mut self, mut coming: mpsc::Receiver<u32>) -> Result<PassEnd, TextError> {
         loop {
             let token = tokio::select! {
                 token = coming.recv() => token,
-                () = self.sender.closed() => return Ok(Passing::Gone),
+                () = self.sender.closed() => return Ok(PassEnd::ClientGone),
             };
             let Some(token) = token else {
-                return Ok(Passing::Ended);
+                return Ok(PassEnd::TokensEnded);
             };
             self.tokens += 1;
             let piece = self.detokenizer.push(token)?;
             let passed = self.stops.push(&piece);
             if !self.send(passed.text) {
-                return Ok(Passing::Gone);
+                return Ok(PassEnd::ClientGone);
             }
             if passed.stopped {
-                return Ok(Passing::Stopped);
+                return Ok(PassEnd::StopString);
             }
         }
     }
 
-    fn end(
-        self,
-        generated: Generated,
-        prompt_tokens: usize,
-        stopped: bool,
-    ) -> Result<Event, TextError> {
+    /// The last event, after the text that was held back.
+    fn end(self, response: GenerationResponse, mut stopped: bool) -> Result<TextEvent, TextError> {
         let Self {
             detokenizer,
             mut stops,
             sender,
             tokens,
         } = self;
-        let mut stopped = stopped;
         if !stopped {
             let passed = stops.push(&detokenizer.finish()?);
             stopped = passed.stopped;
@@ -110,19 +111,22 @@ impl Relay {
             };
             let text = passed.text + &rest;
             if !text.is_empty() {
-                let _ = sender.send(Ok(Event::Piece(text)));
+                let _ = sender.send(Ok(TextEvent::Delta(text)));
             }
         }
-        Ok(Event::End(Box::new(Ended {
-            report: generated.report,
-            prompt_tokens,
+        let finish_reason = match response.finish_reason {
+            FinishReason::Length if !stopped => FinishReason::Length,
+            _ => FinishReason::Stop,
+        };
+        Ok(TextEvent::Finished(Box::new(GenerationResponse {
             tokens,
-            cut: !stopped && generated.finish == Finish::Length,
+            finish_reason,
+            ..response
         })))
     }
 
-    /// Whether the asker is still there.
+    /// Whether the client is still there.
     fn send(&self, text: String) -> bool {
-        text.is_empty() || self.sender.send(Ok(Event::Piece(text))).is_ok()
+        text.is_empty() || self.sender.send(Ok(TextEvent::Delta(text))).is_ok()
     }
 }

@@ -3,6 +3,7 @@
 //! [`Worker`] sends commands to it over a queue and awaits their results.
 
 mod plan_cache;
+mod prefill;
 mod state;
 mod watchdog;
 
@@ -14,7 +15,7 @@ use astra_bundle::Bundle;
 use tokio::sync::oneshot;
 
 use crate::gather::Gather;
-use crate::generate::{Ended, Generation};
+use crate::generation::{GenerationJob, GenerationStats};
 use crate::job::{FrameSink, Job, JobError, JobOutput};
 use crate::plan::Plan;
 use astra_model::engine::{COMPUTE_THREAD, EngineError, ModelOutput, OwnedInput, Runtime};
@@ -79,8 +80,8 @@ enum Command {
         reply: Reply<JobOutput>,
     },
     Generate {
-        generation: Box<Generation>,
-        reply: Reply<Ended>,
+        job: Box<GenerationJob>,
+        reply: Reply<GenerationStats>,
     },
     FullModel {
         input: OwnedInput,
@@ -176,17 +177,16 @@ impl Worker {
     ///
     /// # Errors
     /// The model does not generate, the plan is not installed or no token is cached, the prompt's request was cancelled, or a step failed.
-    pub async fn generate(&self, generation: Generation) -> Result<Ended, WorkerError> {
-        let (mut take, watchdog) = (generation.take, Arc::clone(&self.watchdog));
-        let generation = Box::new(Generation {
-            take: Box::new(move |token| {
+    pub async fn generate(&self, job: GenerationJob) -> Result<GenerationStats, WorkerError> {
+        let (mut on_token, watchdog) = (job.on_token, Arc::clone(&self.watchdog));
+        let job = Box::new(GenerationJob {
+            on_token: Box::new(move |token| {
                 watchdog.beat();
-                take(token)
+                on_token(token)
             }),
-            ..generation
+            ..job
         });
-        self.request(|reply| Command::Generate { generation, reply })
-            .await
+        self.request(|reply| Command::Generate { job, reply }).await
     }
 
     /// Runs the full model on this device, and returns its output and the time it took. Features of a text are the output's patches.

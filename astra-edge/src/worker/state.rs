@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use astra_bundle::{Bundle, Task};
 
 use super::plan_cache::{PlanCache, received_bytes};
+use super::prefill::PrefillResult;
 use super::watchdog::Watchdog;
 use super::{Command, WorkerError};
 use crate::gather::Gather;
-use crate::generate::{Ended, Generation, Prefill, Writer};
-use crate::job::{DataPath, FrameSink, Job, JobError, JobOutput, JobStats};
+use crate::generation::{GenerationJob, GenerationStats, Prefill, TokenLoop};
+use crate::job::{DataPath, FrameSink, Job, JobError, JobOutput, microseconds};
 use crate::plan::Plan;
 use astra_model::engine::{
     Codec, Decoder, DistributedHead, Encoder, EngineError, FullModel, Head, LanguageHead, Modality,
-    Model, ModelOutput, OwnedInput, Runtime, slice,
+    Model, ModelOutput, OwnedInput, Runtime,
 };
 
 /// State of the compute thread.
@@ -96,8 +97,8 @@ impl WorkerState {
                 reply,
             } => drop(reply.send(self.install(plan, me, sink))),
             Command::Run { plan, job, reply } => drop(reply.send(self.run(plan, &job))),
-            Command::Generate { generation, reply } => {
-                drop(reply.send(self.generate(*generation)));
+            Command::Generate { job, reply } => {
+                drop(reply.send(self.generate(*job)));
             }
             Command::FullModel { input, reply } => drop(reply.send(self.full_model(&input))),
             Command::Head {
@@ -218,7 +219,7 @@ impl WorkerState {
     }
 
     /// Prefill, then decode token by token.
-    fn generate(&mut self, generation: Generation) -> Result<Ended, WorkerError> {
+    fn generate(&mut self, job: GenerationJob) -> Result<GenerationStats, WorkerError> {
         let (dir, manifest) = (self.bundle.dir(), self.bundle.manifest());
         let (TaskGraphs::Generation { head, decoder }, Some(text)) =
             (&mut self.task, &manifest.text)
@@ -230,104 +231,43 @@ impl WorkerState {
             decoder.set_heartbeat(self.watchdog.heartbeat());
             Ok(Box::new(decoder))
         })?;
-        let Generation {
-            prompt,
+        let GenerationJob {
+            request,
             prefill,
-            max_tokens,
-            choose,
-            take,
-            stop,
-        } = generation;
-        let how = (choose, take, stop);
-        let mut writer = Writer::new(prompt, max_tokens, text.max_tokens, &text.eos, how);
+            on_token,
+            cancelled,
+        } = job;
+        let mut generation = TokenLoop::new(request, text, on_token, cancelled);
         let start = Instant::now();
-        let mut result = PrefillResult::default();
+        let mut prompt = PrefillResult::default();
         let first = match prefill {
-            Prefill::Alone => result.run_local(decoder, &mut writer, 0),
+            Prefill::Local => prompt.run_local(decoder, &mut generation, 0),
             Prefill::Cached { rung } => {
-                if decoder.reusable_tokens(writer.prompt(), rung) == 0 {
+                if decoder.reusable_tokens(generation.prompt(), rung) == 0 {
                     return Err(WorkerError::NotCached);
                 }
-                result.run_local(decoder, &mut writer, rung)
+                prompt.run_local(decoder, &mut generation, rung)
             }
-            Prefill::Plan { plan, order: job } => {
+            Prefill::Plan { plan, job } => {
                 let path = self.plans.get(plan);
                 let path = path.ok_or(WorkerError::UnknownPlan { plan })?;
                 self.watchdog.allow_waiting(job.deadline);
                 let graphs = (&mut **decoder, head);
-                result.run_distributed(&mut self.model, path, &job, graphs, &mut writer)
+                prompt.run_distributed(&mut self.model, path, &job, graphs, &mut generation)
             }
         }?;
-        let prefilled = start.elapsed();
-        let finish = writer.write(decoder, first)?;
-        Ok(Ended {
-            finish,
-            tokens: writer.tokens(),
-            reused: result.reused,
-            recomputed: result.recomputed,
-            prefill: prefilled,
-            decode: start.elapsed() - prefilled,
-            stats: result.stats,
+        let prefill = start.elapsed();
+        let finish_reason = generation.run(decoder, first)?;
+        Ok(GenerationStats {
+            prompt: prompt.stats.member_stats(prompt.receivers),
+            finish_reason,
+            // A text is no longer than 16 bits count.
+            tokens: generation.generated() as u32,
+            reused_tokens: prompt.reused_tokens as u32,
+            recomputed: prompt.recomputed,
+            prefill_us: microseconds(prefill),
+            decode_us: microseconds(start.elapsed() - prefill),
         })
-    }
-}
-
-/// Result of a prefill.
-#[derive(Default)]
-struct PrefillResult {
-    reused: usize,
-    recomputed: bool,
-    stats: JobStats,
-}
-
-/// The first token, or why there is none.
-type First = Result<u32, crate::generate::Finish>;
-
-impl PrefillResult {
-    /// Computes the prompt on this device, after the tokens that are in the cache.
-    fn run_local(
-        &mut self,
-        decoder: &mut Decoder,
-        writer: &mut Writer,
-        rung: u16,
-    ) -> Result<First, WorkerError> {
-        let start = Instant::now();
-        self.reused = decoder.reusable_tokens(writer.prompt(), rung);
-        let logits = decoder.prefill(writer.prompt(), self.reused)?;
-        let took = start.elapsed();
-        self.stats.compute += took;
-        self.stats.total += took;
-        Ok(writer.next(logits))
-    }
-
-    /// Computes the prompt in a plan, or all of it on this device if tokens of other members are missing.
-    fn run_distributed(
-        &mut self,
-        model: &mut Model,
-        path: &mut DataPath,
-        job: &Job,
-        (decoder, head): (&mut Decoder, &mut LanguageHead),
-        writer: &mut Writer,
-    ) -> Result<First, WorkerError> {
-        decoder.clear(writer.prompt().len())?;
-        let rung = path.plan().rung;
-        let output = path.run_filling_cache(model, job, decoder)?;
-        self.stats = output.stats;
-        if self.stats.masked_tokens > 0 {
-            self.recomputed = true;
-            return self.run_local(decoder, writer, 0);
-        }
-        decoder.set_tokens(writer.prompt(), rung);
-        let start = Instant::now();
-        let hidden = model.shape().hidden;
-        let features = output.features.len();
-        let last = features.saturating_sub(hidden)..features;
-        let last = slice("features of the last token", &output.features, last)?;
-        let mut logits = head.run(last)?;
-        let took = start.elapsed();
-        self.stats.compute += took;
-        self.stats.total += took;
-        Ok(writer.next(&mut logits))
     }
 }
 

@@ -3,9 +3,9 @@
 use std::net::TcpStream;
 use std::time::Duration;
 
-use astra_edge::client::{Answering, Client, ClientError};
+use astra_edge::client::{Client, ClientError, RemoteTextStream};
 use astra_edge::config::Network;
-use astra_edge::text::Event;
+use astra_edge::text::TextEvent;
 use astra_wire::{Control, GenerationRequest, Hello, Prompt, RequestOptions, SamplingParams};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -107,8 +107,8 @@ fn requests_beyond_the_limit_are_refused() {
         }
         let refusal = loop {
             match answers.next().await.unwrap() {
-                (answering, Ok(Event::Piece(_))) => answers.push(next(answering)),
-                (_, Ok(Event::End(ended))) => panic!("{ended:?} before a refusal"),
+                (answering, Ok(TextEvent::Delta(_))) => answers.push(next(answering)),
+                (_, Ok(TextEvent::Finished(ended))) => panic!("{ended:?} before a refusal"),
                 (_, Err(refusal)) => break refusal,
             }
         };
@@ -135,7 +135,7 @@ fn requests_over_http_and_of_the_cluster_share_one_limit() {
         let asked = client.ask_text(&device, &question, &[], LIMIT);
         runtime.block_on(asked).unwrap()
     };
-    let held: Vec<Answering> = (OVER_HTTP..PLACES).map(|_| ask()).collect();
+    let held: Vec<RemoteTextStream> = (OVER_HTTP..PLACES).map(|_| ask()).collect();
     cluster.until("all places are taken", || status(&cluster) == 503);
     let refusal = runtime.block_on(next(ask())).1.unwrap_err().to_string();
     assert!(
@@ -148,7 +148,9 @@ fn requests_over_http_and_of_the_cluster_share_one_limit() {
     runtime.block_on(client.close());
 }
 
-async fn next(mut answering: Answering) -> (Answering, Result<Event, ClientError>) {
+async fn next(
+    mut answering: RemoteTextStream,
+) -> (RemoteTextStream, Result<TextEvent, ClientError>) {
     let event = answering.next().await;
     (answering, event)
 }

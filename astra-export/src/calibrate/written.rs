@@ -11,7 +11,7 @@ use std::path::Path;
 
 use astra_bundle::Manifest;
 use astra_model::engine::{Decoder, Runtime};
-use astra_model::tasks::text::sampling::{Sampler, Sampling};
+use astra_model::tasks::text::sampling::{GREEDY, Sampler, SamplingParams};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -47,11 +47,11 @@ pub fn by_model(
     let length = text.max_tokens.min(WINDOW);
     let mut decoder = Decoder::open(runtime, dir, manifest)?;
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut sampler = Sampler::new(Sampling {
+    let mut sampler = Sampler::new(SamplingParams {
         temperature: 1.0,
         top_p: 0.95,
         seed,
-        ..Sampling::GREEDY
+        ..GREEDY
     });
     let meter = Meter::new((texts * length) as u64, progress);
     let vocab = u32::try_from(text.vocab).unwrap_or(u32::MAX);

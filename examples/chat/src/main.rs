@@ -14,9 +14,10 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::Result;
-use astra_edge::client::{Answering, Client};
+use astra_edge::client::{Client, RemoteTextStream};
+use astra_edge::cluster::request::GenerationResponse;
 use astra_edge::config::{Network, Rung};
-use astra_edge::text::{Ended, Event};
+use astra_edge::text::TextEvent;
 use astra_model::tasks::text::template::Message;
 use astra_wire::{Control, GenerationRequest, Hello, Prompt, RequestOptions, SamplingParams};
 use clap::Parser;
@@ -109,7 +110,7 @@ async fn ask(
     client: &Client,
     device: &Hello,
     messages: &[Message],
-) -> Result<Answering> {
+) -> Result<RemoteTextStream> {
     let chat = serde_json::to_string(messages)?;
     let question = Control::GenerationRequest(GenerationRequest {
         options: RequestOptions {
@@ -133,16 +134,16 @@ async fn ask(
 }
 
 /// Prints an answer as it arrives; returns its text and its report.
-async fn show(mut answering: Answering) -> Result<(String, Ended)> {
+async fn show(mut answering: RemoteTextStream) -> Result<(String, GenerationResponse)> {
     let mut answer = String::new();
     loop {
         match answering.next().await? {
-            Event::Piece(piece) => {
+            TextEvent::Delta(piece) => {
                 print!("{piece}");
                 io::stdout().flush()?;
                 answer.push_str(&piece);
             }
-            Event::End(ended) => {
+            TextEvent::Finished(ended) => {
                 println!();
                 return Ok((answer, *ended));
             }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
+use astra_edge::cluster::request::GenerationResponse;
+use astra_edge::generation::FinishReason;
 use astra_edge::report::MemberReport;
-use astra_edge::text::Ended;
 
 /// Prints an answer's report for people.
-pub(crate) struct Shown<'a>(pub(crate) &'a Ended);
+pub(crate) struct Shown<'a>(pub(crate) &'a GenerationResponse);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Ended { report, .. } = self.0;
+        let GenerationResponse { report, .. } = self.0;
         for member in &report.members {
             device(f, member)?;
         }
@@ -25,7 +26,7 @@ impl fmt::Display for Shown<'_> {
         if let Some(rate) = report.tokens_per_second {
             write!(f, ", {rate:.1} a second")?;
         }
-        if self.0.cut {
+        if self.0.finish_reason == FinishReason::Length {
             write!(f, "; cut short")?;
         }
         writeln!(f)?;
@@ -73,7 +74,7 @@ mod tests {
             bytes_sent,
             ..MemberReport::default()
         };
-        let ended = Ended {
+        let ended = GenerationResponse {
             report: Report {
                 members: vec![member("a", 0, 153_300), member("b", 20, 0)],
                 reused_tokens: Some(3),
@@ -83,7 +84,7 @@ mod tests {
             },
             prompt_tokens: 44,
             tokens: 9,
-            cut: true,
+            finish_reason: FinishReason::Length,
         };
         let expected = "  \
   a: tokens 0-19 (20), computed 80 ms, waited 0 ms, sent 153.3 kB, received 0 B

@@ -9,13 +9,12 @@ use astra_edge::client::Client;
 use astra_edge::cluster::request::coordinator::PLANS;
 use astra_edge::measure::requests::prompts::prompts;
 use astra_edge::report::Report;
-use astra_edge::text::Event;
+use astra_edge::text::TextEvent;
 use astra_model::agreement::Agreement;
 use astra_model::engine;
+use astra_model::tasks::text::sampling::GREEDY;
 use astra_model::tasks::text::tokenizer::Tokenizer;
-use astra_wire::{
-    Control, GenerationRequest, Hello, ImageRequest, Prompt, RequestOptions, SamplingParams,
-};
+use astra_wire::{Control, GenerationRequest, Hello, ImageRequest, Prompt, RequestOptions};
 
 use super::Args;
 
@@ -127,29 +126,23 @@ async fn first_token(
     let question = Control::GenerationRequest(GenerationRequest {
         options,
         prompt: Prompt::Text(prompt),
-        sampling: SamplingParams {
-            temperature: 0.0,
-            top_p: 1.0,
-            top_k: 0,
-            repetition_penalty: 1.0,
-            seed: 0,
-        },
+        sampling: GREEDY,
         max_tokens: Some(1),
         stop: Default::default(),
     });
-    let mut answering = client.ask_text(device, &question, &[], within).await?;
+    let mut stream = client.ask_text(device, &question, &[], within).await?;
     let mut text = String::new();
     loop {
-        match answering.next().await? {
-            Event::Piece(piece) => text.push_str(&piece),
-            Event::End(ended) => {
-                let reused = ended.report.reused_tokens.unwrap_or(0);
-                if reused > ended.report.prompt_tokens.unwrap_or(0) / NOTHING {
+        match stream.next().await? {
+            TextEvent::Delta(delta) => text.push_str(&delta),
+            TextEvent::Finished(response) => {
+                let reused = response.report.reused_tokens.unwrap_or(0);
+                if reused > response.report.prompt_tokens.unwrap_or(0) / NOTHING {
                     bail!(
                         "{reused} tokens of the prompt were not computed: they were there from the one before"
                     );
                 }
-                return Ok((ended.report, Answer::Text(text)));
+                return Ok((response.report, Answer::Text(text)));
             }
         }
     }

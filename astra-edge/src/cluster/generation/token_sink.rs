@@ -1,103 +1,104 @@
-//! Tokens passed on to whoever asked for them, until they end.
+//! Tokens passed on to the client as they are generated.
 
 use std::time::{Duration, Instant};
 
 use astra_wire::Reason;
 use tokio::sync::mpsc;
 
-use crate::cluster::generation::token_source::{
-    GenerationStats, TOKEN_TIMEOUT, TokenEvent, TokenSource,
-};
+use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenEvent, TokenSource};
 use crate::cluster::session::cancel::Abort;
-use crate::generate::Finish;
+use crate::generation::{FinishReason, GenerationStats};
 
-/// A generation as it was heard.
+/// Longest wait for a token where nothing but this device's own work is waited for.
+const LOCAL_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// The tokens of a generation that has ended.
 pub(crate) struct ReceivedTokens {
-    /// What it came to where it ran; `None` where it did not say so in time, once nobody wanted more of it.
+    /// `None` if the generation was cancelled and its statistics did not come in time.
     pub(crate) stats: Option<Box<GenerationStats>>,
-    pub(crate) finish: Finish,
+    pub(crate) finish_reason: FinishReason,
     /// The tokens.
     pub(crate) ids: Vec<u32>,
-    /// When the first came, and the last.
+    /// When the first token came.
     pub(crate) first: Option<Instant>,
+    /// When the last token came.
     pub(crate) last: Option<Instant>,
 }
 
-/// Why tokens stopped coming.
+/// Why there are no more tokens.
 pub(crate) enum StreamError {
-    /// The device does not generate.
+    /// The device refused to generate.
     Refused(Reason),
-    /// It failed or went away, behind so many tokens.
+    /// It failed or went away after this number of tokens.
     Failed { text: String, tokens: usize },
-    /// Another member takes no part.
+    /// The attempt was given up for another member.
     Abort(Abort),
 }
 
-/// Passes tokens on. The first has to come before `until`, where there is such a time.
-pub(crate) async fn listen(
+/// Passes tokens on until they end; a client that does not take them cancels the generation. The first has to come before `until`, if
+/// given.
+pub(crate) async fn forward(
     source: &mut TokenSource,
-    tokens: &mpsc::Sender<u32>,
+    client: &mpsc::Sender<u32>,
     until: Option<Instant>,
 ) -> Result<ReceivedTokens, StreamError> {
-    let mut heard = ReceivedTokens {
+    let mut received = ReceivedTokens {
         stats: None,
-        finish: Finish::Gone,
+        finish_reason: FinishReason::Cancelled,
         ids: Vec::new(),
         first: None,
         last: None,
     };
     loop {
-        let limit = match (heard.last, until) {
+        let limit = match (received.last, until) {
             (Some(last), _) => last + TOKEN_TIMEOUT,
             (None, Some(until)) => until,
-            // Nothing but this device's own work is waited for.
-            (None, None) => Instant::now() + Duration::from_secs(24 * 3600),
+            (None, None) => Instant::now() + LOCAL_TIMEOUT,
         };
-        let said = tokio::select! {
+        let event = tokio::select! {
             biased;
-            () = tokens.closed() => return Ok(heard.ended(source).await),
-            said = source.next(limit) => said,
+            () = client.closed() => return Ok(received.cancelled(source).await),
+            event = source.next(limit) => event,
         };
-        match said {
+        match event {
             Some(TokenEvent::Token(id)) => {
                 let now = Instant::now();
-                heard.first.get_or_insert(now);
-                heard.last = Some(now);
-                heard.ids.push(id);
-                // A reader that takes no token for so long has gone for good.
-                let passed_on = tokens.send_timeout(id, TOKEN_TIMEOUT).await;
-                if passed_on.is_err() {
-                    return Ok(heard.ended(source).await);
+                received.first.get_or_insert(now);
+                received.last = Some(now);
+                received.ids.push(id);
+                let sent = client.send_timeout(id, TOKEN_TIMEOUT).await;
+                if sent.is_err() {
+                    return Ok(received.cancelled(source).await);
                 }
             }
-            Some(TokenEvent::Ended(stats)) => {
-                heard.finish = stats.finish;
-                heard.stats = Some(stats);
-                return Ok(heard);
+            Some(TokenEvent::Finished(stats)) => {
+                received.finish_reason = stats.finish_reason;
+                received.stats = Some(stats);
+                return Ok(received);
             }
             Some(TokenEvent::Refused(reason)) => return Err(StreamError::Refused(reason)),
-            Some(TokenEvent::Failed(text)) => return Err(heard.failed(text)),
+            Some(TokenEvent::Failed(text)) => return Err(received.failed(text)),
             None => {
-                source.stop();
-                let text = match heard.last {
+                source.cancel();
+                let text = match received.last {
                     Some(_) => format!("no token for {} s", TOKEN_TIMEOUT.as_secs()),
                     None => "no token before the deadline".to_owned(),
                 };
-                return Err(heard.failed(text));
+                return Err(received.failed(text));
             }
         }
     }
 }
 
 impl ReceivedTokens {
-    /// Whether nobody wanted it any more before there was a token.
+    /// Whether the generation was cancelled before its first token.
     pub(crate) fn is_unwanted(&self) -> bool {
-        self.ids.is_empty() && self.finish == Finish::Gone
+        self.ids.is_empty() && self.finish_reason == FinishReason::Cancelled
     }
 
-    async fn ended(mut self, source: &mut TokenSource) -> Self {
-        self.stats = source.end().await;
-        self.finish = Finish::Gone;
+    async fn cancelled(mut self, source: &mut TokenSource) -> Self {
+        self.stats = source.cancelled().await;
+        self.finish_reason = FinishReason::Cancelled;
         self
     }
 

@@ -9,10 +9,10 @@ use astra_model::tasks::embedding::pooled;
 use astra_wire::MemberStats;
 
 use super::halo;
-use super::share::{Share, microseconds, stats_of};
+use super::share::Share;
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
-use crate::job::JobOutput;
+use crate::job::{JobOutput, microseconds};
 
 /// A member's share of the answer, and what it cost: an image's features, or scores of its rows where members share the head; a
 /// text's part of its embedding; nothing for a prompt that another member continues.
@@ -26,7 +26,7 @@ pub(crate) async fn share_of(
     outcome: JobOutput,
 ) -> Result<(Share, MemberStats), String> {
     let manifest = device.bundle().manifest();
-    let mut stats = stats_of(&outcome.stats, slot.receivers());
+    let mut stats = outcome.stats.member_stats(slot.receivers());
     let range = slot
         .range()
         .ok_or("this device is not a member of the plan")?;

@@ -1,11 +1,8 @@
 //! A member's share of the answer, as it is sent to the coordinator.
 
-use std::time::Duration;
-
 use astra_wire::{MemberResult, MemberStats};
 
 use crate::cluster::member::encoding::{Coded, DenseError, Packed};
-use crate::job::JobStats;
 use astra_model::tasks::features::{read_exact, write_exact};
 use astra_model::tasks::lossless::Lines;
 
@@ -125,33 +122,6 @@ pub fn unpack(
         Dense::Scores(count, lines) => share.scores = Some(coded.scores(count, lines)?),
     }
     Ok(share)
-}
-
-/// The cost of a member's part, as it is sent; each frame goes to `receivers` members.
-pub fn stats_of(stats: &JobStats, receivers: usize) -> MemberStats {
-    let copies = receivers as u64;
-    MemberStats {
-        overhead_us: microseconds(stats.overhead),
-        compute_us: microseconds(stats.compute),
-        encode_us: microseconds(stats.encode + stats.decode),
-        wait_us: microseconds(stats.wait),
-        bytes_sent: stats.bytes_sent * copies,
-        bytes_received: stats.received.bytes,
-        halo_bytes: 0,
-        frames_sent: count(stats.frames_sent * copies),
-        frames_received: count(stats.received.frames),
-        masked_tokens: count(stats.masked_tokens),
-        late_frames: count(stats.received.late),
-        refused_frames: count(stats.received.refused),
-    }
-}
-
-pub(crate) fn microseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
-}
-
-fn count(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A text on its way to a vector.
+//! The embedding of a text, computed across members or on this device.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,32 +17,32 @@ use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
 use astra_model::tasks::embedding::{pooled, vector};
 
-/// A text as one vector.
+/// The embedding of a text.
 #[derive(Clone, Debug)]
 pub struct Embedded {
-    /// What it took.
+    /// Times, members and costs.
     pub report: Report,
     /// The vector, of [`Embedding::width`](astra_bundle::Embedding::width) numbers.
     pub embedding: Vec<f32>,
 }
 
-/// A text on its way.
-pub(crate) struct Text {
+/// A text to embed.
+pub(crate) struct EmbeddingWork {
     base: RequestBase,
     tokens: usize,
     input: Arc<OwnedInput>,
     embedding: Embedding,
 }
 
-impl Text {
+impl EmbeddingWork {
     pub(crate) fn new(
         limits: RequestLimits,
-        shares: Option<Vec<u16>>,
+        tokens_per_member: Option<Vec<u16>>,
         ids: Vec<u32>,
         embedding: Embedding,
     ) -> Self {
         Self {
-            base: RequestBase::new(limits, Input::Text(ids.len()), ids.len(), shares),
+            base: RequestBase::new(limits, Input::Text(ids.len()), ids.len(), tokens_per_member),
             tokens: ids.len(),
             input: Arc::new(OwnedInput::Ids(ids)),
             embedding,
@@ -58,7 +58,7 @@ impl Text {
     }
 }
 
-impl DistributedRequest for Text {
+impl DistributedRequest for EmbeddingWork {
     type Reply = Embedded;
 
     fn base(&self) -> &RequestBase {

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::RequestOptions;
-
 use crate::cluster::device::Device;
 use crate::cluster::member::share::Share;
 use crate::cluster::request::assemble::{assemble, assemble_scores};
 use crate::cluster::request::base::{Input, RequestBase};
-use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::collected::Collected;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::dispatch;
 use crate::cluster::request::distributed::{Attempted, DistributedRequest};
@@ -33,14 +31,10 @@ const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
 /// A request about an image.
 #[derive(Clone, Debug)]
 pub struct ImageRequest {
-    /// Rung, deadline and members.
-    pub options: RequestOptions,
-    /// Tokens of each member, where the client gives them.
-    pub shares: Option<Vec<u16>>,
+    /// How it is to be processed, and for whom.
+    pub context: RequestContext,
     /// The encoded image: JPEG, PNG or WebP.
     pub image: Vec<u8>,
-    /// The client; a request whose client disconnects before its turn is dropped.
-    pub client: ClientHandle,
 }
 
 /// The answer about an image.
@@ -66,7 +60,7 @@ impl Coordinator {
     /// # Errors
     /// The image, rung or ranges are refused, this device's own part fails, or the request's turn does not come in time.
     pub async fn answer(&self, request: ImageRequest) -> Result<ImageReply, RequestError> {
-        let (options, client) = (request.options, request.client.clone());
+        let (options, client) = (request.context.options, request.context.client.clone());
         let work = self.prepare(request).await?;
         let mut state = self.turn(&work.base.limits, client.gone()).await?;
         let mut reply = if options.local {
@@ -82,13 +76,13 @@ impl Coordinator {
     }
 
     async fn prepare(&self, request: ImageRequest) -> Result<Picture, RequestError> {
-        let limits = self.limits(&request.options)?;
+        let limits = self.limits(&request.context.options)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
         let turn = Arc::clone(&self.decoding).acquire_owned();
         let turn = tokio::select! {
             biased;
-            () = request.client.gone() => return Err(RequestError::Gone),
+            () = request.context.client.gone() => return Err(RequestError::Gone),
             turn = tokio::time::timeout_at(limits.deadline.into(), turn) => turn,
         };
         let turn = turn.map_err(|_| RequestError::Deadline(limits.time()))?;
@@ -107,7 +101,7 @@ impl Coordinator {
                 limits,
                 Input::Image,
                 self.device().tokens().into(),
-                request.shares,
+                request.context.tokens_per_member,
             ),
             content,
             input: Arc::new(OwnedInput::Pixels(pixels)),

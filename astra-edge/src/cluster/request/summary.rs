@@ -93,19 +93,29 @@ pub(crate) fn of_one(report: &mut Report, member: MemberReport, rung: u16, why: 
 }
 
 /// Enters token counts and times of a generation: prefill ends with the first token, decoding is timed from there.
-pub(crate) fn of_text(report: &mut Report, prompt: &[u32], heard: &ReceivedTokens, begun: Instant) {
+pub(crate) fn of_text(
+    report: &mut Report,
+    prompt: &[u32],
+    received: &ReceivedTokens,
+    begun: Instant,
+) {
     report.prompt_tokens = Some(prompt.len());
-    report.reused_tokens = Some(heard.stats.as_ref().map_or(0, |stats| stats.reused));
-    report.generated_tokens = Some(heard.ids.len());
-    let (Some(first), Some(last)) = (heard.first, heard.last) else {
+    report.reused_tokens = Some(
+        received
+            .stats
+            .as_ref()
+            .map_or(0, |stats| stats.reused_tokens as usize),
+    );
+    report.generated_tokens = Some(received.ids.len());
+    let (Some(first), Some(last)) = (received.first, received.last) else {
         return;
     };
     report.prefill_ms = Some(milliseconds(first.saturating_duration_since(begun)));
     let decode = last.saturating_duration_since(first);
     report.decode_ms = Some(milliseconds(decode));
-    let behind_first = heard.ids.len().saturating_sub(1);
-    if behind_first > 0 && !decode.is_zero() {
-        report.tokens_per_second = Some(behind_first as f64 / decode.as_secs_f64());
+    let after_first = received.ids.len().saturating_sub(1);
+    if after_first > 0 && !decode.is_zero() {
+        report.tokens_per_second = Some(after_first as f64 / decode.as_secs_f64());
     }
 }
 

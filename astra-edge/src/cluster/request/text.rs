@@ -1,30 +1,31 @@
-//! Questions in text: a prompt to go on from, or a text to make one vector of.
+//! Requests whose input is text: a generation, or an embedding.
 
 use astra_bundle::{Task, TextInput};
-use astra_wire::RequestOptions;
 use tokio::sync::mpsc;
 
-use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
-use crate::cluster::request::embedding::{Embedded, Text};
+use crate::cluster::request::embedding::{Embedded, EmbeddingWork};
 use crate::cluster::request::error::RequestError;
-use crate::cluster::request::generate::{Generate, Generated};
-use crate::cluster::request::prompt::Prompt;
+use crate::cluster::request::prompt::GenerationWork;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::GenerationRequest;
 
 impl Coordinator {
-    /// Computes the prompt across members; the member with its last tokens then generates, and each token id is sent to
-    /// `tokens` as it comes. Dropping the receiver ends the generation early. A prompt that begins with the text generated
-    /// before goes on from there.
+    /// Computes a prompt across members; the member with its last tokens then generates, and each token id is sent to `tokens` as it
+    /// comes. Dropping the receiver ends the generation early. A prompt that begins with the text generated before continues from the
+    /// KV cache.
     ///
     /// # Errors
-    /// The model is not one that generates, the prompt is empty or too long, the rung or the shares do not suit, or the
+    /// The model does not generate, the prompt is empty or too long, the rung or the tokens of the members do not suit, or the
     /// generating device fails.
     pub async fn generate(
         &self,
-        question: Generate,
+        context: RequestContext,
+        request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> Result<Generated, RequestError> {
-        let limits = self.limits(&question.options)?;
+    ) -> Result<GenerationResponse, RequestError> {
+        let limits = self.limits(&context.options)?;
         let manifest = self.device().bundle().manifest();
         let text = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Generation) => text,
@@ -33,49 +34,48 @@ impl Coordinator {
                 return Err(RequestError::Task { wanted });
             }
         };
-        check(text, &question.prompt)?;
-        let alone = question.options.local;
+        check(text, &request.prompt)?;
         let class_tokens = manifest.shape.class_tokens;
-        let work = Prompt::new(limits, class_tokens, question, tokens);
+        let by_member = context.tokens_per_member.clone();
+        let work = GenerationWork::new(limits, class_tokens, by_member, request, tokens);
         let mut state = self.turn(&limits, work.tokens.closed()).await?;
-        let before = state.conversation.take();
-        let (generated, conversation) = if alone {
+        let cached = state.conversation.take();
+        let (response, conversation) = if context.options.local {
             self.run_local(&work, "as asked".to_owned()).await?
         } else {
-            match self.continue_conversation(&work, before).await? {
+            match self.continue_conversation(&work, cached).await? {
                 Some(reply) => reply,
                 None => self.run_distributed(&mut state, &work).await?,
             }
         };
         state.conversation = Some(conversation);
-        Ok(generated)
+        Ok(response)
     }
 
-    /// One text's vector; `ids` are its tokens, special ones included. An `asker` that goes before its turn has none.
+    /// The embedding of a text; `ids` are its tokens, special ones included.
     ///
     /// # Errors
-    /// The model is not one that embeds, the text is empty or too long, the rung or the shares do not suit, or no member's
-    /// share comes.
+    /// The model does not embed, the text is empty or too long, the rung or the tokens of the members do not suit, the client is gone
+    /// before its turn, or no member's share comes.
     pub async fn embed(
         &self,
-        options: RequestOptions,
-        shares: Option<Vec<u16>>,
+        context: RequestContext,
         ids: Vec<u32>,
-        asker: &ClientHandle,
     ) -> Result<Embedded, RequestError> {
-        let limits = self.limits(&options)?;
+        let limits = self.limits(&context.options)?;
         let manifest = self.device().bundle().manifest();
         let (text, embedding) = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Embedding(embedding)) => (text, embedding),
             _ => {
-                let wanted = "make vectors of texts";
+                let wanted = "embed text";
                 return Err(RequestError::Task { wanted });
             }
         };
         check(text, &ids)?;
-        let work = Text::new(limits, shares, ids, embedding.clone());
-        let mut state = self.turn(&limits, asker.gone()).await?;
-        if options.local {
+        let by_member = context.tokens_per_member.clone();
+        let work = EmbeddingWork::new(limits, by_member, ids, embedding.clone());
+        let mut state = self.turn(&limits, context.client.gone()).await?;
+        if context.options.local {
             return self.run_local(&work, "as asked".to_owned()).await;
         }
         self.run_distributed(&mut state, &work).await

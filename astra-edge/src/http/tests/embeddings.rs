@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use astra_wire::RequestOptions;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
@@ -10,12 +9,13 @@ use tokio::sync::mpsc;
 
 use super::bad::refused;
 use super::*;
-use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::embedding::Embedded;
 use crate::cluster::request::error::RequestError;
-use crate::cluster::request::generate::{Generate, Generated};
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::GenerationRequest;
 use crate::report::Report;
-use crate::text::Model;
+use crate::text::TokenModel;
 use crate::text::fake::{embedder, embedder_by};
 
 const PATH: &str = "/v1/embeddings";
@@ -97,32 +97,31 @@ async fn as_many_texts_as_openai_takes_are_embedded() {
     assert_eq!(bed.post(PATH, &json!({ "input": lists })).status, 200);
 }
 
-/// Counts what is computed; every text but the first waits for its asker to go.
+/// Counts what is computed; every text but the first waits for its client to go.
 #[derive(Default)]
 struct Counting {
     begun: AtomicUsize,
     waits: bool,
 }
 
-impl Model for Counting {
+impl TokenModel for Counting {
     fn generate(
         &self,
-        _: Generate,
+        _: RequestContext,
+        _: GenerationRequest,
         _: mpsc::Sender<u32>,
-    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+    ) -> BoxFuture<'_, Result<GenerationResponse, RequestError>> {
         Box::pin(async { Err(RequestError::Nothing) })
     }
 
     fn embed(
         &self,
-        _: RequestOptions,
-        _: Option<Vec<u16>>,
+        context: RequestContext,
         _: Vec<u32>,
-        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
         Box::pin(async move {
             if self.begun.fetch_add(1, Ordering::SeqCst) > 0 && self.waits {
-                asker.gone().await;
+                context.client.gone().await;
                 return Err(RequestError::Gone);
             }
             Ok(Embedded {

@@ -1,7 +1,7 @@
 use super::*;
+use crate::generation::SamplingParams;
 use crate::text::fake::{BREAK, Fake, writer};
 use astra_model::tasks::text::fixture;
-use astra_model::tasks::text::sampling::Sampling;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_completion_in_one_piece() {
@@ -37,10 +37,10 @@ async fn a_completion_in_one_piece() {
     for key in ["members", "timings", "bytes", "coordinator", "missing"] {
         assert!(!astra[key].is_null(), "{key} is missing in {astra}");
     }
-    let asked = model.asked.lock().unwrap().clone().unwrap();
+    let (context, request) = model.asked.lock().unwrap().clone().unwrap();
     assert_eq!(
-        asked.sampling,
-        Sampling {
+        request.sampling,
+        SamplingParams {
             temperature: 0.0,
             top_p: 1.0,
             top_k: 4,
@@ -48,10 +48,10 @@ async fn a_completion_in_one_piece() {
             seed: 3
         }
     );
-    let options = asked.options;
+    let options = context.options;
     assert_eq!((options.rung, options.local), (Some(0), true));
     assert_eq!((options.deadline_ms, options.max_members), (800, 2));
-    assert_eq!(asked.shares, Some(vec![5, 6]));
+    assert_eq!(context.tokens_per_member, Some(vec![5, 6]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,8 +75,8 @@ async fn a_completion_has_sixteen_tokens_and_a_chat_all_there_is_room_for() {
     assert_eq!(answer["choices"][0]["message"]["role"], "assistant");
     assert_eq!(answer["choices"][0]["finish_reason"], "length");
     assert_eq!(answer["usage"]["total_tokens"], 256);
-    let asked = model.asked.lock().unwrap().clone().unwrap();
-    let prompt = fixture::tokenizer().decode(&asked.prompt).unwrap();
+    let (_, request) = model.asked.lock().unwrap().clone().unwrap();
+    let prompt = fixture::tokenizer().decode(&request.prompt).unwrap();
     assert_eq!(
         prompt,
         "system: be brief\nuser: hello\nassistant: yes\nuser: more\nassistant:"

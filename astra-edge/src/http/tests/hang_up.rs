@@ -3,17 +3,17 @@
 use std::sync::atomic::Ordering;
 
 use astra_bundle::Task;
-use astra_wire::RequestOptions;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::*;
-use crate::cluster::request::client_handle::ClientHandle;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::embedding::Embedded;
 use crate::cluster::request::error::RequestError;
-use crate::cluster::request::generate::{Generate, Generated};
 use crate::cluster::request::image::{ImageReply, ImageRequest};
-use crate::text::Model;
+use crate::cluster::request::response::GenerationResponse;
+use crate::generation::GenerationRequest;
+use crate::text::TokenModel;
 use crate::text::fake::{self, Fake, embedder_by, writer};
 
 const STREAM: &str = r#"{"prompt": "hello", "stream": true}"#;
@@ -59,7 +59,7 @@ async fn a_client_that_hangs_up_ends_its_generation() {
         assert_eq!(bed.api.admission.free(), MAX_REQUESTS - 1);
         drop(stream);
         until(|| model.ended.load(Ordering::SeqCst) == 1).await;
-        assert_eq!(model.gone.load(Ordering::SeqCst), 1);
+        assert_eq!(model.cancelled.load(Ordering::SeqCst), 1);
         // Its place is free again, and the next request is answered.
         until(|| bed.api.admission.free() == MAX_REQUESTS).await;
         assert_eq!(bed.get("/healthz").status, 200);
@@ -107,29 +107,28 @@ impl Stubborn {
     }
 }
 
-impl Model for Stubborn {
+impl TokenModel for Stubborn {
     fn generate(
         &self,
-        _: Generate,
+        _: RequestContext,
+        _: GenerationRequest,
         tokens: mpsc::Sender<u32>,
-    ) -> BoxFuture<'_, Result<Generated, RequestError>> {
+    ) -> BoxFuture<'_, Result<GenerationResponse, RequestError>> {
         Box::pin(async move { self.work(tokens.closed()).await })
     }
 
     fn embed(
         &self,
-        _: RequestOptions,
-        _: Option<Vec<u16>>,
+        context: RequestContext,
         _: Vec<u32>,
-        asker: ClientHandle,
     ) -> BoxFuture<'_, Result<Embedded, RequestError>> {
-        Box::pin(async move { self.work(asker.gone()).await })
+        Box::pin(async move { self.work(context.client.gone()).await })
     }
 }
 
 impl Pictures for Stubborn {
     fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
-        Box::pin(async move { self.work(question.client.gone()).await })
+        Box::pin(async move { self.work(question.context.client.gone()).await })
     }
 }
 

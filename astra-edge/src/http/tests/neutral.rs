@@ -1,15 +1,15 @@
 //! Parameters that ask for nothing: clients write them all the same, and every other server takes them.
 
 use super::*;
-use crate::cluster::request::generate::Generate;
+use crate::generation::GenerationRequest;
 use crate::text::fake::{Fake, writer};
 use astra_model::tasks::text::fixture;
 
 const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";
 
-fn asked(model: &Fake) -> Generate {
-    model.asked.lock().unwrap().clone().unwrap()
+fn asked(model: &Fake) -> GenerationRequest {
+    model.asked.lock().unwrap().clone().unwrap().1
 }
 
 /// The prompt that the last request came to.
@@ -204,7 +204,7 @@ async fn no_limit_is_all_there_is_room_for() {
             &json!({ "prompt": [5, 6], "max_tokens": limit }),
         );
         assert_eq!(said.status, 200, "{said:?}");
-        assert_eq!(asked(&model).max_tokens, 254);
+        assert_eq!(asked(&model).stop.max_tokens, Some(254));
     }
 }
 

@@ -7,25 +7,11 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+pub use astra_wire::SamplingParams;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// How the next token is chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sampling {
-    /// Logits are divided by it; 0 takes the most likely token, always.
-    pub temperature: f32,
-    /// Probability that the tokens in question have together, in (0, 1]; 1 leaves none out.
-    pub top_p: f32,
-    /// Number of tokens in question; 0 leaves none out.
-    pub top_k: u32,
-    /// What logits of tokens that came before are divided by, or multiplied where negative; 1 changes nothing.
-    pub repetition_penalty: f32,
-    /// Seed of the random numbers.
-    pub seed: u64,
-}
-
-/// A value of [`Sampling`] that is not possible.
+/// A value of [`SamplingParams`] out of range.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("{field}: found {found}, expected {expected}")]
 pub struct SamplingError {
@@ -33,14 +19,14 @@ pub struct SamplingError {
     pub field: &'static str,
     /// What it is.
     pub found: f32,
-    /// What it could be.
+    /// Values allowed.
     pub expected: &'static str,
 }
 
 /// Chooses the tokens of one generation, one after the other.
 #[derive(Clone, Debug)]
 pub struct Sampler {
-    sampling: Sampling,
+    params: SamplingParams,
     rng: ChaCha8Rng,
     /// Scratch, kept to save allocations.
     seen: Vec<u32>,
@@ -48,7 +34,7 @@ pub struct Sampler {
     kept: Vec<Candidate>,
 }
 
-/// A token in question.
+/// A token that may be drawn.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     /// Its probability, up to a factor all have in common.
@@ -56,71 +42,69 @@ struct Candidate {
     token: u32,
 }
 
-impl Sampling {
-    /// The most likely token, always.
-    pub const GREEDY: Self = Self {
+/// The most probable token, always.
+pub const GREEDY: SamplingParams = SamplingParams {
+    temperature: 0.0,
+    top_p: 1.0,
+    top_k: 0,
+    repetition_penalty: 1.0,
+    seed: 0,
+};
+
+/// Parameters as users write them: a `top_p` of 0 means greedy sampling, as in llama.cpp and in OpenAI's API, for nucleus sampling
+/// with it keeps the most probable token alone.
+#[must_use]
+pub fn normalized(params: SamplingParams) -> SamplingParams {
+    // A temperature out of range stays, for the check to find.
+    if params.top_p != 0.0 || params.temperature.is_nan() || params.temperature < 0.0 {
+        return params;
+    }
+    SamplingParams {
         temperature: 0.0,
         top_p: 1.0,
-        top_k: 0,
-        repetition_penalty: 1.0,
-        seed: 0,
+        ..params
+    }
+}
+
+/// Checks that every parameter is in range.
+///
+/// # Errors
+/// The first that is not.
+pub fn check(params: &SamplingParams) -> Result<(), SamplingError> {
+    let wrong = |field, found, expected| SamplingError {
+        field,
+        found,
+        expected,
     };
-
-    /// The same, with a `top_p` of 0 as greedy sampling: nucleus sampling with it leaves the most likely token alone, as in llama.cpp
-    /// and in OpenAI's API.
-    #[must_use]
-    pub fn settled(self) -> Self {
-        // An impossible temperature stays, for the check to find.
-        if self.top_p != 0.0 || self.temperature.is_nan() || self.temperature < 0.0 {
-            return self;
-        }
-        Self {
-            temperature: 0.0,
-            top_p: 1.0,
-            ..self
-        }
+    let SamplingParams {
+        temperature,
+        top_p,
+        repetition_penalty,
+        ..
+    } = *params;
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        return Err(wrong("temperature", temperature, "0 or more"));
     }
-
-    /// Checks that every value is possible.
-    ///
-    /// # Errors
-    /// The first that is not.
-    pub fn check(&self) -> Result<(), SamplingError> {
-        let wrong = |field, found, expected| SamplingError {
-            field,
-            found,
-            expected,
-        };
-        let Self {
-            temperature,
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        return Err(wrong(
+            "top_p",
             top_p,
-            repetition_penalty,
-            ..
-        } = *self;
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return Err(wrong("temperature", temperature, "0 or more"));
-        }
-        if !(top_p > 0.0 && top_p <= 1.0) {
-            return Err(wrong(
-                "top_p",
-                top_p,
-                "more than 0 and at most 1 (0 for the most likely token alone)",
-            ));
-        }
-        if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
-            let field = "repetition_penalty";
-            return Err(wrong(field, repetition_penalty, "more than 0"));
-        }
-        Ok(())
+            "more than 0 and at most 1 (0 for the most likely token alone)",
+        ));
     }
+    if !(repetition_penalty.is_finite() && repetition_penalty > 0.0) {
+        let field = "repetition_penalty";
+        return Err(wrong(field, repetition_penalty, "more than 0"));
+    }
+    Ok(())
 }
 
 impl Sampler {
     /// Begins a generation.
-    pub fn new(sampling: Sampling) -> Self {
+    pub fn new(params: SamplingParams) -> Self {
         Self {
-            sampling,
-            rng: ChaCha8Rng::seed_from_u64(sampling.seed),
+            params,
+            rng: ChaCha8Rng::seed_from_u64(params.seed),
             seen: Vec::new(),
             candidates: Vec::new(),
             kept: Vec::new(),
@@ -142,7 +126,7 @@ impl Sampler {
         }
         self.penalize(logits, history);
         let best = most_likely(logits);
-        if self.sampling.temperature <= 0.0 {
+        if self.params.temperature <= 0.0 {
             return best;
         }
         self.weigh(logits, best);
@@ -151,7 +135,7 @@ impl Sampler {
     }
 
     fn penalize(&mut self, logits: &mut [f32], history: &[u32]) {
-        let penalty = self.sampling.repetition_penalty;
+        let penalty = self.params.repetition_penalty;
         if penalty == 1.0 {
             return;
         }
@@ -174,7 +158,7 @@ impl Sampler {
     /// Softmax with the temperature, up to a factor: the most likely token weighs 1.
     fn weigh(&mut self, logits: &[f32], best: u32) {
         let largest = logits.get(best as usize).copied().map_or(0.0, f64::from);
-        let temperature = f64::from(self.sampling.temperature);
+        let temperature = f64::from(self.params.temperature);
         self.candidates.clear();
         let weighed = logits.iter().zip(0..).map(|(logit, token)| Candidate {
             weight: ((f64::from(*logit) - largest) / temperature).exp(),
@@ -185,7 +169,7 @@ impl Sampler {
 
     /// Leaves the `top_k` most likely candidates, and of those the fewest that have `top_p` together.
     fn restrict(&mut self) {
-        let Sampling { top_k, top_p, .. } = self.sampling;
+        let SamplingParams { top_k, top_p, .. } = self.params;
         let top_k = match top_k as usize {
             0 => self.candidates.len(),
             given => given.min(self.candidates.len()),

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 /// Probabilities by the definitions, one step after the other over all tokens.
-fn slow(logits: &[f32], history: &[u32], sampling: &Sampling) -> Vec<f64> {
+fn slow(logits: &[f32], history: &[u32], sampling: &SamplingParams) -> Vec<f64> {
     let mut logits: Vec<f64> = logits.iter().map(|logit| f64::from(*logit)).collect();
     let penalty = f64::from(sampling.repetition_penalty);
     for (token, logit) in logits.iter_mut().enumerate() {
@@ -41,7 +41,12 @@ fn slow(logits: &[f32], history: &[u32], sampling: &Sampling) -> Vec<f64> {
     softmax(&kept)
 }
 
-fn frequencies(logits: &[f32], history: &[u32], sampling: Sampling, draws: usize) -> Vec<f64> {
+fn frequencies(
+    logits: &[f32],
+    history: &[u32],
+    sampling: SamplingParams,
+    draws: usize,
+) -> Vec<f64> {
     let mut sampler = Sampler::new(sampling);
     let mut counts = vec![0.0; logits.len()];
     for _ in 0..draws {
@@ -66,8 +71,8 @@ proptest! {
         seed: u64,
     ) {
         let top_p = top_p.min(1.0);
-        let sampling = Sampling { temperature, top_p, top_k, repetition_penalty, seed };
-        sampling.check().unwrap();
+        let sampling = SamplingParams { temperature, top_p, top_k, repetition_penalty, seed };
+        check(&sampling).unwrap();
         let expected = slow(&logits, &history, &sampling);
         const DRAWS: usize = 2000;
         let found = frequencies(&logits, &history, sampling, DRAWS);
@@ -87,7 +92,7 @@ proptest! {
     ) {
         let largest = logits.iter().copied().fold(f32::MIN, f32::max);
         let first = logits.iter().position(|logit| *logit == largest).unwrap();
-        let mut sampler = Sampler::new(Sampling { seed, ..Sampling::GREEDY });
+        let mut sampler = Sampler::new(SamplingParams { seed, ..GREEDY });
         prop_assert_eq!(sampler.pick(&mut logits, &[]) as usize, first);
     }
 
@@ -101,7 +106,7 @@ proptest! {
         repetition_penalty in prop::sample::select(vec![1e-30_f32, 1.0, 1e30]),
     ) {
         let mut logits: Vec<f32> = bits.iter().map(|bits| f32::from_bits(*bits)).collect();
-        let sampling = Sampling { temperature, top_p, top_k, repetition_penalty, seed: 1 };
+        let sampling = SamplingParams { temperature, top_p, top_k, repetition_penalty, seed: 1 };
         let token = Sampler::new(sampling).pick(&mut logits, &history);
         prop_assert!((token as usize) < logits.len());
     }
@@ -110,10 +115,10 @@ proptest! {
 #[test]
 fn a_seed_repeats_its_tokens_and_another_has_others() {
     let generate = |seed| {
-        let mut sampler = Sampler::new(Sampling {
+        let mut sampler = Sampler::new(SamplingParams {
             temperature: 1.0,
             seed,
-            ..Sampling::GREEDY
+            ..GREEDY
         });
         let logits = vec![0.0; 1000];
         let pick = |_| sampler.pick(&mut logits.clone(), &[]);
@@ -129,15 +134,15 @@ fn a_seed_repeats_its_tokens_and_another_has_others() {
 fn what_is_no_number_is_never_chosen() {
     let broken = [f32::NAN, -3.0, f32::NEG_INFINITY, f32::NAN];
     for temperature in [0.0, 1.0, 100.0] {
-        let mut sampler = Sampler::new(Sampling {
+        let mut sampler = Sampler::new(SamplingParams {
             temperature,
-            ..Sampling::GREEDY
+            ..GREEDY
         });
         for _ in 0..50 {
             assert_eq!(sampler.pick(&mut broken.clone(), &[1]), 1);
         }
     }
-    let mut sampler = Sampler::new(Sampling::GREEDY);
+    let mut sampler = Sampler::new(GREEDY);
     assert_eq!(sampler.pick(&mut [], &[]), 0);
     assert_eq!(sampler.pick(&mut [f32::NAN; 3], &[]), 0);
     assert_eq!(sampler.pick(&mut [0.0, f32::INFINITY], &[]), 1);
@@ -145,34 +150,34 @@ fn what_is_no_number_is_never_chosen() {
 
 #[test]
 fn impossible_values_are_named() {
-    let refused = |sampling: Sampling| sampling.check().unwrap_err().to_string();
-    let base = Sampling::GREEDY;
-    assert_eq!(base.check(), Ok(()));
+    let refused = |sampling: SamplingParams| check(&sampling).unwrap_err().to_string();
+    let base = GREEDY;
+    assert_eq!(check(&base), Ok(()));
     for (sampling, text) in [
         (
-            Sampling {
+            SamplingParams {
                 temperature: -0.5,
                 ..base
             },
             "temperature: found -0.5, expected 0 or more",
         ),
         (
-            Sampling {
+            SamplingParams {
                 temperature: f32::NAN,
                 ..base
             },
             "temperature: found NaN, expected 0 or more",
         ),
         (
-            Sampling { top_p: 0.0, ..base },
+            SamplingParams { top_p: 0.0, ..base },
             "top_p: found 0, expected more than 0 and at most 1 (0 for the most likely token alone)",
         ),
         (
-            Sampling { top_p: 1.5, ..base },
+            SamplingParams { top_p: 1.5, ..base },
             "top_p: found 1.5, expected more than 0 and at most 1 (0 for the most likely token alone)",
         ),
         (
-            Sampling {
+            SamplingParams {
                 repetition_penalty: 0.0,
                 ..base
             },
@@ -186,21 +191,21 @@ fn impossible_values_are_named() {
 /// transformers, llama.cpp and OpenAI's API keep the most likely token whatever `top_p` is.
 #[test]
 fn a_top_p_of_zero_is_greedy() {
-    let sampling = Sampling {
+    let sampling = SamplingParams {
         temperature: 1.3,
         top_p: 0.0,
         seed: 9,
-        ..Sampling::GREEDY
+        ..GREEDY
     };
-    let settled = sampling.settled();
-    assert_eq!(settled.check(), Ok(()));
-    let mut sampler = Sampler::new(settled);
+    let greedy = normalized(sampling);
+    assert_eq!(check(&greedy), Ok(()));
+    let mut sampler = Sampler::new(greedy);
     for _ in 0..50 {
         assert_eq!(sampler.pick(&mut [0.1, 0.3, 0.2, 0.29], &[]), 1);
     }
-    let other = Sampling {
+    let other = SamplingParams {
         top_p: 0.5,
         ..sampling
     };
-    assert_eq!(other.settled(), other);
+    assert_eq!(normalized(other), other);
 }
