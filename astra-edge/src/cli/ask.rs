@@ -23,49 +23,48 @@ use super::question::QuestionArgs;
 /// Largest prompt that is read, in bytes.
 const MAX_PROMPT: u64 = 4 << 20;
 
-/// Answer a message, or continue a prompt, on a cluster.
+/// Continue a prompt or answer a message on a cluster.
 ///
-/// Finds a device of the cluster and sends it the request. The members compute the prompt together; the one with its last tokens then
-/// generates. The text goes to standard output as it comes, times and members to standard error.
+/// Finds a device of the cluster and sends it the prompt. All members compute the prompt (prefill); the one with its last tokens
+/// then generates. The text is streamed to standard output; the report goes to standard error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The message to answer; - reads it from standard input.
     prompt: String,
-    /// What the model is told before the message.
+    /// System message, before the message.
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
-    /// Go on from the prompt as it is, instead of answering it as a message of a chat.
+    /// Continue the prompt as it is, without the chat template.
     #[arg(long)]
     raw: bool,
     /// Most tokens to generate.
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
-    /// Logits are divided by it; 0 takes the most likely token, always.
+    /// Sampling temperature; 0 always takes the most likely token (greedy sampling).
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f32,
-    /// Nucleus sampling: sample from the most likely tokens that together reach this probability; 0 always takes the most likely
-    /// token.
+    /// Nucleus sampling: sample from the most likely tokens whose probabilities add up to P; 0 always takes the most likely token.
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f32,
-    /// Number of tokens in question; 0 for all.
+    /// Sample from the K most likely tokens; 0 for all.
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
-    /// What logits of tokens that came before are divided by.
+    /// Penalty for tokens that are in the text already: above 1 makes them less likely; 1 is none.
     #[arg(long, value_name = "X", default_value_t = 1.0)]
     repetition_penalty: f32,
-    /// A string that ends the text, and is no part of it; can be repeated.
+    /// Stop string: ends the text and is not part of it. Can be repeated.
     #[arg(long, value_name = "TEXT")]
     stop: Vec<String>,
-    /// Seed of the random numbers, where the temperature is not 0 [default: another one each time].
+    /// Seed of sampling, for a temperature above 0 [default: random].
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Print one JSON object at the end, and nothing else.
+    /// Print text and report as one JSON object at the end, instead of streaming.
     #[arg(long)]
     json: bool,
-    /// Print the text alone.
+    /// Print the text without the report.
     #[arg(long, conflicts_with = "json")]
     quiet: bool,
-    /// Write what it took into a JSON file.
+    /// Write the report as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// What is logged on standard error.

@@ -13,18 +13,18 @@ use serde::Serialize;
 
 use super::question::QuestionArgs;
 
-/// Make vectors of texts through a cluster.
+/// Compute embeddings of texts on a cluster.
 ///
-/// Prints a line of numbers for each text, in order, as they are computed.
+/// Prints the vector of each text on a line of its own, in order, as it is computed.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The texts.
     #[arg(required_unless_present = "file")]
     text: Vec<String>,
-    /// A file with more texts, one a line; empty lines are left out.
+    /// File with more texts, one per line; empty lines are skipped.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Print one JSON object, with what each text took.
+    /// Print one JSON object with the vectors and the report of each text.
     #[arg(long)]
     json: bool,
     /// What is logged on standard error.

@@ -19,24 +19,24 @@ use super::question::QuestionArgs;
 /// Time the comparison with one device may take.
 const COMPARISON: Duration = Duration::from_secs(60);
 
-/// Send a picture through a cluster and show what came of it.
+/// Compute a picture on a cluster, and print the result and what it took.
 ///
-/// Finds a device of the cluster and asks it. That device divides the work among all it can use, itself included, and
-/// answers; where nobody else can take part it answers alone and says so.
+/// Finds a device of the cluster and sends it the picture. That device coordinates: it divides the tokens among all usable devices,
+/// itself included. Where there are no others, it computes alone and the report says so.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The picture: a JPEG, PNG or WebP file.
     image: PathBuf,
-    /// Compare with the answer of the asked device alone.
+    /// Also compute on the coordinating device alone, and compare the results.
     #[arg(long, conflicts_with = "alone")]
     compare: bool,
-    /// Draw the map over the picture, into a PNG file.
+    /// Write the picture with its map drawn over it, as PNG.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Write the class token and map into a JSON file.
+    /// Write the class token and the map as JSON.
     #[arg(long, value_name = "FILE")]
     answer: Option<PathBuf>,
-    /// Print one JSON object.
+    /// Print the report as one JSON object.
     #[arg(long)]
     json: bool,
     /// What is logged on standard error.

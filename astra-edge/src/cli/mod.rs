@@ -24,8 +24,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Runs one Transformer inference across several small devices.
 ///
-/// Devices of one cluster find each other, split the tokens of each input, and send each other nothing but codes. Start one
-/// on every machine with `run`, then ask any of them: `infer` for pictures, `ask` and `embed` for text.
+/// Devices of one cluster find each other, split the tokens of each input, and send each other codes of them. Start a
+/// device on every machine with `run`, then send requests to any of them: `infer` for pictures, `ask` and `embed` for text.
 #[derive(Parser)]
 #[command(name = "astra-edge", version, max_term_width = 100)]
 struct Cli {

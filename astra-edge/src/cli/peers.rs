@@ -14,8 +14,8 @@ use clap::ArgMatches;
 
 /// Show the devices of a cluster, and why any is not used.
 ///
-/// Devices work together that hold the same key and the same bundle and have a wire version in common. Where bundles differ,
-/// the one that most devices have counts as the cluster's.
+/// Devices can share requests if they have the same key, the same bundle and a wire version in common. Where bundles differ, the one
+/// that most devices have counts as the cluster's.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// How long to look.

@@ -19,11 +19,10 @@ use serde::Serialize;
 /// Most members a plan is made for: beyond it, nobody would believe it.
 const MOST_DEVICES: u16 = 64;
 
-/// Predict how long requests take on clusters that are not there.
+/// Predict the latency of requests on clusters that do not exist yet.
 ///
-/// Measures what each step of a request takes on this machine, or reads what was measured before, and goes through requests
-/// with that and a model of the link: devices alike, tokens divided as a cluster would, the network in the way where codes
-/// come later than they are needed.
+/// Measures the cost of each step of a request on this machine, or reads it from --profile, and simulates requests with it and a model
+/// of the network. All devices are equally fast, and divide the tokens as a cluster would.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// Members: numbers, or ranges such as 2..64
@@ -34,7 +33,7 @@ pub(super) struct Args {
         default_value = "2..8"
     )]
     devices: Vec<Devices>,
-    /// Megabits a second of each device both ways
+    /// Network rate of each device, in megabits per second, each way
     #[arg(
         long,
         value_name = "RATE,...",
@@ -53,7 +52,7 @@ pub(super) struct Args {
         default_value = "160,320"
     )]
     rungs: Vec<Rung>,
-    /// All devices share one medium of the rate
+    /// All devices share one medium with this rate, as on Wi-Fi
     #[arg(long)]
     shared_medium: bool,
     /// Share of a core that a device has, up to 1
@@ -62,22 +61,22 @@ pub(super) struct Args {
     /// Period of the CPU quota that limits a device to its share, milliseconds; 0 for a slower core without a quota
     #[arg(long, value_name = "MS", default_value_t = 0.0)]
     quota_period: f64,
-    /// Read what was measured before, instead of measuring
+    /// Read the costs from a file of --save, instead of measuring them
     #[arg(long, value_name = "FILE", conflicts_with_all = ["bundle", "save", "image"])]
     profile: Option<PathBuf>,
-    /// Write what is measured, for --profile
+    /// Write the measured costs to a file, for --profile
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// Directory of the exported model [default: the only one in the cache]
     #[arg(long, value_name = "DIR")]
     bundle: Option<PathBuf>,
-    /// A picture like those that will be sent, instead of an invented one: how well it is compressed makes a difference on slow links
+    /// A typical picture to measure with, instead of a synthetic one: its compressed size matters on slow networks
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// The ONNX Runtime library, or folders to look for it in, with colons between them
+    /// ONNX Runtime library, or folders to search for it, separated by colons
     #[arg(long, value_name = "PATH")]
     onnxruntime: Option<PathBuf>,
-    /// Threads that compute; 0 for one a core
+    /// Threads that compute; 0 for one per core
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
     /// Print one JSON array instead of a table

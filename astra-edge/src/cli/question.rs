@@ -18,20 +18,20 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How a question is to be answered.
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct QuestionArgs {
-    /// Device to ask, by its name, its id or the first digits of its id [default: the fastest of those seen first].
+    /// Device that coordinates, by its name, its id or the first digits of its id [default: the fastest of those found first].
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
     /// Bits per token per block, or exact for float32 [default: the device's].
     #[arg(long, value_name = "RUNG")]
     rung: Option<Rung>,
-    /// Time until the answer, of a prompt its first token, is due; what did not come by then is left out and reported
+    /// Time limit for the result, or for the first token of a text. What has not arrived by then is left out and reported
     /// [default: the device's].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     deadline: Option<Duration>,
-    /// Most members, the asked device included; 0 for the device's own limit.
+    /// Most members, the coordinating device included; 0 for the limit in that device's settings.
     #[arg(long, value_name = "N", default_value_t = 0)]
     max_members: u8,
-    /// Tokens of each member, in the order of their names, instead of by speed: 100,80,76.
+    /// Tokens of each member, in the order of their names, instead of dividing by speed. Example: 100,80,76.
     #[arg(long, value_name = "TOKENS,...", value_delimiter = ',')]
     pub(super) ranges: Vec<u16>,
     /// How long to look for a device.
@@ -43,10 +43,10 @@ pub(super) struct QuestionArgs {
     /// Directory of the exported model, with --alone [default: the only one in the cache].
     #[arg(long, value_name = "DIR", requires = "alone")]
     bundle: Option<PathBuf>,
-    /// The ONNX Runtime library, or folders to look for it in, with colons between them, with --alone.
+    /// ONNX Runtime library, or folders to search for it, separated by colons, with --alone.
     #[arg(long, value_name = "PATH", requires = "alone")]
     onnxruntime: Option<PathBuf>,
-    /// Threads that compute, with --alone; 0 for one a core.
+    /// Threads that compute, with --alone; 0 for one per core.
     #[arg(long, value_name = "N", requires = "alone", default_value_t = 0)]
     threads: usize,
 }

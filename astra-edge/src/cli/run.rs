@@ -12,10 +12,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{service, settings};
 
-/// Run a device of a cluster, until it is told to stop.
+/// Run a device of a cluster until it is stopped.
 ///
-/// The device loads its bundle, measures how fast it is, finds the others and takes questions and parts in theirs. It prints
-/// one line when it is ready and ends in order on SIGINT or SIGTERM.
+/// The device loads its bundle, measures its speed, finds the other devices, and takes requests. It prints one line when it is
+/// ready, and leaves the cluster on SIGINT or SIGTERM.
 ///
 /// Each setting can be given as a flag, as an environment variable, or in a settings file, and the first of these that has it wins.
 #[derive(clap::Args, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Args {
     /// Print every setting with its value and where that comes from, as a settings file, and do not run.
     #[arg(long)]
     print_settings: bool,
-    /// Print the line of readiness, or the settings, as JSON.
+    /// Print the line that says it is ready, or the settings, as JSON.
     #[arg(long)]
     json: bool,
     #[command(flatten)]

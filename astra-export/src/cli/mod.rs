@@ -14,7 +14,7 @@ use astra_model::paths::cache_dir;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-/// Turns a pretrained vision Transformer into a bundle that astra-edge devices run.
+/// Exports a pretrained Transformer as a bundle that astra-edge devices run.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -32,10 +32,10 @@ enum Command {
 /// How ONNX Runtime is found and used.
 #[derive(Debug, clap::Args)]
 struct RuntimeOptions {
-    /// ONNX Runtime library; else $ORT_DYLIB_PATH, else the one in the cache folder, else the system's
+    /// ONNX Runtime library [default: $ORT_DYLIB_PATH, the cache, the system's]
     #[arg(long, value_name = "FILE")]
     onnxruntime: Option<PathBuf>,
-    /// Threads that compute; 0 for one a core
+    /// Threads that compute; 0 for one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
 }

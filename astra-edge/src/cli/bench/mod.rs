@@ -25,11 +25,11 @@ use subject::{Answer, Subject};
 /// Time a device may take beyond the deadline: to be reached, and to say what came of it.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Measure a running cluster beside one of its devices.
+/// Measure a running cluster, and compare it with one of its devices.
 ///
-/// Sends a picture, or prompts of a text, again and again: answered by one device alone, then by as many members and at the
-/// rungs that are named. Latencies are the device's own, from input ready to answer ready, of a prompt to its first token.
-/// Every row says how close its answers are to the one device's.
+/// Sends a picture, or prompts cut out of a text, again and again: to one device alone, and to clusters at the given rungs and
+/// numbers of members, in turns. Latencies are measured on the device: from input ready to result ready, or to the first token of a
+/// prompt. Each row says how close its results are to those of one device.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
     /// The picture: a JPEG, PNG or WebP file.
@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Directory of the exported model, whose tokenizer counts the tokens of prompts.
     #[arg(long, value_name = "DIR", requires = "text")]
     bundle: Option<PathBuf>,
-    /// Device to ask, and to compare with [default: the fastest of those seen first].
+    /// Device that coordinates, and that is compared with [default: the fastest of those found first].
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Rungs to measure: bits per token per block, or exact.
@@ -61,28 +61,28 @@ pub(super) struct Args {
         default_value = "160,320"
     )]
     rungs: Vec<Rung>,
-    /// Members to measure with, the asked device included; 0 for the device's own limit.
+    /// Numbers of members, the coordinating device included; 0 for the limit in that device's settings.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0")]
     members: Vec<u8>,
     /// Requests measured for each row.
     #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u16).range(1..))]
     repeat: u16,
-    /// Requests before them that are not.
+    /// Warm-up requests before them, which are not measured.
     #[arg(long, value_name = "N", default_value_t = 2)]
     warm_up: u16,
-    /// Time after which a row is content with the requests it has.
+    /// Time after which a row takes no more requests.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
     at_most: Duration,
-    /// Time until each answer is due.
+    /// Time limit of each request.
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "120s")]
     deadline: Duration,
-    /// Folder of the kernel's counters of a device's interface, such as /sys/class/net/eth0/statistics. Can be repeated.
+    /// Folder with the kernel's counters of a network interface, such as /sys/class/net/eth0/statistics. Can be repeated.
     #[arg(long, value_name = "DIR")]
     counters: Vec<PathBuf>,
-    /// Number of a device's process on this machine, for its processor time. Can be repeated.
+    /// Process id of a device on this machine, to measure its processor time. Can be repeated.
     #[arg(long, value_name = "PID")]
     process: Vec<u32>,
-    /// Name of the link, for the rows.
+    /// Name of the network, shown in the rows.
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// How long to look for a device.

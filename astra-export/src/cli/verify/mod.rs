@@ -11,11 +11,11 @@ use astra_export::verify::all_rungs;
 
 use super::RuntimeOptions;
 
-/// Measures how close a bundle comes to what it was made from
+/// Measures how close the results of a bundle are to those of its model
 ///
-/// Compares every rung, at several numbers of devices, with the one-device path: the features and answers of photographs, the
-/// perplexity of a language model over a text (--perplexity), the direction of embeddings. Of models from ONNX, the one-device
-/// path is compared with the original file too. Score on other inputs than the bundle was calibrated on.
+/// Compares every rung, at several numbers of devices, with one device: the features and results of photographs, the perplexity of
+/// a language model over a text (--perplexity), or the cosine of embeddings. Models from ONNX are compared with the original file
+/// too. Use other inputs than those of the calibration.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Verify {
     /// Directory of the bundle
