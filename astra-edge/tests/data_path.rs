@@ -25,6 +25,17 @@ use astra_model::simulate::Simulation;
 use common::wire::{Wire, ranges};
 use common::{Bed, worst};
 
+fn plan(rung: u16, sizes: &[u16]) -> Plan {
+    Plan {
+        id: 1,
+        version: astra_wire::VERSION,
+        epoch: 1,
+        rung,
+        causal: false,
+        ranges: ranges(sizes),
+    }
+}
+
 /// Runs `requests` requests on a thread a member; the last member loses every `lose`th frame it sends.
 fn run(
     bed: &Bed,
@@ -34,14 +45,7 @@ fn run(
     lose: usize,
     deadline: Duration,
 ) -> Vec<Vec<JobOutput>> {
-    let plan = Arc::new(Plan {
-        id: 1,
-        version: astra_wire::VERSION,
-        epoch: 1,
-        rung,
-        causal: false,
-        ranges: ranges(sizes),
-    });
+    let plan = Arc::new(plan(rung, sizes));
     let (senders, receivers): (Vec<_>, Vec<_>) =
         sizes.iter().map(|_| std::sync::mpsc::channel()).unzip();
     let members: Vec<_> = receivers
@@ -53,13 +57,8 @@ fn run(
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
             std::thread::spawn(move || {
                 let shape = bundle.manifest().shape;
-                let mut model = Model::open(
-                    &runtime,
-                    bundle.dir(),
-                    &shape,
-                    Modality::of(bundle.manifest()),
-                )
-                .unwrap();
+                let modality = Modality::of(bundle.manifest());
+                let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
                 let wire = Wire::new(frames, plan.receivers(me), lose, codec.layout().unwrap());

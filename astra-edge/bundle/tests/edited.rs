@@ -38,6 +38,15 @@ fn edited_of(write: impl FnOnce(&Path) -> Bundle, pointer: &str, value: Value) -
         .to_owned()
 }
 
+/// The cases of a table: `POINTER = VALUE | REFUSAL` a line.
+fn cases(table: &'static str) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
+    table.trim().lines().map(|line| {
+        let (pointer, rest) = line.split_once(" = ").expect("a pointer");
+        let (value, refusal) = rest.split_once(" | ").expect("a value");
+        (pointer, serde_json::from_str(value).expect("JSON"), refusal)
+    })
+}
+
 #[test]
 fn another_format_is_refused_before_anything_else() {
     let other = "format: found 1, expected 2; export the model again";
@@ -102,139 +111,47 @@ fn files_that_the_format_needs() {
     }
 }
 
+const SHAPES_AND_BASES: &str = r#"
+/shape/hidden = 0 | shape.hidden: found 0, expected 1 to 8192
+/shape/hidden = 8 | bases[0].blocks[0].enc_w.shape: found [3, 4], expected [3, 8]
+/shape/head_dim = 2 | bases[0].blocks[0].dec_w.shape: found [3, 6], expected [3, 4]
+/shape/blocks = 3 | bases[0].blocks: found 2 blocks, expected 3
+/shape/tokens = 9 | image.size: found 4 with patches of 2, expected a size of 9 patches
+/image = null | image: found nothing, expected how an image becomes the input
+/image/patch = 0 | image.patch: found 0, expected 1 to 4
+/image/map_size = null | image.map_size: found nothing, expected height and width of the saliency map
+/image/map_size/1 = 0 | image.map_size: found 0, expected 1 to 8192
+/exact = [] | exact: found 0 blocks, expected 2
+/bases/0/rank = 2 | bases[0].blocks[0].enc_w.shape: found [3, 4], expected [2, 4]
+/bases/0/rank = 5 | bases[0].rank: found 5, expected 1 to 4
+/bases/1/name = "attention" | bases[1].name: found "attention" again, expected another name for every basis
+/bases/1/blocks = [] | bases[1].blocks: found 0 blocks, expected 2
+/bases/1/blocks/1/dec_b/shape = [1, 6] | bases[1].blocks[1].dec_b.shape: found [1, 6], expected [6]
+"#;
+
 #[test]
 fn edited_shapes_and_bases() {
-    for (pointer, value, refusal) in [
-        (
-            "/shape/hidden",
-            json!(0),
-            "shape.hidden: found 0, expected 1 to 8192",
-        ),
-        (
-            "/shape/hidden",
-            json!(8),
-            "bases[0].blocks[0].enc_w.shape: found [3, 4], expected [3, 8]",
-        ),
-        (
-            "/shape/head_dim",
-            json!(2),
-            "bases[0].blocks[0].dec_w.shape: found [3, 6], expected [3, 4]",
-        ),
-        (
-            "/shape/blocks",
-            json!(3),
-            "bases[0].blocks: found 2 blocks, expected 3",
-        ),
-        (
-            "/shape/tokens",
-            json!(9),
-            "image.size: found 4 with patches of 2, expected a size of 9 patches",
-        ),
-        (
-            "/image",
-            Value::Null,
-            "image: found nothing, expected how an image becomes the input",
-        ),
-        (
-            "/image/patch",
-            json!(0),
-            "image.patch: found 0, expected 1 to 4",
-        ),
-        (
-            "/image/map_size",
-            Value::Null,
-            "image.map_size: found nothing, expected height and width of the saliency map",
-        ),
-        (
-            "/image/map_size/1",
-            json!(0),
-            "image.map_size: found 0, expected 1 to 8192",
-        ),
-        ("/exact", json!([]), "exact: found 0 blocks, expected 2"),
-        (
-            "/bases/0/rank",
-            json!(2),
-            "bases[0].blocks[0].enc_w.shape: found [3, 4], expected [2, 4]",
-        ),
-        (
-            "/bases/0/rank",
-            json!(5),
-            "bases[0].rank: found 5, expected 1 to 4",
-        ),
-        (
-            "/bases/1/name",
-            json!("attention"),
-            "bases[1].name: found \"attention\" again, expected another name for every basis",
-        ),
-        (
-            "/bases/1/blocks",
-            json!([]),
-            "bases[1].blocks: found 0 blocks, expected 2",
-        ),
-        (
-            "/bases/1/blocks/1/dec_b/shape",
-            json!([1, 6]),
-            "bases[1].blocks[1].dec_b.shape: found [1, 6], expected [6]",
-        ),
-    ] {
+    for (pointer, value, refusal) in cases(SHAPES_AND_BASES) {
         assert_eq!(edited(pointer, value), refusal);
     }
 }
 
+const TEXTS: &str = r#"
+/text = null | text: found nothing, expected how a text becomes the input
+/text/tokenizer = "other.json" | files: found no other.json, expected an entry for it, the tokenizer
+/text/vocab = 0 | text.vocab: found 0, expected 1 to 16777216
+/text/vocab = 9 | text.eos: found 9, expected below 9
+/text/bos = 10 | text.bos: found 10, expected below 10
+/text/bos = null | text.bos: found nothing, expected the id to put before a text
+/text/max_tokens = 5 | text.max_tokens: found 5, expected 3 divided tokens and 1 before them
+/shape/class_tokens = 5 | text.max_tokens: found 4, expected 3 divided tokens and 5 before them
+/family = "bert" | task: found generation by the family Bert, expected a causal one for it
+/task = { "kind": "classification" } | task: found classification by the family Llama, expected one that sees for it
+"#;
+
 #[test]
 fn edited_texts() {
-    for (pointer, value, refusal) in [
-        (
-            "/text",
-            Value::Null,
-            "text: found nothing, expected how a text becomes the input",
-        ),
-        (
-            "/text/tokenizer",
-            json!("other.json"),
-            "files: found no other.json, expected an entry for it, the tokenizer",
-        ),
-        (
-            "/text/vocab",
-            json!(0),
-            "text.vocab: found 0, expected 1 to 16777216",
-        ),
-        (
-            "/text/vocab",
-            json!(9),
-            "text.eos: found 9, expected below 9",
-        ),
-        (
-            "/text/bos",
-            json!(10),
-            "text.bos: found 10, expected below 10",
-        ),
-        (
-            "/text/bos",
-            Value::Null,
-            "text.bos: found nothing, expected the id to put before a text",
-        ),
-        (
-            "/text/max_tokens",
-            json!(5),
-            "text.max_tokens: found 5, expected 3 divided tokens and 1 before them",
-        ),
-        (
-            "/shape/class_tokens",
-            json!(5),
-            "text.max_tokens: found 4, expected 3 divided tokens and 5 before them",
-        ),
-        (
-            "/family",
-            json!("bert"),
-            "task: found generation by the family Bert, expected a causal one for it",
-        ),
-        (
-            "/task",
-            json!({ "kind": "classification" }),
-            "task: found classification by the family Llama, expected one that sees for it",
-        ),
-    ] {
+    for (pointer, value, refusal) in cases(TEXTS) {
         assert_eq!(edited_text(pointer, value), refusal);
     }
     assert!(
@@ -250,65 +167,23 @@ fn edited_texts() {
     assert!(edited_text("/task", median).contains("unknown variant `median`"));
 }
 
+const RUNGS: &str = r#"
+/rungs/0/basis = "pca" | rungs[0].basis: found "pca", expected one of ["attention", "plain"]
+/rungs/1/rank = 4 | rungs[1].rank: found 4, expected 1 to 3
+/rungs/1/rank = 0 | rungs[1].rank: found 0, expected 1 to 3
+/rungs/1/groups = 0 | rungs[1].groups: found 0, expected 1 to 3
+/rungs/1/groups = 3 | rungs[1].bits: found 4, expected 6, groups times code_bits
+/rungs/1/code_bits = 17 | rungs[1].code_bits: found 17, expected 1 to 16
+/rungs/1/code_bits = 3 | rungs[1].words: found 4, expected 8, 2 to the code_bits
+/rungs/1/words = 5 | rungs[1].words: found 5, expected 4, 2 to the code_bits
+/rungs/1/bits = 5 | rungs[1].bits: found 5, expected 4, groups times code_bits
+/rungs/1/codebooks/offset = 1 | rungs[1].codebooks.offset: found 1, expected a multiple of 64
+/rungs/1/codebooks/stride = 64 | rungs[1].codebooks.stride: found 64, expected 128, the bytes of a block
+"#;
+
 #[test]
 fn edited_rungs() {
-    for (pointer, value, refusal) in [
-        (
-            "/rungs/0/basis",
-            json!("pca"),
-            "rungs[0].basis: found \"pca\", expected one of [\"attention\", \"plain\"]",
-        ),
-        (
-            "/rungs/1/rank",
-            json!(4),
-            "rungs[1].rank: found 4, expected 1 to 3",
-        ),
-        (
-            "/rungs/1/rank",
-            json!(0),
-            "rungs[1].rank: found 0, expected 1 to 3",
-        ),
-        (
-            "/rungs/1/groups",
-            json!(0),
-            "rungs[1].groups: found 0, expected 1 to 3",
-        ),
-        (
-            "/rungs/1/groups",
-            json!(3),
-            "rungs[1].bits: found 4, expected 6, groups times code_bits",
-        ),
-        (
-            "/rungs/1/code_bits",
-            json!(17),
-            "rungs[1].code_bits: found 17, expected 1 to 16",
-        ),
-        (
-            "/rungs/1/code_bits",
-            json!(3),
-            "rungs[1].words: found 4, expected 8, 2 to the code_bits",
-        ),
-        (
-            "/rungs/1/words",
-            json!(5),
-            "rungs[1].words: found 5, expected 4, 2 to the code_bits",
-        ),
-        (
-            "/rungs/1/bits",
-            json!(5),
-            "rungs[1].bits: found 5, expected 4, groups times code_bits",
-        ),
-        (
-            "/rungs/1/codebooks/offset",
-            json!(1),
-            "rungs[1].codebooks.offset: found 1, expected a multiple of 64",
-        ),
-        (
-            "/rungs/1/codebooks/stride",
-            json!(64),
-            "rungs[1].codebooks.stride: found 64, expected 128, the bytes of a block",
-        ),
-    ] {
+    for (pointer, value, refusal) in cases(RUNGS) {
         assert_eq!(edited(pointer, value), refusal);
     }
     let swapped = refusal(|dir| {
@@ -322,26 +197,16 @@ fn edited_rungs() {
     );
 }
 
+const PREDICTIONS: &str = r#"
+/rungs/2/prediction/0/w/shape = [3, 2] | rungs[2].prediction[0].w.shape: found [3, 2], expected [3, 3]
+/rungs/2/prediction/0/b/shape = [9] | rungs[2].prediction[0].b.shape: found [9], expected [3]
+/rungs/2/basis = "plain" | rungs[2].rank: found 3, expected 4, all axes of the basis of a rung that predicts
+"#;
+
 #[test]
 fn edited_predictions() {
     let edited = |pointer, value| edited_of(common::write_predicting, pointer, value);
-    for (pointer, value, refusal) in [
-        (
-            "/rungs/2/prediction/0/w/shape",
-            json!([3, 2]),
-            "rungs[2].prediction[0].w.shape: found [3, 2], expected [3, 3]",
-        ),
-        (
-            "/rungs/2/prediction/0/b/shape",
-            json!([9]),
-            "rungs[2].prediction[0].b.shape: found [9], expected [3]",
-        ),
-        (
-            "/rungs/2/basis",
-            json!("plain"),
-            "rungs[2].rank: found 3, expected 4, all axes of the basis of a rung that predicts",
-        ),
-    ] {
+    for (pointer, value, refusal) in cases(PREDICTIONS) {
         assert_eq!(edited(pointer, value), refusal);
     }
     let counted = |change: fn(&mut Vec<Value>)| {

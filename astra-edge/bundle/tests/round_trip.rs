@@ -1,5 +1,12 @@
 //! What the writer writes is what the reader reads, and what the specification says.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "helpers are tests too, but stand outside functions marked as such"
+)]
+
 mod common;
 
 use std::fs;
@@ -232,7 +239,12 @@ fn references_of_another_bundle_are_refused() {
             "{error}"
         );
     }
+}
 
+#[test]
+fn codebooks_of_another_bundle_are_refused() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
     let rung = bundle.rung(4).unwrap();
     for (offset, stride) in [
         (u64::MAX, 128),
@@ -262,7 +274,14 @@ fn references_of_another_bundle_are_refused() {
         };
         assert!(bundle.codebook(&foreign, 0).is_err());
     }
+}
 
+#[test]
+fn predictions_of_another_bundle_are_refused() {
+    let place = Place::new();
+    let bundle = common::write(&place.bundle());
+    let size = bundle.manifest().files[WEIGHTS_FILE].bytes;
+    let rung = bundle.rung(4).unwrap();
     let inside = TensorRef {
         offset: 0,
         shape: vec![1],
@@ -282,6 +301,47 @@ fn references_of_another_bundle_are_refused() {
     assert!(matches!(error, BundleError::TensorBounds { .. }), "{error}");
 }
 
+/// What is changed of [`SHAPE`], the field that is refused, and what it could be.
+const SHAPES: &str = "
+hidden=0 | shape.hidden | 1 to 8192
+hidden=8193 | shape.hidden | 1 to 8192
+heads=0 | shape.heads | 1 to 8192
+heads=18446744073709551615 | shape.heads | 1 to 8192
+kv_heads=0 | shape.kv_heads | 1 to 2
+kv_heads=3 | shape.kv_heads | 1 to 2
+heads=3 kv_heads=2 | shape.kv_heads | a divisor of the 3 heads
+head_dim=0 | shape.head_dim | 1 to 4096
+head_dim=4097 | shape.head_dim | 1 to 4096
+blocks=0 | shape.blocks | 1 to 255
+blocks=256 | shape.blocks | 1 to 255
+tokens=0 | shape.tokens | 1 to 65535
+tokens=65536 | shape.tokens | 1 to 65535
+class_tokens=65536 | shape.class_tokens | 0 to 65535
+";
+
+/// A line of [`SHAPES`].
+fn shape(line: &str) -> (Shape, &str, &str) {
+    let [changes, field, expected] = line.split(" | ").collect::<Vec<_>>()[..] else {
+        panic!("{line}");
+    };
+    let mut shape = SHAPE;
+    for change in changes.split(' ') {
+        let (name, value) = change.split_once('=').unwrap();
+        let value = value.parse().unwrap();
+        match name {
+            "hidden" => shape.hidden = value,
+            "heads" => shape.heads = value,
+            "kv_heads" => shape.kv_heads = value,
+            "head_dim" => shape.head_dim = value,
+            "blocks" => shape.blocks = value,
+            "tokens" => shape.tokens = value,
+            "class_tokens" => shape.class_tokens = value,
+            other => panic!("{other}"),
+        }
+    }
+    (shape, field, expected)
+}
+
 #[test]
 fn shapes_out_of_range_are_named() {
     assert_eq!(SHAPE.validate(), Ok(()));
@@ -293,93 +353,7 @@ fn shapes_out_of_range_are_named() {
         ..SHAPE
     };
     assert_eq!(edge.validate(), Ok(()));
-    for (shape, field, expected) in [
-        (Shape { hidden: 0, ..SHAPE }, "shape.hidden", "1 to 8192"),
-        (
-            Shape {
-                hidden: 8193,
-                ..SHAPE
-            },
-            "shape.hidden",
-            "1 to 8192",
-        ),
-        (Shape { heads: 0, ..SHAPE }, "shape.heads", "1 to 8192"),
-        (
-            Shape {
-                heads: usize::MAX,
-                ..SHAPE
-            },
-            "shape.heads",
-            "1 to 8192",
-        ),
-        (
-            Shape {
-                kv_heads: 0,
-                ..SHAPE
-            },
-            "shape.kv_heads",
-            "1 to 2",
-        ),
-        (
-            Shape {
-                kv_heads: 3,
-                ..SHAPE
-            },
-            "shape.kv_heads",
-            "1 to 2",
-        ),
-        (
-            Shape {
-                heads: 3,
-                kv_heads: 2,
-                ..SHAPE
-            },
-            "shape.kv_heads",
-            "a divisor of the 3 heads",
-        ),
-        (
-            Shape {
-                head_dim: 0,
-                ..SHAPE
-            },
-            "shape.head_dim",
-            "1 to 4096",
-        ),
-        (
-            Shape {
-                head_dim: 4097,
-                ..SHAPE
-            },
-            "shape.head_dim",
-            "1 to 4096",
-        ),
-        (Shape { blocks: 0, ..SHAPE }, "shape.blocks", "1 to 255"),
-        (
-            Shape {
-                blocks: 256,
-                ..SHAPE
-            },
-            "shape.blocks",
-            "1 to 255",
-        ),
-        (Shape { tokens: 0, ..SHAPE }, "shape.tokens", "1 to 65535"),
-        (
-            Shape {
-                tokens: 65536,
-                ..SHAPE
-            },
-            "shape.tokens",
-            "1 to 65535",
-        ),
-        (
-            Shape {
-                class_tokens: 65536,
-                ..SHAPE
-            },
-            "shape.class_tokens",
-            "0 to 65535",
-        ),
-    ] {
+    for (shape, field, expected) in SHAPES.trim().lines().map(shape) {
         let invalid = shape.validate().unwrap_err();
         assert_eq!(
             (invalid.field.as_str(), invalid.expected.as_str()),

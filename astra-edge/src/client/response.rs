@@ -12,7 +12,7 @@ use astra_model::tasks::features::{FeatureError, read_exact};
 pub struct Response {
     /// What the request took.
     pub report: Report,
-    /// The class token, or the vector of a text: [D].
+    /// The class token, or the vector of a text: `[D]`.
     pub cls: Vec<f32>,
     /// The dense map, for tasks that have one.
     pub map: Option<Map>,

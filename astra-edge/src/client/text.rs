@@ -24,7 +24,7 @@ pub struct RemoteTextStream {
 }
 
 impl Client {
-    /// Sends a request to generate to a device; the first text has to come within `first`. `ranges` as in [`Client::ask`].
+    /// Sends a request to generate to a device; the first text has to come within `first`. `ranges` as in [`Client::request`].
     ///
     /// # Errors
     /// The request cannot be sent.

@@ -67,7 +67,7 @@ pub struct WaitState {
 impl Gather {
     /// Decodes the other members' tokens of a block into `remote`, [r, R], as they arrive, until all are decoded or the deadline passes.
     ///
-    /// Tokens that arrived fill the first rows, in ascending order. Where some are missing, `tokens`, [r], is set to the token of each
+    /// Tokens that arrived fill the first rows, in ascending order. Where some are missing, `tokens`, `[r]`, is set to the token of each
     /// row. `book` is the block's codebook, `None` in exact mode.
     ///
     /// # Errors

@@ -86,7 +86,7 @@ impl TokenLoop {
         }
     }
 
-    /// Chooses the next token by its logits, [V], which are changed.
+    /// Chooses the next token by its logits, `[V]`, which are changed.
     pub(crate) fn next(&mut self, logits: &mut [f32]) -> NextToken {
         if self.cancelled.load(Ordering::Acquire) {
             return ControlFlow::Break(FinishReason::Cancelled);

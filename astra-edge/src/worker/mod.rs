@@ -201,7 +201,7 @@ impl Worker {
             .await
     }
 
-    /// Runs the head on the class token, [D], and patch features, [T, D].
+    /// Runs the head on the class token, `[D]`, and patch features, [T, D].
     ///
     /// # Errors
     /// Lengths differ from these, or ONNX Runtime fails.

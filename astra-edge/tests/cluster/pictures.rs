@@ -64,9 +64,15 @@ fn a_picture_over_http_is_answered_by_the_cluster() {
         .any(|(a, b)| (a - b).abs() > 1e-3);
     assert!(!differ, "the maps differ");
 
-    // The picture itself in, a picture out, in codes.
+    drawn(&http, &picture, &alone);
+    refused(&http);
+    assert_eq!(get(&http, "/healthz").json()["device"], "a");
+}
+
+/// The picture itself in, a picture out, in codes: on the whole as bright as the map of one device.
+fn drawn(http: &str, picture: &[u8], alone: &[f64]) {
     let headers = format!("{PNG}Accept: image/png\r\n");
-    let said = send(&http, PATH, &headers, &picture);
+    let said = send(http, PATH, &headers, picture);
     assert!(
         said.head.contains("content-type: image/png"),
         "{}",
@@ -89,8 +95,6 @@ fn a_picture_over_http_is_answered_by_the_cluster() {
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / (224.0 * 224.0);
     let drawn = mean(&mut grey.pixels().map(|pixel| f64::from(pixel.0[0]) / 255.0));
     assert!((drawn - mean(&mut alone.iter().copied())).abs() < 0.05);
-    refused(&http);
-    assert_eq!(get(&http, "/healthz").json()["device"], "a");
 }
 
 /// What cannot be answered is refused, and the device goes on.

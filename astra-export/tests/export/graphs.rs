@@ -160,27 +160,39 @@ fn ranges(cuts: &[usize]) -> impl Iterator<Item = Range<usize>> {
     cuts.windows(2).map(|ends| ends[0]..ends[1])
 }
 
-/// Runs embed, local, attend and mlp for every member of the ranges between `cuts`; they exchange n itself or y made with an identity,
-/// both exact. mlp runs on two pieces of the rows.
-fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<Member> {
-    let (enc_w, enc_b) = if by_y {
-        identity()
-    } else {
-        (Vec::new(), Vec::new())
-    };
-    let rank = enc_b.len();
-    let codec = || {
-        let enc_w = Array::F32(vec![rank, HIDDEN], enc_w.clone());
-        [("enc_w", enc_w), ("enc_b", vector(&enc_b))]
-    };
-    let patches_of = |n: &[f32]| n[HIDDEN..].to_vec();
-    let check_y = |y: Array, n: &[f32]| {
+/// How members code n: as y, made with an identity, or not at all.
+struct Coding {
+    enc_w: Vec<f32>,
+    enc_b: Vec<f32>,
+}
+
+impl Coding {
+    fn new(by_y: bool) -> Self {
+        let (enc_w, enc_b) = if by_y {
+            identity()
+        } else {
+            (Vec::new(), Vec::new())
+        };
+        Self { enc_w, enc_b }
+    }
+
+    fn inputs(&self) -> [(&'static str, Array); 2] {
+        let enc_w = Array::F32(vec![self.enc_b.len(), HIDDEN], self.enc_w.clone());
+        [("enc_w", enc_w), ("enc_b", vector(&self.enc_b))]
+    }
+
+    fn check(&self, y: Array, n: &[f32]) {
         let Array::F32(dims, y) = y else {
             panic!("{y:?}")
         };
+        let rank = self.enc_b.len();
         assert_eq!(dims, [n.len() / HIDDEN, rank]);
-        assert_close("y", &y, if by_y { n } else { &[] });
-    };
+        assert_close("y", &y, if rank > 0 { n } else { &[] });
+    }
+}
+
+/// The members before the first block.
+fn embedded(exported: &Exported, pixels: &[u8], cuts: &[usize], coding: &Coding) -> Vec<Member> {
     let mut embed = exported.graph("embed");
     let members = ranges(cuts).map(|range| {
         let own = &pixels[range.start * PIXELS..range.end * PIXELS];
@@ -189,19 +201,29 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
             ("pixels", bytes(own)),
             ("first", Array::I64(vec![1], vec![first])),
         ];
-        inputs.extend(codec());
+        inputs.extend(coding.inputs());
         let [x, n, y] = embed.run(inputs, ["x", "n", "y"]);
         let n = n.into_matrix().1;
-        check_y(y, &n);
+        coding.check(y, &n);
         Member { x, n }
     });
-    let mut members: Vec<Member> = members.collect();
+    members.collect()
+}
+
+/// Runs embed, local, attend and mlp for every member of the ranges between `cuts`; they exchange n itself or y made with an identity,
+/// both exact. mlp runs on two pieces of the rows.
+fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<Member> {
+    let coding = Coding::new(by_y);
+    let mut members = embedded(exported, pixels, cuts, &coding);
     for (block, (dec_w, dec_b)) in exported.exact.iter().enumerate() {
         let mut local = exported.graph(&local_name(block));
         let mut attend = exported.graph(&attend_name(block));
         let mut mlp = exported.graph(&mlp_name(block));
         let last = block + 1 == exported.exact.len();
-        let sent: Vec<Vec<f32>> = members.iter().map(|member| patches_of(&member.n)).collect();
+        let sent: Vec<Vec<f32>> = members
+            .iter()
+            .map(|member| member.n[HIDDEN..].to_vec())
+            .collect();
         for (me, member) in members.iter_mut().enumerate() {
             let others = sent.iter().enumerate().filter(|(other, _)| *other != me);
             let remote = others
@@ -226,9 +248,9 @@ fn chain(exported: &Exported, pixels: &[u8], cuts: &[usize], by_y: bool) -> Vec<
                 let found = if last {
                     mlp.run(inputs, ["x_out", "n_out"])
                 } else {
-                    inputs.extend(codec());
+                    inputs.extend(coding.inputs());
                     let [x, n, y] = mlp.run(inputs, ["x_out", "n_out", "y_out"]);
-                    check_y(y, &n.clone().into_matrix().1);
+                    coding.check(y, &n.clone().into_matrix().1);
                     [x, n]
                 };
                 let [own_x, own_n] = found.map(|array| array.into_matrix().1);

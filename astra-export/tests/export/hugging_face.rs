@@ -44,6 +44,27 @@ pub(crate) struct Directory {
     expected: VitModel,
 }
 
+fn config(names: &Names, blocks: usize, classes: usize) -> Value {
+    let labels: BTreeMap<_, _> = (0..classes)
+        .map(|class| (class.to_string(), format!("label {class}")))
+        .collect();
+    json!({
+        "architectures": ["Something"],
+        "model_type": names.prefix.trim_end_matches('.'),
+        "hidden_size": HIDDEN,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": HEADS,
+        "patch_size": PATCH,
+        "image_size": PATCH * TRAINED_SIDE,
+        "mlp_ratio": MLP as f64 / HIDDEN as f64,
+        "intermediate_size": MLP,
+        "layer_norm_eps": 1e-5,
+        "hidden_act": "gelu",
+        "qkv_bias": true,
+        "id2label": labels,
+    })
+}
+
 impl Directory {
     pub(crate) fn new(names: &Names, prefixed: bool, classes: usize) -> Self {
         let mut random = Random::new(21);
@@ -81,24 +102,7 @@ impl Directory {
                 block.down.scale_outputs(&[0.25; HIDDEN]);
             }
         }
-        let labels: BTreeMap<_, _> = (0..classes)
-            .map(|class| (class.to_string(), format!("label {class}")))
-            .collect();
-        let config = json!({
-            "architectures": ["Something"],
-            "model_type": names.prefix.trim_end_matches('.'),
-            "hidden_size": HIDDEN,
-            "num_hidden_layers": model.blocks.len(),
-            "num_attention_heads": HEADS,
-            "patch_size": PATCH,
-            "image_size": PATCH * TRAINED_SIDE,
-            "mlp_ratio": MLP as f64 / HIDDEN as f64,
-            "intermediate_size": MLP,
-            "layer_norm_eps": 1e-5,
-            "hidden_act": "gelu",
-            "qkv_bias": true,
-            "id2label": labels,
-        });
+        let config = config(names, model.blocks.len(), classes);
         let directory = Self {
             folder: tempfile::tempdir().unwrap(),
             config,

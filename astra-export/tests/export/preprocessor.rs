@@ -31,147 +31,88 @@ fn seen(input: &PictureInput) -> [f32; 3] {
     })
 }
 
+/// Model, configuration, what a pixel becomes, and geometry: how it is fit, size, size before the crop, filter. A pixel becomes
+/// `means` with the means and deviations of ImageNet, which such a configuration has besides.
+const CLASSES: &str = r#"
+vit {} | halves | stretch 224 224 linear
+vit { "size": 32 } | halves | stretch 32 32 linear
+vit { "size": [32, 32] } | halves | stretch 32 32 linear
+vit { "feature_extractor_type": "ViTFeatureExtractor" } | halves | stretch 224 224 linear
+vit { "image_processor_type": "ViTImageProcessor" } | halves | stretch 224 224 linear
+vit { "image_processor_type": "ViTImageProcessorFast", "resample": 3, "size": { "height": 48, "width": 48 } } | means | stretch 48 48 cubic
+vit { "do_center_crop": true, "crop_size": 200 } | halves | both 200 224 linear
+vit { "feature_extractor_type": "DeiTFeatureExtractor", "size": 256, "crop_size": 224, "do_center_crop": true } | means | both 224 256 cubic
+vit { "image_processor_type": "DeiTImageProcessor" } | halves | both 224 256 cubic
+dinov2 {} | clip | crop 224 224 cubic
+dinov2 { "image_processor_type": "BitImageProcessor" } | clip | crop 224 224 cubic
+dinov2 { "image_processor_type": "CLIPImageProcessor" } | clip | crop 224 224 cubic
+dinov2 { "image_processor_type": "BitImageProcessor", "size": { "shortest_edge": 256 }, "crop_size": { "height": 224, "width": 224 } } | means | crop 224 256 cubic
+dinov2 { "size": 64, "crop_size": 56 } | clip | crop 56 64 cubic
+vit { "do_rescale": false } | 19.0 255.0 499.0 | stretch 224 224 linear
+vit { "rescale_factor": 0.01 } | -0.8 1.56 4.0 | stretch 224 224 linear
+vit { "do_normalize": false } | 0.03922 0.50196 0.98039 | stretch 224 224 linear
+vit { "do_normalize": false, "do_rescale": false } | 10.0 128.0 250.0 | stretch 224 224 linear
+vit { "image_mean": 0.25, "image_std": 0.5 } | -0.42157 0.50392 1.46078 | stretch 224 224 linear
+vit { "do_pad": true, "do_convert_rgb": true, "processor_class": "ViTProcessor" } | halves | stretch 224 224 linear
+"#;
+
+fn names(model: &str) -> &'static Names {
+    match model {
+        "vit" => &VIT,
+        "dinov2" => &DINOV2,
+        other => panic!("{other}"),
+    }
+}
+
+fn values(said: &str) -> [f32; 3] {
+    match said {
+        "halves" => [-0.92157, 0.00392, 0.96078],
+        "clip" => [-1.64628, 0.1689, 2.0748],
+        "means" => [-1.94666, 0.20518, 2.55285],
+        other => {
+            let numbers: Vec<f32> = other.split(' ').map(|n| n.parse().unwrap()).collect();
+            numbers.try_into().unwrap()
+        }
+    }
+}
+
+fn geometry(said: &str) -> (Fit, usize, usize, Filter) {
+    let words: Vec<&str> = said.split(' ').collect();
+    let fit = match words[0] {
+        "stretch" => Fit::Stretch,
+        "crop" => Fit::Crop,
+        "both" => Fit::StretchCrop,
+        other => panic!("{other}"),
+    };
+    let filter = match words[3] {
+        "linear" => Filter::Triangle,
+        "cubic" => Filter::CatmullRom,
+        other => panic!("{other}"),
+    };
+    let number = |at: usize| words[at].parse().unwrap();
+    (fit, number(1), number(2), filter)
+}
+
 /// Values and geometry of `AutoImageProcessor` of transformers 5.24.0 for the same files.
 #[test]
 fn every_class_has_its_defaults() {
-    let imagenet = |mut config: Value| {
-        config["image_mean"] = json!([0.485, 0.456, 0.406]);
-        config["image_std"] = json!([0.229, 0.224, 0.225]);
-        config
-    };
-    let class = |class: &str| json!({ "image_processor_type": class });
-    let halves = [-0.92157, 0.00392, 0.96078];
-    let clip = [-1.64628, 0.1689, 2.0748];
-    let means = [-1.94666, 0.20518, 2.55285];
-    let (stretch, crop, both) = (Fit::Stretch, Fit::Crop, Fit::StretchCrop);
-    let (linear, cubic) = (Filter::Triangle, Filter::CatmullRom);
-    for (names, config, values, geometry) in [
-        (&VIT, json!({}), halves, (stretch, 224, 224, linear)),
-        (
-            &VIT,
-            json!({ "size": 32 }),
-            halves,
-            (stretch, 32, 32, linear),
-        ),
-        (
-            &VIT,
-            json!({ "size": [32, 32] }),
-            halves,
-            (stretch, 32, 32, linear),
-        ),
-        (
-            &VIT,
-            json!({ "feature_extractor_type": "ViTFeatureExtractor" }),
-            halves,
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            class("ViTImageProcessor"),
-            halves,
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            imagenet(
-                json!({ "image_processor_type": "ViTImageProcessorFast", "resample": 3, "size": { "height": 48, "width": 48 } }),
-            ),
-            means,
-            (stretch, 48, 48, cubic),
-        ),
-        (
-            &VIT,
-            json!({ "do_center_crop": true, "crop_size": 200 }),
-            halves,
-            (both, 200, 224, linear),
-        ),
-        (
-            &VIT,
-            imagenet(
-                json!({ "feature_extractor_type": "DeiTFeatureExtractor", "size": 256, "crop_size": 224, "do_center_crop": true }),
-            ),
-            means,
-            (both, 224, 256, cubic),
-        ),
-        (
-            &VIT,
-            class("DeiTImageProcessor"),
-            halves,
-            (both, 224, 256, cubic),
-        ),
-        (&DINOV2, json!({}), clip, (crop, 224, 224, cubic)),
-        (
-            &DINOV2,
-            class("BitImageProcessor"),
-            clip,
-            (crop, 224, 224, cubic),
-        ),
-        (
-            &DINOV2,
-            class("CLIPImageProcessor"),
-            clip,
-            (crop, 224, 224, cubic),
-        ),
-        (
-            &DINOV2,
-            imagenet(
-                json!({ "image_processor_type": "BitImageProcessor", "size": { "shortest_edge": 256 }, "crop_size": { "height": 224, "width": 224 } }),
-            ),
-            means,
-            (crop, 224, 256, cubic),
-        ),
-        (
-            &DINOV2,
-            json!({ "size": 64, "crop_size": 56 }),
-            clip,
-            (crop, 56, 64, cubic),
-        ),
-        (
-            &VIT,
-            json!({ "do_rescale": false }),
-            [19.0, 255.0, 499.0],
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            json!({ "rescale_factor": 0.01 }),
-            [-0.8, 1.56, 4.0],
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            json!({ "do_normalize": false }),
-            [0.03922, 0.50196, 0.98039],
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            json!({ "do_normalize": false, "do_rescale": false }),
-            [10.0, 128.0, 250.0],
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            json!({ "image_mean": 0.25, "image_std": 0.5 }),
-            [-0.42157, 0.50392, 1.46078],
-            (stretch, 224, 224, linear),
-        ),
-        (
-            &VIT,
-            json!({ "do_pad": true, "do_convert_rgb": true, "processor_class": "ViTProcessor" }),
-            halves,
-            (stretch, 224, 224, linear),
-        ),
-    ] {
-        let input = read(names, &config);
-        for (found, expected) in seen(&input).into_iter().zip(values) {
+    for line in CLASSES.trim().lines() {
+        let (model, rest) = line.split_once(' ').unwrap();
+        let parts: Vec<&str> = rest.split(" | ").collect();
+        let mut config: Value = serde_json::from_str(parts[0]).unwrap();
+        if parts[1] == "means" {
+            config["image_mean"] = json!([0.485, 0.456, 0.406]);
+            config["image_std"] = json!([0.229, 0.224, 0.225]);
+        }
+        let input = read(names(model), &config);
+        for (found, expected) in seen(&input).into_iter().zip(values(parts[1])) {
             assert!(
                 (found - expected).abs() < 2e-5 * expected.abs().max(1.0),
                 "{config}: {found} instead of {expected}"
             );
         }
         let found = (input.fit, input.size, input.resize, input.filter);
-        assert_eq!(found, geometry, "{config}");
+        assert_eq!(found, geometry(parts[2]), "{config}");
     }
 }
 
@@ -207,102 +148,35 @@ fn a_file_for_several_kinds_of_input_has_one_within() {
     assert_eq!(input.size, 48);
 }
 
+const REFUSED: &str = r#"
+vit { "image_processor_type": "ConvNextImageProcessor" } | image_processor_type: found "ConvNextImageProcessor", expected ViT-, DeiT-
+vit { "feature_extractor_type": "BeitFeatureExtractor" } | feature_extractor_type: found "BeitFeatureExtractor"
+vit { "do_resize": false } | do_resize: found false, expected true
+vit { "do_pad": true, "pad_size": 256 } | pad_size: found 256, expected nothing
+vit { "size": { "height": 224, "width": 256 } } | size: found {"height":224,"width":256}, expected a number
+vit { "size": { "shortest_edge": 224, "longest_edge": 500 } } | size: found
+vit { "size": { "max_height": 224, "max_width": 224 } } | size: found
+vit { "size": 0 } | size: found 0
+vit { "size": { "shortest_edge": 224 } } | do_center_crop: found false, expected true
+vit { "do_center_crop": true } | crop_size: found null
+dinov2 { "do_center_crop": false } | do_center_crop: found false, expected true
+dinov2 { "size": 32 } | crop_size: found 224, expected at most size, 32
+dinov2 { "crop_size": { "height": 224, "width": 200 } } | crop_size: found
+vit { "resample": 6 } | resample: found 6, expected 0 to 5
+vit { "resample": "bicubic" } | resample: found "bicubic", expected 0 to 5
+vit { "image_mean": [0.5] } | image_mean: found [0.5], expected a number, or three
+vit { "image_std": [1, 0, 1] } | image_std: found [1.0,0.0,1.0], expected numbers other than zero
+vit { "rescale_factor": 0 } | rescale_factor: found 0.0
+vit { "crop_pct": 0.875 } | crop_pct: found 0.875, expected no such field
+"#;
+
 #[test]
 fn fields_that_are_not_followed_are_named() {
-    for (names, config, said) in [
-        (
-            &VIT,
-            json!({ "image_processor_type": "ConvNextImageProcessor" }),
-            "image_processor_type: found \"ConvNextImageProcessor\", expected ViT-, DeiT-",
-        ),
-        (
-            &VIT,
-            json!({ "feature_extractor_type": "BeitFeatureExtractor" }),
-            "feature_extractor_type: found \"BeitFeatureExtractor\"",
-        ),
-        (
-            &VIT,
-            json!({ "do_resize": false }),
-            "do_resize: found false, expected true",
-        ),
-        (
-            &VIT,
-            json!({ "do_pad": true, "pad_size": 256 }),
-            "pad_size: found 256, expected nothing",
-        ),
-        (
-            &VIT,
-            json!({ "size": { "height": 224, "width": 256 } }),
-            "size: found {\"height\":224,\"width\":256}, expected a number",
-        ),
-        (
-            &VIT,
-            json!({ "size": { "shortest_edge": 224, "longest_edge": 500 } }),
-            "size: found",
-        ),
-        (
-            &VIT,
-            json!({ "size": { "max_height": 224, "max_width": 224 } }),
-            "size: found",
-        ),
-        (&VIT, json!({ "size": 0 }), "size: found 0"),
-        (
-            &VIT,
-            json!({ "size": { "shortest_edge": 224 } }),
-            "do_center_crop: found false, expected true",
-        ),
-        (
-            &VIT,
-            json!({ "do_center_crop": true }),
-            "crop_size: found null",
-        ),
-        (
-            &DINOV2,
-            json!({ "do_center_crop": false }),
-            "do_center_crop: found false, expected true",
-        ),
-        (
-            &DINOV2,
-            json!({ "size": 32 }),
-            "crop_size: found 224, expected at most size, 32",
-        ),
-        (
-            &DINOV2,
-            json!({ "crop_size": { "height": 224, "width": 200 } }),
-            "crop_size: found",
-        ),
-        (
-            &VIT,
-            json!({ "resample": 6 }),
-            "resample: found 6, expected 0 to 5",
-        ),
-        (
-            &VIT,
-            json!({ "resample": "bicubic" }),
-            "resample: found \"bicubic\", expected 0 to 5",
-        ),
-        (
-            &VIT,
-            json!({ "image_mean": [0.5] }),
-            "image_mean: found [0.5], expected a number, or three",
-        ),
-        (
-            &VIT,
-            json!({ "image_std": [1, 0, 1] }),
-            "image_std: found [1.0,0.0,1.0], expected numbers other than zero",
-        ),
-        (
-            &VIT,
-            json!({ "rescale_factor": 0 }),
-            "rescale_factor: found 0.0",
-        ),
-        (
-            &VIT,
-            json!({ "crop_pct": 0.875 }),
-            "crop_pct: found 0.875, expected no such field",
-        ),
-    ] {
-        let refusal = directory(names, &config).refusal();
+    for line in REFUSED.trim().lines() {
+        let (model, rest) = line.split_once(' ').unwrap();
+        let (config, said) = rest.split_once(" | ").unwrap();
+        let config = serde_json::from_str(config).unwrap();
+        let refusal = directory(names(model), &config).refusal();
         assert!(
             refusal.contains(&format!("preprocessor_config.json: {said}")),
             "{refusal}"

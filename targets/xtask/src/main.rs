@@ -101,24 +101,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
                 println!("{board}");
             }
         }
-        Command::Build { target } => {
-            let board = board::Board::load(target)?;
-            let built = cross::build(&board, Profile::Dist, &stop)?;
-            println!(
-                "{} for {}, built with {}",
-                sized(&built.edge)?,
-                board.description,
-                built.toolchain.describe()
-            );
-        }
-        Command::Package { target } => {
-            let board = board::Board::load(target)?;
-            let packed = package::run(&board, &stop)?;
-            for path in [&packed.deb, &packed.tarball] {
-                println!("{}", sized(path)?);
-            }
-            println!("for {}, built with {}", board.description, packed.toolchain);
-        }
+        Command::Build { target } => build(target, &stop)?,
+        Command::Package { target } => pack(target, &stop)?,
         Command::Size {
             target,
             save,
@@ -139,6 +123,28 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Ci(args) => ci::run(args, &stop)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn build(target: &str, stop: &Stop) -> Result<()> {
+    let board = board::Board::load(target)?;
+    let built = cross::build(&board, Profile::Dist, stop)?;
+    println!(
+        "{} for {}, built with {}",
+        sized(&built.edge)?,
+        board.description,
+        built.toolchain.describe()
+    );
+    Ok(())
+}
+
+fn pack(target: &str, stop: &Stop) -> Result<()> {
+    let board = board::Board::load(target)?;
+    let packed = package::run(&board, stop)?;
+    for path in [&packed.deb, &packed.tarball] {
+        println!("{}", sized(path)?);
+    }
+    println!("for {}, built with {}", board.description, packed.toolchain);
+    Ok(())
 }
 
 /// A file and its size, for people.

@@ -30,11 +30,11 @@ pub(super) enum EmbedInput {
         first: Tensor<i64>,
     },
     Text {
-        /// [m]
+        /// `[m]`
         ids: Tensor<i64>,
-        /// Position of each own row in the text: [m].
+        /// Position of each own row in the text: `[m]`.
         positions: Tensor<i64>,
-        /// The same for remote rows: [r].
+        /// The same for remote rows: `[r]`.
         remote_positions: Tensor<i64>,
     },
 }

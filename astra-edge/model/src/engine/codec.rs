@@ -27,7 +27,7 @@ struct Block {
     codebook: Option<CodebookTables>,
 }
 
-/// Inputs of the graphs: `enc_w` [R, D], `enc_b` [R], `dec_w` [R, 2W], `dec_b` [2W]. In exact mode `enc_w` is [0, D] and
+/// Inputs of the graphs: `enc_w` [R, D], `enc_b` `[R]`, `dec_w` [R, 2W], `dec_b` [2W]. In exact mode `enc_w` is [0, D] and
 /// R of `dec_w` is D.
 pub(super) struct Matrices {
     pub(super) enc_w: Tensor<f32>,

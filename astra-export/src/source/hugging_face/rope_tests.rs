@@ -18,69 +18,70 @@ fn refusal(config: Json) -> String {
     read(config).unwrap_err().to_string()
 }
 
+const LLAMA3: [f64; 8] = [
+    1.0,
+    0.079403013,
+    0.00470075384,
+    0.000911583134,
+    0.000176776681,
+    3.42810235e-05,
+    6.64786967e-06,
+    1.28917316e-06,
+];
+const THETA_500000: [f64; 8] = [
+    1.0,
+    0.193922758,
+    0.0376060307,
+    0.00729266508,
+    0.00141421345,
+    0.000274248188,
+    5.31829573e-05,
+    1.03133852e-05,
+];
+const QUARTERS: [f64; 8] = [
+    0.25,
+    0.079056941,
+    0.025,
+    0.00790569466,
+    0.0025,
+    0.000790569466,
+    0.00025,
+    7.90569466e-05,
+];
+const NINES: [f64; 8] = [
+    1.0,
+    0.75983566,
+    0.577350259,
+    0.438691318,
+    0.333333343,
+    0.253278583,
+    0.192450091,
+    0.146230444,
+];
+const HALVES_OF_SEVENS: [f64; 8] = [
+    0.5,
+    0.39204213,
+    0.307394087,
+    0.24102287,
+    0.188982248,
+    0.148177996,
+    0.116184048,
+    0.091098085,
+];
+const OF_LONGEST: [f64; 8] = [
+    1.0,
+    0.193922758,
+    0.0105382307,
+    0.000911583134,
+    0.000176776681,
+    3.42810235e-05,
+    6.64786967e-06,
+    1.28917316e-06,
+];
+
 /// `LlamaRotaryEmbedding(LlamaConfig(...)).inv_freq` of transformers 5.24, in float32.
 #[test]
 fn frequencies_are_those_of_transformers() {
-    let llama3 = [
-        1.0,
-        0.079403013,
-        0.00470075384,
-        0.000911583134,
-        0.000176776681,
-        3.42810235e-05,
-        6.64786967e-06,
-        1.28917316e-06,
-    ];
-    let theta_500000 = [
-        1.0,
-        0.193922758,
-        0.0376060307,
-        0.00729266508,
-        0.00141421345,
-        0.000274248188,
-        5.31829573e-05,
-        1.03133852e-05,
-    ];
-    let quarters = [
-        0.25,
-        0.079056941,
-        0.025,
-        0.00790569466,
-        0.0025,
-        0.000790569466,
-        0.00025,
-        7.90569466e-05,
-    ];
-    let nines = [
-        1.0,
-        0.75983566,
-        0.577350259,
-        0.438691318,
-        0.333333343,
-        0.253278583,
-        0.192450091,
-        0.146230444,
-    ];
-    let halves_of_sevens = [
-        0.5,
-        0.39204213,
-        0.307394087,
-        0.24102287,
-        0.188982248,
-        0.148177996,
-        0.116184048,
-        0.091098085,
-    ];
-    let of_longest = [
-        1.0,
-        0.193922758,
-        0.0105382307,
-        0.000911583134,
-        0.000176776681,
-        3.42810235e-05,
-        6.64786967e-06,
-        1.28917316e-06,
-    ];
     let factors = json!({ "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0 });
     let with = |fields: Json| {
         let mut all = factors.clone();
@@ -94,39 +95,39 @@ fn frequencies_are_those_of_transformers() {
     let both = json!({ "rope_theta": 500000.0, "original_max_position_embeddings": 64 });
     let default = json!({ "rope_theta": 500000.0, "rope_type": "default" });
     for (config, expected) in [
-        (theta.clone(), theta_500000),
-        (json!({ "rope_parameters": default }), theta_500000),
+        (theta.clone(), THETA_500000),
+        (json!({ "rope_parameters": default }), THETA_500000),
         // Every type of layer has the same.
         (
             json!({ "rope_parameters": { "full_attention": default, "sliding_attention": default } }),
-            theta_500000,
+            THETA_500000,
         ),
         (
             json!({ "rope_theta": 500000.0, "rope_scaling": with(length) }),
-            llama3,
+            LLAMA3,
         ),
-        (json!({ "rope_parameters": with(both) }), llama3),
+        (json!({ "rope_parameters": with(both) }), LLAMA3),
         (
             json!({ "original_max_position_embeddings": 64, "rope_parameters": with(theta.clone()) }),
-            llama3,
+            LLAMA3,
         ),
-        (json!({ "rope_parameters": with(theta) }), of_longest),
+        (json!({ "rope_parameters": with(theta) }), OF_LONGEST),
         (
             json!({ "rope_scaling": { "type": "linear", "factor": 4.0 } }),
-            quarters,
+            QUARTERS,
         ),
         (
             json!({ "rope_parameters": { "rope_type": "linear", "factor": 4, "rope_theta": 10000 } }),
-            quarters,
+            QUARTERS,
         ),
         (
             json!({ "rope_theta": 7.0, "rope_parameters": { "rope_theta": 9.0, "rope_type": "default" } }),
-            nines,
+            NINES,
         ),
         (
             json!({ "rope_theta": 7.0, "rope_scaling": { "rope_type": "linear", "factor": 2.0 },
                     "rope_parameters": { "rope_theta": 9.0, "rope_type": "default" } }),
-            halves_of_sevens,
+            HALVES_OF_SEVENS,
         ),
     ] {
         let rope = read(config.clone()).unwrap();
@@ -165,6 +166,10 @@ fn scalings_that_are_not_computed_are_refused_by_name() {
             assert!(said.starts_with(&expected), "{said}");
         }
     }
+}
+
+#[test]
+fn scalings_that_contradict_themselves_are_refused_by_name() {
     let default = json!({ "rope_type": "default", "rope_theta": 1e6 });
     let local = json!({ "rope_type": "default", "rope_theta": 1e4 });
     for (config, said) in [

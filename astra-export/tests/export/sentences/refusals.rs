@@ -58,78 +58,44 @@ fn modules_that_are_not_computed_are_named() {
     );
 }
 
+const FIELDS: &str = r#"
+1_Pooling/config.json { "pooling_mode": ["mean", "cls"] } | pooling_mode: found ["mean","cls"], expected one of
+1_Pooling/config.json { "pooling_mode": "median" } | pooling_mode: found "median", expected one of
+1_Pooling/config.json { "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true } | pooling_mode: found ["cls","mean"]
+1_Pooling/config.json { "pooling_mode_first_last_avg": true } | pooling_mode_first_last_avg: found true, expected no such field
+sentence_bert_config.json { "transformer_task": "fill-mask" } | transformer_task: found "fill-mask", expected "feature-extraction"
+sentence_bert_config.json { "module_output_name": "scores" } | module_output_name: found "scores"
+sentence_bert_config.json { "modality_config": { "text": { "method": "forward", "method_output_name": "pooler_output" } } } | modality_config.text.method_output_name: found "pooler_output", expected "last_hidden_state"
+sentence_bert_config.json { "tokenizer_args": { "add_special_tokens": false } } | tokenizer_args.add_special_tokens: found false
+sentence_bert_config.json { "processing_kwargs": { "text": { "max_length": 8 } } } | processing_kwargs: found
+sentence_bert_config.json { "query_expansion": { "token": "[MASK]" } } | query_expansion: found
+sentence_bert_config.json { "max_seq_length": "long" } | max_seq_length: found "long", expected a number
+config_sentence_transformers.json { "default_prompt_name": "task", "prompts": { "query": "q: " } } | default_prompt_name: found "task", expected one of ["query"]
+config_sentence_transformers.json { "model_type": "SparseEncoder" } | model_type: found "SparseEncoder", expected "SentenceTransformer"
+config_sentence_transformers.json { "truncate_dim": 0 } | truncate_dim: found 0
+"#;
+
+const DENSE: &str = r#"
+2_Dense/config.json { "activation_function": "torch.nn.modules.activation.GELU" } | activation_function: found "torch.nn.modules.activation.GELU", expected torch.nn's Identity, Tanh, ReLU, Sigmoid
+2_Dense/config.json { "activation_function": "custom.Tanh" } | activation_function: found "custom.Tanh"
+2_Dense/config.json { "in_features": 7 } | in_features: found 7, expected 8
+2_Dense/config.json { "out_features": null } | out_features: found nothing
+2_Dense/config.json { "out_features": 0 } | out_features: found 0, expected 1 to
+2_Dense/config.json { "use_residual": true } | use_residual: found true, expected false
+2_Dense/config.json { "module_input_name": "token_embeddings" } | module_input_name: found "token_embeddings"
+2_Dense/config.json { "gate": 1 } | gate: found 1, expected no such field
+"#;
+
+/// A line `FILE JSON | REFUSAL` of a table.
+fn case(line: &'static str) -> (&'static str, Value, &'static str) {
+    let (file, rest) = line.split_once(' ').unwrap();
+    let (value, said) = rest.split_once(" | ").unwrap();
+    (file, serde_json::from_str(value).unwrap(), said)
+}
+
 #[test]
 fn fields_that_are_not_computed_are_named() {
-    const WORDS: &str = "sentence_bert_config.json";
-    const WHOLE: &str = "config_sentence_transformers.json";
-    for (file, value, said) in [
-        (
-            POOLING,
-            json!({ "pooling_mode": ["mean", "cls"] }),
-            "pooling_mode: found [\"mean\",\"cls\"], expected one of",
-        ),
-        (
-            POOLING,
-            json!({ "pooling_mode": "median" }),
-            "pooling_mode: found \"median\", expected one of",
-        ),
-        (
-            POOLING,
-            json!({ "pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true }),
-            "pooling_mode: found [\"cls\",\"mean\"]",
-        ),
-        (
-            POOLING,
-            json!({ "pooling_mode_first_last_avg": true }),
-            "pooling_mode_first_last_avg: found true, expected no such field",
-        ),
-        (
-            WORDS,
-            json!({ "transformer_task": "fill-mask" }),
-            "transformer_task: found \"fill-mask\", expected \"feature-extraction\"",
-        ),
-        (
-            WORDS,
-            json!({ "module_output_name": "scores" }),
-            "module_output_name: found \"scores\"",
-        ),
-        (
-            WORDS,
-            json!({ "modality_config": { "text": { "method": "forward", "method_output_name": "pooler_output" } } }),
-            "modality_config.text.method_output_name: found \"pooler_output\", expected \"last_hidden_state\"",
-        ),
-        (
-            WORDS,
-            json!({ "tokenizer_args": { "add_special_tokens": false } }),
-            "tokenizer_args.add_special_tokens: found false",
-        ),
-        (
-            WORDS,
-            json!({ "processing_kwargs": { "text": { "max_length": 8 } } }),
-            "processing_kwargs: found",
-        ),
-        (
-            WORDS,
-            json!({ "query_expansion": { "token": "[MASK]" } }),
-            "query_expansion: found",
-        ),
-        (
-            WORDS,
-            json!({ "max_seq_length": "long" }),
-            "max_seq_length: found \"long\", expected a number",
-        ),
-        (
-            WHOLE,
-            json!({ "default_prompt_name": "task", "prompts": { "query": "q: " } }),
-            "default_prompt_name: found \"task\", expected one of [\"query\"]",
-        ),
-        (
-            WHOLE,
-            json!({ "model_type": "SparseEncoder" }),
-            "model_type: found \"SparseEncoder\", expected \"SentenceTransformer\"",
-        ),
-        (WHOLE, json!({ "truncate_dim": 0 }), "truncate_dim: found 0"),
-    ] {
+    for (file, value, said) in FIELDS.trim().lines().map(case) {
         let directory = Directory::with(&["Transformer", "Pooling"], &[mean(), (file, value)]);
         let refusal = directory.refusal();
         assert!(refusal.starts_with(&format!("{file}: {said}")), "{refusal}");
@@ -144,40 +110,7 @@ fn fields_that_are_not_computed_are_named() {
 fn dense_layers_that_are_not_computed_are_named() {
     const FILE: &str = "2_Dense/config.json";
     let tanh = "torch.nn.modules.activation.Tanh";
-    for (change, said) in [
-        (
-            json!({ "activation_function": "torch.nn.modules.activation.GELU" }),
-            "activation_function: found \"torch.nn.modules.activation.GELU\", expected torch.nn's Identity, Tanh, ReLU, Sigmoid",
-        ),
-        (
-            json!({ "activation_function": "custom.Tanh" }),
-            "activation_function: found \"custom.Tanh\"",
-        ),
-        (
-            json!({ "in_features": 7 }),
-            "in_features: found 7, expected 8",
-        ),
-        (
-            json!({ "out_features": null }),
-            "out_features: found nothing",
-        ),
-        (
-            json!({ "out_features": 0 }),
-            "out_features: found 0, expected 1 to",
-        ),
-        (
-            json!({ "use_residual": true }),
-            "use_residual: found true, expected false",
-        ),
-        (
-            json!({ "module_input_name": "token_embeddings" }),
-            "module_input_name: found \"token_embeddings\"",
-        ),
-        (
-            json!({ "gate": 1 }),
-            "gate: found 1, expected no such field",
-        ),
-    ] {
+    for (file, change, said) in DENSE.trim().lines().map(case) {
         let mut config =
             json!({ "in_features": HIDDEN, "out_features": 3, "activation_function": tanh });
         for (name, value) in change.as_object().unwrap() {
@@ -185,11 +118,11 @@ fn dense_layers_that_are_not_computed_are_named() {
         }
         let directory = Directory::with(
             &["Transformer", "Pooling", "Dense"],
-            &[mean(), (FILE, config)],
+            &[mean(), (file, config)],
         );
         directory.dense("2_Dense", 200, [3, HIDDEN], true);
         let refusal = directory.refusal();
-        assert!(refusal.starts_with(&format!("{FILE}: {said}")), "{refusal}");
+        assert!(refusal.starts_with(&format!("{file}: {said}")), "{refusal}");
     }
     let config = json!({ "in_features": HIDDEN, "out_features": 3 });
     let directory = Directory::with(

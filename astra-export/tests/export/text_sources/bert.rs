@@ -20,24 +20,14 @@ fn bert_directories_are_read_to_the_last_bit_() {
     let kinds = Random::new(46).around(0.0, 1.0, 2 * HIDDEN);
     let mut tensors = Tensors::new();
     let all = &mut tensors;
-    put(
-        all,
-        "embeddings.word_embeddings.weight",
-        &[VOCAB, HIDDEN],
-        &model.embedding,
-    );
-    put(
-        all,
-        "embeddings.position_embeddings.weight",
-        &[POSITIONS, HIDDEN],
-        &model.positions,
-    );
-    put(
-        all,
-        "embeddings.token_type_embeddings.weight",
-        &[2, HIDDEN],
-        &kinds,
-    );
+    for (part, rows, values) in [
+        ("word", VOCAB, &model.embedding),
+        ("position", POSITIONS, &model.positions),
+        ("token_type", 2, &kinds),
+    ] {
+        let name = format!("embeddings.{part}_embeddings.weight");
+        put(all, &name, &[rows, HIDDEN], values);
+    }
     put_norm(all, "embeddings.LayerNorm", &model.norm);
     for (number, block) in model.blocks.iter().enumerate() {
         let name = |part: &str| format!("encoder.layer.{number}.{part}");

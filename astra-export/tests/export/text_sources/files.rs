@@ -39,6 +39,26 @@ fn write_index(directory: &Directory, map: &Map<String, Value>) {
     );
 }
 
+/// A tensor, the file that the index has for it, and what is said.
+const WRONG_ENTRIES: [(&str, &str, &str); 4] = [
+    (
+        "lm_head.weight",
+        SHARDS[0],
+        "00001-of-00002.safetensors: lm_head.weight: found nothing, expected a tensor of that name, as ",
+    ),
+    (
+        "lm_head.weight",
+        "../other.safetensors",
+        "index.json: weight_map: found \"../other.safetensors\", expected names of files in the directory",
+    ),
+    (
+        "lm_head.weight",
+        "/etc/passwd",
+        "index.json: weight_map: found \"/etc/passwd\"",
+    ),
+    ("lm_head.weight", "", "index.json: weight_map: found \"\""),
+];
+
 #[test]
 fn every_file_of_an_index_is_read() {
     let model = Random::new(51).llama(false, false);
@@ -66,24 +86,7 @@ fn every_file_of_an_index_is_read() {
     assert_eq!(imported.sha256, Sha256Digest::of(list.as_bytes()));
     assert_eq!(decoder(&text(imported.content)), &Decoder::from(model));
 
-    for (name, file, said) in [
-        (
-            "lm_head.weight",
-            SHARDS[0],
-            "00001-of-00002.safetensors: lm_head.weight: found nothing, expected a tensor of that name, as ",
-        ),
-        (
-            "lm_head.weight",
-            "../other.safetensors",
-            "index.json: weight_map: found \"../other.safetensors\", expected names of files in the directory",
-        ),
-        (
-            "lm_head.weight",
-            "/etc/passwd",
-            "index.json: weight_map: found \"/etc/passwd\"",
-        ),
-        ("lm_head.weight", "", "index.json: weight_map: found \"\""),
-    ] {
+    for (name, file, said) in WRONG_ENTRIES {
         let mut map = map.clone();
         map[name] = json!(file);
         write_index(&directory, &map);

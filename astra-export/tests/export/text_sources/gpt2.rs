@@ -9,6 +9,13 @@ use super::{Tensors, decoder, put};
 use crate::models::{HEADS, HIDDEN, MLP, Random};
 use crate::text_models::{POSITIONS, VOCAB};
 
+fn config() -> Value {
+    json!({
+        "model_type": "gpt2", "n_embd": HIDDEN, "n_layer": 3, "n_head": HEADS, "n_inner": MLP,
+        "vocab_size": VOCAB, "n_positions": POSITIONS, "activation_function": "gelu_new",
+    })
+}
+
 #[test]
 fn gpt2_directories_are_read_to_the_last_bit() {
     let mut model = Random::new(44).gpt2();
@@ -37,12 +44,9 @@ fn gpt2_directories_are_read_to_the_last_bit() {
         for (number, block) in model.blocks.iter().enumerate() {
             let mut linear = |part: &str, linear: &Linear| {
                 let name = format!("h.{number}.{part}");
-                all(
-                    &format!("{name}.weight"),
-                    &[linear.inputs, linear.outputs],
-                    &linear.weight,
-                );
-                all(&format!("{name}.bias"), &[linear.outputs], &linear.bias);
+                let dims = [linear.inputs, linear.outputs];
+                all(&format!("{name}.weight"), &dims, &linear.weight);
+                all(&format!("{name}.bias"), &dims[1..], &linear.bias);
             };
             linear(
                 "attn.c_attn",
@@ -52,10 +56,7 @@ fn gpt2_directories_are_read_to_the_last_bit() {
             linear("mlp.c_fc", &block.up);
             linear("mlp.c_proj", &block.down);
         }
-        let config = json!({
-            "model_type": "gpt2", "n_embd": HIDDEN, "n_layer": 3, "n_head": HEADS, "n_inner": MLP,
-            "vocab_size": VOCAB, "n_positions": POSITIONS, "activation_function": "gelu_new",
-        });
+        let config = config();
         check_head(&config, &tensors, &Decoder::from(model.clone()));
         let mut directory = Directory::new(config, tensors);
         let found = directory.read();

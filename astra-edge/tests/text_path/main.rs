@@ -8,23 +8,19 @@
     reason = "a test that panics fails, which is what it is for"
 )]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod members;
 
-use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
-use astra_edge::gather::Gather;
-use astra_edge::job::{DataPath, Job, JobOutput};
-use astra_edge::plan::Plan;
-use astra_model::engine::{
-    Codec, Decoder, Encoder, Heartbeat, Input, LanguageHead, Member, Modality, OwnedInput,
-};
+use astra_model::engine::{Codec, Decoder, Encoder, Heartbeat, Input, Member};
 use astra_model::partition::{Costs, TokenRange, split};
 use astra_model::simulate::Simulation;
 use astra_model::tasks::text::tokenizer::Tokenizer;
-use common::wire::{Wire, ranges};
+use common::wire::ranges;
 use common::{Bed, worst};
+use members::run;
 
 const LANGUAGE: &str = "smollm2-135m-instruct";
 const SENTENCES: &str = "all-minilm-l6-v2";
@@ -42,93 +38,6 @@ fn ids(bed: &Bed, text: &str) -> Vec<u32> {
     let input = bed.bundle.manifest().text.as_ref().unwrap();
     let tokenizer = Tokenizer::open(bed.bundle.dir(), input).unwrap();
     tokenizer.encode(text).unwrap()
-}
-
-/// A member's part of one text, on a thread of its own.
-struct Part {
-    outcome: JobOutput,
-    /// Of the member that generates: what its cache came to.
-    decoder: Option<Decoder>,
-}
-
-/// Runs a text on a thread a member; `lost` sends nothing, and the others know that it has left.
-fn run(bed: &Bed, rung: u16, sizes: &[u16], ids: &[u32], lost: Option<usize>) -> Vec<Part> {
-    let modality = Modality::of(bed.bundle.manifest());
-    let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
-    let plan = Arc::new(Plan {
-        id: 1,
-        version: astra_wire::VERSION,
-        epoch: 1,
-        rung,
-        causal: modality.is_causal(),
-        ranges: ranges(sizes),
-    });
-    let (senders, receivers): (Vec<_>, Vec<_>) = sizes.iter().map(|_| mpsc::channel()).unzip();
-    let members: Vec<_> = receivers
-        .into_iter()
-        .enumerate()
-        .map(|(me, frames)| {
-            let (plan, senders) = (Arc::clone(&plan), senders.clone());
-            let (bundle, runtime, ids) =
-                (Arc::clone(&bed.bundle), bed.runtime.clone(), ids.to_vec());
-            let lose = usize::from(lost == Some(me));
-            std::thread::spawn(move || {
-                let wire = Wire::new(frames, plan.receivers(me), lose, layout);
-                let bed = Bed { runtime, bundle };
-                let lost = lost.filter(|lost| *lost != me);
-                member(&bed, &plan, me, wire, &senders, &ids, lost)
-            })
-        })
-        .collect();
-    members.into_iter().map(|m| m.join().unwrap()).collect()
-}
-
-fn member(
-    bed: &Bed,
-    plan: &Arc<Plan>,
-    me: usize,
-    wire: Wire,
-    senders: &[mpsc::Sender<Arc<Gather>>],
-    ids: &[u32],
-    lost: Option<usize>,
-) -> Part {
-    let mut model = bed.model();
-    let codec = Arc::new(Codec::load(&bed.bundle, plan.rung).unwrap());
-    let mut path = DataPath::new(&model, codec, Arc::clone(plan), me, Box::new(wire)).unwrap();
-    for (other, sender) in senders.iter().enumerate() {
-        if plan.senders(me) & (1 << other) != 0 {
-            sender.send(Arc::clone(path.gather())).unwrap();
-        }
-    }
-    if let Some(lost) = lost {
-        path.gather().member_left(lost);
-    }
-    let sinks = model.shape().class_tokens;
-    let own = &ids[sinks..][plan.ranges[me].indexes()];
-    let order = Job {
-        request: 0,
-        deadline: LONG,
-        input: OwnedInput::Ids([&ids[..sinks], own].concat()),
-    };
-    if !plan.causal || me + 1 < plan.ranges.len() {
-        let outcome = path.run(&mut model, &order).unwrap();
-        return Part {
-            outcome,
-            decoder: None,
-        };
-    }
-    let mut decoder = bed.decoder();
-    decoder.clear(ids.len()).unwrap();
-    let outcome = path
-        .run_filling_cache(&mut model, &order, &mut decoder)
-        .unwrap();
-    if outcome.stats.masked_tokens == 0 {
-        decoder.set_tokens(ids, plan.rung);
-    }
-    Part {
-        outcome,
-        decoder: Some(decoder),
-    }
 }
 
 fn best(scores: &[f32]) -> u32 {
@@ -401,16 +310,5 @@ fn sentences_over_frames_are_what_one_device_makes_of_them() {
             .collect();
         let difference = worst(&features, &expected);
         assert!(difference < EXACT, "{members} members: {difference}");
-    }
-}
-
-impl Bed {
-    fn decoder(&self) -> Decoder {
-        Decoder::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap()
-    }
-
-    fn language_head(&self) -> LanguageHead {
-        let hidden = self.bundle.manifest().shape.hidden;
-        LanguageHead::open(&self.runtime, self.bundle.dir(), hidden).unwrap()
     }
 }
