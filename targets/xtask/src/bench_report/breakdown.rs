@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::colour;
@@ -32,28 +33,13 @@ pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn
     };
     let rows: Vec<&Row> = rows.iter().filter(shown).collect();
     let count = u32::try_from(rows.len())?;
-    let alone = rows
-        .iter()
-        .filter(|row| row.is_one_device())
-        .map(|row| row.latency_ms_median);
-    let cut = alone.fold(0.0, f64::max) * LONGEST;
-    let most = rows
-        .iter()
-        .map(|row| row.latency_ms_median)
-        .fold(1.0, f64::max);
-    let end = if cut > 0.0 { most.min(cut) } else { most };
+    let end = longest_bar(&rows);
 
     let root = SVGBackend::new(path, (WIDTH, FRAME + count * BAR)).into_drawing_area();
     root.fill(&WHITE)?;
     let title = format!("{bench}: where the time goes, {devices} devices");
     root.draw(&Text::new(title, (20, 12), ("sans-serif", 20)))?;
-    let mut x = 20;
-    for (part, name) in PARTS.iter().enumerate() {
-        let style = colour(part).filled();
-        root.draw(&Rectangle::new([(x, 44), (x + 12, 56)], style))?;
-        root.draw(&Text::new(*name, (x + 18, 43), ("sans-serif", 14)))?;
-        x += 40 + 8 * i32::try_from(name.len())?;
-    }
+    draw_key(&root)?;
     let (_, below) = root.split_vertically(64);
     let (names, bars) = below.split_horizontally(NAMES);
     let mut chart = ChartBuilder::on(&bars)
@@ -94,6 +80,32 @@ pub(super) fn draw(bench: &str, rows: &[Row], path: &Path) -> Result<(), Box<dyn
         names.draw(&Text::new(name, (20, y - left - 6), ("sans-serif", 13)))?;
     }
     root.present()?;
+    Ok(())
+}
+
+/// Where the axis ends, in milliseconds.
+fn longest_bar(rows: &[&Row]) -> f64 {
+    let one_device = rows
+        .iter()
+        .filter(|row| row.is_one_device())
+        .map(|row| row.latency_ms_median);
+    let cut = one_device.fold(0.0, f64::max) * LONGEST;
+    let most = rows
+        .iter()
+        .map(|row| row.latency_ms_median)
+        .fold(1.0, f64::max);
+    if cut > 0.0 { most.min(cut) } else { most }
+}
+
+/// The colours of the parts.
+fn draw_key(root: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn Error>> {
+    let mut x = 20;
+    for (part, name) in PARTS.iter().enumerate() {
+        let style = colour(part).filled();
+        root.draw(&Rectangle::new([(x, 44), (x + 12, 56)], style))?;
+        root.draw(&Text::new(*name, (x + 18, 43), ("sans-serif", 14)))?;
+        x += 40 + 8 * i32::try_from(name.len())?;
+    }
     Ok(())
 }
 

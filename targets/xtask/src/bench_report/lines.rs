@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
+use std::num::TryFromIntError;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
 
 use super::colour;
@@ -24,24 +26,41 @@ pub(super) struct Labels<'a> {
     pub(super) place: &'a dyn Fn(u64) -> String,
 }
 
+/// The values of an axis, ascending. Their positions are even numbers: plotters needs integers between two of them and at both ends.
+struct Places(Vec<u64>);
+
+impl Places {
+    fn of(series: &Series) -> Self {
+        let places: BTreeSet<u64> = series.values().flatten().map(|(place, _)| *place).collect();
+        Self(places.into_iter().collect())
+    }
+
+    fn position(&self, place: u64) -> i32 {
+        2 * i32::try_from(self.0.partition_point(|other| *other < place)).unwrap_or(0)
+    }
+
+    fn at(&self, position: i32) -> Option<u64> {
+        let index = usize::try_from(position / 2).ok();
+        let index = index.filter(|_| position % 2 == 0)?;
+        self.0.get(index).copied()
+    }
+
+    /// The position after the last.
+    fn end(&self) -> Result<i32, TryFromIntError> {
+        Ok(2 * i32::try_from(self.0.len())? - 1)
+    }
+}
+
 /// Draws speedups; positions on the axis are equally far apart.
 pub(super) fn draw(
     labels: &Labels<'_>,
     series: &Series,
     path: &Path,
 ) -> Result<(), Box<dyn Error>> {
-    let places: BTreeSet<u64> = series.values().flatten().map(|(place, _)| *place).collect();
-    let places: Vec<u64> = places.into_iter().collect();
-    // Positions are even numbers: plotters needs integers between two of them and at both ends.
-    let at =
-        |place: u64| 2 * i32::try_from(places.partition_point(|other| *other < place)).unwrap_or(0);
-    let end = 2 * i32::try_from(places.len())? - 1;
-    let top = series
-        .values()
-        .flatten()
-        .map(|(_, value)| *value)
-        .fold(1.0, f64::max)
-        * 1.1;
+    let places = Places::of(series);
+    let end = places.end()?;
+    let values = series.values().flatten().map(|(_, value)| *value);
+    let top = values.fold(1.0, f64::max) * 1.1;
 
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
@@ -53,14 +72,13 @@ pub(super) fn draw(
         .y_label_area_size(56)
         .build_cartesian_2d(-1..end, 0.0..top)?;
     let label = |at: &i32| {
-        let index = usize::try_from(*at / 2).ok().filter(|_| at % 2 == 0);
-        let place = index.and_then(|index| places.get(index));
-        place.map_or_else(String::new, |place| (labels.place)(*place))
+        let place = places.at(*at);
+        place.map_or_else(String::new, labels.place)
     };
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .x_labels(2 * places.len() + 2)
+        .x_labels(2 * places.0.len() + 2)
         .x_desc(labels.x)
         .y_desc("times as fast as one device")
         .x_label_formatter(&label)
@@ -78,7 +96,7 @@ pub(super) fn draw(
         let colour = colour(index);
         let points: Vec<(i32, f64)> = points
             .iter()
-            .map(|(place, value)| (at(*place), *value))
+            .map(|(place, value)| (places.position(*place), *value))
             .collect();
         chart.draw_series([PathElement::new(points.clone(), colour.stroke_width(2))])?;
         chart.draw_series(
@@ -88,6 +106,16 @@ pub(super) fn draw(
         )?;
         keys.push((name.clone(), colour));
     }
+    draw_key(&names, keys)?;
+    root.present()?;
+    Ok(())
+}
+
+/// The names of the lines next to their colours.
+fn draw_key(
+    names: &DrawingArea<SVGBackend<'_>, Shift>,
+    keys: Vec<(String, RGBColor)>,
+) -> Result<(), Box<dyn Error>> {
     for ((name, colour), row) in keys.into_iter().zip(0..) {
         let y = 60 + row * LINE;
         names.draw(&PathElement::new(
@@ -96,6 +124,5 @@ pub(super) fn draw(
         ))?;
         names.draw(&Text::new(name, (30, y - 7), ("sans-serif", 14)))?;
     }
-    root.present()?;
     Ok(())
 }

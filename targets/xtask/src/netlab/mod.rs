@@ -4,7 +4,8 @@
 //! - `wiring`: the command lines that make the network; `quota`: shares of the processor; `preemption_timer`: makes the kernel
 //!   enforce them evenly
 //! - `lab`: puts all of it up; `cleanup`: takes it down
-//! - `builds`: the programs that are measured; `session`: their devices and clients in the lab; `bench`: sessions one after another
+//! - `builds`: the programs that are measured; `cluster`: the devices of one build; `session`: clients that measure them in the lab;
+//!   `bench`: sessions one after another
 //! - `rows`: what was measured; `predict`: what the planner expects
 //! - `merge`, `ratio`, `comparison`: rows of two builds that were measured in turns
 
@@ -12,6 +13,7 @@ mod args;
 mod bench;
 mod builds;
 mod cleanup;
+mod cluster;
 mod comparison;
 mod lab;
 mod link;

@@ -15,6 +15,7 @@ use crate::stop::Stop;
 
 use super::args::{Bench, NetlabArgs};
 use super::builds::{Build, Name};
+use super::cluster::Cluster;
 use super::comparison;
 use super::lab::{Lab, Shape};
 use super::link::Link;
@@ -40,15 +41,6 @@ pub(super) struct Session<'a> {
     pub(super) builds: &'a [Build],
     pub(super) bundle: &'a Path,
     pub(super) stop: &'a Stop,
-}
-
-/// The devices of one build while the lab runs.
-struct Cluster<'a> {
-    build: &'a Build,
-    devices: Devices,
-    processes: Vec<u32>,
-    /// Folders with the kernel's interface counters, one a device.
-    counters: Vec<PathBuf>,
 }
 
 /// How many requests a client measures at a time.
@@ -88,12 +80,7 @@ impl Session<'_> {
         let mut clusters: Vec<_> = self
             .builds
             .iter()
-            .map(|build| Cluster {
-                build,
-                devices: Devices::new(logs),
-                processes: Vec::new(),
-                counters: Vec::new(),
-            })
+            .map(|build| Cluster::new(build, logs))
             .collect();
         // One after another: a device measures its speed as it starts, and its share of the tokens depends on it.
         for number in 1..=self.args.devices {
@@ -139,12 +126,7 @@ impl Session<'_> {
             listen: build.listen(number),
         };
         let command = edge::lab_device(&build.binaries, self.provisioned, &device);
-        let log = build.file(&name);
-        let process = cluster
-            .devices
-            .start(log, &mut lab.on_device(number, &command))?;
-        cluster.processes.push(process);
-        cluster.counters.push(counters_of(process));
+        cluster.start(&name, &mut lab.on_device(number, &command))?;
         let usable = || {
             let place = |command| lab.beside_device(1, &command);
             let discovery = Some(build.discovery());
@@ -398,12 +380,4 @@ impl Session<'_> {
 
 fn device_name(number: u8) -> String {
     format!("device-{number}")
-}
-
-/// What the kernel counts on the interface of a process's network, as the process sees it.
-fn counters_of(pid: u32) -> PathBuf {
-    let interface = wiring::INTERFACE;
-    PathBuf::from(format!(
-        "/proc/{pid}/root/sys/class/net/{interface}/statistics"
-    ))
 }
