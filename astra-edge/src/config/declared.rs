@@ -40,15 +40,10 @@ pub(super) fn toml_value(arg: &Arg, texts: &[String]) -> Option<toml::Value> {
         ValueParser::os_string(),
     ];
     let is_text = texts_alone.iter().any(|text| text.type_id() == kind);
-    let one = |text: &String| {
-        let text_itself = || toml::Value::String(text.clone());
-        match text.parse().map(toml::Value::Integer) {
-            Ok(number) if !is_text => number,
-            _ if is_text => text_itself(),
-            _ => text
-                .parse()
-                .map_or_else(|_| text_itself(), toml::Value::Boolean),
-        }
+    let one = |text: &String| match (text.parse(), text.parse()) {
+        (Ok(number), _) if !is_text => toml::Value::Integer(number),
+        (_, Ok(value)) if !is_text => toml::Value::Boolean(value),
+        _ => toml::Value::String(text.clone()),
     };
     if is_list(arg) {
         return Some(toml::Value::Array(texts.iter().map(one).collect()));
