@@ -1,4 +1,4 @@
-//! The data path against the whole model as one graph: members as threads, frames between them, no network.
+//! The data path compared with the full model on one device: members are threads that exchange frames without a network.
 
 #![allow(
     clippy::expect_used,
@@ -36,7 +36,7 @@ fn plan(rung: u16, sizes: &[u16]) -> Plan {
     }
 }
 
-/// Runs `requests` requests on a thread a member; the last member loses every `lose`th frame it sends.
+/// Runs `requests` requests with a thread per member; every `lose`th frame of the last member is lost.
 fn run(
     bed: &Bed,
     rung: u16,
@@ -85,7 +85,7 @@ fn run(
                     path.run(&mut model, &order).unwrap()
                 });
                 let outcomes = outcomes.collect::<Vec<_>>();
-                // Whoever watches over the device is told of every block.
+                // The heartbeat beats at every block.
                 let blocks = shape.blocks * outcomes.len();
                 assert_eq!(beats.load(Ordering::Relaxed), blocks);
                 outcomes
@@ -118,7 +118,7 @@ fn exact_mode_over_frames_gives_the_one_device_answer() {
 }
 
 #[test]
-fn frames_carry_what_the_simulation_without_them_computes() {
+fn features_equal_those_of_the_simulation() {
     let bed = Bed::open();
     let sizes = [100, 80, 76];
     let outcomes = run(&bed, 320, &sizes, 1, 0, LONG);
@@ -147,7 +147,7 @@ fn frames_carry_what_the_simulation_without_them_computes() {
 fn lost_frames_are_masked_and_counted_and_the_request_ends() {
     let bed = Bed::open();
     let whole = bed.whole();
-    // The last member loses every third frame, so each block waits out its share of the deadline once.
+    // Every third frame of the last member is lost, so the other member waits for the block's deadline once.
     let outcomes = run(&bed, 640, &[128, 128], 1, 3, Duration::from_secs(3));
     let stats = &outcomes[0][0].stats;
     assert!(stats.masked_tokens > 0, "{stats:?}");
@@ -162,7 +162,7 @@ fn lost_frames_are_masked_and_counted_and_the_request_ends() {
 }
 
 #[test]
-fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
+fn leaving_out_tokens_equals_a_member_without_them() {
     let bed = Bed::open();
     let mut model = bed.model();
     let codec = Codec::load(&bed.bundle, 0).unwrap();
@@ -192,7 +192,7 @@ fn leaving_tokens_out_is_the_same_as_never_having_had_them() {
 }
 
 #[test]
-fn one_member_is_the_whole_model() {
+fn one_member_computes_the_full_model() {
     let bed = Bed::open();
     let whole = bed.whole();
     let mut model = bed.model();

@@ -1,4 +1,4 @@
-//! Sessions compute in one piece of memory, and give it back.
+//! Sessions share one arena, and return its memory to the system.
 
 #![allow(
     clippy::expect_used,
@@ -13,8 +13,8 @@ use astra_model::engine::{Codec, FullModel, Input, Member};
 use astra_model::partition::TokenRange;
 use common::Bed;
 
-/// Memory of this process alone, MB.
-fn own() -> f64 {
+/// Private memory of this process in MB.
+fn private_memory() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mut lines = status.lines();
     let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
@@ -23,7 +23,7 @@ fn own() -> f64 {
 }
 
 #[test]
-fn sessions_share_memory_and_give_it_back() {
+fn sessions_share_an_arena_and_release_it() {
     let bed = Bed::open();
     let pixels = bed.pixels();
     let mut model = bed.model();
@@ -36,12 +36,12 @@ fn sessions_share_memory_and_give_it_back() {
     let mut member = Member::new(&model, &codec, range, 0).unwrap();
     member.embed(&mut model, Input::Pixels(&pixels)).unwrap();
     let mut run = |blocks: std::ops::Range<usize>| {
-        // The first run of a graph finds out what memory it needs, the second takes that in one piece.
+        // The first run of a graph measures the memory it needs, the second allocates it at once.
         for block in blocks.clone().chain(blocks) {
             member.local(&mut model, block).unwrap();
             member.finish_block(&mut model, &codec, block, 0).unwrap();
         }
-        own()
+        private_memory()
     };
     let of_one = run(0..1);
     let of_all = run(0..shape.blocks);
@@ -52,16 +52,16 @@ fn sessions_share_memory_and_give_it_back() {
 
     let mut whole = FullModel::open(&bed.runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
     bed.runtime.release_memory();
-    let before = own();
+    let before = private_memory();
     whole.run(&pixels).unwrap();
     whole.run(&pixels).unwrap();
-    let computed = own();
+    let computed = private_memory();
     bed.runtime.release_memory();
-    let after = own();
+    let after = private_memory();
     assert!(
         computed - before > 4.0 && after - before < (computed - before) / 4.0,
-        "before {before:.1} MB, computed in {computed:.1} MB, given back {after:.1} MB"
+        "before {before:.1} MB, computed in {computed:.1} MB, after its release {after:.1} MB"
     );
-    // What is given back can be taken again.
+    // Released memory can be allocated again.
     whole.run(&pixels).unwrap();
 }

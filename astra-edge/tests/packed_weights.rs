@@ -1,4 +1,4 @@
-//! Packed weights in files: what is answered with them, and what becomes of files that are damaged.
+//! The cache of packed weights: equal outputs, and damaged files.
 
 #![allow(
     clippy::expect_used,
@@ -17,7 +17,7 @@ use astra_bundle::Bundle;
 use astra_model::engine::{Encoder, FullModel, Runtime};
 use common::Bed;
 
-/// The one set in a cache.
+/// The only set in a cache.
 fn set(cache: &Path) -> PathBuf {
     let mut sets = fs::read_dir(cache.join("packed")).unwrap();
     let set = sets.next().unwrap().unwrap().path();
@@ -29,18 +29,18 @@ fn packed(bed: &Bed, cache: &Path) -> Runtime {
     bed.runtime.clone().with_packed_weights(&bed.bundle, cache)
 }
 
-/// Whether this process has a file in its memory.
+/// Whether this process has mapped a file.
 fn is_mapped(path: &Path) -> bool {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     maps.contains(path.to_str().unwrap())
 }
 
 #[test]
-fn a_picture_is_answered_the_same_to_the_bit() {
+fn the_output_for_an_image_is_bit_identical() {
     let bed = Bed::open();
     let cache = tempfile::tempdir().unwrap();
     let pixels = bed.pixels();
-    // The first opens what it packs, the second what is there.
+    // The first run packs the weights, the second maps them.
     for _ in 0..2 {
         let runtime = packed(&bed, cache.path());
         let mut whole = FullModel::open(&runtime, bed.bundle.dir(), bed.bundle.manifest()).unwrap();
@@ -50,7 +50,7 @@ fn a_picture_is_answered_the_same_to_the_bit() {
 }
 
 #[test]
-fn a_text_is_answered_the_same_to_the_bit() {
+fn the_output_for_a_text_is_bit_identical() {
     let bed = Bed::of("all-minilm-l6-v2");
     let cache = tempfile::tempdir().unwrap();
     let ids: Vec<u32> = (1000..1064).collect();
@@ -62,7 +62,7 @@ fn a_text_is_answered_the_same_to_the_bit() {
 }
 
 #[test]
-fn what_is_sound_is_kept_and_what_is_damaged_is_packed_again() {
+fn intact_files_are_kept_and_damaged_ones_packed_again() {
     let bed = Bed::open();
     let cache = tempfile::tempdir().unwrap();
     let graph = bed.bundle.dir().join("local_00.onnx");
@@ -80,7 +80,7 @@ fn what_is_sound_is_kept_and_what_is_damaged_is_packed_again() {
         let path = folder.join(name);
         let whole = fs::read(&path).unwrap();
         let mut flipped = whole.clone();
-        // Behind the weights that are packed lie those that are not, which ONNX Runtime compares with nothing.
+        // The last bytes are weights that are not packed, which ONNX Runtime does not compare.
         *flipped.last_mut().unwrap() ^= 1;
         let mut longer = whole.clone();
         longer.push(0);
@@ -97,7 +97,7 @@ fn what_is_sound_is_kept_and_what_is_damaged_is_packed_again() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_done_without() {
+fn a_cache_that_cannot_be_written_is_not_used() {
     let bed = Bed::open();
     let folder = tempfile::tempdir().unwrap();
     let graph = bed.bundle.dir().join("local_00.onnx");
@@ -106,7 +106,7 @@ fn a_cache_that_cannot_be_written_is_done_without() {
     assert!(packed(&bed, &file).session(&graph).is_ok());
     assert_eq!(fs::read(&file).unwrap(), b"no folder");
 
-    // Not even root opens a folder for writing.
+    // A folder cannot be opened for writing, even by root.
     let cache = folder.path().join("cache");
     let runtime = packed(&bed, &cache);
     fs::create_dir(set(&cache).join("lock")).unwrap();
@@ -115,7 +115,7 @@ fn a_cache_that_cannot_be_written_is_done_without() {
 }
 
 #[test]
-fn another_bundle_in_the_same_place_takes_the_place_of_the_first() {
+fn a_new_bundle_at_the_same_path_replaces_the_set() {
     let bed = Bed::open();
     let folder = tempfile::tempdir().unwrap();
     let (place, cache) = (folder.path().join("bundle"), folder.path().join("cache"));
@@ -133,13 +133,13 @@ fn another_bundle_in_the_same_place_takes_the_place_of_the_first() {
     let runtime = bed.runtime.clone().with_packed_weights(&second, &cache);
     drop(runtime.session(&graph).unwrap());
     assert_ne!(set(&cache), former);
-    // Of a bundle elsewhere, neither is touched.
+    // A bundle at another path does not delete it.
     drop(packed(&bed, &cache).session(&graph).unwrap());
     assert_eq!(fs::read_dir(cache.join("packed")).unwrap().count(), 2);
 }
 
 #[test]
-fn packed_weights_of_a_bundle_that_is_gone_go_with_the_next() {
+fn the_set_of_a_deleted_bundle_is_deleted_with_the_next() {
     let bed = Bed::open();
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");

@@ -1,12 +1,12 @@
-//! Sums and pieces of all devices.
+//! Collective operations: all-reduce and all-gather.
 
 use std::ops::Range;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::mesh::Mesh;
 
-/// Appends float32.
+/// Appends values as little-endian float32.
 pub(crate) fn write_f32(out: &mut Vec<u8>, values: &[f32]) {
     out.reserve(values.len() * 4);
     for value in values {
@@ -14,25 +14,25 @@ pub(crate) fn write_f32(out: &mut Vec<u8>, values: &[f32]) {
     }
 }
 
-/// Reads float32, handing each with its place to `take`.
+/// Reads little-endian float32, and calls `combine` with each old and received value.
 pub(crate) fn read_f32(
     bytes: &[u8],
-    places: &mut [f32],
-    take: impl Fn(&mut f32, f32),
+    values: &mut [f32],
+    combine: impl Fn(&mut f32, f32),
 ) -> Result<()> {
     ensure!(
-        bytes.len() == places.len() * 4,
+        bytes.len() == values.len() * 4,
         "{} bytes for {} values",
         bytes.len(),
-        places.len()
+        values.len()
     );
-    for (place, bytes) in places.iter_mut().zip(bytes.as_chunks::<4>().0) {
-        take(place, f32::from_le_bytes(*bytes));
+    for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        combine(value, f32::from_le_bytes(*bytes));
     }
     Ok(())
 }
 
-/// Part `index` of `total` things dealt evenly among `parts`.
+/// Range `index` of `total` items divided evenly into `parts`.
 pub(crate) fn part(total: usize, parts: usize, index: usize) -> Range<usize> {
     let at = |index: usize| total * index / parts.max(1);
     at(index)..at(index + 1)
@@ -46,34 +46,35 @@ pub(crate) fn all_reduce(mesh: &mut Mesh, values: &mut [f32]) -> Result<()> {
     let length = values.len();
     let chunk = |index: usize| part(length, devices, index % devices);
     for step in 0..2 * (devices - 1) {
-        // A device begins with its own chunk and hands on what came last.
-        let away = values.get(chunk(me + 2 * devices - step));
-        mesh.send(next, |out| write_f32(out, away.unwrap_or_default()))?;
-        let came = mesh.expect(previous)?;
-        let place = values.get_mut(chunk(me + 2 * devices - step - 1));
-        let place = place.unwrap_or_default();
+        // A device begins with its own chunk, and then sends the chunk received last.
+        let sent = values.get(chunk(me + 2 * devices - step));
+        let sent = sent.context("a chunk outside the values")?;
+        mesh.send(next, |out| write_f32(out, sent))?;
+        let received = mesh.expect(previous)?;
+        let values = values.get_mut(chunk(me + 2 * devices - step - 1));
+        let values = values.context("a chunk outside the values")?;
         if step + 1 < devices {
-            read_f32(&came, place, |place, value| *place += value)?;
+            read_f32(&received, values, |old, new| *old += new)?;
         } else {
-            read_f32(&came, place, |place, value| *place = value)?;
+            read_f32(&received, values, |old, new| *old = new)?;
         }
     }
     Ok(())
 }
 
-/// Replaces each device's part of `values` by its own, of which everybody sends all others a copy.
+/// Replaces each device's part of `values` by that device's values: every device sends its part to all others.
 pub(crate) fn all_gather(mesh: &mut Mesh, values: &mut [f32]) -> Result<()> {
     let (me, devices, length) = (mesh.me(), mesh.devices(), values.len());
     for other in mesh.others() {
-        let own = values.get(part(length, devices, me)).unwrap_or_default();
+        let own = values.get(part(length, devices, me));
+        let own = own.context("a part outside the values")?;
         mesh.send(other, |out| write_f32(out, own))?;
     }
     for other in mesh.others() {
-        let came = mesh.expect(other)?;
-        let place = values.get_mut(part(length, devices, other));
-        read_f32(&came, place.unwrap_or_default(), |place, value| {
-            *place = value
-        })?;
+        let received = mesh.expect(other)?;
+        let values = values.get_mut(part(length, devices, other));
+        let values = values.context("a part outside the values")?;
+        read_f32(&received, values, |old, new| *old = new)?;
     }
     Ok(())
 }
@@ -83,8 +84,8 @@ pub(crate) fn all_gather(mesh: &mut Mesh, values: &mut [f32]) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// Runs `work` on so many devices of this machine.
-    fn together<T: Send + 'static>(devices: usize, work: fn(&mut Mesh) -> T) -> Vec<T> {
+    /// Runs `work` on `devices` devices of this machine.
+    fn run_on<T: Send + 'static>(devices: usize, work: fn(&mut Mesh) -> T) -> Vec<T> {
         let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let held: Vec<_> = (0..devices).map(|_| free()).collect();
         let addresses: Vec<_> = held.iter().map(|one| one.local_addr().unwrap()).collect();
@@ -95,7 +96,7 @@ mod tests {
                 std::thread::spawn(move || {
                     let mut mesh = Mesh::join(me, &addresses).unwrap();
                     let result = work(&mut mesh);
-                    // Nobody leaves while others still listen.
+                    // A device that left earlier would close links that others still use.
                     mesh.barrier().unwrap();
                     result
                 })
@@ -105,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn sums_and_pieces_arrive_everywhere() {
-        let results = together(3, |mesh| {
+    fn every_device_gets_all_sums_and_parts() {
+        let results = run_on(3, |mesh| {
             // Not a multiple of the number of devices, and larger than a packet.
             let mut sum: Vec<f32> = (0..20_000)
                 .map(|at| (at * (mesh.me() + 1)) as f32)
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_all_there_is() {
+    fn parts_cover_the_total() {
         for (total, parts) in [(9, 4), (4, 4), (1, 3), (0, 2)] {
             let all: Vec<usize> = (0..parts)
                 .flat_map(|index| part(total, parts, index))

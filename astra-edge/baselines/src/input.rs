@@ -1,4 +1,4 @@
-//! A picture or a prompt, whole and in parts.
+//! The input of a request, and its parts for each device.
 
 use anyhow::{Context, Result, ensure};
 use astra_bundle::{Bundle, ImageInput};
@@ -11,18 +11,18 @@ use astra_model::tasks::text::tokenizer::Tokenizer;
 
 use crate::Args;
 
-/// What all devices know of the input before it comes.
+/// Sizes and format of the input, which all devices know from the bundle and the arguments.
 #[derive(Clone, Debug)]
-pub(crate) struct Kind {
-    /// Tokens that are divided.
+pub(crate) struct InputLayout {
+    /// Divided tokens.
     pub(crate) tokens: u16,
-    /// Tokens that every member computes.
+    /// Class tokens, which every device computes.
     pub(crate) class_tokens: usize,
-    /// Of models that see.
+    /// For models that take images.
     spec: Option<ImageInput>,
 }
 
-impl Kind {
+impl InputLayout {
     pub(crate) fn new(args: &Args, bundle: &Bundle) -> Result<Self> {
         let manifest = bundle.manifest();
         let class_tokens = manifest.shape.class_tokens;
@@ -50,13 +50,13 @@ impl Kind {
         }
     }
 
-    /// What the first device is asked.
+    /// The input of rank 0's requests.
     pub(crate) fn read(&self, args: &Args, bundle: &Bundle) -> Result<OwnedInput> {
         if let Some(spec) = &self.spec {
             let path = args
                 .photo
                 .as_deref()
-                .context("the model sees: expected --photo FILE")?;
+                .context("the model takes images: expected --photo FILE")?;
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             return Ok(OwnedInput::Pixels(prepare(&bytes, spec)?.pixels));
         }
@@ -65,32 +65,23 @@ impl Kind {
         let path = args
             .text
             .as_deref()
-            .context("the model reads: expected --text FILE")?;
+            .context("the model takes text: expected --text FILE")?;
         let source = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
         let tokenizer = Tokenizer::open(bundle.dir(), text)?;
         let prompt = prompts(&source, &tokenizer, args.tokens, 1)?;
         Ok(OwnedInput::Ids(tokenizer.encode(&prompt.concat())?))
     }
 
-    /// The tokens of `range`, behind those that every member computes.
-    pub(crate) fn part(&self, input: &OwnedInput, range: TokenRange) -> OwnedInput {
-        let (start, end) = (range.indexes().start, range.end());
-        match input {
-            OwnedInput::Pixels(pixels) => {
-                let width = pixels.len() / usize::from(self.tokens).max(1);
-                let own = pixels.get(start * width..end * width);
-                OwnedInput::Pixels(own.unwrap_or_default().to_vec())
-            }
-            OwnedInput::Ids(ids) => {
-                let split = ids.split_at_checked(self.class_tokens);
-                let (class, divided) = split.unwrap_or_default();
-                let own = divided.get(start..end).unwrap_or_default();
-                OwnedInput::Ids([class, own].concat())
-            }
-        }
+    /// The input of a device that computes `range`.
+    pub(crate) fn part(&self, input: &OwnedInput, range: TokenRange) -> Result<OwnedInput> {
+        let total = usize::from(self.tokens);
+        let part = input
+            .borrow()
+            .part(range.indexes(), total, self.class_tokens);
+        Ok(part?)
     }
 
-    /// The same as it travels.
+    /// The same, encoded to be sent.
     pub(crate) fn write(
         &self,
         input: &OwnedInput,
@@ -101,14 +92,14 @@ impl Kind {
             (OwnedInput::Pixels(pixels), Some(spec)) => {
                 Ok(strip::encode(pixels, range, spec, lossless)?)
             }
-            _ => match self.part(input, range) {
+            _ => match self.part(input, range)? {
                 OwnedInput::Ids(ids) => Ok(ids.iter().flat_map(|id| id.to_le_bytes()).collect()),
                 OwnedInput::Pixels(pixels) => Ok(pixels),
             },
         }
     }
 
-    /// The same on its arrival.
+    /// Decodes a received input.
     pub(crate) fn parse(&self, bytes: &[u8], range: TokenRange) -> Result<OwnedInput> {
         match &self.spec {
             Some(spec) => Ok(OwnedInput::Pixels(strip::decode(bytes, range, spec)?)),

@@ -1,7 +1,7 @@
-//! What astra-edge is measured beside: sequence, tensor and block parallelism, on its engine and its links.
+//! Baselines for astra-edge: sequence, tensor and block parallelism, on its engine and its links.
 //!
-//! One process a device, started by hand or by `cargo xtask netlab --baseline`: all with the same arguments but `--rank`. They
-//! connect to each other, run the methods one after another, and the first of them measures and writes the rows.
+//! One process per device, started by hand or by `cargo xtask netlab --baseline`, all with the same arguments but `--rank`. They connect to
+//! each other and run the methods one after another; the device of rank 0 measures and writes the results.
 //!
 //! Nothing of the product depends on this.
 //!
@@ -49,57 +49,57 @@ struct Args {
         required = true
     )]
     addresses: Vec<SocketAddr>,
-    /// Which of them this is, from 0
+    /// Rank of this device, from 0
     #[arg(long, value_name = "N")]
     rank: usize,
-    /// What to run
+    /// Methods to run
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', required = true)]
     methods: Vec<Method>,
-    /// The picture, of models that see
+    /// The image, for models that take images
     #[arg(long, value_name = "FILE")]
     photo: Option<PathBuf>,
-    /// A file of text to cut a prompt out of, of models that read
+    /// A text file to take a prompt from, for models that take text
     #[arg(long, value_name = "FILE")]
     text: Option<PathBuf>,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 1024)]
     tokens: usize,
-    /// Requests measured for each row
+    /// Measured requests for each method
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
-    /// Requests before them that are not
+    /// Requests before them that are not measured
     #[arg(long, value_name = "N", default_value_t = 1)]
     warm_up: usize,
-    /// Time after which a row is content with the requests it has
+    /// Time after which no more requests of a method are started
     #[arg(long, value_name = "TIME", value_parser = astra_edge::config::parse_duration, default_value = "60s")]
     at_most: Duration,
     /// Median latency of one device, milliseconds, for the speedup
     #[arg(long, value_name = "MS")]
     one_device: Option<f64>,
-    /// Folder of the kernel's counters of a device's interface; can be repeated
+    /// Folder of the kernel's counters of a network interface; can be repeated
     #[arg(long, value_name = "DIR")]
     counters: Vec<PathBuf>,
-    /// Name of the link, for the rows
+    /// Name of the link, for the results
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Where the first device writes the rows; standard output if not named
+    /// File for the results of rank 0; standard output by default
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
-/// A way to divide the work.
+/// A method of parallelism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Method {
     /// Tokens divided, float32 exchanged once a block
     SpF32,
-    /// The same with float16
+    /// Tokens divided, float16 exchanged once a block
     SpF16,
     /// Heads and columns of the MLP divided, two ring all-reduces a block
     Tp,
-    /// Sub-blocks side by side, an all-gather after every block
+    /// Sub-blocks in parallel, an all-gather after every block
     #[value(name = "bp-1")]
     Bp1,
-    /// The same after every fourth block
+    /// Sub-blocks in parallel, an all-gather after every fourth block
     #[value(name = "bp-4")]
     Bp4,
 }
@@ -116,7 +116,7 @@ impl Method {
         }
     }
 
-    /// Whether its answers are those of one device.
+    /// Whether its outputs equal those of a single device.
     fn is_exact(self) -> bool {
         !matches!(self, Self::Bp1 | Self::Bp4)
     }

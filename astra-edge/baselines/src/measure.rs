@@ -1,4 +1,4 @@
-//! Requests, and rows.
+//! Runs and measures requests.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +12,24 @@ use astra_edge::report::{MemberReport, Report};
 use astra_model::agreement::Agreement;
 use astra_model::engine::{OwnedInput, Runtime};
 
-use crate::input::Kind;
+use crate::input::InputLayout;
 use crate::mesh::Mesh;
 use crate::methods;
-use crate::parallel::{self, Answer, Parallel, Times};
+use crate::parallel::{self, Output, Parallel, Times};
 use crate::{Args, Method};
 
-/// Runs this device's part of all methods.
+/// Runs all methods on this device.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let bundle = Bundle::open(&args.bundle)?;
-    let kind = Kind::new(args, &bundle)?;
-    // One thread, as the devices of the lab have.
+    let layout = InputLayout::new(args, &bundle)?;
+    // One thread, like the devices of the lab.
     let runtime = Runtime::load(None, 1)?;
     let lead = match args.rank {
         0 => Some(Lead::new(
             args,
             &runtime,
             &bundle,
-            kind.read(args, &bundle)?,
+            layout.read(args, &bundle)?,
         )?),
         _ => None,
     };
@@ -37,21 +37,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let place = (args.rank, mesh.devices());
     let mut rows = Vec::new();
     for &method in &args.methods {
-        let mut device = methods::open(method, &runtime, &bundle, &kind, place)?;
+        let mut device = methods::open(method, &runtime, &bundle, &layout, place)?;
         mesh.barrier()?;
         match &lead {
             Some(lead) => {
-                let samples = lead.requests(&mut mesh, device.as_mut(), &kind, method)?;
+                let samples = lead.requests(&mut mesh, device.as_mut(), &layout, method)?;
                 rows.extend(Row::summarize(
                     lead.key(method),
                     &samples,
                     lead.one_device_times(),
                 ));
             }
-            None => follow(&mut mesh, device.as_mut(), &kind)?,
+            None => follow(&mut mesh, device.as_mut(), &layout)?,
         }
     }
-    // Nobody leaves while others may still listen.
+    // A device that left earlier would close links that others still use.
     mesh.barrier()?;
     match (&lead, &args.out) {
         (None, _) => Ok(()),
@@ -66,11 +66,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// The first device, which asks.
+/// State of rank 0, which starts the requests.
 struct Lead<'a> {
     args: &'a Args,
     input: OwnedInput,
-    one_device: Answer,
+    one_device: Output,
     hidden: usize,
     counters: Counters,
 }
@@ -110,14 +110,14 @@ impl<'a> Lead<'a> {
         &self,
         mesh: &mut Mesh,
         device: &mut dyn Parallel,
-        kind: &Kind,
+        layout: &InputLayout,
         method: Method,
     ) -> Result<Vec<Sample>> {
         let begun = Instant::now();
         for _ in 0..self.args.warm_up {
-            let sample = self.request(mesh, device, kind, method)?;
+            let sample = self.request(mesh, device, layout, method)?;
             if begun.elapsed() > self.args.at_most {
-                // What takes so long has no need of being warm.
+                // A request this slow needs no warm-up.
                 mesh.end()?;
                 return Ok(vec![sample]);
             }
@@ -125,7 +125,7 @@ impl<'a> Lead<'a> {
         let begun = Instant::now();
         let mut samples = Vec::new();
         while samples.len() < self.args.repeat.max(1) && begun.elapsed() < self.args.at_most {
-            samples.push(self.request(mesh, device, kind, method)?);
+            samples.push(self.request(mesh, device, layout, method)?);
         }
         mesh.end()?;
         Ok(samples)
@@ -135,7 +135,7 @@ impl<'a> Lead<'a> {
         &self,
         mesh: &mut Mesh,
         device: &mut dyn Parallel,
-        kind: &Kind,
+        layout: &InputLayout,
         method: Method,
     ) -> Result<Sample> {
         let before = self.counters.sent()?;
@@ -143,16 +143,16 @@ impl<'a> Lead<'a> {
         let mut times = Times::default();
         let start = Instant::now();
         for other in mesh.others() {
-            let message = kind.write(&self.input, device.range(other), method.is_exact())?;
+            let message = layout.write(&self.input, device.range(other), method.is_exact())?;
             mesh.send(other, |out| out.extend(message))?;
         }
         let input_bytes = mesh.bytes_sent;
-        let own = kind.part(&self.input, device.range(0));
-        let answer = device.run(mesh, &own, &mut times)?;
+        let own = layout.part(&self.input, device.range(0))?;
+        let output = device.run(mesh, &own, &mut times)?;
         let latency = start.elapsed();
         let mut account = Account::of(mesh, times);
         account.bytes_sent -= input_bytes;
-        let answer = device.complete(mesh, answer.context("the first device has no answer")?)?;
+        let output = device.complete(mesh, output.context("rank 0 has no output")?)?;
         let mut members = vec![account.report(0, device.own_tokens(0))];
         for other in 1..mesh.devices() {
             let account = Account::read(&mesh.expect(other)?)?;
@@ -160,8 +160,8 @@ impl<'a> Lead<'a> {
         }
         let after = self.counters.sent()?;
         if let Some(first) = members.first_mut().filter(|first| first.tokens == 0) {
-            // Everybody has all of them.
-            first.tokens = kind.tokens;
+            // Every device has all tokens.
+            first.tokens = layout.tokens;
         }
         Ok(Sample {
             report: Report {
@@ -175,7 +175,7 @@ impl<'a> Lead<'a> {
                 ..Report::default()
             },
             agreement: match method.is_exact() {
-                true => answer.agreement(&self.one_device, self.hidden),
+                true => output.agreement(&self.one_device, self.hidden),
                 false => Agreement::default(),
             },
             kernel: after
@@ -186,12 +186,12 @@ impl<'a> Lead<'a> {
     }
 }
 
-/// Every other device, until the first says that there are no more requests.
-fn follow(mesh: &mut Mesh, device: &mut dyn Parallel, kind: &Kind) -> Result<()> {
+/// Runs requests on every other rank until rank 0 ends them.
+fn follow(mesh: &mut Mesh, device: &mut dyn Parallel, layout: &InputLayout) -> Result<()> {
     while let Some(message) = mesh.receive(0)? {
         (mesh.bytes_sent, mesh.waited) = (0, Duration::ZERO);
         let mut times = Times::default();
-        let input = kind.parse(&message, device.range(mesh.me()))?;
+        let input = layout.parse(&message, device.range(mesh.me()))?;
         device.run(mesh, &input, &mut times)?;
         let account = Account::of(mesh, times);
         mesh.send(0, |out| account.write(out))?;
@@ -199,7 +199,7 @@ fn follow(mesh: &mut Mesh, device: &mut dyn Parallel, kind: &Kind) -> Result<()>
     Ok(())
 }
 
-/// What a request cost a device.
+/// Times and bytes of a request on one device.
 struct Account {
     compute: f64,
     encode: f64,

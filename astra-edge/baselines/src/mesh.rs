@@ -1,7 +1,7 @@
-//! Whole messages between any two devices, over the links of astra-edge.
+//! Messages between any two devices, over the links of astra-edge.
 //!
-//! A message is one byte that says what it is, and what it says. Links are reliable and keep the order of each pair, so there
-//! is nothing to number.
+//! A message is one byte for its kind, then its content. Links are reliable and keep the order of messages between two devices, so messages
+//! need no numbers.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,20 +12,20 @@ use anyhow::{Context, Result, anyhow, bail};
 use astra_edge::link::{CodePublisher, CodeSubscription, Link, LinkSettings};
 use tokio::runtime::Runtime;
 
-/// Until all devices hear each other: they load their model before they are here.
-const MEETING: Duration = Duration::from_secs(120);
-/// Longest wait for a message of a device that computes.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Longest wait until all devices are connected: they load their model first.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest wait for a message.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(50);
 
-/// What a message is.
+/// Kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// The devices that the sender hears, as a bit mask in two bytes.
+pub(crate) enum MessageKind {
+    /// Devices the sender has received a message from, as a bit mask in two bytes.
     Hello = 0,
     /// Part of a request.
     Data = 1,
-    /// The sender is as far as everybody waits for.
+    /// The sender has reached the barrier.
     Barrier = 2,
     /// There are no more requests.
     End = 3,
@@ -38,18 +38,18 @@ pub(crate) struct Mesh {
     inbox: Receiver<(usize, Vec<u8>)>,
     waiting: Vec<VecDeque<Vec<u8>>>,
     outgoing: Vec<u8>,
-    /// Bytes of messages sent since the last look.
+    /// Bytes of messages sent since the counter was reset.
     pub(crate) bytes_sent: u64,
-    /// Time spent waiting for messages since the last look.
+    /// Time spent waiting for messages since the counter was reset.
     pub(crate) waited: Duration,
     _subscriptions: Vec<CodeSubscription>,
-    // Last, so that what uses it is gone before.
+    // Last, so that its users are dropped first.
     _link: Link,
     _runtime: Runtime,
 }
 
 impl Mesh {
-    /// Joins the devices at `addresses`, of which this is number `me`, and waits until everybody hears everybody.
+    /// Joins the devices at `addresses`, of which this is number `me`, and waits until all are connected.
     pub(crate) fn join(me: usize, addresses: &[SocketAddr]) -> Result<Self> {
         let own = addresses.get(me).copied();
         let own = own.with_context(|| format!("rank {me} of {} devices", addresses.len()))?;
@@ -73,11 +73,11 @@ impl Mesh {
                     publishers.push(None);
                     continue;
                 }
-                // A key for each pair: the receiver's number where a plan's would be.
+                // A key for each pair: the receiver's number in place of a plan's.
                 publishers.push(Some(link.publish_codes(other as u64, me).await?));
                 let sender = sender.clone();
                 let receive = move |bytes: &[u8]| {
-                    // After the end nobody listens.
+                    // The receiver may have been dropped at the end.
                     let _ = sender.send((other, bytes.to_vec()));
                 };
                 subscriptions.push(link.subscribe_codes(me as u64, other, receive).await?);
@@ -96,26 +96,28 @@ impl Mesh {
             _link: link,
             _runtime: runtime,
         };
-        mesh.meet()?;
+        mesh.connect()?;
         Ok(mesh)
     }
 
-    /// Says hello until all others were heard and said that they hear all.
-    fn meet(&mut self) -> Result<()> {
-        let everybody = (1_u16 << self.devices()) - 1;
-        let mut heard = 1_u16 << self.me;
-        let mut content = heard;
-        let until = Instant::now() + MEETING;
+    /// Sends hello until all others have sent one that lists all devices.
+    fn connect(&mut self) -> Result<()> {
+        let all = (1_u16 << self.devices()) - 1;
+        let mut received = 1_u16 << self.me;
+        let mut ready = received;
+        let until = Instant::now() + CONNECT_TIMEOUT;
         loop {
             for other in self.others() {
-                self.publish(other, Kind::Hello, |out| out.extend(heard.to_le_bytes()))?;
+                self.publish(other, MessageKind::Hello, |out| {
+                    out.extend(received.to_le_bytes())
+                })?;
             }
-            // What was sent now said so, if all were heard.
-            if content == everybody {
+            // The hello just sent lists all devices then.
+            if ready == all {
                 return Ok(());
             }
             if Instant::now() > until {
-                bail!("devices do not hear each other: heard {heard:b} of {everybody:b}");
+                bail!("devices not connected: found {received:b}, expected {all:b}");
             }
             let pause = Instant::now() + POLL;
             while let Ok((from, message)) = self
@@ -124,9 +126,9 @@ impl Mesh {
             {
                 match message.split_first() {
                     Some((0, mask)) => {
-                        heard |= 1 << from;
-                        if mask == everybody.to_le_bytes() && heard == everybody {
-                            content |= 1 << from;
+                        received |= 1 << from;
+                        if mask == all.to_le_bytes() && received == all {
+                            ready |= 1 << from;
                         }
                     }
                     _ => self.keep(from, message),
@@ -151,36 +153,36 @@ impl Mesh {
 
     /// Sends part of a request, which `write` appends.
     pub(crate) fn send(&mut self, to: usize, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
-        self.publish(to, Kind::Data, write)
+        self.publish(to, MessageKind::Data, write)
     }
 
-    /// The next part of a request from a device; `None` if it says that there are no more requests.
+    /// The next part of a request from a device; `None` after its last request.
     pub(crate) fn receive(&mut self, from: usize) -> Result<Option<Vec<u8>>> {
         let mut message = self.next(from)?;
         match message.first() {
-            Some(&kind) if kind == Kind::Data as u8 => {
+            Some(&kind) if kind == MessageKind::Data as u8 => {
                 message.remove(0);
                 Ok(Some(message))
             }
-            Some(&kind) if kind == Kind::End as u8 => Ok(None),
+            Some(&kind) if kind == MessageKind::End as u8 => Ok(None),
             other => bail!("device {from} sent a message of kind {other:?}"),
         }
     }
 
-    /// The same where there is one.
+    /// The same, where the last request is not over.
     pub(crate) fn expect(&mut self, from: usize) -> Result<Vec<u8>> {
         let message = self.receive(from)?;
         message.with_context(|| format!("device {from} ended in the middle of a request"))
     }
 
-    /// ClientConnection until all devices are here.
+    /// Waits until all devices have reached the barrier.
     pub(crate) fn barrier(&mut self) -> Result<()> {
         for other in self.others() {
-            self.publish(other, Kind::Barrier, |_| ())?;
+            self.publish(other, MessageKind::Barrier, |_| ())?;
         }
         for other in self.others() {
             let message = self.next(other)?;
-            if message != [Kind::Barrier as u8] {
+            if message != [MessageKind::Barrier as u8] {
                 bail!("device {other} is not where the others are");
             }
         }
@@ -190,12 +192,17 @@ impl Mesh {
     /// Tells all others that there are no more requests.
     pub(crate) fn end(&mut self) -> Result<()> {
         for other in self.others() {
-            self.publish(other, Kind::End, |_| ())?;
+            self.publish(other, MessageKind::End, |_| ())?;
         }
         Ok(())
     }
 
-    fn publish(&mut self, to: usize, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    fn publish(
+        &mut self,
+        to: usize,
+        kind: MessageKind,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         self.outgoing.clear();
         self.outgoing.push(kind as u8);
         write(&mut self.outgoing);
@@ -212,12 +219,14 @@ impl Mesh {
                 self.waited += start.elapsed();
                 return Ok(message);
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = RECEIVE_TIMEOUT.saturating_sub(start.elapsed());
             match self.inbox.recv_timeout(left) {
-                // Said again until everybody had heard it.
-                Ok((_, message)) if message.first() == Some(&(Kind::Hello as u8)) => {}
+                // Repeated until all devices were connected.
+                Ok((_, message)) if message.first() == Some(&(MessageKind::Hello as u8)) => {}
                 Ok((sender, message)) => self.keep(sender, message),
-                Err(RecvTimeoutError::Timeout) => bail!("device {from} says nothing any more"),
+                Err(RecvTimeoutError::Timeout) => {
+                    bail!("no message from device {from} within {RECEIVE_TIMEOUT:?}")
+                }
                 Err(RecvTimeoutError::Disconnected) => return Err(anyhow!("the link is closed")),
             }
         }

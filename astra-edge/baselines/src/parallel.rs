@@ -1,8 +1,8 @@
-//! What all methods have in common.
+//! The interface of all methods.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, Task};
 use astra_model::agreement::Agreement;
 use astra_model::engine::{self, Decoder, FullModel, Head, LanguageHead, OwnedInput, Runtime};
@@ -10,36 +10,36 @@ use astra_model::partition::TokenRange;
 
 use crate::mesh::Mesh;
 
-/// One device's part in a method.
+/// One device of a method.
 pub(crate) trait Parallel {
     /// Tokens of the input that a device needs.
     fn range(&self, device: usize) -> TokenRange;
 
-    /// Tokens that a device computes alone; 0 where tokens are not what is divided.
+    /// Tokens that only this device computes; 0 where tokens are not divided.
     fn own_tokens(&self, device: usize) -> u16;
 
-    /// One request. The first device has its answer.
+    /// Runs one request. Only rank 0 returns an output.
     fn run(
         &mut self,
         mesh: &mut Mesh,
         input: &OwnedInput,
         times: &mut Times,
-    ) -> Result<Option<Answer>>;
+    ) -> Result<Option<Output>>;
 
-    /// What the first device still needs to compare its answer, once the request is over.
-    fn complete(&mut self, _mesh: &mut Mesh, answer: Answer) -> Result<Answer> {
-        Ok(answer)
+    /// Completes the output of rank 0 for comparison, after the request's time was measured.
+    fn complete(&mut self, _mesh: &mut Mesh, output: Output) -> Result<Output> {
+        Ok(output)
     }
 }
 
-/// Where a device's time went, waiting for others apart.
+/// Times of a device, not counting waiting.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Times {
     pub(crate) compute: Duration,
     pub(crate) encode: Duration,
 }
 
-/// Adds what `step` takes to a sum.
+/// Runs `step` and adds its time to `sum`.
 pub(crate) fn timed<T>(sum: &mut Duration, step: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = step();
@@ -47,30 +47,30 @@ pub(crate) fn timed<T>(sum: &mut Duration, step: impl FnOnce() -> T) -> T {
     result
 }
 
-/// An answer as far as it is compared.
-pub(crate) enum Answer {
-    Picture(engine::ModelOutput),
-    /// Scores of the next token: `[V]`.
-    Scores(Vec<f32>),
+/// The output that is compared.
+pub(crate) enum Output {
+    Image(engine::ModelOutput),
+    /// Logits of the next token: `[V]`.
+    Logits(Vec<f32>),
 }
 
-impl Answer {
+impl Output {
     pub(crate) fn agreement(&self, one_device: &Self, hidden: usize) -> Agreement {
         match (self, one_device) {
-            (Self::Picture(answer), Self::Picture(one)) => Agreement::between(answer, one, hidden),
-            (Self::Scores(scores), Self::Scores(one)) => Agreement::between_logits(scores, one),
+            (Self::Image(output), Self::Image(one)) => Agreement::between(output, one, hidden),
+            (Self::Logits(logits), Self::Logits(one)) => Agreement::between_logits(logits, one),
             _ => Agreement::default(),
         }
     }
 }
 
-/// From features to the answer.
-pub(crate) enum End {
-    Picture(Head),
+/// The head of the model.
+pub(crate) enum OutputHead {
+    Image(Head),
     Text(LanguageHead),
 }
 
-impl End {
+impl OutputHead {
     pub(crate) fn open(runtime: &Runtime, bundle: &Bundle) -> Result<Self> {
         let (dir, manifest) = (bundle.dir(), bundle.manifest());
         Ok(match manifest.task {
@@ -78,37 +78,38 @@ impl End {
                 Self::Text(LanguageHead::open(runtime, dir, manifest.shape.hidden)?)
             }
             Task::Embedding(_) => bail!("there are no baselines of sentence encoders"),
-            _ => Self::Picture(Head::open(runtime, dir, manifest)?),
+            _ => Self::Image(Head::open(runtime, dir, manifest)?),
         })
     }
 
-    /// Of the class token and all others after the final norm; a text's answer is of the last of these.
+    /// Output for the class token and all others after the final norm; for a text, the logits after the last token.
     pub(crate) fn run(
         &mut self,
         class: Vec<f32>,
         features: Vec<f32>,
         hidden: usize,
-    ) -> Result<Answer> {
+    ) -> Result<Output> {
         Ok(match self {
-            Self::Picture(head) => Answer::Picture(head.run(class, features)?),
+            Self::Image(head) => Output::Image(head.run(class, features)?),
             Self::Text(head) => {
-                let last = features.len().saturating_sub(hidden);
-                Answer::Scores(head.run(features.get(last..).unwrap_or_default())?)
+                let last = features.len().checked_sub(hidden);
+                let last = last.and_then(|last| features.get(last..));
+                Output::Logits(head.run(last.context("fewer features than a token has")?)?)
             }
         })
     }
 }
 
-/// The answer of one device.
-pub(crate) fn one_device(runtime: &Runtime, bundle: &Bundle, input: &OwnedInput) -> Result<Answer> {
+/// The output of a single device.
+pub(crate) fn one_device(runtime: &Runtime, bundle: &Bundle, input: &OwnedInput) -> Result<Output> {
     let (dir, manifest) = (bundle.dir(), bundle.manifest());
     Ok(match input {
         OwnedInput::Pixels(pixels) => {
-            Answer::Picture(FullModel::open(runtime, dir, manifest)?.run(pixels)?)
+            Output::Image(FullModel::open(runtime, dir, manifest)?.run(pixels)?)
         }
         OwnedInput::Ids(ids) => {
             let mut decoder = Decoder::open(runtime, dir, manifest)?;
-            Answer::Scores(decoder.prefill(ids, 0)?.to_vec())
+            Output::Logits(decoder.prefill(ids, 0)?.to_vec())
         }
     })
 }

@@ -1,4 +1,4 @@
-//! Sequence parallelism: tokens divided as by astra-edge, and their normalized rows exchanged once a block.
+//! Sequence parallelism: tokens are divided as in astra-edge, and their normalized rows exchanged once a block.
 
 use anyhow::{Context, Result, ensure};
 use astra_bundle::Bundle;
@@ -10,9 +10,9 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::collective::{read_f32, write_f32};
-use crate::input::Kind;
+use crate::input::InputLayout;
 use crate::mesh::Mesh;
-use crate::parallel::{Answer, End, Parallel, Times, timed};
+use crate::parallel::{Output, OutputHead, Parallel, Times, timed};
 
 /// One device of sequence parallelism.
 pub(crate) struct Sequence {
@@ -21,12 +21,12 @@ pub(crate) struct Sequence {
     member: Member,
     plan: Plan,
     me: usize,
-    /// Of the device that makes the answer: the first, of a causal model the last.
-    end: Option<End>,
+    /// On the device that computes the output: the first, or the last for a causal model.
+    head: Option<OutputHead>,
     wire: Wire,
 }
 
-/// How rows travel.
+/// Encoding of exchanged rows: float32 or float16.
 struct Wire {
     half: bool,
     halves: Vec<f16>,
@@ -36,7 +36,7 @@ impl Sequence {
     pub(crate) fn open(
         runtime: &Runtime,
         bundle: &Bundle,
-        kind: &Kind,
+        layout: &InputLayout,
         (me, devices): (usize, usize),
         half: bool,
     ) -> Result<Self> {
@@ -44,7 +44,7 @@ impl Sequence {
         let modality = Modality::of(manifest);
         let speeds = vec![1.0; devices];
         let costs = Costs::of(&manifest.shape, manifest.shape.hidden, modality.is_causal());
-        let ranges = costs.split(kind.tokens, &speeds)?;
+        let ranges = costs.split(layout.tokens, &speeds)?;
         let plan = Plan {
             id: 0,
             // No code frame is written.
@@ -61,10 +61,12 @@ impl Sequence {
             .get(me)
             .copied()
             .context("no range for this device")?;
-        let ends = me == if plan.causal { devices - 1 } else { 0 };
+        let has_head = me == if plan.causal { devices - 1 } else { 0 };
         Ok(Self {
             member: Member::new(&model, &codec, range, plan.remote_tokens(me))?,
-            end: ends.then(|| End::open(runtime, bundle)).transpose()?,
+            head: has_head
+                .then(|| OutputHead::open(runtime, bundle))
+                .transpose()?,
             model,
             codec,
             plan,
@@ -76,7 +78,7 @@ impl Sequence {
         })
     }
 
-    /// Own rows to everybody who attends to them.
+    /// Sends the own rows to every device that attends to them.
     fn send(&mut self, mesh: &mut Mesh) -> Result<()> {
         for other in mesh.others() {
             if self.plan.senders(other) & (1 << self.me) != 0 {
@@ -86,7 +88,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// The rows of everybody this one attends to.
+    /// Receives the rows that this device attends to.
     fn receive(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<()> {
         let width = self.codec.rank();
         let own = self
@@ -98,7 +100,7 @@ impl Sequence {
             if self.plan.senders(self.me) & (1 << other) == 0 {
                 continue;
             }
-            let came = mesh.expect(other)?;
+            let received = mesh.expect(other)?;
             let range = self
                 .plan
                 .ranges
@@ -106,24 +108,24 @@ impl Sequence {
                 .copied()
                 .context("no range for a device")?;
             let first = range.indexes().start - if other > self.me { own } else { 0 };
-            let place = first * width..(first + usize::from(range.tokens)) * width;
-            let place = self
+            let rows = first * width..(first + usize::from(range.tokens)) * width;
+            let rows = self
                 .member
                 .remote_mut()
-                .get_mut(place)
-                .context("rows of no place")?;
-            timed(&mut times.encode, || self.wire.read(&came, place))?;
+                .get_mut(rows)
+                .context("rows outside the remote tokens")?;
+            timed(&mut times.encode, || self.wire.read(&received, rows))?;
         }
         Ok(())
     }
 
-    /// The answer, from all members' features where they are needed.
-    fn finish(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<Option<Answer>> {
+    /// Computes the output, from the features of all devices where the model needs them.
+    fn finish(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<Option<Output>> {
         let hidden = self.model.shape().hidden;
         if self.plan.causal {
             return self.finish_text(mesh, times, hidden);
         }
-        let Some(end) = &mut self.end else {
+        let Some(head) = &mut self.head else {
             self.wire.send(mesh, 0, self.member.n_class()?)?;
             self.wire.send(mesh, 0, self.member.n_patches()?)?;
             return Ok(None);
@@ -149,29 +151,29 @@ impl Sequence {
         let class = mean(copies.iter().map(Vec::as_slice));
         let class = class.context("class tokens: found copies of different lengths")?;
         timed(&mut times.compute, || {
-            end.run(class, features, hidden).map(Some)
+            head.run(class, features, hidden).map(Some)
         })
     }
 
-    /// The last device knows the next token; its scores follow it for the comparison.
+    /// The last device computes the next token and sends it to rank 0, then its logits for the comparison.
     fn finish_text(
         &mut self,
         mesh: &mut Mesh,
         times: &mut Times,
         hidden: usize,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Output>> {
         let last = mesh.devices() - 1;
-        if let Some(end) = &mut self.end {
+        if let Some(head) = &mut self.head {
             let rows = self.member.n_patches()?.to_vec();
-            let answer = timed(&mut times.compute, || end.run(Vec::new(), rows, hidden))?;
-            let Answer::Scores(scores) = &answer else {
-                return Ok(Some(answer));
+            let output = timed(&mut times.compute, || head.run(Vec::new(), rows, hidden))?;
+            let Output::Logits(logits) = &output else {
+                return Ok(Some(output));
             };
             if self.me == 0 {
-                return Ok(Some(answer));
+                return Ok(Some(output));
             }
             mesh.send(0, |out| out.extend([0; 4]))?;
-            mesh.send(0, |out| write_f32(out, scores))?;
+            mesh.send(0, |out| write_f32(out, logits))?;
             return Ok(None);
         }
         if self.me != 0 {
@@ -179,7 +181,7 @@ impl Sequence {
         }
         let token = mesh.expect(last)?;
         ensure!(token.len() == 4, "a token of {} bytes", token.len());
-        Ok(Some(Answer::Scores(Vec::new())))
+        Ok(Some(Output::Logits(Vec::new())))
     }
 }
 
@@ -197,32 +199,32 @@ impl Wire {
         })
     }
 
-    fn read(&mut self, bytes: &[u8], places: &mut [f32]) -> Result<()> {
+    fn read(&mut self, bytes: &[u8], values: &mut [f32]) -> Result<()> {
         if !self.half {
-            return read_f32(bytes, places, |place, value| *place = value);
+            return read_f32(bytes, values, |old, new| *old = new);
         }
-        let came = bytes.as_chunks::<2>().0;
+        let received = bytes.as_chunks::<2>().0;
         ensure!(
-            came.len() == places.len(),
-            "{} values of float16 for {} places",
-            came.len(),
-            places.len()
+            received.len() == values.len(),
+            "found {} values of float16, expected {}",
+            received.len(),
+            values.len()
         );
         self.halves.clear();
         self.halves
-            .extend(came.iter().map(|bytes| f16::from_le_bytes(*bytes)));
-        self.halves.convert_to_f32_slice(places);
+            .extend(received.iter().map(|bytes| f16::from_le_bytes(*bytes)));
+        self.halves.convert_to_f32_slice(values);
         Ok(())
     }
 }
 
 impl Parallel for Sequence {
     fn range(&self, device: usize) -> TokenRange {
-        let nothing = TokenRange {
+        let empty = TokenRange {
             first: 0,
             tokens: 0,
         };
-        self.plan.ranges.get(device).copied().unwrap_or(nothing)
+        self.plan.ranges.get(device).copied().unwrap_or(empty)
     }
 
     fn own_tokens(&self, device: usize) -> u16 {
@@ -234,7 +236,7 @@ impl Parallel for Sequence {
         mesh: &mut Mesh,
         input: &OwnedInput,
         times: &mut Times,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Output>> {
         timed(&mut times.compute, || {
             self.member.embed(&mut self.model, input.borrow())
         })?;
@@ -253,13 +255,13 @@ impl Parallel for Sequence {
         self.finish(mesh, times)
     }
 
-    fn complete(&mut self, mesh: &mut Mesh, answer: Answer) -> Result<Answer> {
-        match answer {
-            Answer::Scores(scores) if scores.is_empty() => {
-                let came = mesh.expect(mesh.devices() - 1)?;
-                let mut scores = vec![0.0; came.len() / 4];
-                read_f32(&came, &mut scores, |place, value| *place = value)?;
-                Ok(Answer::Scores(scores))
+    fn complete(&mut self, mesh: &mut Mesh, output: Output) -> Result<Output> {
+        match output {
+            Output::Logits(logits) if logits.is_empty() => {
+                let received = mesh.expect(mesh.devices() - 1)?;
+                let mut logits = vec![0.0; received.len() / 4];
+                read_f32(&received, &mut logits, |old, new| *old = new)?;
+                Ok(Output::Logits(logits))
             }
             complete => Ok(complete),
         }

@@ -1,6 +1,6 @@
 //! Graphs of a part of each block: some of its heads, some columns of its MLP.
 //!
-//! Parts are cut out of the bundle's weights by the graph itself, which ONNX Runtime does once, when it opens it.
+//! The graphs slice the bundle's weights; ONNX Runtime folds these slices when it opens the graph.
 
 use std::ops::Range;
 
@@ -16,11 +16,11 @@ pub(crate) struct Shard {
     pub(crate) heads: Range<usize>,
     devices: usize,
     me: usize,
-    /// Whether its results hold the residual and the biases, which must be in one part alone.
-    whole: bool,
+    /// Whether its outputs include the residual and the biases, which only one part may add to a sum.
+    adds_residual: bool,
 }
 
-/// What the graphs are made of.
+/// Builds the graphs of one device.
 pub(crate) struct Parts<'a> {
     weights: &'a Weights,
     shape: Shape,
@@ -29,8 +29,13 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Shard {
-    /// Part `me` of `devices`. With `whole` each part adds the residual and the biases, else the first.
-    pub(crate) fn new(shape: &Shape, devices: usize, me: usize, whole: bool) -> Result<Self> {
+    /// Part `me` of `devices`. Each part adds the residual and the biases if `all_residuals`, else only the first.
+    pub(crate) fn new(
+        shape: &Shape,
+        devices: usize,
+        me: usize,
+        all_residuals: bool,
+    ) -> Result<Self> {
         ensure!(
             devices <= shape.heads,
             "{devices} devices for {} heads: expected a head for each",
@@ -40,7 +45,7 @@ impl Shard {
             heads: part(shape.heads, devices, me),
             devices,
             me,
-            whole: whole || me == 0,
+            adds_residual: all_residuals || me == 0,
         })
     }
 }
@@ -50,7 +55,7 @@ impl<'a> Parts<'a> {
         let manifest = bundle.manifest();
         ensure!(
             matches!(manifest.family, Family::Vit | Family::Llama),
-            "baselines of {:?}: expected a model that sees or a Llama",
+            "baselines of {:?}: expected a ViT or a Llama",
             manifest.family
         );
         Ok(Self {
@@ -61,7 +66,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The part's attention of a block: x [m, D] to its share of the next x.
+    /// The part's attention of a block: from x [m, D] to its term of the next x.
     pub(crate) fn attention(&self, block: usize) -> Result<Vec<u8>> {
         self.graph(|graph, x| self.add_attention(graph, x, block))
     }
@@ -71,7 +76,7 @@ impl<'a> Parts<'a> {
         self.graph(|graph, x| self.add_mlp(graph, x, block))
     }
 
-    /// Blocks one after another of this part alone.
+    /// Several blocks without exchange.
     pub(crate) fn blocks(&self, blocks: Range<usize>) -> Result<Vec<u8>> {
         self.graph(|graph, x| {
             let mut x = x.clone();
@@ -83,7 +88,7 @@ impl<'a> Parts<'a> {
         })
     }
 
-    /// The norm of the features: of all rows, of a causal model of the last.
+    /// The final norm of all rows, or of the last row of a causal model.
     pub(crate) fn features(&self) -> Result<Vec<u8>> {
         let norm = self.weights.norm("norm")?;
         self.graph(|graph, x| {
@@ -114,7 +119,13 @@ impl<'a> Parts<'a> {
         let mut project = |part: &str, heads: &[Range<usize>]| -> Result<Value> {
             let name = name(part);
             let linear = self.weights.linear(&name)?;
-            Ok(columns(graph, &name, &n, &linear, &self.wide(heads)))
+            Ok(columns(
+                graph,
+                &name,
+                &n,
+                &linear,
+                &self.head_columns(heads),
+            ))
         };
         let query = project("query", std::slice::from_ref(&heads))?;
         let (key, value) = (project("key", &kv)?, project("value", &kv)?);
@@ -122,7 +133,13 @@ impl<'a> Parts<'a> {
             true => self.add_causal(graph, [query, key, value], kv.iter().map(Range::len).sum())?,
             false => graph.attention(heads.len(), &query, &key, &value),
         };
-        self.add_back(graph, &name("output"), x, &mixed, &self.wide(&[heads]))
+        self.add_output_projection(
+            graph,
+            &name("output"),
+            x,
+            &mixed,
+            &self.head_columns(&[heads]),
+        )
     }
 
     /// Rotation and causal attention of queries, keys and values.
@@ -163,11 +180,11 @@ impl<'a> Parts<'a> {
                 graph.apply("Mul", &[&gate, &wide], &[])
             }
         };
-        self.add_back(graph, &name("down"), x, &wide, &own)
+        self.add_output_projection(graph, &name("down"), x, &wide, &own)
     }
 
-    /// Some rows of a linear map, from the part's width to that of x.
-    fn add_back(
+    /// The output projection: the part's rows of a linear layer, from the part's width to that of x.
+    fn add_output_projection(
         &self,
         graph: &mut GraphBuilder,
         name: &str,
@@ -177,8 +194,8 @@ impl<'a> Parts<'a> {
     ) -> Result<Value> {
         let linear = self.weights.linear(name)?;
         let weight = graph.stored(&format!("{name}.weight"), &linear.weight);
-        let weight = cut(graph, &weight, rows, 0);
-        if !self.shard.whole {
+        let weight = slice(graph, &weight, rows, 0);
+        if !self.shard.adds_residual {
             return Ok(graph.apply("MatMul", &[input, &weight], &[]));
         }
         let out = match &linear.bias {
@@ -191,7 +208,7 @@ impl<'a> Parts<'a> {
         Ok(graph.apply("Add", &[x, &out], &[]))
     }
 
-    /// K/V heads of the part: as few as serve its query heads, or one for each where groups are cut apart.
+    /// K/V heads of the part: one for each group of its query heads, or one for each query head if the part splits a group.
     fn kv_heads(&self) -> Vec<Range<usize>> {
         let group = self.shape.heads / self.shape.kv_heads;
         let heads = self.shard.heads.clone();
@@ -204,8 +221,8 @@ impl<'a> Parts<'a> {
         heads.map(|head| of(head)..of(head) + 1).collect()
     }
 
-    /// Columns of heads.
-    fn wide(&self, heads: &[Range<usize>]) -> Vec<Range<usize>> {
+    /// Columns of ranges of heads.
+    fn head_columns(&self, heads: &[Range<usize>]) -> Vec<Range<usize>> {
         let width = self.shape.head_dim;
         let wide = heads
             .iter()
@@ -214,7 +231,7 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Some columns of a linear map.
+/// A linear layer of some columns.
 fn columns(
     graph: &mut GraphBuilder,
     name: &str,
@@ -223,19 +240,19 @@ fn columns(
     columns: &[Range<usize>],
 ) -> Value {
     let weight = graph.stored(&format!("{name}.weight"), &linear.weight);
-    let weight = cut(graph, &weight, columns, 1);
+    let weight = slice(graph, &weight, columns, 1);
     match &linear.bias {
         Some(bias) => {
             let bias = graph.stored(&format!("{name}.bias"), bias);
-            let bias = cut(graph, &bias, columns, 0);
+            let bias = slice(graph, &bias, columns, 0);
             graph.apply("Gemm", &[input, &weight, &bias], &[])
         }
         None => graph.apply("MatMul", &[input, &weight], &[]),
     }
 }
 
-/// Ranges of a constant along an axis, one after another.
-fn cut(graph: &mut GraphBuilder, constant: &Value, ranges: &[Range<usize>], axis: i64) -> Value {
+/// Concatenated ranges of a constant along an axis.
+fn slice(graph: &mut GraphBuilder, constant: &Value, ranges: &[Range<usize>], axis: i64) -> Value {
     let pieces: Vec<Value> = ranges
         .iter()
         .map(|range| {

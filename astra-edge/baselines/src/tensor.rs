@@ -1,4 +1,4 @@
-//! Tensor and block parallelism: every device has all tokens, and a part of each block.
+//! Tensor and block parallelism: every device has all tokens and computes a part of each block.
 
 use anyhow::{Context, Result};
 use astra_bundle::{Bundle, Shape};
@@ -9,18 +9,18 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{Tensor as Value, TensorRef};
 
 use crate::collective::{all_gather, all_reduce};
-use crate::input::Kind;
+use crate::input::InputLayout;
 use crate::mesh::Mesh;
-use crate::parallel::{Answer, End, Parallel, Times, timed};
+use crate::parallel::{Output, OutputHead, Parallel, Times, timed};
 use crate::shards::{Parts, Shard};
 use crate::weights::Weights;
 
-/// How the devices' results of a step become the next step's input.
+/// How the devices' outputs of a step are combined to the next step's input.
 #[derive(Clone, Copy)]
 enum Exchange {
-    /// They are added up.
+    /// They are summed.
     AllReduce,
-    /// Each has an equal part of it. Weights that this suits need training; here only its time is of interest.
+    /// Each contributes an equal part. The model would have to be trained for this; only its time is measured here.
     AllGather,
 }
 
@@ -30,20 +30,20 @@ pub(crate) struct Tensor {
     all: TokenRange,
     embed: Session,
     steps: Vec<(Session, Exchange)>,
-    /// Of the first device.
-    end: Option<(Session, End)>,
+    /// On the first device.
+    head: Option<(Session, OutputHead)>,
 }
 
 impl Tensor {
-    /// Each block in two parts, each of them followed by a sum.
+    /// Tensor parallelism: attention and MLP of each block are each followed by an all-reduce.
     pub(crate) fn tensor_parallel(
         runtime: &Runtime,
         bundle: &Bundle,
-        kind: &Kind,
+        layout: &InputLayout,
         (me, devices): (usize, usize),
     ) -> Result<Self> {
         let shard = Shard::new(&bundle.manifest().shape, devices, me, false)?;
-        Self::open(runtime, bundle, kind, me, shard, |parts, blocks| {
+        Self::open(runtime, bundle, layout, me, shard, |parts, blocks| {
             let mut graphs = Vec::new();
             for block in 0..blocks {
                 graphs.push((parts.attention(block)?, Exchange::AllReduce));
@@ -53,16 +53,16 @@ impl Tensor {
         })
     }
 
-    /// `period` blocks at a time without a word to the others.
+    /// Block parallelism: an all-gather after every `period` blocks.
     pub(crate) fn block_parallel(
         runtime: &Runtime,
         bundle: &Bundle,
-        kind: &Kind,
+        layout: &InputLayout,
         (me, devices): (usize, usize),
         period: usize,
     ) -> Result<Self> {
         let shard = Shard::new(&bundle.manifest().shape, devices, me, true)?;
-        Self::open(runtime, bundle, kind, me, shard, |parts, blocks| {
+        Self::open(runtime, bundle, layout, me, shard, |parts, blocks| {
             let starts = (0..blocks).step_by(period);
             let graph = |start: usize| {
                 let graph = parts.blocks(start..(start + period).min(blocks))?;
@@ -75,7 +75,7 @@ impl Tensor {
     fn open(
         runtime: &Runtime,
         bundle: &Bundle,
-        kind: &Kind,
+        layout: &InputLayout,
         me: usize,
         shard: Shard,
         graphs: impl FnOnce(&Parts<'_>, usize) -> Result<Vec<(Vec<u8>, Exchange)>>,
@@ -86,23 +86,23 @@ impl Tensor {
         let steps = graphs(&parts, shape.blocks)?
             .into_iter()
             .map(|(graph, exchange)| Ok((runtime.session_from_memory(&graph, dir)?, exchange)));
-        let end = || -> Result<_> {
+        let head = || -> Result<_> {
             let features = runtime.session_from_memory(&parts.features()?, dir)?;
-            Ok((features, End::open(runtime, bundle)?))
+            Ok((features, OutputHead::open(runtime, bundle)?))
         };
         Ok(Self {
             shape,
-            all: kind.all(),
+            all: layout.all(),
             embed: runtime.session(&dir.join("embed.onnx"))?,
             steps: steps.collect::<Result<_>>()?,
-            end: (me == 0).then(end).transpose()?,
+            head: (me == 0).then(head).transpose()?,
         })
     }
 
     /// x of all rows: [m, D].
     fn embed(&mut self, input: &OwnedInput) -> Result<Vec<f32>> {
         let hidden = self.shape.hidden;
-        // Nothing is projected for a codec.
+        // No projection for a codec.
         let enc_w = Value::<f32>::new(&Allocator::default(), [0, hidden])?;
         let enc_b = Value::<f32>::new(&Allocator::default(), [0_usize])?;
         let mut inputs = ort::inputs!["enc_w" => enc_w, "enc_b" => enc_b];
@@ -123,17 +123,17 @@ impl Tensor {
             }
         }
         let outputs = self.embed.run(inputs)?;
-        let x = outputs.get("x").context("embed gave no x")?;
+        let x = outputs.get("x").context("embed has no output x")?;
         Ok(x.try_extract_tensor::<f32>()?.1.to_vec())
     }
 }
 
-/// One graph from x to what it makes of it.
+/// Runs a graph on x: [m, D].
 fn step(session: &mut Session, x: &[f32], hidden: usize) -> Result<Vec<f32>> {
     let rows = x.len() / hidden.max(1);
     let x = TensorRef::from_array_view(([rows, hidden], x))?;
     let outputs = session.run(ort::inputs!["x" => x])?;
-    let out = outputs.get("out").context("a part gave nothing")?;
+    let out = outputs.get("out").context("a part has no output")?;
     Ok(out.try_extract_tensor::<f32>()?.1.to_vec())
 }
 
@@ -151,7 +151,7 @@ impl Parallel for Tensor {
         mesh: &mut Mesh,
         input: &OwnedInput,
         times: &mut Times,
-    ) -> Result<Option<Answer>> {
+    ) -> Result<Option<Output>> {
         let hidden = self.shape.hidden;
         let mut x = timed(&mut times.compute, || self.embed(input))?;
         for (session, exchange) in &mut self.steps {
@@ -165,15 +165,15 @@ impl Parallel for Tensor {
                 .encode
                 .saturating_sub(mesh.waited.saturating_sub(waited));
         }
-        let Some((features, end)) = &mut self.end else {
+        let Some((features, head)) = &mut self.head else {
             return Ok(None);
         };
         timed(&mut times.compute, || {
             let mut class = step(features, &x, hidden)?;
-            // Of a text only the last row is left.
+            // For a text there is only the last row.
             let rows = (self.shape.class_tokens * hidden).min(class.len().saturating_sub(hidden));
             let features = class.split_off(rows);
-            end.run(class, features, hidden).map(Some)
+            head.run(class, features, hidden).map(Some)
         })
     }
 }

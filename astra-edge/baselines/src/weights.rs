@@ -1,4 +1,4 @@
-//! The weights of a bundle by name, as its whole graph names them.
+//! The weights of a bundle by their names in the fused graph.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use astra_export::graph::proto::{ModelProto, TensorProto};
 use astra_export::graph::{StoredLinear, StoredNorm};
 use prost::Message;
 
-/// Places of tensors in the bundle's weights.
+/// Tensors in the bundle's weights file.
 pub(crate) struct Weights {
     tensors: BTreeMap<String, TensorRef>,
     /// By the name of the norm's weight.
@@ -16,7 +16,7 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Those of the graph by which one device runs the model.
+    /// Reads the names in the fused graph.
     pub(crate) fn read(bundle: &Bundle) -> Result<Self> {
         let name = match bundle.manifest().image {
             Some(_) => "whole.onnx",
@@ -40,7 +40,7 @@ impl Weights {
 
     pub(crate) fn tensor(&self, name: &str) -> Result<&TensorRef> {
         let found = self.tensors.get(name);
-        found.with_context(|| format!("the bundle's whole graph has no weights {name}"))
+        found.with_context(|| format!("the bundle's fused graph has no weights {name}"))
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -57,7 +57,7 @@ impl Weights {
     pub(crate) fn norm(&self, name: &str) -> Result<StoredNorm> {
         let weight = format!("{name}.weight");
         let Some(&epsilon) = self.epsilons.get(&weight) else {
-            bail!("the bundle's whole graph has no norm {name}");
+            bail!("the bundle's fused graph has no norm {name}");
         };
         Ok(StoredNorm {
             weight: self.tensor(&weight)?.clone(),
@@ -67,7 +67,7 @@ impl Weights {
     }
 }
 
-/// A tensor beside the graph.
+/// An external tensor of the graph.
 fn tensor(proto: &TensorProto) -> Option<(String, TensorRef)> {
     let offset = proto
         .external_data

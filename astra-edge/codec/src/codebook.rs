@@ -1,4 +1,4 @@
-//! A block's codebook at one rung, its lengths checked once so that the kernels can rely on them.
+//! The codebook of a block at one rung, with lengths checked once for the kernels.
 
 use crate::{CodebookError, LengthError, kernel};
 
@@ -60,16 +60,16 @@ pub(crate) fn check_length(
 impl<'a> Codebook<'a> {
     /// Borrows a codebook.
     ///
-    /// - `dims`: `[G]` axes per group; the groups' axes lie one after another in `y`.
-    /// - `words`: `K`, codewords a group, a power of two from 2 to 65536.
+    /// - `dims`: `[G]` axes per group; the groups' axes are contiguous in `y`.
+    /// - `words`: `K`, codewords per group, a power of two from 2 to 65536.
     /// - `dim_major`: `[d_g][K]` per group, groups one after another, `R * K` numbers.
     /// - `word_major`: `[K][d_g]` per group, the same numbers (see [`word_major`](crate::word_major)).
     /// - `half_norms`: `[G][K]`, half the squared length of each codeword (see
     ///   [`half_norms`](crate::half_norms)).
     ///
     /// # Errors
-    /// A group is empty, `words` is out of range, or a table does not have its length. That the
-    /// three tables hold the same codewords is the caller's affair.
+    /// A group is empty, `words` is out of range, or a table does not have its length. The
+    /// caller must ensure that the three tables hold the same codewords.
     pub fn new(
         dims: &'a [u16],
         words: usize,
@@ -96,12 +96,12 @@ impl<'a> Codebook<'a> {
         self.dims
     }
 
-    /// Groups, `G`: codes a token.
+    /// Groups, `G`: codes per token.
     pub fn groups(&self) -> usize {
         self.dims.len()
     }
 
-    /// Codewords a group, `K`.
+    /// Codewords per group, `K`.
     pub fn words(&self) -> usize {
         self.words
     }
@@ -111,7 +111,7 @@ impl<'a> Codebook<'a> {
         self.rank
     }
 
-    /// Bits of a code, `log2 K`, from 1 to 16.
+    /// Bits per code, `log2 K`, from 1 to 16.
     pub fn code_bits(&self) -> u32 {
         self.words.trailing_zeros()
     }
@@ -134,9 +134,9 @@ impl<'a> Codebook<'a> {
         Ok(())
     }
 
-    /// Writes the codewords that `codes`, `[tokens][G]`, name to `y`, `[tokens][R]`.
+    /// Writes the codewords of `codes`, `[tokens][G]`, to `y`, `[tokens][R]`.
     ///
-    /// Only the lowest `log2 K` bits of a code count, for only these travel on the wire.
+    /// Only the lowest `log2 K` bits of a code are used, as only these are sent.
     ///
     /// # Errors
     /// The buffers do not hold the same whole number of tokens; `y` is then untouched.
@@ -151,12 +151,12 @@ impl<'a> Codebook<'a> {
 
     /// Writes one token, `[R]`, from the next `G` codes of an iterator.
     ///
-    /// Takes no more than `G` codes, so that an iterator passed by reference goes on with the
-    /// next token. Only the lowest `log2 K` bits of a code count.
+    /// Takes at most `G` codes, so that an iterator passed by reference continues with the next
+    /// token. Only the lowest `log2 K` bits of a code are used.
     ///
     /// # Errors
-    /// `y` is not one token long (no code is then taken), or the codes end before the token does
-    /// (the groups before that are then written).
+    /// `y` is not one token long (no code is then taken), or there are too few codes (the groups before are
+    /// then written).
     pub fn decode_token(
         &self,
         codes: impl IntoIterator<Item = u32>,
@@ -178,11 +178,11 @@ impl<'a> Codebook<'a> {
             })?;
             let word = code as usize & (self.words - 1);
             let (words, other_words) = table.split_at(dim * self.words);
-            let (place, other_places) = rest.split_at_mut(dim);
+            let (out, other_out) = rest.split_at_mut(dim);
             if let Some(word) = words.get(word * dim..(word + 1) * dim) {
-                copy(word, place);
+                copy(word, out);
             }
-            (table, rest) = (other_words, other_places);
+            (table, rest) = (other_words, other_out);
         }
         Ok(())
     }
@@ -208,14 +208,14 @@ impl<'a> Codebook<'a> {
     }
 }
 
-/// Copies a codeword to its place, both of one length.
+/// Copies a codeword to a buffer of the same length.
 ///
-/// The common lengths are spelled out because a call to `memcpy` costs more than they do.
+/// The common lengths are special cases because a call to `memcpy` is slower.
 #[inline(always)]
-fn copy(word: &[f32], place: &mut [f32]) {
-    match (word, place) {
+fn copy(word: &[f32], out: &mut [f32]) {
+    match (word, out) {
         (&[a, b, c, d], [w, x, y, z]) => [*w, *x, *y, *z] = [a, b, c, d],
         (&[a, b, c, d, e], [v, w, x, y, z]) => [*v, *w, *x, *y, *z] = [a, b, c, d, e],
-        (word, place) => place.copy_from_slice(word),
+        (word, out) => out.copy_from_slice(word),
     }
 }

@@ -1,8 +1,8 @@
-//! What can be wrong with a caller's buffers.
+//! Errors of a caller's buffers.
 
 use thiserror::Error;
 
-/// Why a codebook was refused.
+/// A codebook is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CodebookError {
     /// A codebook needs a group.
@@ -14,13 +14,13 @@ pub enum CodebookError {
         /// Index of the group.
         group: usize,
     },
-    /// The number of codewords is not one that codes of 1 to 16 bits can name.
-    #[error("codewords a group: found {found}, expected a power of two from 2 to 65536")]
+    /// The number of codewords is not that of codes of 1 to 16 bits.
+    #[error("codewords per group: found {found}, expected a power of two from 2 to 65536")]
     Words {
-        /// Codewords a group.
+        /// Codewords per group.
         found: usize,
     },
-    /// A table does not have the length that the group sizes and the number of codewords ask for.
+    /// A table does not have the length that follows from the group sizes and the number of codewords.
     #[error("{table} of the codebook: found {found} numbers, expected {expected}")]
     Length {
         /// Which table: `dim_major`, `word_major` or `half_norms`.
@@ -35,7 +35,7 @@ pub enum CodebookError {
     TooLarge,
 }
 
-/// A buffer handed to encode or decode does not fit the codebook.
+/// A buffer does not fit the codebook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LengthError {
     /// A buffer does not hold a whole number of tokens.
@@ -45,7 +45,7 @@ pub enum LengthError {
         buffer: &'static str,
         /// Its length.
         found: usize,
-        /// Entries a token.
+        /// Entries per token.
         per_token: usize,
     },
     /// The buffers hold different numbers of tokens.
@@ -56,7 +56,7 @@ pub enum LengthError {
         /// Tokens in `codes`.
         codes: usize,
     },
-    /// The place of one token has the wrong length.
+    /// The buffer of one token has the wrong length.
     #[error("y: found {found} entries, expected {expected}, one token")]
     OneToken {
         /// Length of `y`.
@@ -64,7 +64,7 @@ pub enum LengthError {
         /// Rank of the codebook.
         expected: usize,
     },
-    /// The codes ended before the token was whole.
+    /// There are too few codes for the token.
     #[error("codes: found {found} groups, expected {expected}")]
     CodesEnded {
         /// Codes read.

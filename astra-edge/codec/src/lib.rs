@@ -1,26 +1,26 @@
 //! Grouped vector quantization over borrowed codebooks, without `std` and without allocation.
 //!
-//! A device sends other devices no activations but codes. Each token of a block is `y`, a vector
-//! of `R` axes that the export made so that squared distance in it is the harm done to the answer;
-//! the axes fall into `G` groups, each with its own codebook of `K` words, and the token's code in
+//! A device sends codes instead of activations. Each token of a block is `y`, a vector of `R` axes
+//! that the export chose so that squared distance is the error of the output; the axes are divided
+//! into `G` groups, each with its own codebook of `K` words, and the token's code in
 //! a group is the index of the nearest word (grouped vector quantization as in ASTRA, arXiv
-//! 2505.19342; the choice of axes is this project's own). `G log2 K` bits a token replace `32 R`.
+//! 2505.19342; the choice of axes is this project's own). `G log2 K` bits per token replace `32 R`.
 //!
 //! Layers, lowest first:
-//! - `error`: what is wrong with lengths and codes
-//! - `kernel`: the search, one file for each way
+//! - `error`: errors of lengths and codes
+//! - `kernel`: the search, one file per kernel
 //! - `codebook`: [`Codebook`], borrowed tables of one block at one rung, which encodes and decodes
 //! - `prepare`: [`word_major`] and [`half_norms`], tables derived from the codewords when a codebook is loaded
 //!
 //! # Shapes
-//! All arrays are row-major `f32`; groups lie one after another.
+//! All arrays are row-major `f32`; groups are contiguous.
 //!
 //! | | shape | |
 //! |---|---|---|
 //! | `y` | `[tokens][R]` | `R`, the rank, is the sum of the groups' sizes `d_g` |
 //! | codes | `[tokens][G]` | `u16`, each below `K` |
 //! | `dim_major` | `[d_g][K]` per group | the codewords, `R K` numbers |
-//! | `word_major` | `[K][d_g]` per group | the same numbers turned |
+//! | `word_major` | `[K][d_g]` per group | the same numbers transposed |
 //! | `half_norms` | `[G][K]` | half the squared length of each codeword |
 //!
 //! # Arithmetic
@@ -28,15 +28,15 @@
 //! squared distance less half the squared length of `y`. A score starts from the half norm and
 //! loses one product after another in the order of the axes. With AVX2 and FMA, used where the
 //! processor has them, each step is rounded once; elsewhere the product and the difference are
-//! rounded, each for itself. Two devices may therefore choose differently between words whose
-//! distances differ by no more than rounding; the receiver decodes either.
+//! rounded separately. Two devices may therefore choose different words if their distances differ
+//! only by rounding; the receiver decodes either.
 //!
-//! Of equal scores the word of lowest index wins. A score that is not a number never wins: a token
-//! with a NaN in a group gets code 0 there, and infinities some code in range.
+//! Of equal scores the lowest index is chosen. A NaN score is never chosen: a token with a NaN in a
+//! group gets code 0 there, and infinities get some code in range.
 //!
 //! # Panics
-//! Nothing here panics, whatever the buffers hold. Buffers of the wrong length are errors, found
-//! before anything is written.
+//! Nothing here panics for any content of the buffers. Buffers of the wrong length are errors,
+//! detected before anything is written.
 //!
 //! # Example
 //! ```

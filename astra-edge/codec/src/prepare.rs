@@ -1,11 +1,11 @@
-//! The tables derived from the dimension-major codewords, once, when a codebook is loaded.
+//! Tables derived from the dimension-major codewords when a codebook is loaded.
 
 use crate::CodebookError;
 use crate::codebook::{check_length, check_shape};
 
-/// Writes the codewords word-major, `[K][d_g]` per group, groups one after another.
+/// Writes the codewords word-major, `[K][d_g]` per group, groups contiguous.
 ///
-/// `dim_major` is `[d_g][K]` per group, groups one after another; both hold `R * K` numbers.
+/// `dim_major` is `[d_g][K]` per group, groups contiguous; both hold `R * K` numbers.
 ///
 /// # Errors
 /// The shape is refused by [`Codebook::new`](crate::Codebook::new), or a buffer does not have
@@ -23,9 +23,9 @@ pub fn word_major(
     for &dim in dims {
         let dim = usize::from(dim);
         let (group, rest) = from.split_at(dim * words);
-        let (place, rest_of_out) = core::mem::take(&mut to).split_at_mut(dim * words);
+        let (out, rest_of_out) = core::mem::take(&mut to).split_at_mut(dim * words);
         for (axis, row) in group.chunks_exact(words).enumerate() {
-            let column = place.iter_mut().skip(axis).step_by(dim);
+            let column = out.iter_mut().skip(axis).step_by(dim);
             column.zip(row).for_each(|(to, &from)| *to = from);
         }
         (from, to) = (rest, rest_of_out);

@@ -21,7 +21,7 @@ use crate::text::{BundleText, TextService, TokenModel};
 use crate::worker::{Worker, WorkerError};
 use astra_model::engine::{OwnedInput, Runtime};
 use astra_model::partition::TokenRange;
-use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::embedding::{combine, pool_part};
 
 /// Opens a bundle of text on this machine. Takes seconds and blocks.
 ///
@@ -90,8 +90,8 @@ impl Machine {
             first: 0,
             tokens: short(tokens),
         };
-        let share = pooled(of, all, tokens, &answer.patches, hidden);
-        let embedding = vector(bundle, of, &[(all, share)]).map_err(RequestError::from)?;
+        let share = pool_part(of, all, tokens, &answer.patches, hidden);
+        let embedding = combine(bundle, of, &[(all, share)]).map_err(RequestError::from)?;
         Ok(Embedded {
             report: report(tokens, took),
             embedding: embedding.ok_or(RequestError::Nothing)?,

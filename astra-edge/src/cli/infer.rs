@@ -10,7 +10,7 @@ use astra_edge::cluster::request::error::RequestError;
 use astra_edge::config::Network;
 use astra_edge::report::Report;
 use astra_model::tasks::image::MAX_FILE;
-use astra_model::tasks::picture::write_png;
+use astra_model::tasks::overlay::write_png;
 use astra_wire::{Control, ImageRequest, RequestOptions};
 use serde::Serialize;
 

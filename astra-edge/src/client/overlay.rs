@@ -7,7 +7,7 @@ use super::response::Response;
 use crate::report::Input;
 use astra_model::tasks::grid::{Grid, GridError};
 use astra_model::tasks::image::{ImageError, Rect, decode};
-use astra_model::tasks::picture::{Overlay, PictureError, overlay};
+use astra_model::tasks::overlay::{DrawError, Overlay, draw};
 
 /// Why a map cannot be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum OverlayError {
     Grid(#[from] GridError),
     /// Picture, map and report do not fit together.
     #[error(transparent)]
-    Picture(#[from] PictureError),
+    Draw(#[from] DrawError),
 }
 
 impl Response {
@@ -54,7 +54,7 @@ impl Response {
         })?;
         let missing = self.report.missing.iter().map(|range| (*range).into());
         let missing: Vec<_> = missing.collect();
-        Ok(overlay(&Overlay {
+        Ok(draw(&Overlay {
             original: &original,
             map: &map.values,
             map_size: [map.height, map.width],

@@ -20,7 +20,7 @@ use super::rest::{self, Rest};
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::image::{ImageReply, ImageRequest};
 use astra_model::engine::Map;
-use astra_model::tasks::picture::map_png;
+use astra_model::tasks::overlay::map_png;
 
 /// Header that carries `astra` beside a picture.
 const ASTRA: &str = "x-astra";

@@ -1,4 +1,4 @@
-//! What the members of a request agreed on, and what a plan is expected to take.
+//! The plan of a request, and the prediction of its latency.
 
 pub mod latency;
 pub mod profile;
@@ -6,36 +6,36 @@ pub mod profile;
 use astra_model::partition::TokenRange;
 use astra_wire::MAX_MEMBERS;
 
-/// What the members of a request agreed on. It lives on across requests until the roster or the measure of it changes.
+/// What the members of a request have agreed on. Requests reuse it until the members or their measured speeds change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Name of the plan, random.
+    /// Random identifier of the plan.
     pub id: u64,
     /// Wire version of everything that its members send each other for it.
     pub version: u8,
-    /// Counts the plans of one coordinator, so that frames of an older one are told apart.
+    /// Number of the plan at its coordinator, which distinguishes frames of older plans.
     pub epoch: u16,
     /// Bits per token per block; 0 in exact mode.
     pub rung: u16,
-    /// Whether a token attends to itself and those before it only: members then hear only those left of them.
+    /// Whether a token attends only to itself and the tokens before it: members then receive only from earlier members.
     pub causal: bool,
     /// Token range of each member.
     pub ranges: Vec<TokenRange>,
 }
 
 impl Plan {
-    /// Members whose codes a member attends to, as a bit mask.
+    /// Bit mask of the members from which a member receives codes.
     pub fn senders(&self, member: usize) -> u16 {
         // At most 16 members, so that the shifts stay below the width.
-        let everybody = mask(self.ranges.len());
+        let all = mask(self.ranges.len());
         if self.causal {
-            everybody & mask(member)
+            all & mask(member)
         } else {
-            everybody & !(1 << member.min(MAX_MEMBERS - 1))
+            all & !(1 << member.min(MAX_MEMBERS - 1))
         }
     }
 
-    /// Members that a member's codes go to.
+    /// Number of members that receive a member's codes.
     pub fn receivers(&self, member: usize) -> usize {
         let members = self.ranges.len();
         let others = members.saturating_sub(1);
@@ -46,19 +46,19 @@ impl Plan {
         }
     }
 
-    /// Tokens that are divided.
+    /// Number of divided tokens.
     pub fn tokens(&self) -> usize {
         self.ranges.last().map_or(0, TokenRange::end)
     }
 
-    /// Tokens of others that a member attends to.
+    /// Number of other members' tokens that a member attends to.
     pub fn remote_tokens(&self, member: usize) -> usize {
         let range = self.ranges.get(member);
         range.map_or(0, |range| range.remote_tokens(self.tokens(), self.causal))
     }
 }
 
-/// The first so many members as a bit mask.
+/// Bit mask of the first `members` members.
 fn mask(members: usize) -> u16 {
     ((1_u32 << members.min(MAX_MEMBERS)) - 1) as u16
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causal_members_hear_those_left_of_them() {
+    fn causal_members_receive_from_earlier_members() {
         let plan = |causal| Plan {
             id: 1,
             version: astra_wire::VERSION,

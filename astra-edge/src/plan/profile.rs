@@ -1,69 +1,69 @@
-//! What the steps of a request take on one device, as functions of how many tokens they are about.
+//! Times of the steps of a request on one device, as functions of the number of tokens.
 
 use astra_bundle::{HeadRows, Shape};
 use serde::{Deserialize, Serialize};
 
-/// What one device takes for each step. All times are milliseconds of one core.
+/// Times of each step on one device, in milliseconds of one core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
     /// Name of the model.
     pub model: String,
     /// Dimensions of the Transformer.
     pub shape: Shape,
-    /// Whether a token attends to itself and those before it only.
+    /// Whether a token attends only to itself and the tokens before it.
     pub causal: bool,
-    /// The whole model on this device alone, by tokens of the input.
+    /// The full model on one device, by tokens of the input.
     pub whole: Curve,
     /// `embed`, by own tokens.
     pub embed: Curve,
     /// `local` of one block, by own tokens.
     pub local: Curve,
-    /// `mlp` of one block, all pieces, by own tokens.
+    /// `mlp` of one block, all chunks, by own tokens.
     pub mlp: Curve,
-    /// From all features to the answer, of a text to the scores of the next token.
+    /// From all features to the output, for a text to the logits of the next token.
     pub head: f64,
-    /// How members share the head, where they do: each then takes its rows' part of it.
+    /// Division of a distributed head by rows: the time of each member is proportional to its rows.
     #[serde(default)]
     pub head_rows: Option<HeadRows>,
-    /// The pixels of a member on their way; absent for texts.
+    /// Compression of a member's pixels; absent for texts.
     pub strip: Option<Strip>,
-    /// Features on their way back, by tokens: packing and unpacking.
+    /// Quantizing and dequantizing features, by tokens.
     pub share: Curve,
-    /// Handing a message of code frames on, or taking one in, by its bytes.
+    /// Sending or receiving a batch of code frames, by its bytes.
     pub message: Curve,
-    /// A message's way between two idle devices, apart from the time its bits take.
+    /// Latency of a message between two idle devices, without the transmission time of its bits.
     pub hop: f64,
-    /// What depends on the rung.
+    /// Times that depend on the rung.
     pub rungs: Vec<RungProfile>,
 }
 
-/// A member's pixels.
+/// Compression of pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Strip {
-    /// Compressing them, by tokens.
+    /// Compressing, by tokens.
     pub encode: Curve,
-    /// The way back.
+    /// Decompressing, by tokens.
     pub decode: Curve,
-    /// Bytes of a token.
+    /// Bytes per token.
     pub bytes: f64,
 }
 
-/// What depends on the rung.
+/// Times of one rung.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RungProfile {
     /// Bits per token per block; 0 in exact mode.
     pub bits: u16,
     /// Axes of a decoded token.
     pub rank: usize,
-    /// Codes of a token.
+    /// Codes per token.
     pub codes: u16,
-    /// Bits of a code.
+    /// Bits per code.
     pub code_bits: u8,
-    /// Finding codes in one block, by own tokens.
+    /// Encoding in one block, by own tokens.
     pub encode: Curve,
-    /// Turning codes into tokens, by tokens of others.
+    /// Decoding in one block, by remote tokens.
     pub decode: Curve,
-    /// Working out what is expected in one block, by tokens of all; nothing where the rung does not predict.
+    /// Prediction in one block, by all tokens; zero where the rung does not predict.
     pub expect: Curve,
     /// `attend` of one block.
     pub attend: Surface,
@@ -72,24 +72,24 @@ pub struct RungProfile {
 /// Time as a function of a number of tokens, or of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// However few there are.
+    /// Constant part.
     pub base: f64,
-    /// For each.
+    /// Per token.
     pub token: f64,
-    /// For each pair.
+    /// Per pair of tokens.
     pub pair: f64,
 }
 
-/// Time of `attend` as a function of the rows it is about.
+/// Time of `attend` as a function of its numbers of rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Surface {
-    /// However few there are.
+    /// Constant part.
     pub base: f64,
-    /// For each own row.
+    /// Per own row.
     pub row: f64,
-    /// For each pair of an own row and one that it attends to.
+    /// Per pair of a query and a key.
     pub pair: f64,
-    /// For each row of others.
+    /// Per remote row.
     pub remote: f64,
 }
 
@@ -100,7 +100,7 @@ impl Curve {
         self.base + self.token * tokens + self.pair * tokens * tokens
     }
 
-    /// The curve that comes closest to measured points of tokens and time, relatively; of degree 1 below three points.
+    /// Least-squares fit of the relative error to measured points of tokens and time; of degree 1 for fewer than three points.
     pub fn fit(points: &[(usize, f64)]) -> Self {
         let [base, token, pair] = match points.len() {
             0 => [0.0; 3],
@@ -117,7 +117,7 @@ impl Curve {
         Self { base, token, pair }
     }
 
-    /// The same of a step whose time has no part for each pair.
+    /// The same for a step whose time is linear.
     pub fn fit_line(points: &[(usize, f64)]) -> Self {
         let [base, token] = match points.len() {
             0 | 1 => [0.0, slope(points)],
@@ -136,25 +136,25 @@ fn slope(points: &[(usize, f64)]) -> f64 {
     point.map_or(0.0, |&(tokens, time)| time / tokens.max(1) as f64)
 }
 
-/// What `attend` is about.
+/// Numbers of rows of `attend`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Rows {
-    /// Own rows, those that every member computes included.
+pub struct AttendSize {
+    /// Own rows, including class tokens.
     pub own: usize,
-    /// Rows of others.
+    /// Remote rows.
     pub remote: usize,
-    /// Pairs of an own row and one that it attends to.
+    /// Pairs of a query and a key.
     pub pairs: f64,
 }
 
-impl Rows {
-    /// Of a member with `tokens` divided tokens that attends to `remote` of others.
+impl AttendSize {
+    /// For a member with `tokens` own tokens and `remote` remote tokens.
     pub fn of(class_tokens: usize, tokens: usize, remote: usize, causal: bool) -> Self {
         let own = class_tokens + tokens;
         let all = (own + remote) as f64;
         let pairs = match causal {
             false => own as f64 * all,
-            // Kernels compute the square of what a query and later rows make too, or half of it: either is proportional to this.
+            // Kernels compute all pairs of own rows, or half of them; either is proportional to this.
             true => own as f64 * (all - own as f64 / 2.0),
         };
         Self { own, remote, pairs }
@@ -163,13 +163,13 @@ impl Rows {
 
 impl Surface {
     /// Its value.
-    pub fn at(&self, rows: Rows) -> f64 {
-        let Rows { own, remote, pairs } = rows;
+    pub fn at(&self, size: AttendSize) -> f64 {
+        let AttendSize { own, remote, pairs } = size;
         self.base + self.row * own as f64 + self.pair * pairs + self.remote * remote as f64
     }
 
     /// The surface that comes closest to measured points, relatively.
-    pub fn fit(points: &[(Rows, f64)]) -> Self {
+    pub fn fit(points: &[(AttendSize, f64)]) -> Self {
         let [base, row, pair, remote] = least_squares(points, |rows| {
             [1.0, rows.own as f64, rows.pairs, rows.remote as f64]
         });
@@ -312,11 +312,11 @@ mod tests {
             (64, 0),
         ];
         let points = cases.map(|(own, remote)| {
-            let rows = Rows::of(1, own, remote, false);
+            let rows = AttendSize::of(1, own, remote, false);
             (rows, surface.at(rows))
         });
         let found = Surface::fit(&points);
-        let rows = Rows::of(1, 50, 206, false);
+        let rows = AttendSize::of(1, 50, 206, false);
         assert!(
             (found.at(rows) / surface.at(rows) - 1.0).abs() < 1e-4,
             "{found:?}"

@@ -1,4 +1,4 @@
-//! What tests with real models share.
+//! Helpers of tests with real models.
 #![allow(dead_code, reason = "each test file uses a part of this module")]
 
 pub(crate) mod wire;
@@ -19,14 +19,14 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// The demo's, which sees.
+    /// The bundle of the demo, an image model.
     pub(crate) fn open() -> Self {
         Self::of("vit_s_focus-224")
     }
 
-    /// A bundle of the cache, by its name.
+    /// A bundle in the cache folder.
     pub(crate) fn of(name: &str) -> Self {
-        // A process has one ONNX Runtime, and tests run side by side.
+        // A process has one ONNX Runtime, and tests run in parallel.
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         let load = || Runtime::load(None, 1).unwrap_or_else(|error| panic!("{error}; {HINT}"));
         let runtime = RUNTIME.get_or_init(load).clone();
@@ -55,7 +55,7 @@ impl Bed {
         tasks::image::prepare(&bytes, &spec).unwrap().pixels
     }
 
-    /// The one-device answer for that photograph.
+    /// The output of one device for that photograph.
     pub(crate) fn whole(&self) -> ModelOutput {
         let mut whole =
             FullModel::open(&self.runtime, self.bundle.dir(), self.bundle.manifest()).unwrap();

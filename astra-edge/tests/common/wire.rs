@@ -8,7 +8,7 @@ use astra_edge::job::{FrameSink, SinkError};
 use astra_model::partition::TokenRange;
 use astra_wire::{Frames, Layout};
 
-/// Frames straight into the other members' gathers.
+/// Delivers frames directly to the other members' gathers.
 pub(crate) struct Wire {
     others: Vec<Arc<Gather>>,
     frames: Receiver<Arc<Gather>>,
@@ -19,8 +19,7 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Frames to so many members, whose gathers `frames` brings; of every `lose` frames, laid out as `layout`, one is lost, 0 for
-    /// none.
+    /// Delivers frames in `layout` to `expected` members, whose gathers arrive from `frames`; one of every `lose` frames is lost, none if 0.
     pub(crate) fn new(
         frames: Receiver<Arc<Gather>>,
         expected: usize,

@@ -1,4 +1,4 @@
-//! The data path of texts against the model as one graph: members as threads, frames between them, no network.
+//! The data path for texts compared with one device: members are threads that exchange frames without a network.
 
 #![allow(
     clippy::expect_used,
@@ -25,7 +25,7 @@ use members::run;
 const LANGUAGE: &str = "smollm2-135m-instruct";
 const SENTENCES: &str = "all-minilm-l6-v2";
 const LONG: Duration = Duration::from_secs(300);
-/// What exact mode may differ by: float32 rounding, in other orders.
+/// Tolerance of exact mode: float32 operations in another order.
 const EXACT: f32 = 1e-3;
 
 const PROMPTS: [&str; 3] = [
@@ -45,7 +45,7 @@ fn best(scores: &[f32]) -> u32 {
     best.unwrap().0
 }
 
-/// Tokens that follow, each the best of its scores.
+/// Greedy continuation.
 fn greedy(decoder: &mut Decoder, scores: &[f32], count: usize) -> Vec<u32> {
     let mut tokens = vec![best(scores)];
     while tokens.len() < count {
@@ -55,7 +55,7 @@ fn greedy(decoder: &mut Decoder, scores: &[f32], count: usize) -> Vec<u32> {
     tokens
 }
 
-/// Divides a text of `tokens` divided tokens among so many members as the cluster would.
+/// Divides `tokens` tokens of a causal text among `members` members as the cluster does.
 fn causal_sizes(bed: &Bed, tokens: usize, members: usize) -> Vec<u16> {
     let shape = &bed.bundle.manifest().shape;
     let costs = Costs::of(shape, shape.hidden, true);
@@ -64,7 +64,7 @@ fn causal_sizes(bed: &Bed, tokens: usize, members: usize) -> Vec<u16> {
 }
 
 #[test]
-fn exact_mode_over_frames_goes_on_as_one_device_does() {
+fn exact_mode_over_frames_generates_the_text_of_one_device() {
     let bed = Bed::of(LANGUAGE);
     let shape = bed.bundle.manifest().shape;
     let mut head = bed.language_head();
@@ -89,7 +89,7 @@ fn exact_mode_over_frames_goes_on_as_one_device_does() {
         assert_eq!(tokens, expected_tokens, "{members} members");
         scores.clear();
 
-        // Who is left waits for nobody; who is right has nobody to send to.
+        // The first member waits for no other, and the last has no receivers.
         let first = &parts[0].outcome.stats;
         assert_eq!(first.received.frames, 0);
         assert_eq!(first.wait, Duration::ZERO);
@@ -100,7 +100,7 @@ fn exact_mode_over_frames_goes_on_as_one_device_does() {
 }
 
 #[test]
-fn the_simulation_is_what_frames_carry() {
+fn exact_features_equal_those_of_the_simulation() {
     let bed = Bed::of(LANGUAGE);
     let ids = ids(&bed, PROMPTS[0]);
     let sinks = bed.bundle.manifest().shape.class_tokens;
@@ -120,7 +120,7 @@ fn the_simulation_is_what_frames_carry() {
     for part in &parts {
         assert!(worst(&part.outcome.cls, &simulated.cls) < 1e-4);
     }
-    // One member that owns all is the fused graph.
+    // One member that owns all tokens computes the fused graph.
     let codec = Codec::single_device(model.shape()).unwrap();
     let all = ranges(&[(ids.len() - sinks) as u16]);
     let mut whole = Simulation::new(&model, &codec, &all).unwrap();
@@ -130,7 +130,7 @@ fn the_simulation_is_what_frames_carry() {
 }
 
 #[test]
-fn codes_carry_what_the_simulation_computes() {
+fn decoded_features_equal_those_of_the_simulation() {
     let bed = Bed::of(LANGUAGE);
     let ids = ids(&bed, PROMPTS[1]);
     let shape = bed.bundle.manifest().shape;
@@ -154,7 +154,7 @@ fn codes_carry_what_the_simulation_computes() {
 }
 
 #[test]
-fn a_member_that_is_missing_is_left_out_and_no_cache_has_a_gap() {
+fn a_missing_member_is_left_out_and_no_cache_is_filled() {
     let bed = Bed::of(LANGUAGE);
     let ids = ids(&bed, PROMPTS[1]);
     let sizes = [4, 4, (ids.len() - 12) as u16];
@@ -169,7 +169,7 @@ fn a_member_that_is_missing_is_left_out_and_no_cache_has_a_gap() {
 }
 
 #[test]
-fn leaving_tokens_out_keeps_the_positions_of_the_others() {
+fn leaving_out_tokens_keeps_the_positions_of_the_others() {
     let bed = Bed::of(LANGUAGE);
     let mut model = bed.model();
     let codec = Codec::load(&bed.bundle, 0).unwrap();
@@ -203,8 +203,11 @@ fn leaving_tokens_out_keeps_the_positions_of_the_others() {
     };
     let all = run(&[0, 1, 2, 3, 4, 5]);
     let some = run(&[0, 2, 3, 5]);
-    assert!(worst(&all, &some) > 1e-2, "what is left out is missed");
-    // Attention does not depend on the order of what is attended to: only the positions say where a row belongs.
+    assert!(
+        worst(&all, &some) > 1e-2,
+        "tokens left out change the output"
+    );
+    // Attention does not depend on the order of rows, only on their positions.
     let shuffled = run(&[5, 0, 3, 2]);
     assert!(worst(&some, &shuffled) < 1e-3);
     let none = run(&[]);
@@ -212,16 +215,16 @@ fn leaving_tokens_out_keeps_the_positions_of_the_others() {
 }
 
 #[test]
-fn follow_ups_go_on_behind_what_is_there() {
+fn follow_ups_reuse_cached_tokens() {
     let bed = Bed::of(LANGUAGE);
     let text = ids(&bed, PROMPTS[0]);
     let mut decoder = bed.decoder();
     let fresh = decoder.prefill(&text, 0).unwrap().to_vec();
-    // All but the last token is there.
+    // All tokens but the last are cached.
     assert_eq!(decoder.reusable_tokens(&text, 0), text.len() - 1);
     let again = decoder.prefill(&text, text.len() - 1).unwrap().to_vec();
     assert!(worst(&fresh, &again) < EXACT);
-    // Behind generated tokens, and behind less than what is there.
+    // After generated tokens, and after a part of the cached tokens.
     let tokens = greedy(&mut decoder, &fresh, 200);
     let longer = [text.as_slice(), &tokens, &text].concat();
     let there = decoder.reusable_tokens(&longer, 0);
@@ -234,14 +237,14 @@ fn follow_ups_go_on_behind_what_is_there() {
     assert_eq!(decoder.reusable_tokens(&another, 0), 5);
     decoder.prefill(&another, 5).unwrap();
     assert_eq!(decoder.tokens(), another);
-    // What codes made is for their own rung only.
+    // Keys and values from codes are reused only at their own rung.
     decoder.set_tokens(&another, 320);
     assert_eq!(decoder.reusable_tokens(&another, 0), 0);
     assert_eq!(decoder.reusable_tokens(&another, 320), another.len() - 1);
 }
 
 #[test]
-fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
+fn the_output_for_a_long_prompt_does_not_depend_on_its_chunks() {
     let bed = Bed::of(LANGUAGE);
     let text: Vec<u32> = (0..700).map(|i| 1000 + (i * 7919) % 40_000).collect();
     let mut decoder = bed.decoder();
@@ -271,7 +274,7 @@ fn a_prompt_longer_than_one_run_of_the_graph_is_the_same_however_it_is_cut() {
 }
 
 #[test]
-fn what_the_decoder_cannot_take_is_refused() {
+fn the_decoder_refuses_invalid_input() {
     let bed = Bed::of(LANGUAGE);
     let longest = bed.bundle.manifest().text.as_ref().unwrap().max_tokens;
     let mut decoder = bed.decoder();
@@ -290,13 +293,13 @@ fn what_the_decoder_cannot_take_is_refused() {
     assert!(decoder.fill(30, &[0.0; 192], &[0.0; 192]).is_err());
     assert!(decoder.fill(0, &[0.0; 192], &[0.0; 191]).is_err());
     decoder.fill(0, &[0.0; 192], &[0.0; 192]).unwrap();
-    // An id beyond the vocabulary is ONNX Runtime's to refuse; the decoder works on.
+    // ONNX Runtime refuses an id beyond the vocabulary; the decoder can still be used.
     assert!(decoder.prefill(&[u32::MAX], 0).is_err());
     decoder.prefill(&[1], 0).unwrap();
 }
 
 #[test]
-fn sentences_over_frames_are_what_one_device_makes_of_them() {
+fn embeddings_over_frames_equal_those_of_one_device() {
     let bed = Bed::of(SENTENCES);
     let ids = ids(&bed, PROMPTS[2]);
     let mut whole = Encoder::open(&bed.runtime, bed.bundle.dir()).unwrap();

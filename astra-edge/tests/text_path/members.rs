@@ -15,11 +15,11 @@ use crate::common::wire::{Wire, ranges};
 /// A member's part of one text, on a thread of its own.
 pub(crate) struct Part {
     pub(crate) outcome: JobOutput,
-    /// Of the member that generates: what its cache came to.
+    /// On the member that generates.
     pub(crate) decoder: Option<Decoder>,
 }
 
-/// Runs a text on a thread a member; `lost` sends nothing, and the others know that it has left.
+/// Runs a text with a thread per member; `lost` sends nothing, and the others know that it has left.
 pub(crate) fn run(
     bed: &Bed,
     rung: u16,

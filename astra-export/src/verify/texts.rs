@@ -4,7 +4,7 @@ use astra_bundle::{Agreement, Bundle, Embedding, Manifest, Task};
 use astra_model::engine::{Codec, Encoder, Input, LanguageHead, Modality, Model, Runtime};
 use astra_model::partition::{TokenRange, split};
 use astra_model::simulate::{Features, Simulation};
-use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::embedding::{combine, pool_part};
 
 use super::VerifyError;
 use super::score::Row;
@@ -269,8 +269,8 @@ fn embed(
         first: 0,
         tokens: u16::try_from(tokens).unwrap_or(u16::MAX),
     };
-    let share = pooled(embedding, all, tokens, features, hidden);
-    let vector = vector(bundle, embedding, &[(all, share)])?;
+    let share = pool_part(embedding, all, tokens, features, hidden);
+    let vector = combine(bundle, embedding, &[(all, share)])?;
     Ok(vector.unwrap_or_else(|| vec![0.0; embedding.width(hidden)]))
 }
 

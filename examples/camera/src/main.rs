@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use astra_edge::client::Client;
 use astra_edge::config::{Network, Rung};
-use astra_model::tasks::picture::write_png;
+use astra_model::tasks::overlay::write_png;
 use astra_wire::{Control, Hello, ImageRequest, RequestOptions};
 use clap::Parser;
 

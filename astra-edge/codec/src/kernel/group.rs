@@ -1,4 +1,4 @@
-//! One group of a codebook: its tables, and where it lies in a token.
+//! One group of a codebook: its tables, and its position in a token.
 
 /// The tables of one group: `d` axes, `K` codewords.
 #[derive(Clone, Copy)]
@@ -12,7 +12,7 @@ pub(super) struct Group<'a> {
     pub(super) words: &'a [f32],
 }
 
-/// Where a group lies in a token of `y`, `[R]`, and of `codes`, `[G]`.
+/// Position of a group in a token of `y`, `[R]`, and of `codes`, `[G]`.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     pub(super) rank: usize,

@@ -1,12 +1,12 @@
-//! What the kernels ask of an instruction set.
+//! The interface of an instruction set.
 
-/// Lanes of a vector, whatever the machine's registers hold.
+/// Lanes of a vector, independent of the width of registers.
 pub(super) const LANES: usize = 8;
 
 /// An instruction set, as eight lanes of `f32`.
 ///
-/// A value of the implementing type is the proof that the processor has the instructions, so the
-/// kernels need no `unsafe`. Every method is `inline(always)`: only inside a function compiled for
+/// A value of the implementing type proves that the processor has the instructions, so the kernels
+/// need no `unsafe`. Every method is `inline(always)`: only inside a function compiled for
 /// the instruction set do the lanes become registers.
 pub(super) trait Lanes: Copy {
     /// Eight floats.
@@ -23,7 +23,7 @@ pub(super) trait Lanes: Copy {
     /// `sum - a * b`, rounded once where the instruction set can.
     fn sub_mul(self, sum: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
 
-    /// `score < best ? score : best`: a score that is not a number never wins.
+    /// `score < best ? score : best`: a NaN score is never chosen.
     fn lower(self, score: Self::Floats, best: Self::Floats) -> Self::Floats;
 
     /// `now < before ? index : old`.

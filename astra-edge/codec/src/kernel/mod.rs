@@ -1,12 +1,12 @@
 //! Nearest codewords: the groups of a codebook, and the choice of instruction set.
 //!
 //! ```text
-//! mod            the codebook's groups; instruction set, chosen once a call
+//! mod            the codebook's groups; instruction set, chosen once per call
 //!   scalar       fewer than 16 codewords; the model the others are tested against
-//!   search       one group: 16 tokens at a time to narrow, what is left to wide
+//!   search       one group: 16 tokens at a time to narrow, the rest to wide
 //!     narrow     up to 12 axes: a lane is a token, a codeword is broadcast
 //!     wide       any group: a lane is a codeword, a token is broadcast
-//!       rescan   which word of a block held the lowest score
+//!       rescan   which word of a block has the lowest score
 //!         lanes  eight lanes of f32: portable, avx2
 //! ```
 
@@ -65,7 +65,7 @@ fn encode_portable(tables: Tables<'_>, y: &[f32], codes: &mut [u16]) {
     }
 }
 
-/// The groups of a codebook, each with its place in a token.
+/// The groups of a codebook, each with its position in a token.
 #[inline(always)]
 fn groups(tables: Tables<'_>) -> impl Iterator<Item = (Group<'_>, Place)> {
     let (mut rows, mut words) = (tables.dim_major, tables.word_major);

@@ -1,21 +1,21 @@
 //! Groups of few axes: a lane is a token.
 //!
-//! The tokens' axes stay in registers while the codewords stream past, each axis broadcast to all
-//! lanes. No lane ever looks at another, and the block that the lowest score came from is noted
-//! only once in eight words; which of the eight it was is computed again afterwards.
+//! The tokens' axes stay in registers while the codewords are streamed, each axis broadcast to all
+//! lanes. Lanes are independent, and only the block of eight words with the lowest score is
+//! recorded; its word is computed again afterwards.
 
 use super::group::Group;
 use super::lanes::{LANES, Lanes};
 use super::rescan::{self, BLOCK};
 
-/// Vectors of tokens in a tile: each broadcast codeword serves them all.
+/// Vectors of tokens in a tile: each broadcast codeword is used for all.
 pub(super) const TILES: usize = 2;
 
 /// Tokens in a tile.
 pub(super) const TOKENS: usize = TILES * LANES;
 
-/// Words whose sums advance together, enough to hide the latency of the multiply-add.
-const ABREAST: usize = 4;
+/// Words scored in parallel, enough to hide the latency of the multiply-add.
+const UNROLL: usize = 4;
 
 /// Nearest codewords of one tile; `y` is `[D][TOKENS]`.
 #[inline(always)]
@@ -33,7 +33,7 @@ pub(super) fn nearest<L: Lanes, const D: usize>(
     let blocks = words.as_chunks::<BLOCK>().0.iter();
     for (block, (words, norms)) in blocks.zip(group.norms.as_chunks::<BLOCK>().0).enumerate() {
         let before = best;
-        let (words, norms) = (words.as_chunks::<ABREAST>().0, norms.as_chunks().0);
+        let (words, norms) = (words.as_chunks::<UNROLL>().0, norms.as_chunks().0);
         for (words, norms) in words.iter().zip(norms) {
             best = score(lanes, words, norms, &axes, best);
         }
@@ -61,17 +61,17 @@ pub(super) fn nearest<L: Lanes, const D: usize>(
 )]
 fn score<L: Lanes, const D: usize>(
     lanes: L,
-    words: &[[f32; D]; ABREAST],
-    norms: &[f32; ABREAST],
+    words: &[[f32; D]; UNROLL],
+    norms: &[f32; UNROLL],
     axes: &[[L::Floats; TILES]; D],
     mut best: [L::Floats; TILES],
 ) -> [L::Floats; TILES] {
-    let mut sums = [best; ABREAST];
+    let mut sums = [best; UNROLL];
     for (sums, &norm) in sums.iter_mut().zip(norms) {
         *sums = [lanes.splat(norm); TILES];
     }
     for axis in 0..D {
-        for word in 0..ABREAST {
+        for word in 0..UNROLL {
             let c = lanes.splat(words[word][axis]);
             for tile in 0..TILES {
                 sums[word][tile] = lanes.sub_mul(sums[word][tile], c, axes[axis][tile]);

@@ -1,7 +1,7 @@
-//! Which word of a block had the score that won.
+//! Which word of a block has the lowest score.
 //!
-//! The searches note blocks, not words: that halves their bookkeeping. The scores of the block are
-//! computed again with the same operations in the same order, hence are the same to the bit.
+//! The searches record blocks, not words, which halves their bookkeeping. The scores of the block
+//! are computed again with the same operations in the same order, so they are bit-identical.
 
 use super::group::Group;
 use super::lanes::{LANES, Lanes};
@@ -11,8 +11,7 @@ pub(super) const BLOCK: usize = LANES;
 
 /// The first word of a block whose score is `lowest`.
 ///
-/// None if there is none: `lowest` is the infinity that the search started from, because no score
-/// was a number below it.
+/// `None` if `lowest` is infinity, the initial value of the search: no score was below it.
 #[inline(always)]
 pub(super) fn word<L: Lanes>(
     lanes: L,

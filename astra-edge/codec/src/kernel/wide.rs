@@ -1,7 +1,7 @@
 //! Groups of any size: a lane is a codeword.
 //!
-//! A chunk of codewords is scored for several tokens at once, so that every codeword loaded serves
-//! them all; each token's axis is broadcast straight from its row of `y`.
+//! A chunk of codewords is scored for several tokens at once, so that each loaded codeword is used
+//! for all; each token's axis is broadcast from its row of `y`.
 
 use super::group::Group;
 use super::lanes::{LANES, Lanes};
@@ -10,7 +10,7 @@ use super::rescan::{self, BLOCK};
 /// Vectors of codewords in a chunk.
 const VECTORS: usize = 2;
 
-/// Codewords in a chunk; the kernels take no codebook of fewer.
+/// Codewords in a chunk, the minimum for this kernel.
 pub(super) const CHUNK: usize = VECTORS * BLOCK;
 
 /// Nearest codewords of a few tokens, `[d]` each.
@@ -55,7 +55,7 @@ pub(super) fn nearest<L: Lanes, const T: usize>(
 #[inline(always)]
 #[expect(
     clippy::indexing_slicing,
-    reason = "tokens and vectors run to their arrays' constant lengths, axes to the length every y has"
+    reason = "tokens and vectors run to their arrays' constant lengths, axes to the length of every y"
 )]
 fn scores<L: Lanes, const T: usize>(
     lanes: L,

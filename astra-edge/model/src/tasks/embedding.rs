@@ -1,16 +1,14 @@
-//! One vector of a text from the features of its tokens.
+//! The embedding of a text from the features of its tokens.
 //!
-//! Members of a cluster pool their own tokens ([`pooled`]); the device that was asked puts the shares together and does what
-//! comes after the pooling ([`vector`]). Definitions are those of `Pooling`, `Dense` and `Normalize` of the
-//! `sentence-transformers` library, version 6.2.
+//! Members of a cluster pool their own tokens ([`pool_part`]); the coordinator combines the partial results and applies the steps after
+//! pooling ([`combine`]). Definitions are those of `Pooling`, `Dense` and `Normalize` of the `sentence-transformers` library, version 6.2.
 
 use astra_bundle::{Activation, Bundle, BundleError, Embedding, EmbeddingStep, TextPooling};
 
 use crate::partition::TokenRange;
 
-/// A member's share of a text's vector: of the features `[t, D]` of its own tokens `range`, of `total`, what the pooling needs,
-/// `[D]`. Nothing where it needs none of them.
-pub fn pooled(
+/// Partial pooling, `[D]`, of the features `[t, D]` of a member's own tokens `range` of `total`. Empty if the pooling uses none of them.
+pub fn pool_part(
     embedding: &Embedding,
     range: TokenRange,
     total: usize,
@@ -41,29 +39,28 @@ pub fn pooled(
             last.map(|(_, row)| row.to_vec()).unwrap_or_default()
         }
         TextPooling::Max => {
-            let of_two = |mut most: Vec<f32>, (_, row): (usize, &[f32])| {
-                most.resize(hidden, f32::NEG_INFINITY);
-                let pairs = most.iter_mut().zip(row);
-                pairs.for_each(|(most, value)| *most = most.max(*value));
-                most
+            let max = |mut max: Vec<f32>, (_, row): (usize, &[f32])| {
+                max.resize(hidden, f32::NEG_INFINITY);
+                let pairs = max.iter_mut().zip(row);
+                pairs.for_each(|(max, value)| *max = max.max(*value));
+                max
             };
-            rows.fold(Vec::new(), of_two)
+            rows.fold(Vec::new(), max)
         }
     }
 }
 
-/// A text's vector from the members' shares ([`pooled`]), with the tokens each owns, and the steps after the pooling. `None` if
-/// nothing came that makes one.
+/// The embedding of a text from the members' partial results ([`pool_part`]) with their token ranges. `None` if there is no partial result.
 ///
 /// # Errors
-/// A step is not one of this bundle.
-pub fn vector(
+/// The bundle lacks the weights of a step.
+pub fn combine(
     bundle: &Bundle,
     embedding: &Embedding,
-    shares: &[(TokenRange, Vec<f32>)],
+    parts: &[(TokenRange, Vec<f32>)],
 ) -> Result<Option<Vec<f32>>, BundleError> {
     let hidden = bundle.manifest().shape.hidden;
-    let Some(mut vector) = together(embedding, shares, hidden) else {
+    let Some(mut vector) = combine_parts(embedding, parts, hidden) else {
         return Ok(None);
     };
     for step in &embedding.steps {
@@ -73,27 +70,27 @@ pub fn vector(
 }
 
 /// The pooled vector, `[D]`.
-fn together(
+fn combine_parts(
     embedding: &Embedding,
-    shares: &[(TokenRange, Vec<f32>)],
+    parts: &[(TokenRange, Vec<f32>)],
     hidden: usize,
 ) -> Option<Vec<f64>> {
     let weight = |position: usize| match embedding.pooling {
         TextPooling::Weightedmean => (position + 1) as f64,
         _ => 1.0,
     };
-    let mut shares = shares
+    let mut parts = parts
         .iter()
-        .filter(|(_, share)| share.len() == hidden)
-        .map(|(range, share)| {
+        .filter(|(_, part)| part.len() == hidden)
+        .map(|(range, part)| {
             let pooled = range.indexes().filter(|at| *at >= embedding.skip);
-            let values: Vec<f64> = share.iter().copied().map(f64::from).collect();
+            let values: Vec<f64> = part.iter().copied().map(f64::from).collect();
             (pooled.map(weight).sum::<f64>(), values)
         });
-    let (mut weights, mut vector) = shares.next()?;
-    for (of_share, share) in shares {
-        weights += of_share;
-        for (value, other) in vector.iter_mut().zip(share) {
+    let (mut weights, mut vector) = parts.next()?;
+    for (part_weights, part) in parts {
+        weights += part_weights;
+        for (value, other) in vector.iter_mut().zip(part) {
             *value = match embedding.pooling {
                 TextPooling::Max => value.max(other),
                 _ => *value + other,
@@ -113,7 +110,7 @@ fn apply(bundle: &Bundle, step: &EmbeddingStep, vector: &[f64]) -> Result<Vec<f6
     match step {
         EmbeddingStep::Normalize => {
             let length = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
-            // As torch.nn.functional.normalize does.
+            // The epsilon of torch.nn.functional.normalize.
             let length = length.max(1e-12);
             Ok(vector.iter().map(|x| x / length).collect())
         }
@@ -127,8 +124,7 @@ fn apply(bundle: &Bundle, step: &EmbeddingStep, vector: &[f64]) -> Result<Vec<f6
             let bias = bias.unwrap_or_default().iter().copied().map(f64::from);
             let rows = weight.chunks_exact(vector.len().max(1));
             let outputs = rows.zip(bias.chain(std::iter::repeat(0.0)));
-            let outputs =
-                outputs.map(|(row, bias)| activated(*activation, dot(row, vector) + bias));
+            let outputs = outputs.map(|(row, bias)| activate(*activation, dot(row, vector) + bias));
             Ok(outputs.collect())
         }
         EmbeddingStep::Truncate { width } => Ok(vector.iter().take(*width).copied().collect()),
@@ -140,7 +136,7 @@ fn dot(row: &[f32], vector: &[f64]) -> f64 {
     products.sum()
 }
 
-fn activated(activation: Activation, x: f64) -> f64 {
+fn activate(activation: Activation, x: f64) -> f64 {
     match activation {
         Activation::Identity => x,
         Activation::Tanh => x.tanh(),

@@ -17,7 +17,7 @@ fn of(pooling: TextPooling, skip: usize) -> Embedding {
 
 fn share(embedding: &Embedding, range: TokenRange) -> (TokenRange, Vec<f32>) {
     let own = &FEATURES[usize::from(range.first) * D..range.end() * D];
-    (range, pooled(embedding, range, 3, own, D))
+    (range, pool_part(embedding, range, 3, own, D))
 }
 
 /// What `Pooling` of sentence-transformers is defined as, by hand.
@@ -49,7 +49,7 @@ fn tokens_are_pooled_whoever_owns_them() {
                 &[range(0, 1), range(1, 1), range(2, 1)],
             ] {
                 let shares: Vec<_> = split.iter().map(|part| share(&embedding, *part)).collect();
-                let found = together(&embedding, &shares, D).unwrap();
+                let found = combine_parts(&embedding, &shares, D).unwrap();
                 for (found, expected) in found.iter().zip(expected) {
                     assert!(
                         (found - expected).abs() < 1e-6,
@@ -69,7 +69,10 @@ fn what_did_not_come_makes_no_vector() {
         (TextPooling::Lasttoken, range(0, 2)),
     ] {
         let embedding = of(pooling, 0);
-        assert_eq!(together(&embedding, &[share(&embedding, others)], D), None);
+        assert_eq!(
+            combine_parts(&embedding, &[share(&embedding, others)], D),
+            None
+        );
     }
     // Nor where all tokens are skipped.
     for pooling in [
@@ -79,15 +82,15 @@ fn what_did_not_come_makes_no_vector() {
     ] {
         let embedding = of(pooling, 3);
         assert_eq!(
-            together(&embedding, &[share(&embedding, range(0, 3))], D),
+            combine_parts(&embedding, &[share(&embedding, range(0, 3))], D),
             None
         );
-        assert_eq!(together(&embedding, &[], D), None);
+        assert_eq!(combine_parts(&embedding, &[], D), None);
     }
     // The mean of those that came.
     let embedding = of(TextPooling::Mean, 0);
     let two = [share(&embedding, range(1, 2))];
-    assert_eq!(together(&embedding, &two, D), Some(vec![4.0, 0.5]));
+    assert_eq!(combine_parts(&embedding, &two, D), Some(vec![4.0, 0.5]));
 }
 
 #[test]
@@ -106,7 +109,7 @@ fn activations_by_hand() {
             0.622_459_331_201_854_6,
         ),
     ] {
-        assert!((activated(activation, -1.0) - at_minus_one).abs() < 1e-12);
-        assert!((activated(activation, 0.5) - at_half).abs() < 1e-12);
+        assert!((activate(activation, -1.0) - at_minus_one).abs() < 1e-12);
+        assert!((activate(activation, 0.5) - at_half).abs() < 1e-12);
     }
 }

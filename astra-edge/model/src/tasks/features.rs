@@ -1,57 +1,57 @@
-//! Features of one member's tokens, compressed for the way to others.
+//! Quantization of one member's features, to be sent to others.
 //!
-//! At b bits a channel a token takes ⌈b D / 8⌉ + 8 bytes: the smallest value and the step (float32, little-endian), then one code
-//! a channel, packed as the wire packs codes; `value = smallest + code * step`. A range from the smallest to the largest value is
-//! finer than one that is symmetric about zero, at 4 bytes more a token: by 0.5 to 0.9 dB on the features of DINOv2 ViT-S/14 at
-//! 8 bits (43 dB), by 4 dB where one channel lies 10 deviations out.
+//! At b bits per channel a token takes ⌈b D / 8⌉ + 8 bytes: the smallest value and the step (float32, little-endian), then one code per
+//! channel, packed as code frames pack codes; `value = smallest + code * step`. A range from the smallest to the largest value is more
+//! accurate than one that is symmetric about zero, at 4 bytes more per token: by 0.5 to 0.9 dB on the features of DINOv2 ViT-S/14 at 8 bits
+//! (43 dB), by 4 dB if one channel is 10 standard deviations out.
 //!
-//! In exact mode a token takes 4 D bytes: float32, little-endian, bit for bit.
+//! In exact mode a token takes 4 D bytes: float32, little-endian.
 
 use astra_wire::{PackError, UnpackError, pack, packed_len, unpack_into};
 
 /// Bytes of a token's smallest value and step.
 pub const HEADER: usize = 8;
 
-/// Bits that a channel takes.
+/// Bits per channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Depth {
-    /// For a map that they are only the halo of.
+    /// For halos.
     Four = 4,
-    /// For an answer.
+    /// For the output.
     Eight = 8,
 }
 
-/// Features cannot be compressed or read.
+/// Features cannot be quantized or read.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FeatureError {
     /// Not a whole number of tokens.
     #[error("features: found {found} values, expected a multiple of {width}, the width of a token")]
     Width {
-        /// Values there are.
+        /// Values given.
         found: usize,
         /// Values of a token, D.
         width: usize,
     },
-    /// Bytes of another number of tokens.
+    /// Bytes for another number of tokens.
     #[error("features: found {found} bytes, expected {expected} for {tokens} tokens of {width}")]
     Length {
-        /// Bytes there are.
+        /// Bytes given.
         found: usize,
-        /// Bytes there should be.
+        /// Bytes of the tokens.
         expected: usize,
-        /// Tokens expected.
+        /// Number of tokens.
         tokens: usize,
         /// Values of a token, D.
         width: usize,
     },
-    /// A model that answers this has failed; a number in its place would look like an answer.
+    /// A value that is not finite: the model has failed.
     #[error("channel {channel} of token {token}: found {value}, expected a finite number")]
     NotFinite {
-        /// The token, counted from the first given.
+        /// The token, from 0.
         token: usize,
         /// The channel.
         channel: usize,
-        /// What it is.
+        /// The value.
         value: f32,
     },
     /// A token's header that [`quantize`] never writes.
@@ -59,7 +59,7 @@ pub enum FeatureError {
         "token {token}: found values from {smallest} in steps of {step}, expected finite numbers and no negative step"
     )]
     Header {
-        /// The token, counted from the first given.
+        /// The token, from 0.
         token: usize,
         /// Smallest value found.
         smallest: f32,
@@ -69,7 +69,7 @@ pub enum FeatureError {
     /// Codes cannot be packed.
     #[error(transparent)]
     Pack(#[from] PackError),
-    /// Codes that [`quantize`] never writes.
+    /// Codes cannot be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
 }
@@ -84,20 +84,20 @@ impl Depth {
     }
 }
 
-/// Bytes of `tokens` tokens, or `None` if there is no such number.
+/// Bytes of `tokens` tokens, or `None` on overflow.
 pub fn quantized_bytes(tokens: usize, width: usize, depth: Depth) -> Option<usize> {
     packed_len(width, depth.bits())
         .checked_add(HEADER)?
         .checked_mul(tokens)
 }
 
-/// Compresses features `[t, width]`, appended to `out`; nothing is appended on error.
+/// Quantizes features `[t, width]` and appends them to `out`; nothing is appended on error.
 ///
-/// With `step` = (largest - smallest) / largest code of a token, rounded up, each of its values comes back within `step / 2` and
-/// half a unit in the last place of float32.
+/// With `step` = (largest - smallest) / largest code of a token, rounded up, the error of each value is at most `step / 2` plus half a unit
+/// in the last place of float32.
 ///
 /// # Errors
-/// The number of values is no multiple of `width`, or a value is not finite.
+/// The number of values is not a multiple of `width`, or a value is not finite.
 pub fn quantize(
     features: &[f32],
     width: usize,
@@ -115,7 +115,7 @@ pub fn quantize(
     let mut codes = Vec::with_capacity(width);
     let mut packed = vec![0; packed_len(width, depth.bits())];
     for values in features.chunks_exact(width) {
-        let (smallest, step) = line(values, depth);
+        let (smallest, step) = scale(values, depth);
         // In float64 the largest difference of two float32 does not overflow, and no rounding reaches half a step.
         let origin = f64::from(smallest);
         let per_step = if step > 0.0 {
@@ -138,10 +138,10 @@ pub fn quantize(
     Ok(())
 }
 
-/// Features `[tokens, width]` from what [`quantize`] made. Nothing is allocated for bytes that are not there.
+/// Features `[tokens, width]` from the bytes of [`quantize`]. The length is checked before anything is allocated.
 ///
 /// # Errors
-/// The bytes are not as many as so many tokens take, or hold a scale that is not finite.
+/// The length is not that of `tokens` tokens, or a scale is not finite.
 pub fn dequantize(
     bytes: &[u8],
     tokens: usize,
@@ -155,10 +155,9 @@ pub fn dequantize(
     }
     let token_bytes = packed_len(width, depth.bits()).saturating_add(HEADER);
     let mut codes = vec![0_u8; width];
-    // As many as there are bytes of.
     let mut features = Vec::with_capacity(tokens.saturating_mul(width));
-    for (token, part) in bytes.chunks_exact(token_bytes).enumerate() {
-        let (smallest, step, packed) = split(part);
+    for (token, token_bytes) in bytes.chunks_exact(token_bytes).enumerate() {
+        let (smallest, step, packed) = split(token_bytes);
         if !smallest.is_finite() || !step.is_finite() || step.is_sign_negative() {
             return Err(FeatureError::Header {
                 token,
@@ -175,28 +174,28 @@ pub fn dequantize(
     Ok(features)
 }
 
-/// Features as float32, little-endian, appended to `out`. Every bit comes back, those of NaN too.
+/// Appends features to `out` as little-endian float32, NaN payloads included.
 pub fn write_exact(features: &[f32], out: &mut Vec<u8>) {
     out.reserve(features.len().saturating_mul(4));
     out.extend(features.iter().flat_map(|value| value.to_le_bytes()));
 }
 
-/// Features `[t, width]` from what [`write_exact`] made; `out` says how many. `out` is undefined on error.
+/// Fills `out`, `[t, width]`, from the bytes of [`write_exact`]. `out` is unspecified on error.
 ///
 /// # Errors
-/// `out` is no multiple of `width`, or the bytes are not as many as it takes.
+/// The length of `out` is not a multiple of `width`, or the bytes are of another length.
 pub fn read_exact(bytes: &[u8], width: usize, out: &mut [f32]) -> Result<(), FeatureError> {
     let tokens = count(out.len(), width)?;
     check_length(bytes, out.len().checked_mul(4), tokens, width)?;
-    for (value, part) in out.iter_mut().zip(bytes.as_chunks().0) {
-        *value = f32::from_le_bytes(*part);
+    for (value, bytes) in out.iter_mut().zip(bytes.as_chunks().0) {
+        *value = f32::from_le_bytes(*bytes);
     }
     Ok(())
 }
 
 /// Smallest value, step and packed codes of a token.
-fn split(part: &[u8]) -> (f32, f32, &[u8]) {
-    let (header, codes) = part.split_at_checked(HEADER).unwrap_or_default();
+fn split(token: &[u8]) -> (f32, f32, &[u8]) {
+    let (header, codes) = token.split_at_checked(HEADER).unwrap_or_default();
     match header.as_chunks().0 {
         [smallest, step] => (
             f32::from_le_bytes(*smallest),
@@ -207,7 +206,7 @@ fn split(part: &[u8]) -> (f32, f32, &[u8]) {
     }
 }
 
-/// Number of tokens of `width` that make up `values` values.
+/// Number of tokens of `width` in `values` values.
 fn count(values: usize, width: usize) -> Result<usize, FeatureError> {
     match (values.checked_div(width), values.checked_rem(width)) {
         (Some(tokens), Some(0)) => Ok(tokens),
@@ -246,9 +245,8 @@ fn check_finite(token: usize, values: &[f32]) -> Result<(), FeatureError> {
     }
 }
 
-/// Smallest of finite values, and the step from code to code. The step is rounded up, so that the largest value is not out of
-/// reach of the last code.
-fn line(values: &[f32], depth: Depth) -> (f32, f32) {
+/// Smallest value and step. The step is rounded up, so that the last code is not below the largest value.
+fn scale(values: &[f32], depth: Depth) -> (f32, f32) {
     let smallest = values.iter().copied().fold(f32::INFINITY, f32::min);
     let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let range = f64::from(largest) - f64::from(smallest);

@@ -194,7 +194,7 @@ proptest! {
 fn bounded(values: &[f32]) -> Result<(), TestCaseError> {
     for depth in DEPTHS {
         let seen = round_trip(values, values.len(), depth);
-        let (_, step) = line(values, depth);
+        let (_, step) = scale(values, depth);
         for (value, seen) in values.iter().zip(&seen) {
             let error = (f64::from(*value) - f64::from(*seen)).abs();
             let ulp = f64::from(seen.abs().next_up()) - f64::from(seen.abs());

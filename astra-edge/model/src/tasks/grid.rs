@@ -1,8 +1,8 @@
-//! Where a token's patch lies in the square input, and pixels from one order to the other.
+//! Patches of the square input, and conversion between pixel orders.
 //!
 //! Two orders of the same RGB bytes:
 //! - **image**: rows of pixels, top to bottom, each left to right;
-//! - **patch-major** `[tokens][y][x][RGB]`: what `embed` reads. Tokens run over the patches as one reads a page.
+//! - **patch-major** `[tokens][y][x][RGB]`: the input of `embed`. Tokens are numbered row by row.
 
 use core::ops::Range;
 
@@ -21,11 +21,11 @@ pub struct Grid {
     size: u32,
     /// Side of a patch in pixels.
     patch: usize,
-    /// Patches along a side. Pixels past the last whole patch belong to none.
+    /// Patches along a side. Pixels after the last whole patch are not used.
     side: usize,
 }
 
-/// An input cannot be cut into patches, or pixels are not those of the grid.
+/// An input cannot be divided into patches, or pixels do not fit the grid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GridError {
     /// No whole patch fits, or too many do.
@@ -39,22 +39,22 @@ pub enum GridError {
         /// Side of a patch in pixels.
         patch: usize,
     },
-    /// Tokens that the grid does not have, or none at all.
+    /// An empty range, or tokens that the grid does not have.
     #[error("tokens: found {first}..{end}, expected at least one, all within an input of {total}")]
     Range {
-        /// First token asked for.
+        /// First token of the range.
         first: usize,
-        /// One past the last token asked for.
+        /// End of the range, exclusive.
         end: usize,
-        /// Tokens there are.
+        /// Tokens of the input.
         total: usize,
     },
-    /// A buffer of another size than the tokens asked for.
+    /// A buffer of another size than the range.
     #[error("pixels: found {found} bytes, expected {expected}")]
     Pixels {
-        /// Bytes there are.
+        /// Bytes of the buffer.
         found: usize,
-        /// Bytes there should be.
+        /// Bytes of the range.
         expected: usize,
     },
 }
@@ -110,7 +110,7 @@ impl Grid {
         self.patch * 3
     }
 
-    /// The tokens as indexes, where there are any and the grid has them all.
+    /// The tokens of a range as indexes, checked to be within the grid and not empty.
     ///
     /// # Errors
     /// [`GridError::Range`]
@@ -126,7 +126,7 @@ impl Grid {
         Ok(tokens)
     }
 
-    /// Smallest rectangle of patches that holds the tokens; as wide as the input when they take more than one row.
+    /// Smallest rectangle of patches that contains the tokens; as wide as the input if they span more than one row.
     pub(crate) fn band(&self, tokens: &Range<usize>) -> Band {
         let last = tokens.end.saturating_sub(1);
         let rows = tokens.start / self.side..last / self.side + 1;
@@ -142,7 +142,7 @@ impl Grid {
         }
     }
 
-    fn whole(&self) -> Band {
+    fn full(&self) -> Band {
         Band {
             grid: *self,
             rows: 0..self.side,
@@ -175,7 +175,7 @@ impl Band {
         self.rows.len() * self.columns.len() * self.grid.patch_bytes()
     }
 
-    /// Token and row of pixels within its patch of every piece of [`Grid::line_bytes`], in image order.
+    /// Token, and row of pixels within its patch, of every [`Grid::line_bytes`] bytes in image order.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (side, patch, columns) = (self.grid.side, self.grid.patch, self.columns.clone());
         self.rows.clone().flat_map(move |row| {
@@ -185,8 +185,8 @@ impl Band {
         })
     }
 
-    /// Patch-major pixels of the whole input to an image of the tokens that are both in this band and in `tokens`. Patches
-    /// of other tokens are filled with one colour where they come before `tokens`, with another where they come after.
+    /// Converts patch-major pixels of the whole input to an image of this band. Patches of tokens before and after `tokens` are filled
+    /// with the given colours.
     pub(crate) fn draw(
         &self,
         patches: &[u8],
@@ -209,7 +209,7 @@ impl Band {
         image
     }
 
-    /// An image of this band to patch-major pixels of `tokens`, which it holds.
+    /// Converts an image of this band to patch-major pixels of `tokens`, which must be within it.
     pub(crate) fn cut(&self, image: &[u8], tokens: &Range<usize>) -> Vec<u8> {
         let mut patches = vec![0; tokens.len() * self.grid.patch_bytes()];
         let line = self.grid.line_bytes();
@@ -233,10 +233,10 @@ fn pixels(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-/// A square image to patch-major pixels of all tokens. Pixels past the last whole patch are left out.
+/// Converts a square image to patch-major pixels of all tokens. Pixels after the last whole patch are left out.
 ///
 /// # Errors
-/// The image is not of the size of the input.
+/// The image does not have the size of the input.
 pub fn patches(square: &RgbImage, grid: &Grid) -> Result<Vec<u8>, GridError> {
     let size = grid.size as usize;
     let expected = size * size * 3;
@@ -247,9 +247,9 @@ pub fn patches(square: &RgbImage, grid: &Grid) -> Result<Vec<u8>, GridError> {
         });
     }
     let (used, row) = (grid.side * grid.line_bytes(), size * 3);
-    let whole = grid.whole();
+    let full = grid.full();
     if used == row {
-        return Ok(whole.cut(square.as_raw(), &(0..grid.tokens())));
+        return Ok(full.cut(square.as_raw(), &(0..grid.tokens())));
     }
     let cropped: Vec<u8> = square
         .as_raw()
@@ -257,13 +257,13 @@ pub fn patches(square: &RgbImage, grid: &Grid) -> Result<Vec<u8>, GridError> {
         .take(grid.side * grid.patch)
         .flat_map(|row| row.iter().take(used).copied())
         .collect();
-    Ok(whole.cut(&cropped, &(0..grid.tokens())))
+    Ok(full.cut(&cropped, &(0..grid.tokens())))
 }
 
-/// Patch-major pixels of all tokens to an image of the patches: the inverse of [`patches`] where patches fill the input.
+/// Converts patch-major pixels of all tokens to an image: the inverse of [`patches`] if patches fill the input.
 ///
 /// # Errors
-/// The pixels are not those of all tokens.
+/// The pixels are not of all tokens.
 pub fn unpatch(pixels: &[u8], grid: &Grid) -> Result<RgbImage, GridError> {
     let expected = grid.tokens() * grid.patch_bytes();
     let error = GridError::Pixels {
@@ -273,9 +273,9 @@ pub fn unpatch(pixels: &[u8], grid: &Grid) -> Result<RgbImage, GridError> {
     if pixels.len() != expected {
         return Err(error);
     }
-    let whole = grid.whole();
-    let image = whole.draw(pixels, &(0..grid.tokens()), [[0; 3]; 2]);
-    RgbImage::from_raw(whole.width(), whole.height(), image).ok_or(error)
+    let full = grid.full();
+    let image = full.draw(pixels, &(0..grid.tokens()), [[0; 3]; 2]);
+    RgbImage::from_raw(full.width(), full.height(), image).ok_or(error)
 }
 
 #[cfg(test)]

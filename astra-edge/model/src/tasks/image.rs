@@ -1,4 +1,4 @@
-//! A photograph in a file to the pixels of every token.
+//! The model's input pixels from an image file.
 
 use astra_bundle::{Fit, ImageInput};
 use image::RgbImage;
@@ -8,14 +8,14 @@ use super::grid::{Grid, patches};
 pub use super::photograph::{ImageError, MAX_FILE, decode};
 use super::resize::resize;
 
-/// A photograph ready for the model.
+/// A photograph and the model's input pixels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// Pixels of all tokens, patch-major `[T][y][x][RGB]`.
     pub pixels: Vec<u8>,
-    /// The photograph as it was taken, upright.
+    /// The decoded photograph, upright.
     pub original: RgbImage,
-    /// Where the photograph lies in the square input; the rest is padding. What is cropped fills the square.
+    /// Rectangle of the photograph in the square input; the rest is padding. A cropped photograph fills the square.
     pub content: Rect,
 }
 
@@ -32,17 +32,17 @@ pub struct Rect {
     pub height: u32,
 }
 
-/// Decodes a photograph, fits it into the model's square input and cuts that into patches.
+/// Decodes a photograph, resizes it to the model's square input and divides that into patches.
 ///
 /// `bytes` is a JPEG, PNG or WebP file. Its EXIF orientation is applied; transparency is dropped, as are frames of an animation
 /// after the first.
 ///
 /// # Errors
-/// The file is no picture that is taken, does not decode, or the input of the model is impossible.
+/// The file has another format, cannot be decoded, or the model's input size is not supported.
 pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> {
     let grid = Grid::new(spec)?;
     let original = decode(bytes)?;
-    let content = place(original.dimensions(), grid.size(), spec.fit);
+    let content = content_rect(original.dimensions(), grid.size(), spec.fit);
     let square = fit(&original, content, spec, grid.size());
     Ok(Prepared {
         pixels: patches(&square, &grid)?,
@@ -51,8 +51,8 @@ pub fn prepare(bytes: &[u8], spec: &ImageInput) -> Result<Prepared, ImageError> 
     })
 }
 
-/// Where a photograph of these dimensions goes in the square input; what is cropped fills it.
-fn place((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
+/// Rectangle of a photograph of these dimensions in the square input.
+fn content_rect((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
     let longest = u64::from(width.max(height).max(1));
     let scaled = |side: u32| match fit {
         Fit::Stretch | Fit::Crop | Fit::StretchCrop => size,
@@ -71,16 +71,16 @@ fn place((width, height): (u32, u32), size: u32, fit: Fit) -> Rect {
 }
 
 fn fit(original: &RgbImage, content: Rect, spec: &ImageInput, size: u32) -> RgbImage {
-    let whole = match spec.fit {
+    let full = match spec.fit {
         Fit::Pad | Fit::Stretch => (content.width, content.height),
-        Fit::Crop | Fit::StretchCrop => before_crop(original.dimensions(), spec, size),
+        Fit::Crop | Fit::StretchCrop => size_before_crop(original.dimensions(), spec, size),
     };
     let (left, top) = (
-        whole.0.saturating_sub(size) / 2,
-        whole.1.saturating_sub(size) / 2,
+        full.0.saturating_sub(size) / 2,
+        full.1.saturating_sub(size) / 2,
     );
     let (across, down) = (left..left + content.width, top..top + content.height);
-    let resized = resize(original, whole, across, down, spec.filter);
+    let resized = resize(original, full, across, down, spec.filter);
     if resized.dimensions() == (size, size) {
         return resized;
     }
@@ -89,9 +89,9 @@ fn fit(original: &RgbImage, content: Rect, spec: &ImageInput, size: u32) -> RgbI
     square
 }
 
-/// Width and height of a photograph whose middle is cut out, at least `size` each. The longer side is rounded down, as in
-/// `get_resize_output_image_size` of the `transformers` library.
-fn before_crop((width, height): (u32, u32), spec: &ImageInput, size: u32) -> (u32, u32) {
+/// Width and height to which a photograph is resized before its center is cropped, at least `size` each. The longer side is rounded down,
+/// as in `get_resize_output_image_size` of the `transformers` library.
+fn size_before_crop((width, height): (u32, u32), spec: &ImageInput, size: u32) -> (u32, u32) {
     let side = spec.resize.and_then(|side| u32::try_from(side).ok());
     let side = side.unwrap_or(size).max(size);
     if spec.fit == Fit::StretchCrop {

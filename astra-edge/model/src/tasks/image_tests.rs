@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn content_keeps_the_aspect_within_a_pixel(width in 1u32..20_000, height in 1u32..20_000, size in 1u32..600) {
-        let rect = place((width, height), size, Fit::Pad);
+        let rect = content_rect((width, height), size, Fit::Pad);
         prop_assert!(rect.width >= 1 && rect.height >= 1);
         prop_assert!(rect.x + rect.width <= size && rect.y + rect.height <= size);
         prop_assert_eq!(rect.width.max(rect.height), size);

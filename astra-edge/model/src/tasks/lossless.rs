@@ -1,12 +1,11 @@
-//! Bytes of a map, compressed without loss.
+//! Lossless compression of the bytes of a map.
 //!
-//! A byte is expected to be what its neighbours say, and to miss it as the bytes in the same place of the patch to the left and of the
-//! one above did: what makes a map of features paints every patch with the same brush. The differences go through Huffman codes.
-//! WIRE.md has the formula.
+//! Each byte is predicted from its neighbours, corrected by the prediction errors at the same position of the patch to the left and of the
+//! patch above, because the errors of a map repeat from patch to patch. The differences are Huffman coded. WIRE.md has the formula.
 //!
-//! Maps of 24 photographs (DINOv2 ViT-S/14 at 518 pixels, 296 x 296 scores in parts of 4 devices, 320 bits per token per block) take
-//! 0.43 of their bytes, no part more than 0.60; PNG's average filter with DEFLATE at level 6 takes 0.54 of the same. At 224 pixels
-//! they take 0.53. A part of 22 kB is compressed in 0.45 ms and read in 0.2 ms on one core of x86-64.
+//! Maps of 24 photographs (DINOv2 ViT-S/14 at 518 pixels, 296 x 296 scores in parts of 4 devices, 320 bits per token per block) compress to
+//! 0.43 of their bytes, no part to more than 0.60; PNG's average filter with DEFLATE at level 6 compresses them to 0.54. At 224 pixels they
+//! compress to 0.53. A part of 22 kB is compressed in 0.45 ms and decompressed in 0.2 ms on one core of x86-64.
 
 use miniz_oxide::DataFormat;
 use miniz_oxide::deflate::core::{
@@ -16,44 +15,44 @@ use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress as inflate};
 
-/// How the bytes of a map lie.
+/// Layout of the bytes of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
-    /// Bytes of a line.
+    /// Bytes per line.
     pub columns: usize,
-    /// Lines, and columns, that a patch makes.
+    /// Lines, and columns, per patch.
     pub patch: usize,
 }
 
-/// Bytes are not those of a map.
+/// Bytes cannot be decompressed to a map.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("scores of a map: found {found} bytes, expected {expected} scores, compressed: {status:?}")]
 pub struct LosslessError {
-    /// Bytes there are.
+    /// Compressed bytes.
     pub found: usize,
-    /// Scores there should be.
+    /// Expected number of scores.
     pub expected: usize,
-    /// How reading them ended.
+    /// Status of the decoder.
     pub status: TINFLStatus,
 }
 
 impl Lines {
-    /// Bytes that a row of patches makes.
+    /// Bytes per row of patches.
     pub fn row(&self) -> usize {
         self.columns * self.patch
     }
 }
 
-/// Compresses a map; `None` where that would not make it smaller.
+/// Compresses a map; `None` if that does not make it smaller.
 pub fn compress(map: &[u8], lines: Lines) -> Option<Vec<u8>> {
     let mut bytes = map.iter().copied();
     let mut differences = Vec::with_capacity(map.len());
-    walk(map.len(), lines, |expected| {
+    predict(map.len(), lines, |predicted| {
         let byte = bytes.next().unwrap_or_default();
-        differences.push(byte.wrapping_sub(expected));
+        differences.push(byte.wrapping_sub(predicted));
         byte
     });
-    // Matches are rare in differences: looking for them makes more bytes, not fewer.
+    // Matches are rare in differences: searching for them increases the size.
     let strategy = CompressionStrategy::HuffmanOnly;
     let mut coder = CompressorOxide::with_params(DataFormat::Raw, 1, strategy, 15);
     let mut out = vec![0; map.len().saturating_sub(1)];
@@ -62,10 +61,10 @@ pub fn compress(map: &[u8], lines: Lines) -> Option<Vec<u8>> {
     (status == TDEFLStatus::Done).then_some(out)
 }
 
-/// The `count` bytes of a map from what [`compress`] made. Takes no more memory than these need, whatever is read.
+/// Decompresses the `count` bytes of a map. Memory is bounded by `count` for any input.
 ///
 /// # Errors
-/// They are of another number, or were never compressed so.
+/// The input is not of `count` bytes, or not the output of [`compress`].
 pub fn decompress(bytes: &[u8], lines: Lines, count: usize) -> Result<Vec<u8>, LosslessError> {
     let mut differences = vec![0; count];
     let mut coder = DecompressorOxide::new();
@@ -79,25 +78,25 @@ pub fn decompress(bytes: &[u8], lines: Lines, count: usize) -> Result<Vec<u8>, L
         });
     }
     let mut differences = differences.into_iter();
-    Ok(walk(count, lines, |expected| {
-        expected.wrapping_add(differences.next().unwrap_or_default())
+    Ok(predict(count, lines, |predicted| {
+        predicted.wrapping_add(differences.next().unwrap_or_default())
     }))
 }
 
-/// Goes through a map of `count` bytes: `byte` gets what is expected in each place, and says what is there.
-fn walk(count: usize, lines: Lines, mut byte: impl FnMut(u8) -> u8) -> Vec<u8> {
+/// Builds a map of `count` bytes: `byte` maps the prediction at each position to the value there.
+fn predict(count: usize, lines: Lines, mut byte: impl FnMut(u8) -> u8) -> Vec<u8> {
     let columns = lines.columns.max(1);
     let mut map: Vec<u8> = Vec::with_capacity(count);
     let mut errors: Vec<i16> = Vec::with_capacity(count);
-    for place in 0..count {
-        let column = place % columns;
-        // What lies before the first byte wraps to a place that is not there yet.
-        let back = |there: bool, places: usize| {
-            let byte = map.get(place.wrapping_sub(places)).filter(|_| there);
+    for index in 0..count {
+        let column = index % columns;
+        // An index before the first byte wraps to one that does not exist yet.
+        let back = |exists: bool, distance: usize| {
+            let byte = map.get(index.wrapping_sub(distance)).filter(|_| exists);
             byte.map(|byte| i16::from(*byte))
         };
-        let error = |there: bool, places: usize| {
-            let error = errors.get(place.wrapping_sub(places)).filter(|_| there);
+        let error = |exists: bool, distance: usize| {
+            let error = errors.get(index.wrapping_sub(distance)).filter(|_| exists);
             error.copied().unwrap_or_default()
         };
         let above = back(true, columns);
@@ -106,11 +105,11 @@ fn walk(count: usize, lines: Lines, mut byte: impl FnMut(u8) -> u8) -> Vec<u8> {
         let before = back(column > 0, columns + 1).unwrap_or(above);
         let after = back(column + 1 < columns, columns - 1).unwrap_or(above);
         let around = 2 * (left + above) + after - before;
-        let missed = error(column >= lines.patch, lines.patch) + error(true, lines.row());
-        let expected = ((2 * around + missed + 4) >> 3).clamp(0, 255) as u8;
-        let found = byte(expected);
-        map.push(found);
-        errors.push(4 * i16::from(found) - around);
+        let correction = error(column >= lines.patch, lines.patch) + error(true, lines.row());
+        let predicted = ((2 * around + correction + 4) >> 3).clamp(0, 255) as u8;
+        let value = byte(predicted);
+        map.push(value);
+        errors.push(4 * i16::from(value) - around);
     }
     map
 }
@@ -126,7 +125,7 @@ mod tests {
         patch: 8,
     };
 
-    /// A slope with the same pattern in each patch.
+    /// A slope plus the same pattern in each patch.
     fn smooth(lines: usize) -> Vec<u8> {
         let value = |line: usize, column: usize| {
             let pattern = [0, 9, 3, 7, 1, 8, 4, 2];
@@ -150,19 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_patches_share_takes_little() {
+    fn a_pattern_repeated_in_each_patch_compresses_well() {
         let map = smooth(72);
         let packed = compress(&map, LINES).unwrap();
         assert!(packed.len() < map.len() / 4, "{}", packed.len());
         assert_eq!(decompress(&packed, LINES, map.len()), Ok(map.clone()));
-        // Told of no pattern, it finds less.
+        // Without the size of a patch the pattern is not predicted.
         let plain = Lines { patch: 0, ..LINES };
         let without = compress(&map, plain).unwrap();
         assert!(packed.len() < without.len(), "{}", without.len());
     }
 
     #[test]
-    fn what_does_not_get_smaller_is_left_as_it_is() {
+    fn incompressible_maps_are_not_compressed() {
         let mut state = 1_u32;
         let noise = std::iter::repeat_with(|| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -176,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn other_bytes_or_another_number_of_them_are_refused() {
+    fn other_bytes_and_lengths_are_refused() {
         let map = smooth(16);
         let packed = compress(&map, LINES).unwrap();
         for count in [0, 1, map.len() - 1, map.len() + 1, 2 * map.len()] {

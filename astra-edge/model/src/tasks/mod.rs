@@ -1,25 +1,25 @@
-//! What surrounds the model for each kind of input.
+//! Preprocessing and postprocessing for each kind of input.
 //!
-//! - [`grid`]: where a token's patch lies in the square input, and pixels from one order to the other
-//! - [`photograph`]: a photograph in a file to pixels, and [`image`]: to the pixels of every token
-//! - [`strip`]: the pixels of one member's tokens, compressed for the way to it
-//! - [`features`]: features of one member's tokens, compressed for the way to others
-//! - [`scores`]: scores of a map as bytes, and [`lossless`]: those bytes, compressed for the way back
-//! - [`resize`]: photographs to other sizes, to the bit as Pillow does
-//! - [`embedding`]: one vector of a text from the features of its tokens
-//! - [`picture`]: a map drawn over the photograph it belongs to
-//! - [`text`]: what surrounds a language model
+//! - [`grid`]: patches of the square input, and conversion between pixel orders
+//! - [`photograph`]: decoding image files, and [`image`]: the model's input pixels of a photograph
+//! - [`strip`]: the pixels of one member's tokens, compressed to be sent to it
+//! - [`features`]: features of one member's tokens, quantized to be sent to others
+//! - [`scores`]: scores of a map, quantized to bytes, and [`lossless`]: compression of those bytes
+//! - [`resize`]: resizing bit for bit as Pillow does
+//! - [`embedding`]: pooling of token features to the embedding of a text
+//! - [`overlay`]: drawing a map over its photograph
+//! - [`text`]: tokenizer, chat template, sampling and stop strings of a language model
 //!
 //! Nothing here panics on bytes from files or the network; each module has its own typed error.
 
 pub mod embedding;
 pub mod features;
 pub mod grid;
-mod heat;
 pub mod image;
+mod inferno;
 pub mod lossless;
+pub mod overlay;
 pub mod photograph;
-pub mod picture;
 pub mod resize;
 pub mod scores;
 pub mod strip;

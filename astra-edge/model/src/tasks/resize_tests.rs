@@ -3,7 +3,7 @@ use crate::tasks::samples::checked;
 
 type Case = ((u32, u32), (u32, u32), Filter, &'static [u8]);
 
-/// What Pillow 13.0's `Image.resize` makes of [`checked`] pictures.
+/// Results of Pillow 13.0's `Image.resize` for [`checked`] images.
 #[rustfmt::skip]
 const PILLOW: [Case; 27] = [
     ((37, 23), (5, 4), Filter::Nearest, &[41, 0, 81, 121, 0, 41, 218, 255, 230, 97, 255, 163, 209, 0, 123, 83, 255, 23, 163, 255, 255, 4, 0, 138, 139, 0, 21, 251, 255, 253, 125, 0, 221, 205, 0, 213, 46, 255, 46, 181, 255, 135, 37, 0, 127, 167, 255, 163, 247, 255, 171, 88, 0, 210, 223, 0, 249, 79, 255, 1]),
@@ -36,7 +36,7 @@ const PILLOW: [Case; 27] = [
 ];
 
 #[test]
-fn pillow_makes_the_same_to_the_bit() {
+fn results_equal_pillows_bit_for_bit() {
     for ((width, height), to, filter, expected) in PILLOW {
         let picture = checked(width, height);
         let found = resize(&picture, to, 0..to.0, 0..to.1, filter);
@@ -50,7 +50,7 @@ fn pillow_makes_the_same_to_the_bit() {
 }
 
 #[test]
-fn a_part_is_cut_out_of_the_whole() {
+fn a_part_equals_the_crop_of_the_full_image() {
     let picture = checked(37, 23);
     for (_, _, filter, _) in PILLOW {
         for to in [(11, 7), (50, 41)] {
@@ -62,9 +62,9 @@ fn a_part_is_cut_out_of_the_whole() {
     }
 }
 
-/// A part of what would be 12 GB as a whole.
+/// A part of an image whose full size would be 12 GB.
 #[test]
-fn memory_is_that_of_the_part() {
+fn memory_is_proportional_to_the_part() {
     let line = checked(16_384, 1);
     let found = resize(
         &line,

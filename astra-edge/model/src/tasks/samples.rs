@@ -1,4 +1,4 @@
-//! Inputs for the tests of this folder.
+//! Test images.
 
 use std::io::Cursor;
 
@@ -18,13 +18,13 @@ pub(crate) fn spec(size: usize, patch: usize) -> ImageInput {
     }
 }
 
-/// Every byte random: what compresses worst.
+/// Random bytes, the worst case for compression.
 pub(crate) fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
     let mut rng = StdRng::seed_from_u64(seed);
     RgbImage::from_fn(width, height, |_, _| Rgb(rng.random()))
 }
 
-/// Smooth waves of colour with an edge through them and a little sensor noise: as kind to a codec as a photograph is.
+/// Smooth waves of colour with an edge and a little sensor noise, which compress like a photograph.
 pub(crate) fn scene(width: u32, height: u32, seed: u64) -> RgbImage {
     let mut rng = StdRng::seed_from_u64(seed);
     RgbImage::from_fn(width, height, |x, y| {
@@ -61,7 +61,7 @@ pub(crate) fn near(found: Rgb<u8>, expected: [u8; 3]) -> bool {
         .all(|(a, b)| a.abs_diff(b) < 30)
 }
 
-/// CRC of a PNG chunk, one bit at a time.
+/// CRC of a PNG chunk, computed bit by bit.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -74,7 +74,7 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A picture of whole numbers that another program can make: parabolas, a checkerboard of black and white, and a moire.
+/// An image of integer formulas that another program can reproduce: parabolas, a checkerboard of black and white, and a moire.
 pub(crate) fn checked(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let board = (x / 3 + y / 2) % 2 * 255;

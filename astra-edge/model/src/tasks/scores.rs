@@ -1,22 +1,22 @@
-//! Scores of a map, compressed for the way back.
+//! Quantization of a map's scores to bytes.
 //!
-//! A score x is what the map's sigmoid is taken of, so it travels as one byte of the sigmoid: ⌊256 σ(x)⌋. It comes back as the x of the
-//! middle of that step, and the map is within 1/512 of what it would have been.
+//! The map is the sigmoid of the scores, so a score x is quantized to ⌊256 σ(x)⌋, and dequantized to the x whose sigmoid is the middle of
+//! that step: the error of the map is at most 1/512.
 
 /// A score is not a number.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("score {index}: found {value}, expected a number")]
 pub struct ScoreError {
-    /// Which.
+    /// Index of the score.
     pub index: usize,
-    /// What it is.
+    /// Its value.
     pub value: f32,
 }
 
-/// A byte a score.
+/// One byte per score.
 ///
 /// # Errors
-/// One of them is not a number: the model has failed.
+/// A score is NaN: the model has failed.
 pub fn quantize(scores: &[f32]) -> Result<Vec<u8>, ScoreError> {
     if let Some((index, &value)) = scores.iter().enumerate().find(|(_, x)| x.is_nan()) {
         return Err(ScoreError { index, value });
@@ -26,7 +26,7 @@ pub fn quantize(scores: &[f32]) -> Result<Vec<u8>, ScoreError> {
     Ok(scores.iter().map(byte).collect())
 }
 
-/// Scores from what [`quantize`] made.
+/// Scores of [`quantize`]d bytes.
 pub fn dequantize(bytes: &[u8]) -> Vec<f32> {
     let table: Vec<f32> = (0..=255_u8)
         .map(|byte| (f32::from(byte) + 0.5) / 256.0)
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_is_within_half_a_step() {
+    fn the_error_of_the_map_is_half_a_step() {
         let scores: Vec<f32> = (-2000..=2000).map(|i| i as f32 / 100.0).collect();
         let bytes = quantize(&scores).unwrap();
         assert_eq!((bytes[0], bytes[4000]), (0, 255));
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_without_bounds_have_a_byte_and_nan_has_none() {
+    fn infinite_scores_are_quantized_and_nan_is_refused() {
         let infinite = [f32::INFINITY, f32::NEG_INFINITY];
         assert_eq!(quantize(&infinite).unwrap(), [255, 0]);
         let error = quantize(&[1.0, f32::NAN]).unwrap_err();

@@ -1,16 +1,16 @@
-//! The pixels of one member's tokens, compressed for the way to it.
+//! Compression of the pixels of one member's tokens, to be sent to it.
 //!
-//! A strip is one byte that names the codec, then an image of the smallest rectangle of patches that holds the token range:
+//! A strip is one byte that identifies the codec, then an image of the smallest rectangle of patches that contains the token range:
 //!
 //! | byte | codec | used |
 //! |---|---|---|
 //! | 1 | JPEG, no chroma subsampling, quality [`QUALITY`] | with codes |
 //! | 2 | WebP, lossless | in exact mode |
 //!
-//! Tokens of the rectangle outside the range are flat and cost next to nothing; the receiver drops them. What is not in the
-//! strip (range, sizes) is in the plan that both sides hold.
+//! Tokens of the rectangle outside the range are flat, which compresses to almost nothing; the receiver drops them. The range and the sizes
+//! are known from the plan.
 //!
-//! A strip has no checksum: damage that still decodes gives other pixels, so strips travel on a link that has one.
+//! A strip has no checksum: damaged bytes may decode to other pixels, so it must be sent over a link that detects damage.
 
 use core::ops::Range;
 use std::io::Cursor;
@@ -27,23 +27,23 @@ use crate::partition::TokenRange;
 /// about 0.35 and 0.3 of the bytes of the lossless codec; quality 95 takes a quarter more for 2 dB.
 pub const QUALITY: u8 = 92;
 
-/// How the pixels of a strip are compressed.
+/// Codec of a strip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Codec {
     /// Lossy.
     Jpeg = 1,
-    /// Lossless. Against PNG it took a tenth fewer bytes at the same speed.
+    /// Lossless. Takes a tenth fewer bytes than PNG at the same speed.
     WebP = 2,
 }
 
-/// A strip cannot be made or read.
+/// A strip cannot be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum StripError {
-    /// The tokens or pixels are not those of the model's input.
+    /// The tokens or pixels do not fit the model's input.
     #[error(transparent)]
     Grid(#[from] GridError),
-    /// The codec refuses to compress.
+    /// The image codec cannot encode it.
     #[error("a strip of {width} x {height} pixels cannot be compressed as {codec:?}: {source}")]
     Encode {
         /// The codec.
@@ -52,19 +52,19 @@ pub enum StripError {
         width: u32,
         /// Height of the strip in pixels.
         height: u32,
-        /// What the codec says.
+        /// The codec's error.
         source: ImageError,
     },
-    /// Not even a codec.
+    /// No bytes.
     #[error("strip: found no bytes, expected a JPEG or WebP picture")]
     Empty,
-    /// A codec this version does not know.
+    /// An unknown codec.
     #[error("strip: found codec {found}, expected 1 (JPEG) or 2 (WebP)")]
     Codec {
         /// The strip's first byte.
         found: u8,
     },
-    /// An image of other sizes, or of another kind of pixel.
+    /// An image of another size or pixel format.
     #[error(
         "strip: found {width} x {height} pixels of {color:?}, expected {expected_width} x {expected_height} of Rgb8"
     )]
@@ -73,27 +73,27 @@ pub enum StripError {
         width: u32,
         /// Height found.
         height: u32,
-        /// Kind of pixel found.
+        /// Pixel format found.
         color: ColorType,
         /// Width of the token range in pixels.
         expected_width: u32,
         /// Height of the token range in pixels.
         expected_height: u32,
     },
-    /// The strip stops before its image does.
+    /// The strip ends before its image.
     #[error("the JPEG strip of {bytes} bytes does not end with an end marker: it is truncated")]
     Truncated {
         /// Size of the strip.
         bytes: usize,
     },
-    /// The codec cannot read it.
+    /// The image codec cannot decode it.
     #[error("the {codec:?} strip of {bytes} bytes cannot be decoded: {source}")]
     Decode {
         /// The codec.
         codec: Codec,
         /// Size of the strip.
         bytes: usize,
-        /// What the codec says.
+        /// The codec's error.
         source: ImageError,
     },
 }
@@ -103,7 +103,7 @@ pub enum StripError {
 /// `pixels` are those of **all** tokens, patch-major `[T][y][x][RGB]`.
 ///
 /// # Errors
-/// The range is not one of the grid, or `pixels` are not those of all its tokens.
+/// The range is not within the grid, or `pixels` is not of all its tokens.
 pub fn encode(
     pixels: &[u8],
     range: TokenRange,
@@ -118,7 +118,7 @@ pub fn encode(
         return Err(GridError::Pixels { found, expected }.into());
     }
     let band = grid.band(&tokens);
-    let image = band.draw(pixels, &tokens, around(pixels, &tokens, &grid));
+    let image = band.draw(pixels, &tokens, fill_colours(pixels, &tokens, &grid));
     let codec = if lossless { Codec::WebP } else { Codec::Jpeg };
 
     let (width, height) = (band.width(), band.height());
@@ -146,10 +146,10 @@ pub fn encode(
     Ok(strip)
 }
 
-/// Pixels of the tokens of `range`, patch-major `[t][y][x][RGB]`, from what [`encode`] made.
+/// Pixels of the tokens of `range`, patch-major `[t][y][x][RGB]`, from the bytes of [`encode`].
 ///
 /// # Errors
-/// The range is not one of the grid, or the bytes are not a picture of its size.
+/// The range is not within the grid, or the bytes are not an image of its size.
 pub fn decode(strip: &[u8], range: TokenRange, spec: &ImageInput) -> Result<Vec<u8>, StripError> {
     let grid = Grid::new(spec)?;
     let tokens = grid.check(range)?;
@@ -167,7 +167,7 @@ pub fn decode(strip: &[u8], range: TokenRange, spec: &ImageInput) -> Result<Vec<
     };
     let image = match codec {
         Codec::Jpeg => {
-            // The decoder fills what is missing with grey and says nothing.
+            // The decoder fills missing pixels with grey without an error.
             if !image.ends_with(&[0xff, 0xd9]) {
                 let bytes = strip.len();
                 return Err(StripError::Truncated { bytes });
@@ -179,7 +179,7 @@ pub fn decode(strip: &[u8], range: TokenRange, spec: &ImageInput) -> Result<Vec<
     Ok(band.cut(&image, &tokens))
 }
 
-/// Decodes an image that has to have the size of the band; nothing is allocated for one that has not.
+/// Decodes an image, which must have the size of the band; that is checked before memory is allocated.
 fn read<D: ImageDecoder>(
     decoder: Result<D, ImageError>,
     band: &Band,
@@ -202,9 +202,9 @@ fn read<D: ImageDecoder>(
     Ok(image)
 }
 
-/// Colours for the patches before and after the range: the means of its first and last patch, so that no edge rings into
-/// them. Flat colour took fewer bytes than repeating the pixels at the edge.
-fn around(pixels: &[u8], tokens: &Range<usize>, grid: &Grid) -> [[u8; 3]; 2] {
+/// Colours for the patches before and after the range: the means of its first and last patch, so that no edge causes ringing artefacts
+/// in these. Flat colours take fewer bytes than repeating the pixels at the edge.
+fn fill_colours(pixels: &[u8], tokens: &Range<usize>, grid: &Grid) -> [[u8; 3]; 2] {
     [tokens.start, tokens.end.saturating_sub(1)].map(|token| {
         let patch = pixels.chunks_exact(grid.patch_bytes()).nth(token);
         mean(patch.unwrap_or_default())

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use astra_bundle::Task;
 use astra_model::partition::HeadPartition;
-use astra_model::tasks::embedding::pooled;
+use astra_model::tasks::embedding::pool_part;
 use astra_wire::MemberStats;
 
 use super::halo;
@@ -34,7 +34,7 @@ pub(crate) async fn share_of(
         Task::Embedding(embedding) => {
             let (total, hidden) = (slot.plan.tokens(), manifest.shape.hidden);
             Share {
-                cls: pooled(embedding, range, total, &outcome.features, hidden),
+                cls: pool_part(embedding, range, total, &outcome.features, hidden),
                 ..Share::default()
             }
         }

@@ -15,7 +15,7 @@ use crate::cluster::session::set_up::ActivePlan;
 use crate::report::Report;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
-use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::embedding::{combine, pool_part};
 
 /// The embedding of a text.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ impl EmbeddingWork {
         device: &Device,
         shares: &[(TokenRange, Vec<f32>)],
     ) -> Result<Vec<f32>, RequestError> {
-        vector(device.bundle(), &self.embedding, shares)?.ok_or(RequestError::Nothing)
+        combine(device.bundle(), &self.embedding, shares)?.ok_or(RequestError::Nothing)
     }
 }
 
@@ -102,7 +102,7 @@ impl DistributedRequest for EmbeddingWork {
             first: 0,
             tokens: self.base.placement_request.tokens,
         };
-        let share = pooled(&self.embedding, all, self.tokens, &answer.patches, hidden);
+        let share = pool_part(&self.embedding, all, self.tokens, &answer.patches, hidden);
         let embedding = self.vector(device, &[(all, share)])?;
         let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_one(

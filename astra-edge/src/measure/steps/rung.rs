@@ -5,7 +5,7 @@ use astra_bundle::Bundle;
 use super::clock::RUNS;
 use super::{CLUSTERS, StepBench, parts};
 use crate::measure::error::MeasureError;
-use crate::plan::profile::{Curve, Rows, RungProfile, Surface};
+use crate::plan::profile::{AttendSize, Curve, RungProfile, Surface};
 use astra_model::engine::{Codec, EngineError, Input, Member, Modality, OwnedInput};
 use astra_model::partition::TokenRange;
 
@@ -51,7 +51,7 @@ impl StepBench<'_> {
                 local.push((tokens, block.local));
                 mlp.push((tokens, block.mlp));
                 expect.push((tokens + remote, block.expect));
-                let rows = Rows::of(class, tokens, remote, self.modality.is_causal());
+                let rows = AttendSize::of(class, tokens, remote, self.modality.is_causal());
                 attend.push((rows, block.attend));
                 let Some(book) = codec.codebook(1)? else {
                     continue;

@@ -1,13 +1,13 @@
-//! How long a request takes, predicted from what its steps take on one device and from how fast the link is.
+//! Predicts the latency of a request from the times of its steps on one device and the speed of the link.
 //!
-//! A request is gone through block by block, as the members do: each has a clock, which its own work moves on, and every link
-//! a time until which it is busy. Frames of all members are under way at once; a link that is shared carries one at a time.
+//! A request is simulated block by block: each member has a clock, which its work advances, and each link a time until which it is busy.
+//! Frames of all members are sent at the same time; a shared medium carries one at a time.
 
-mod answer;
+mod head;
+mod links;
 mod request;
 #[cfg(test)]
 mod tests;
-mod ways;
 
 use astra_wire::{Layout, LayoutError};
 use serde::Serialize;
@@ -16,28 +16,28 @@ use self::request::Request;
 use super::profile::Profile;
 use astra_model::partition::{Costs, PartitionError, RowChunks};
 
-/// Bytes of a message beside its content: Zenoh's, and TCP's of a first packet.
+/// Bytes per message besides its content: headers of Zenoh and of the first TCP packet.
 const MESSAGE: f64 = 92.0;
 /// Bytes of a frame's header.
 const HEADER: f64 = 14.0;
-/// Bytes on the wire of a long message's byte.
+/// Bytes on the wire per byte of a long message.
 const BULK: f64 = 1.05;
 
-/// What devices are connected by.
+/// The network between devices.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Network {
-    /// Megabits a second, of each device both ways or of the medium.
+    /// Megabits per second, of each device in each direction or of the shared medium.
     pub mbps: f64,
     /// Whether all devices share one medium.
     pub shared: bool,
 }
 
-/// A request that is thought of.
+/// A request whose latency is predicted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Case {
     /// Members.
     pub devices: usize,
-    /// Tokens of the input, those that every member computes not counted.
+    /// Divided tokens of the input.
     pub tokens: u16,
     /// Bits per token per block; 0 in exact mode.
     pub rung: u16,
@@ -50,39 +50,39 @@ pub struct Case {
     pub quota_period: f64,
 }
 
-/// What it would take. Times are in milliseconds, those of members means over members.
+/// A prediction in milliseconds; times of members are means over members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Prediction {
-    /// From input ready to answer ready, of a text to its first token.
+    /// From the input to the output, for a text to its first token.
     pub latency_ms: f64,
-    /// The same of one device.
+    /// The same on one device.
     pub one_device_ms: f64,
-    /// Running the model.
+    /// Computing the model.
     pub compute_ms: f64,
-    /// The codec, and handing frames on.
+    /// Codec, and sending and receiving frames.
     pub encode_ms: f64,
-    /// Waiting for codes of others.
+    /// Waiting for codes of other members.
     pub wait_ms: f64,
-    /// Input out, features back, and the head.
+    /// Sending the input, collecting features, and the head.
     pub rest_ms: f64,
 }
 
-/// Why there is no prediction.
+/// A request cannot be predicted.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum PredictError {
     /// The rung was not measured.
     #[error("rung: found {found}, expected one of those measured: {}", measured.iter().map(u16::to_string).collect::<Vec<_>>().join(", "))]
     Rung {
-        /// Rung asked for.
+        /// The rung.
         found: u16,
-        /// Those there are.
+        /// Rungs that were measured.
         measured: Vec<u16>,
     },
-    /// The tokens cannot be divided among so many.
+    /// The tokens cannot be divided among the members.
     #[error(transparent)]
     Plan(#[from] PartitionError),
-    /// The rung does not fit the wire.
+    /// A token's codes do not fit the wire format.
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }
@@ -121,13 +121,13 @@ pub fn predict(profile: &Profile, case: &Case) -> Result<Prediction, PredictErro
         layout: Layout::new(rung.codes, rung.code_bits)?,
         ranges: &ranges,
         case,
-        divided: false,
+        chunked: false,
     };
-    let in_one = request.run();
-    let divided = RowChunks::are_worthwhile(in_one.wait_ms, in_one.latency_ms);
-    let predicted = match divided {
-        true => Request { divided, ..request }.run(),
-        false => in_one,
+    let single = request.run();
+    let chunked = RowChunks::are_worthwhile(single.wait_ms, single.latency_ms);
+    let predicted = match chunked {
+        true => Request { chunked, ..request }.run(),
+        false => single,
     };
     Ok(Prediction {
         one_device_ms,

@@ -1,10 +1,10 @@
-//! The members' way through the blocks.
+//! Simulation of the members' blocks.
 
 use astra_wire::{Layout, MAX_CODE_BATCH, MAX_FRAME};
 
-use super::ways::Ways;
+use super::links::Links;
 use super::{BULK, Case, HEADER, MESSAGE, Prediction};
-use crate::plan::profile::{Profile, Rows, RungProfile};
+use crate::plan::profile::{AttendSize, Profile, RungProfile};
 use astra_model::partition::{RowChunks, TokenRange};
 
 /// A request of several members.
@@ -14,25 +14,25 @@ pub(super) struct Request<'a> {
     pub(super) layout: Layout,
     pub(super) ranges: &'a [TokenRange],
     pub(super) case: &'a Case,
-    /// Whether members go through their rows in several pieces.
-    pub(super) divided: bool,
+    /// Whether members compute their rows in several chunks.
+    pub(super) chunked: bool,
 }
 
-/// Codes that a member sends of some of its tokens.
+/// Codes that a member sends for some of its tokens.
 struct Sent {
     ready: f64,
     sender: usize,
     bytes: f64,
 }
 
-/// Codes of some tokens, as they are handed on.
+/// Size of the codes of some tokens.
 struct Codes {
-    /// Headers of frames included.
+    /// Including frame headers.
     bytes: f64,
     messages: f64,
 }
 
-/// A member as far as it is.
+/// Time of a member, and what it was spent on.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Member {
     pub(super) clock: f64,
@@ -43,16 +43,16 @@ pub(super) struct Member {
 
 impl Request<'_> {
     pub(super) fn run(&self) -> Prediction {
-        let mut ways = Ways::new(self.case, self.profile.hop);
+        let mut links = Links::new(self.case, self.profile.hop);
         let mut members = vec![Member::default(); self.ranges.len()];
-        self.begin(&mut members, &mut ways);
+        self.begin(&mut members, &mut links);
         let mut sent = self.first_codes(&mut members);
         for block in 0..self.profile.shape.blocks {
-            let arrivals = self.carry(sent, &mut ways);
+            let arrivals = self.deliver(sent, &mut links);
             let last = block + 1 == self.profile.shape.blocks;
             sent = self.block(&mut members, &arrivals, last);
         }
-        let latency_ms = self.end(&mut members, &mut ways);
+        let latency_ms = self.end(&mut members, &mut links);
         let mean =
             |get: fn(&Member) -> f64| members.iter().map(get).sum::<f64>() / members.len() as f64;
         let (compute_ms, encode_ms, wait_ms) = (
@@ -70,13 +70,13 @@ impl Request<'_> {
         }
     }
 
-    /// Milliseconds of a device for so many of one core.
+    /// Milliseconds on a device for `milliseconds` of one core.
     pub(super) fn on_device(&self, milliseconds: f64) -> f64 {
         milliseconds / self.case.cores
     }
 
-    /// The input goes out from the first member, and everybody embeds its tokens.
-    fn begin(&self, members: &mut [Member], ways: &mut Ways) {
+    /// The first member sends the input, and each member embeds its tokens.
+    fn begin(&self, members: &mut [Member], links: &mut Links) {
         let mut ready = 0.0;
         for (number, range) in self.ranges.iter().enumerate().skip(1) {
             let tokens = usize::from(range.tokens);
@@ -89,7 +89,7 @@ impl Request<'_> {
                 None => (0.0, 0.0, 4.0),
             };
             ready += self.on_device(encode);
-            let arrival = ways.carry(0, number, bytes * tokens as f64 * BULK + MESSAGE, ready);
+            let arrival = links.send(0, number, bytes * tokens as f64 * BULK + MESSAGE, ready);
             if let Some(member) = members.get_mut(number) {
                 member.clock = arrival + self.on_device(decode);
             }
@@ -102,7 +102,7 @@ impl Request<'_> {
         }
     }
 
-    /// Codes of the first block, all at once.
+    /// Codes of the first block, in a single chunk.
     fn first_codes(&self, members: &mut [Member]) -> Vec<Sent> {
         let mut sent = Vec::new();
         for (number, (member, range)) in members.iter_mut().zip(self.ranges).enumerate() {
@@ -111,16 +111,16 @@ impl Request<'_> {
         sent
     }
 
-    /// Finds codes of so many tokens, and hands them on.
+    /// Encodes and sends `tokens` tokens.
     fn encode(&self, member: &mut Member, sender: usize, tokens: u16) -> Option<Sent> {
         let receivers = self.receivers(sender).len();
         if receivers == 0 || tokens == 0 {
             return None;
         }
         let codes = self.codes(tokens);
-        let hand_on = receivers as f64 * self.handling(&codes);
-        // The rung's curve is of all tokens at once, whose base a piece does not pay again.
-        let encode = self.rung.encode.token * f64::from(tokens) + hand_on;
+        let send = receivers as f64 * self.handling(&codes);
+        // The base of the rung's curve is paid once for all tokens, not for each chunk.
+        let encode = self.rung.encode.token * f64::from(tokens) + send;
         member.encode(self.on_device(encode));
         Some(Sent {
             ready: member.clock,
@@ -129,33 +129,33 @@ impl Request<'_> {
         })
     }
 
-    /// What the codes of so many tokens become.
+    /// Size of the codes of `tokens` tokens.
     fn codes(&self, tokens: u16) -> Codes {
         let token = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
         let frames = f64::from(self.layout.frames(tokens));
         let bytes = token * f64::from(tokens) + frames * HEADER;
         Codes {
             bytes,
-            // The next frame has to fit whole.
+            // A batch ends when the next frame does not fit.
             messages: (bytes / (MAX_CODE_BATCH - MAX_FRAME) as f64).ceil(),
         }
     }
 
-    /// What it takes of a processor to hand them on to one member, or to take them in.
+    /// Processor time for sending them to one member, or for receiving them.
     fn handling(&self, codes: &Codes) -> f64 {
         let message = &self.profile.message;
         codes.messages * message.base + codes.bytes * message.token
     }
 
-    /// When each member has the last of what was sent to it.
-    fn carry(&self, mut sent: Vec<Sent>, ways: &mut Ways) -> Vec<f64> {
+    /// When each member has received all its codes.
+    fn deliver(&self, mut sent: Vec<Sent>, links: &mut Links) -> Vec<f64> {
         let mut arrivals = vec![0.0_f64; self.ranges.len()];
-        // What is ready first is first on the wire.
+        // Codes that are ready first are sent first.
         sent.sort_by(|a, b| a.ready.total_cmp(&b.ready));
         for codes in sent {
             let receivers = self.receivers(codes.sender);
             for (receiver, arrival) in
-                ways.spread(codes.sender, receivers, codes.bytes, codes.ready)
+                links.multicast(codes.sender, receivers, codes.bytes, codes.ready)
             {
                 if let Some(last) = arrivals.get_mut(receiver) {
                     *last = last.max(arrival);
@@ -165,7 +165,7 @@ impl Request<'_> {
         arrivals
     }
 
-    /// One block, for which codes arrive at these times; those for the next.
+    /// Computes a block whose codes arrive at `arrivals`. Returns the codes for the next block.
     fn block(&self, members: &mut [Member], arrivals: &[f64], last: bool) -> Vec<Sent> {
         let mut sent = Vec::new();
         let members = members.iter_mut().zip(self.ranges).zip(arrivals);
@@ -176,22 +176,22 @@ impl Request<'_> {
             member.compute(self.on_device(self.profile.local.at(tokens)));
             member.compute(self.on_device(self.rung.expect.at(tokens + remote)));
             if remote > 0 {
-                // Messages are taken in while there is nothing else to do, if there is such a time.
-                let taken_in = member.clock + self.on_device(self.taking_in(number));
-                member.wait_until(arrival.max(taken_in) + self.quota_delay());
+                // Messages are received while the member waits, as far as it does.
+                let received = member.clock + self.on_device(self.receiving(number));
+                member.wait_until(arrival.max(received) + self.quota_delay());
                 member.encode(self.on_device(self.rung.decode.at(remote)));
             }
             let class = self.profile.shape.class_tokens;
-            let rows = Rows::of(class, tokens, remote, self.profile.causal);
+            let rows = AttendSize::of(class, tokens, remote, self.profile.causal);
             member.compute(self.on_device(self.rung.attend.at(rows)));
-            let pieces = self.pieces(range);
+            let chunks = self.chunks(range);
             let mlp = self.on_device(self.profile.mlp.at(tokens));
-            for piece in 0..pieces.count() {
-                let rows = pieces.rows(piece).len();
+            for chunk in 0..chunks.count() {
+                let rows = chunks.rows(chunk).len();
                 member.compute(mlp * rows as f64 / (class + tokens) as f64);
                 if !last {
-                    // No more than a member's tokens.
-                    let tokens = pieces.tokens(piece).len() as u16;
+                    // At most the tokens of the member.
+                    let tokens = chunks.tokens(chunk).len() as u16;
                     sent.extend(self.encode(member, number, tokens));
                 }
             }
@@ -210,7 +210,7 @@ impl Request<'_> {
         (1.0 - self.case.cores) * self.case.quota_period * (members / (members + 1.0) - 0.5)
     }
 
-    /// Members that a member's codes go to.
+    /// Members that receive a member's codes.
     fn receivers(&self, sender: usize) -> std::ops::Range<usize> {
         match self.profile.causal {
             true => sender + 1..self.ranges.len(),
@@ -218,24 +218,24 @@ impl Request<'_> {
         }
     }
 
-    /// What a member takes to take in the codes of one block.
-    fn taking_in(&self, receiver: usize) -> f64 {
+    /// Processor time of a member for receiving the codes of one block.
+    fn receiving(&self, receiver: usize) -> f64 {
         let senders = self.ranges.iter().enumerate();
-        let heard = senders.filter(|(sender, _)| match self.profile.causal {
+        let senders = senders.filter(|(sender, _)| match self.profile.causal {
             true => *sender < receiver,
             false => *sender != receiver,
         });
-        let times = heard.flat_map(|(_, range)| {
-            let pieces = self.pieces(range);
-            let tokens = (0..pieces.count()).map(move |piece| pieces.tokens(piece).len() as u16);
+        let times = senders.flat_map(|(_, range)| {
+            let chunks = self.chunks(range);
+            let tokens = (0..chunks.count()).map(move |chunk| chunks.tokens(chunk).len() as u16);
             tokens.map(|tokens| self.handling(&self.codes(tokens)))
         });
         times.sum()
     }
 
-    fn pieces(&self, range: &TokenRange) -> RowChunks {
+    fn chunks(&self, range: &TokenRange) -> RowChunks {
         let class = self.profile.shape.class_tokens;
-        match self.divided {
+        match self.chunked {
             true => {
                 let frame = self.layout.tokens_per_frame().into();
                 RowChunks::new(class, range.tokens.into(), frame)

@@ -13,7 +13,7 @@ use astra_bundle::Task;
 use astra_export::package::{Draft, Request};
 use astra_export::source::hugging_face;
 use astra_model::partition::TokenRange;
-use astra_model::tasks::embedding::{pooled, vector};
+use astra_model::tasks::embedding::{combine, pool_part};
 use astra_model::tasks::text::tokenizer::Tokenizer;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
@@ -142,8 +142,8 @@ impl Directory {
             first: 0,
             tokens: tokens.try_into().unwrap(),
         };
-        let share = pooled(embedding, all, tokens, &features, HIDDEN);
-        let vector = vector(&bundle, embedding, &[(all, share)])
+        let share = pool_part(embedding, all, tokens, &features, HIDDEN);
+        let vector = combine(&bundle, embedding, &[(all, share)])
             .unwrap()
             .unwrap();
         assert_eq!(vector.len(), embedding.width(HIDDEN));

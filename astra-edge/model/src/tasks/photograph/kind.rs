@@ -1,26 +1,25 @@
-//! What a file is that is not read here, by its first bytes.
+//! Detection of unsupported file formats by their first bytes, for errors that say how to convert them.
 
-/// A kind of file.
+/// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// Its name, with an article where it needs one.
+    /// Its name, with an article if it needs one.
     pub(super) name: &'static str,
-    /// How to get a file that is read, after a semicolon; may be empty.
+    /// How to convert it, after a semicolon; may be empty.
     pub(super) advice: &'static str,
 }
 
-/// A photograph of another kind.
 const CONVERT: &str = "; convert it to one of these";
 const HEIF: &str = "; convert it (heif-convert IN.heic OUT.jpg) or have the camera save JPEG (iPhone: Camera, Formats, Most Compatible)";
 const AVIF: &str = "; convert it (avifdec IN.avif OUT.png)";
-const RAW: &str = "; export it as JPEG, or use the JPEG that the camera saves beside it";
+const RAW: &str = "; export it as JPEG, or use the JPEG that the camera saves with it";
 const FRAME: &str = "; save one frame of it as JPEG (ffmpeg -i IN -frames:v 1 OUT.jpg)";
 const RENDER: &str = "; render it as PNG";
 
-/// Longest start of a text that is searched for what it is.
+/// Bytes of a text that are searched.
 const TEXT: usize = 1024;
 
-/// Bytes at an offset, and what they say of the file. The first that fits counts.
+/// Offset, signature and format; the first match counts.
 const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (0, b"GIF8", kind("GIF", CONVERT)),
     (8, b"CR\x02\0", kind("a raw photograph (CR2)", RAW)),
@@ -64,7 +63,7 @@ const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (0, b"\x93NUMPY", kind("a NumPy array", CONVERT)),
 ];
 
-/// Starts of texts, in lower case, and what they say of the file.
+/// Prefixes of texts in lower case, and their formats.
 const TEXTS: &[(&str, Kind)] = &[
     ("<!doctype html", HTML),
     ("<html", HTML),
@@ -84,7 +83,7 @@ const TEXTS: &[(&str, Kind)] = &[
     ("uklgr", BASE64),
 ];
 
-const HTML: Kind = kind("an HTML page, as where a download failed", "");
+const HTML: Kind = kind("an HTML page, possibly of a failed download", "");
 const SVG: Kind = kind("SVG", RENDER);
 const BASE64: Kind = kind("a picture as base64 text", "; decode it first");
 
@@ -92,7 +91,7 @@ const fn kind(name: &'static str, advice: &'static str) -> Kind {
     Kind { name, advice }
 }
 
-/// What a file is, where that is known.
+/// The format of a file, if it is known.
 pub(super) fn of(bytes: &[u8]) -> Option<Kind> {
     let signature = SIGNATURES.iter().find(|(offset, signature, _)| {
         let rest = bytes.get(*offset..).unwrap_or_default();
@@ -106,13 +105,13 @@ pub(super) fn of(bytes: &[u8]) -> Option<Kind> {
         .or_else(|| zeros(bytes))
 }
 
-/// Files of the ISO base media format (ISO/IEC 14496-12): their first box, `ftyp`, lists brands, and the first of them may say
-/// no more than that the file has some image (`mif1`).
+/// Files of the ISO base media format (ISO/IEC 14496-12): their first box, `ftyp`, lists brands, the first of which may be as general as
+/// `mif1`, some image.
 fn iso_media(bytes: &[u8]) -> Option<Kind> {
     let (size, rest) = bytes.split_first_chunk::<4>()?;
     let brands = rest.strip_prefix(b"ftyp")?;
     let length = usize::try_from(u32::from_be_bytes(*size)).ok()?;
-    // At least one brand and the minor version: lengths of 0 and 1 have meanings of their own.
+    // At least one brand and the minor version: the lengths 0 and 1 have special meanings.
     let length = length.saturating_sub(8).max(8);
     let brands = brands.get(..length).unwrap_or(brands);
     let (brands, _) = brands.as_chunks::<4>();
@@ -132,7 +131,7 @@ fn iso_media(bytes: &[u8]) -> Option<Kind> {
     })
 }
 
-/// Two letters alone would also be those of a text: BMP has four zero bytes after its length.
+/// BMP has four zero bytes after its length; its two letters alone could begin a text.
 fn bitmap(bytes: &[u8]) -> Option<Kind> {
     let reserved = bytes.strip_prefix(b"BM")?.get(4..8)?;
     (reserved == [0; 4]).then_some(kind("BMP", CONVERT))
@@ -156,7 +155,7 @@ fn text(bytes: &[u8]) -> Option<Kind> {
             _ => kind("an XML document", ""),
         });
     }
-    // Not lists in general: files of settings begin with a bracket too.
+    // Not any bracket: INI and TOML files begin with one too.
     let json = ["{\"", "{ \"", "{\n", "[{"]
         .iter()
         .any(|json| start.starts_with(json));
@@ -173,8 +172,8 @@ fn text(bytes: &[u8]) -> Option<Kind> {
     }
 }
 
-/// What is left of a download that was given its place on disk and never came.
+/// A file of zeros, as left by a download that allocated its space and then failed.
 fn zeros(bytes: &[u8]) -> Option<Kind> {
     let all = !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0);
-    all.then_some(kind("zero bytes alone", ""))
+    all.then_some(kind("only zero bytes", ""))
 }

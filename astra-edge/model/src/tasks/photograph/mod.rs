@@ -1,8 +1,8 @@
-//! A photograph in a file to pixels, upright.
+//! Decoding of image files to upright RGB pixels.
 //!
-//! What comes out is what Pillow's `ImageOps.exif_transpose(image).convert("RGB")` gives, as in the preprocessing of the
-//! `transformers` library: transparency is dropped, colour profiles are ignored, and of samples of 16 bits the higher byte
-//! counts. (Of grey ones too, which Pillow clips instead.)
+//! The result equals Pillow's `ImageOps.exif_transpose(image).convert("RGB")`, as in the preprocessing of the `transformers` library:
+//! transparency is dropped, colour profiles are ignored, and 16-bit samples are reduced to their high byte (grey ones too, which Pillow
+//! clips).
 
 mod jpeg;
 mod kind;
@@ -15,27 +15,27 @@ use image::{ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 
 use super::grid::GridError;
 
-/// Largest file of a photograph that is taken, in bytes.
+/// Largest accepted file, in bytes.
 pub const MAX_FILE: usize = 48 << 20;
 /// Largest photograph in pixels.
 const MAX_PIXELS: u64 = 100_000_000;
-/// Longest side of a photograph in pixels: of each row and column something is kept where a map is drawn or pixels are resized.
+/// Longest side of a photograph in pixels: resizing and drawing allocate memory for each row and column.
 const MAX_SIDE: u32 = 100_000;
-/// Most memory that decoding may ask for, in bytes: the largest photograph with 4 bytes a pixel.
+/// Memory limit of the decoder in bytes: the largest photograph with 4 bytes per pixel.
 const MAX_MEMORY: u64 = MAX_PIXELS * 4;
-/// Bytes of a file that an error shows.
+/// Bytes of a file shown in an error.
 const SHOWN: usize = 8;
 
-/// What can be read.
+/// The accepted formats.
 const SUPPORTED: &str = "a JPEG, PNG or WebP file";
 
-/// A file is not a photograph that can be used.
+/// A file is not an accepted photograph.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// Nothing in it.
+    /// An empty file.
     #[error("image: found an empty file, expected {SUPPORTED}")]
     Empty,
-    /// Not an image of any known kind.
+    /// Not an image of a known format.
     #[error("not an image: found {bytes} bytes that start with {start}, expected {SUPPORTED}")]
     NotAnImage {
         /// Size of the file.
@@ -43,23 +43,23 @@ pub enum ImageError {
         /// Its first bytes, in hexadecimal and as text.
         start: String,
     },
-    /// A file of a kind that is not read here.
+    /// A format that is not supported.
     #[error("image: found {found}, expected {SUPPORTED}{advice}")]
     Format {
-        /// What it is.
+        /// The format.
         found: &'static str,
-        /// How to get a file that is read, after a semicolon; may be empty.
+        /// How to convert it, after a semicolon; may be empty.
         advice: &'static str,
     },
-    /// The file ends before the image does.
+    /// The file ends before its image.
     #[error(
-        "JPEG image: found {bytes} bytes without an end marker, expected one: the file is cut short"
+        "JPEG image: found {bytes} bytes without an end marker, expected one: the file is truncated"
     )]
     Truncated {
         /// Size of the file.
         bytes: usize,
     },
-    /// More pixels than a device should decode.
+    /// More pixels than the limits allow.
     #[error(
         "image: found {width} x {height} pixels of {pixel_bytes} bytes, expected at most {MAX_SIDE} a side, {MAX_PIXELS} \
          pixels and {MAX_MEMORY} bytes"
@@ -72,25 +72,25 @@ pub enum ImageError {
         /// Bytes of each pixel.
         pixel_bytes: u8,
     },
-    /// Damaged, truncated, or written in a way the decoder does not know.
+    /// Damaged, truncated, or of an unsupported encoding.
     #[error("{} image of {bytes} bytes: cannot be decoded: {source}", name(*.format))]
     Decode {
-        /// What it claims to be.
+        /// Its format by the first bytes.
         format: ImageFormat,
         /// Size of the file.
         bytes: usize,
-        /// What the decoder says.
+        /// The decoder's error.
         source: image::ImageError,
     },
-    /// The model's input is impossible.
+    /// The model's input size is not supported.
     #[error(transparent)]
     Grid(#[from] GridError),
 }
 
-/// A JPEG, PNG or WebP file to pixels, upright. Of an animation the first frame.
+/// Decodes a JPEG, PNG or WebP file to upright pixels; of an animation, the first frame.
 ///
 /// # Errors
-/// The file is of another kind, does not decode, or is too large.
+/// The file has another format, cannot be decoded, or is too large.
 pub fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
     let format = format(bytes)?;
     let error = |source| ImageError::Decode {
@@ -117,13 +117,13 @@ pub fn decode(bytes: &[u8]) -> Result<RgbImage, ImageError> {
             pixel_bytes: color.bytes_per_pixel(),
         });
     }
-    // The decoder of JPEG fills what is missing with grey and says nothing.
+    // The JPEG decoder fills missing pixels with grey without an error.
     if format == ImageFormat::Jpeg && !jpeg::ends(bytes) {
         return Err(ImageError::Truncated { bytes: bytes.len() });
     }
     let orientation = upright::orientation(&mut decoder, bytes);
-    // Bounded above, well below what a machine can address.
-    let mut samples = vec![0; usize::try_from(memory).unwrap_or_default()];
+    // At most `MAX_MEMORY`.
+    let mut samples = vec![0; memory as usize];
     decoder.read_image(&mut samples).map_err(error)?;
     let samples = rgb(samples, color.channel_count(), color.bytes_per_pixel());
     let image = RgbImage::from_raw(width, height, samples);
@@ -169,15 +169,15 @@ fn name(format: ImageFormat) -> &'static str {
     }
 }
 
-/// Samples of a decoder, in the machine's order of bytes, to three bytes a pixel. Transparency is dropped.
+/// Converts samples of a decoder, in native byte order, to three bytes per pixel. Transparency is dropped.
 fn rgb(mut samples: Vec<u8>, channels: u8, pixel_bytes: u8) -> Vec<u8> {
     let sample_bytes = usize::from(pixel_bytes / channels.max(1)).max(1);
     if sample_bytes > 1 {
         let highest = if cfg!(target_endian = "big") { 0 } else { 1 };
-        let mut place = 0;
+        let mut index = 0;
         samples.retain(|_| {
-            place += 1;
-            (place - 1) % sample_bytes == highest
+            index += 1;
+            (index - 1) % sample_bytes == highest
         });
     }
     match channels {
@@ -187,10 +187,10 @@ fn rgb(mut samples: Vec<u8>, channels: u8, pixel_bytes: u8) -> Vec<u8> {
             pixels.iter().flat_map(|[grey, _]| [*grey; 3]).collect()
         }
         4 => {
-            let mut place = 0;
+            let mut index = 0;
             samples.retain(|_| {
-                place += 1;
-                place % 4 != 0
+                index += 1;
+                index % 4 != 0
             });
             samples
         }

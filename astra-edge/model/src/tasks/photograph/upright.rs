@@ -1,17 +1,17 @@
-//! How the camera was held, as the metadata of a file say.
+//! Orientation of the camera from a file's metadata.
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, RgbImage, imageops};
 
-/// What some programs put before the metadata in files other than JPEG, where it belongs to the format.
+/// Prefix that belongs to EXIF in JPEG, and that some programs also write in other formats.
 const EXIF: &[u8] = b"Exif\0\0";
-/// First bytes of a PNG file, before its chunks.
+/// Signature of a PNG file.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
-/// What comes before the number in XMP, as an attribute and as an element.
+/// Text before the number in XMP, as an attribute and as an element.
 const XMP: [&[u8]; 2] = [b"tiff:Orientation=\"", b"tiff:Orientation>"];
 
-/// The orientation in the EXIF metadata of a file, else in its XMP, as Pillow's `ImageOps.exif_transpose` looks for it. Damaged
-/// metadata do not make a photograph worthless: they say nothing.
+/// The orientation in the EXIF metadata of a file, else in its XMP, as in Pillow's `ImageOps.exif_transpose`. Damaged metadata are
+/// ignored.
 pub(super) fn orientation(decoder: &mut impl ImageDecoder, file: &[u8]) -> Orientation {
     let exif = decoder.exif_metadata().ok().flatten();
     let exif = exif.as_deref().or_else(|| late_exif(file));
@@ -29,7 +29,7 @@ pub(super) fn orientation(decoder: &mut impl ImageDecoder, file: &[u8]) -> Orien
         .unwrap_or(Orientation::NoTransforms)
 }
 
-/// The chunk `eXIf` of a PNG file, which may come after the pixels, where the decoder has not read yet.
+/// The `eXIf` chunk of a PNG file, which may follow the pixels, where the decoder has not read yet.
 fn late_exif(file: &[u8]) -> Option<&[u8]> {
     let mut rest = file.strip_prefix(PNG)?;
     loop {
@@ -45,7 +45,7 @@ fn late_exif(file: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Turns a photograph as it was stored upright.
+/// Rotates and flips a stored photograph to be upright.
 pub(super) fn turn(image: RgbImage, orientation: Orientation) -> RgbImage {
     let mut image = match orientation {
         Orientation::Rotate90 | Orientation::Rotate90FlipH => imageops::rotate90(&image),

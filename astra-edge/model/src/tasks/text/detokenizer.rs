@@ -1,80 +1,76 @@
-//! Token ids to text, as they come.
+//! Token ids to text, incrementally.
 //!
-//! The text of a token depends on those around it: bytes of one character can be spread over several, and decoders treat the
-//! first token of a text unlike the others. So a window of tokens is decoded twice, with the new token and without, and the
-//! difference is what it adds. Text that ends in U+FFFD may be the beginning of a character, and waits for the rest.
+//! The text of a token depends on its neighbours: the bytes of a character can be spread over several tokens, and decoders treat the first
+//! token of a text differently. So the tokens of the last returned text are decoded twice, with and without those after them, and the
+//! difference is the new text. Text that ends in U+FFFD may be an incomplete character, and is held back.
+//!
+//! `DecodeStream` of the crate `tokenizers` returns the prompt again if it ends in an incomplete character, and has no way to return the
+//! rest of a text that does.
 
 use std::sync::Arc;
 
 use super::tokenizer::{Tokenizer, TokenizerError};
 
-/// Tokens of the prompt that the first ones generated are decoded with.
+/// Tokens of the prompt that the first generated tokens are decoded with.
 const CONTEXT: usize = 6;
 
-/// Puts one generation's tokens together. What it returns, joined, is the text: never half a character.
+/// Decodes the tokens of one generation one by one. The returned strings, concatenated, are its text; none ends within a character.
 pub struct Detokenizer {
     tokenizer: Arc<Tokenizer>,
-    ids: Vec<u32>,
-    /// First token of the window.
-    start: usize,
-    /// Tokens whose text has been returned.
-    done: usize,
+    /// Tokens of the text returned last, or the end of the prompt.
+    returned: Vec<u32>,
+    /// Tokens after these, whose text is held back.
+    pending: Vec<u32>,
 }
 
 impl Detokenizer {
-    /// Begins behind a prompt, whose own text is not returned.
+    /// Decodes tokens after a prompt, whose own text is not returned.
     pub fn new(tokenizer: Arc<Tokenizer>, prompt: &[u32]) -> Self {
         let context = prompt.len().saturating_sub(CONTEXT);
-        let ids = prompt.get(context..).unwrap_or_default().to_vec();
         Self {
             tokenizer,
-            start: 0,
-            done: ids.len(),
-            ids,
+            returned: prompt.iter().skip(context).copied().collect(),
+            pending: Vec::new(),
         }
     }
 
-    /// The text that a token completes; empty while it is not whole.
+    /// The text that a token completes; empty while a character is incomplete.
     ///
     /// # Errors
     /// [`TokenizerError::Decode`].
     pub fn push(&mut self, id: u32) -> Result<String, TokenizerError> {
-        self.ids.push(id);
-        let text = self.pending()?;
+        self.pending.push(id);
+        let text = self.text()?;
         if text.is_empty() || text.ends_with(char::REPLACEMENT_CHARACTER) {
             return Ok(String::new());
         }
-        self.start = self.done;
-        self.done = self.ids.len();
+        self.returned = std::mem::take(&mut self.pending);
         Ok(text)
     }
 
-    /// The rest, with U+FFFD for a character that was never completed.
+    /// The text held back, with U+FFFD for an incomplete character.
     ///
     /// # Errors
     /// [`TokenizerError::Decode`].
-    pub fn finish(mut self) -> Result<String, TokenizerError> {
-        let text = self.pending();
-        self.done = self.ids.len();
-        text
+    pub fn finish(self) -> Result<String, TokenizerError> {
+        self.text()
     }
 
-    /// The text of the tokens not returned yet.
-    fn pending(&self) -> Result<String, TokenizerError> {
-        let window = self.ids.get(self.start..).unwrap_or_default();
-        let returned = self.ids.get(self.start..self.done).unwrap_or_default();
-        let (before, after) = (
-            self.tokenizer.decode(returned)?,
-            self.tokenizer.decode(window)?,
-        );
-        // A prompt can end in half a character; then it is not a prefix to the byte.
-        let common: usize = before
-            .chars()
-            .zip(after.chars())
-            .take_while(|(a, b)| a == b)
-            .map(|(a, _)| a.len_utf8())
-            .sum();
-        Ok(after.get(common..).unwrap_or_default().to_owned())
+    /// The text of the pending tokens.
+    fn text(&self) -> Result<String, TokenizerError> {
+        let before = self.tokenizer.decode(&self.returned)?;
+        let window = [self.returned.as_slice(), &self.pending].concat();
+        let after = self.tokenizer.decode(&window)?;
+        // Not always a prefix: the prompt may end in an incomplete character.
+        let mut new = after.chars();
+        for expected in before.chars() {
+            let mut rest = new.clone();
+            if rest.next() != Some(expected) {
+                break;
+            }
+            new = rest;
+        }
+        Ok(new.as_str().to_owned())
     }
 }
 
@@ -95,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn a_character_comes_whole_or_not_at_all() {
+    fn characters_are_returned_complete() {
         let crab: Vec<u32> = "🦀!".bytes().map(fixture::byte).collect();
         assert_eq!(pieces(&[], &crab), ["", "", "", "🦀", "!", ""]);
         assert_eq!(pieces(&[], &crab[..3]), ["", "", "", "\u{fffd}"]);
-        // A byte that begins nothing waits for what shows that.
+        // An invalid byte is held back until the next token shows that it is invalid.
         let stray = [fixture::byte(0xff), fixture::byte(b'a')];
         assert_eq!(pieces(&[], &stray), ["", "\u{fffd}a", ""]);
     }
@@ -112,6 +108,8 @@ mod tests {
         assert_eq!(pieces(&prompt, &ids).concat(), " you");
         let crab: Vec<u32> = "🦀".bytes().map(fixture::byte).collect();
         assert_eq!(pieces(&crab[..2], &crab[2..]).concat(), "🦀");
+        let half = [prompt.as_slice(), &crab[..2]].concat();
+        assert_eq!(pieces(&half, &crab[2..]).concat(), "🦀");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A tokenizer of bytes and a few longer tokens, for tests.
+//! A byte-level tokenizer with a few longer tokens, for tests.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests only")]
 
@@ -10,13 +10,13 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 
 use super::tokenizer::Tokenizer;
 
-/// Begins every text.
+/// Token at the beginning of a text.
 pub const BOS: u32 = 0;
-/// Ends a text.
+/// Token at the end of a text.
 pub const EOS: u32 = 1;
-/// Id of byte 0; the others follow.
+/// Id of byte 0; the other bytes follow.
 const FIRST_BYTE: u32 = 2;
-/// Ids of [`json`]'s longer tokens come after the bytes.
+/// Id of the first of [`json`]'s longer tokens, after the bytes.
 pub const LONGER: u32 = FIRST_BYTE + 256;
 
 /// The token of one byte.
@@ -24,7 +24,7 @@ pub fn byte(byte: u8) -> u32 {
     FIRST_BYTE + u32::from(byte)
 }
 
-/// `tokenizer.json` of a byte-level BPE: a token a byte, then `he`, `ll`, `llo`, `hello`.
+/// `tokenizer.json` of a byte-level BPE: a token for each byte, then `he`, `ll`, `llo`, `hello`.
 pub fn json() -> Value {
     let mut vocabulary = serde_json::Map::new();
     vocabulary.insert("<s>".to_owned(), BOS.into());
@@ -52,7 +52,7 @@ pub fn json() -> Value {
     })
 }
 
-/// How byte-level BPE writes each byte.
+/// The character for each byte in byte-level BPE.
 fn letters() -> Vec<String> {
     let plain = |byte: u32| matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
     let mut next = 256;
@@ -75,7 +75,7 @@ fn letters() -> Vec<String> {
     letters
 }
 
-/// What a manifest says of it.
+/// Its entry in a manifest.
 pub fn input() -> TextInput {
     TextInput {
         tokenizer: "tokenizer.json".to_owned(),
@@ -96,7 +96,7 @@ pub fn input() -> TextInput {
     }
 }
 
-/// Writes `tokenizer.json` into `dir`.
+/// Writes `tokenizer.json` to `dir`.
 pub fn write(dir: &Path) {
     std::fs::write(dir.join("tokenizer.json"), json().to_string()).unwrap();
 }

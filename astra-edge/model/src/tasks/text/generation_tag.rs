@@ -1,10 +1,10 @@
-//! `{% generation %}` and `{% endgeneration %}`, with which templates mark what the model itself says, for training.
+//! Replaces `{% generation %}` and `{% endgeneration %}`, which mark the model's own text in templates, for training.
 //!
-//! For transformers the tag calls a block that renders its body in a scope of its own. The tags of `with` do the same, so they
-//! replace these; whitespace control (`-`, `+`) and line numbers stay as they are.
+//! In `transformers` the tag renders its body in its own scope. The tags of `with` do the same, so they replace these; whitespace control
+//! (`-`, `+`) and line numbers are unchanged.
 
-/// The same template without the tags of `generation`.
-pub(super) fn replaced(source: &str) -> String {
+/// The template with the tags of `with` in place of those of `generation`.
+pub(super) fn replace(source: &str) -> String {
     let mut done = String::with_capacity(source.len());
     let mut rest = source;
     while let Some((begin, end)) = next_tag(rest) {
@@ -28,7 +28,7 @@ pub(super) fn replaced(source: &str) -> String {
     done
 }
 
-/// Begin and end of the next tag, expression or comment: everything that is not text.
+/// Begin and end of the next tag, expression or comment.
 fn next_tag(source: &str) -> Option<(usize, usize)> {
     let begins = source.match_indices('{').map(|(at, _)| at);
     let mut begins = begins.filter_map(|at| {
@@ -49,7 +49,7 @@ fn next_tag(source: &str) -> Option<(usize, usize)> {
     Some((begin, begin + 2 + length + end.len()))
 }
 
-/// Where `end` is in `source`, but not in a string.
+/// Position of `end` in `source`, outside of string literals.
 fn find_outside_strings(source: &str, end: &str) -> Option<usize> {
     let mut quote = None;
     let mut escaped = false;
@@ -67,7 +67,7 @@ fn find_outside_strings(source: &str, end: &str) -> Option<usize> {
     None
 }
 
-/// The first word of a tag; empty of expressions and comments.
+/// The first word of a tag; empty for expressions and comments.
 fn word(tag: &str) -> &str {
     let Some(inside) = tag.strip_prefix("{%") else {
         return "";
@@ -79,7 +79,7 @@ fn word(tag: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Where the tag begins that ends raw text.
+/// Position of the tag that ends raw text.
 fn end_of_raw(source: &str) -> usize {
     let mut tags = source.match_indices("{%").map(|(at, _)| at);
     let end = tags.find(|at| word(source.get(*at..).unwrap_or_default()) == "endraw");
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_become_those_of_with() {
+    fn tags_are_replaced_by_those_of_with() {
         for (source, expected) in [
             (
                 "a{% generation %}b{% endgeneration %}c",
@@ -122,7 +122,7 @@ mod tests {
             ("{{ '", "{{ '"),
             ("{", "{"),
         ] {
-            assert_eq!(replaced(source), expected);
+            assert_eq!(replace(source), expected);
         }
     }
 }

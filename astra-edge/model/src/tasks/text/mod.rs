@@ -1,9 +1,9 @@
-//! What surrounds a language model.
+//! Preprocessing and postprocessing of a language model.
 //!
 //! - [`tokenizer`]: text to token ids
-//! - [`template`]: the messages of a chat to one text
+//! - [`template`]: chat messages to a prompt
 //! - [`sampling`]: logits to the next token
-//! - [`detokenizer`]: token ids to text, as they come
+//! - [`detokenizer`]: token ids to text, incrementally
 //! - [`stop`]: strings that end a generation
 
 pub mod detokenizer;

@@ -1,23 +1,23 @@
-//! Strings that end a generation.
+//! Stop strings, which end a generation.
 //!
-//! They are found wherever the borders of tokens lie: text that may be the beginning of one is held back until that is
-//! settled. The string itself is not part of the text.
+//! They are found across token boundaries: text that may be the beginning of a stop string is held back until more text decides. The stop
+//! string itself is not part of the text.
 
-/// Most strings a request may name.
+/// Most stop strings of a request.
 pub const MAX_STOPS: usize = 16;
 
-/// Watches one generation's text.
+/// Searches the text of one generation for stop strings.
 #[derive(Clone, Debug, Default)]
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,
 }
 
-/// A list of strings that is not possible.
+/// An invalid list of stop strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StopError {
-    /// One that every text contains.
+    /// An empty string, which every text contains.
     #[error("stop string {0} is empty: expected text")]
     Empty(usize),
     /// Too many.
@@ -25,20 +25,20 @@ pub enum StopError {
     Many(usize),
 }
 
-/// What a piece of text came to.
+/// Result of appending text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passed {
-    /// Text that is settled.
+    /// Text that is not part of a stop string.
     pub text: String,
     /// Whether a stop string ended the generation.
     pub stopped: bool,
 }
 
 impl StopStrings {
-    /// Watches for these.
+    /// Searches for `stops`.
     ///
     /// # Errors
-    /// One is empty, or they are too many.
+    /// A string is empty, or there are too many.
     pub fn new(stops: Vec<String>) -> Result<Self, StopError> {
         if stops.len() > MAX_STOPS {
             return Err(StopError::Many(stops.len()));
@@ -52,7 +52,8 @@ impl StopStrings {
         })
     }
 
-    /// The text that can be passed on. The first stop string to be complete ends it; of two complete at once the longer one.
+    /// Appends text, and returns the text before a possible stop string. The first stop string that is complete ends the generation; of
+    /// two complete at the same time, the longer one.
     pub fn push(&mut self, piece: &str) -> Passed {
         self.held.push_str(piece);
         let found = self.stops.iter().filter_map(|stop| {
@@ -66,20 +67,20 @@ impl StopStrings {
                 stopped: true,
             };
         }
-        let rest = self.held.split_off(self.settled());
+        let rest = self.held.split_off(self.decided());
         Passed {
             text: std::mem::replace(&mut self.held, rest),
             stopped: false,
         }
     }
 
-    /// What was held back, where the generation ended for another reason.
+    /// The text held back, for a generation that ended for another reason.
     pub fn finish(self) -> String {
         self.held
     }
 
-    /// Bytes before the longest end of the text that a stop string begins with.
-    fn settled(&self) -> usize {
+    /// Bytes before the longest suffix of the text that is a prefix of a stop string.
+    fn decided(&self) -> usize {
         let begins = |rest: &str| self.stops.iter().any(|stop| stop.starts_with(rest));
         let mut starts = self.held.char_indices().map(|(at, _)| at);
         let held = starts.find(|at| self.held.get(*at..).is_some_and(begins));
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_held_back_is_not_lost() {
+    fn text_held_back_is_not_lost() {
         let mut watch = watch(&["END"]);
         assert_eq!(watch.push("the EN"), passed("the ", false));
         assert_eq!(watch.finish(), "EN");
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_lists_are_refused() {
+    fn invalid_lists_are_refused() {
         let empty = StopStrings::new(vec!["a".to_owned(), String::new()]).unwrap_err();
         assert_eq!(empty.to_string(), "stop string 1 is empty: expected text");
         let many = StopStrings::new(vec!["a".to_owned(); 17]).unwrap_err();
@@ -152,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pieces_do_not_matter(
+        fn the_result_does_not_depend_on_the_pieces(
             pieces in prop::collection::vec("[abä]{0,4}", 0..12),
             stops in prop::collection::vec("[abä]{1,4}", 0..3),
         ) {

@@ -1,7 +1,7 @@
-//! The messages of a chat to one text, by the Jinja template that comes with the model.
+//! Renders chat messages to a prompt with the model's Jinja template.
 //!
-//! Templates are written for Python's Jinja as the `transformers` library sets it up; what they use beyond the language
-//! itself is provided here: methods of Python's strings, lists and dictionaries, `raise_exception`, `strftime_now`, and a
+//! Templates are written for Python's Jinja as configured by the `transformers` library; what they use beyond the language itself is
+//! provided here: methods of Python's strings, lists and dictionaries, `raise_exception`, `strftime_now`, and a
 //! `tojson` that does not escape for HTML.
 
 use std::io::{self, Write};
@@ -16,27 +16,27 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-/// Steps a rendering may take: far beyond any chat, and over in a moment.
+/// Limit of the steps of a rendering, which no real chat reaches.
 const FUEL: u64 = 5_000_000;
 const NAME: &str = "chat_template";
 
 /// One message of a chat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it: `system`, `user` or `assistant`, and what else the template knows.
+    /// `system`, `user`, `assistant`, or another role that the template supports.
     pub role: String,
-    /// What is said.
+    /// The text.
     pub content: String,
-    /// Who of several in this role says it.
+    /// Name of the participant, where several have the same role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What the assistant thought before it answered, for templates that show it again.
+    /// Reasoning of the assistant before its text, for templates that include it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning_content: Option<String>,
 }
 
 impl Message {
-    /// What `role` says, and nothing else.
+    /// A message without name and reasoning.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self {
             role: role.into(),
@@ -47,17 +47,17 @@ impl Message {
     }
 }
 
-/// A template is refused, or refuses a chat.
+/// A template is invalid, or rejects a chat.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// It cannot be read.
-    #[error("the model's chat template cannot be read: {0}")]
+    /// It cannot be parsed.
+    #[error("the model's chat template cannot be parsed: {0}")]
     Parse(String),
-    /// It says that a chat cannot be.
+    /// It rejects the messages by `raise_exception`.
     #[error("the model's chat template refuses these messages: {0}")]
     Refused(String),
-    /// It fails.
+    /// Rendering failed.
     #[error("the model's chat template failed: {0}")]
     Failed(String),
 }
@@ -70,7 +70,7 @@ pub struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Reads a template. `bos_token` and `eos_token` are what it calls so; empty for models without.
+    /// Parses a template. `bos_token` and `eos_token` are the texts of these tokens, empty for models without.
     ///
     /// # Errors
     /// [`TemplateError::Parse`].
@@ -87,10 +87,10 @@ impl ChatTemplate {
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
         environment.add_test("sequence", is_sequence);
-        // Lines of templates end as Jinja makes all lines of a source end.
+        // Jinja normalizes line endings of templates.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         environment
-            .add_template_owned(NAME, generation_tag::replaced(&source))
+            .add_template_owned(NAME, generation_tag::replace(&source))
             .map_err(|error| TemplateError::Parse(error.to_string()))?;
         Ok(Self {
             environment,
@@ -99,10 +99,10 @@ impl ChatTemplate {
         })
     }
 
-    /// The text of a chat, up to where the assistant's next message begins.
+    /// The prompt for a chat, up to the beginning of the assistant's next message.
     ///
     /// # Errors
-    /// The template refuses the chat, or fails.
+    /// The template rejects the messages, or fails.
     pub fn render(&self, messages: &[Message]) -> Result<String, TemplateError> {
         let failed = |error: Error| match refusal(&error) {
             Some(why) => TemplateError::Refused(why),
@@ -121,7 +121,7 @@ impl ChatTemplate {
     }
 }
 
-/// What a template says of a chat that it does not take.
+/// The text that a template passes to `raise_exception`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Refusal(String);
@@ -141,14 +141,14 @@ fn refusal(error: &Error) -> Option<String> {
     None
 }
 
-/// The time by the format of C's `strftime`, in UTC.
+/// The time in UTC, formatted as by C's `strftime`.
 fn strftime_now(format: &str) -> Result<String, Error> {
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
     strtime::format(format, &now)
         .map_err(|error| Error::new(ErrorKind::InvalidOperation, error.to_string()))
 }
 
-/// In Python everything with a length and items is a sequence.
+/// Jinja's test `sequence` holds for everything with a length and items.
 fn is_sequence(value: &Value) -> bool {
     let kind = value.kind();
     matches!(kind, ValueKind::Seq | ValueKind::Map | ValueKind::String)
@@ -177,7 +177,7 @@ fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     Ok(Value::from_safe_string(text))
 }
 
-/// JSON whose strings have no letters but ASCII's.
+/// Escapes all characters but ASCII.
 fn in_ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -192,7 +192,7 @@ fn in_ascii(json: &str) -> String {
     text
 }
 
-/// JSON as Python writes it: a blank behind every comma and colon.
+/// JSON as Python writes it: a space after every comma and colon.
 struct Spaced;
 
 impl Formatter for Spaced {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use astra_bundle::TextInput;
 
-/// A tokenizer is refused, or does not take a text.
+/// A tokenizer is invalid, or a text cannot be encoded or decoded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
@@ -13,18 +13,18 @@ pub enum TokenizerError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: std::io::Error,
     },
-    /// The file is no tokenizer.
+    /// The file is not a tokenizer.
     #[error("{}: not a tokenizer: {reason}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The parser's error.
         reason: String,
     },
-    /// A text contains a token that the tokenizer knows and the model does not.
+    /// A text contains a token of the tokenizer that is not in the model's vocabulary.
     #[error(
         "the text contains {token:?}: found token id {id}, expected less than {vocab}, the model's vocabulary"
     )]
@@ -33,23 +33,23 @@ pub enum TokenizerError {
         token: String,
         /// Its id.
         id: u32,
-        /// Tokens of the model.
+        /// Size of the model's vocabulary.
         vocab: usize,
     },
-    /// A text cannot be divided into tokens.
-    #[error("the text cannot be divided into tokens: {0}")]
+    /// A text cannot be tokenized.
+    #[error("the text cannot be tokenized: {0}")]
     Encode(String),
-    /// Tokens cannot be put together.
-    #[error("tokens cannot be put together: {0}")]
+    /// Tokens cannot be decoded.
+    #[error("tokens cannot be decoded: {0}")]
     Decode(String),
 }
 
-/// Divides text into the tokens of one model, and puts them together again.
+/// The tokenizer of one model.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
-    /// Tokens of the model; the tokenizer may have more.
+    /// Size of the model's vocabulary; the tokenizer may have more tokens.
     vocab: usize,
-    /// Put before a text, where the tokenizer itself does not.
+    /// Prepended to a text where the tokenizer itself does not.
     bos: Option<u32>,
 }
 
@@ -57,7 +57,7 @@ impl Tokenizer {
     /// Opens the tokenizer of a bundle in `dir`.
     ///
     /// # Errors
-    /// The file cannot be read, or is no tokenizer.
+    /// The file cannot be read, or is not a tokenizer.
     pub fn open(dir: &Path, text: &TextInput) -> Result<Self, TokenizerError> {
         let path = dir.join(&text.tokenizer);
         match std::fs::read(&path) {
@@ -66,10 +66,10 @@ impl Tokenizer {
         }
     }
 
-    /// A tokenizer from the content of the file at `path`, which errors name.
+    /// Parses the content of the file at `path`, which is only used in errors.
     ///
     /// # Errors
-    /// The bytes are no tokenizer, or one of another model.
+    /// The bytes are not a tokenizer.
     pub fn from_bytes(
         bytes: Vec<u8>,
         path: PathBuf,
@@ -82,9 +82,9 @@ impl Tokenizer {
                 return Err(TokenizerError::Parse { path, reason });
             }
         };
-        // Files say how texts were cut and filled up in training; here a text is taken whole or refused.
-        let uncut = inner.with_truncation(None).map(drop);
-        uncut.map_err(|error| TokenizerError::Parse {
+        // Files contain the truncation and padding of training; here a text is encoded completely or refused.
+        let truncation = inner.with_truncation(None).map(drop);
+        truncation.map_err(|error| TokenizerError::Parse {
             path: path.clone(),
             reason: error.to_string(),
         })?;
@@ -96,7 +96,7 @@ impl Tokenizer {
         })
     }
 
-    /// The tokens of a text, with the special ones that the model wants around it.
+    /// Encodes a text, and adds the special tokens that the model expects.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`], [`TokenizerError::UnknownToken`].
@@ -105,7 +105,7 @@ impl Tokenizer {
         Ok(self.bos.into_iter().chain(ids).collect())
     }
 
-    /// The tokens of a text that says itself where special ones belong, as templates do.
+    /// Encodes a text that contains its special tokens, as chat templates produce it.
     ///
     /// # Errors
     /// [`TokenizerError::Encode`], [`TokenizerError::UnknownToken`].
@@ -128,7 +128,7 @@ impl Tokenizer {
         Ok(ids.to_vec())
     }
 
-    /// The text of tokens, without special ones. Bytes that are no UTF-8 become U+FFFD.
+    /// Decodes tokens, without special ones. Invalid UTF-8 becomes U+FFFD.
     ///
     /// # Errors
     /// [`TokenizerError::Decode`].
@@ -144,7 +144,7 @@ mod tests {
     use crate::tasks::text::fixture;
 
     #[test]
-    fn text_comes_back() {
+    fn decoding_restores_the_text() {
         let tokenizer = fixture::tokenizer();
         for text in ["", "hello world", "grüße, 世界 🦀", "a\n\n\tb\u{0}"] {
             let ids = tokenizer.encode_as_is(text).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn special_tokens_go_where_they_belong() {
+    fn special_tokens_are_added_or_parsed() {
         let folder = tempfile::tempdir().unwrap();
         let mut input = fixture::input();
         fixture::write(folder.path());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_not_cut() {
+    fn a_long_text_is_not_truncated() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = fixture::json();
         file["truncation"] = serde_json::json!({
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_do_not_fit_are_named() {
+    fn errors_name_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let open = |input: &TextInput| match Tokenizer::open(folder.path(), input) {
             Ok(_) => panic!("taken"),
@@ -199,7 +199,7 @@ mod tests {
         assert!(open(&fixture::input()).contains("tokenizer.json: not a tokenizer"));
     }
 
-    /// Files of transformers often have tokens that were added to the tokenizer and not to the model, such as one for padding.
+    /// Tokenizer files often have added tokens that the model lacks, such as one for padding.
     #[test]
     fn a_token_that_the_model_lacks_is_refused_in_texts_only() {
         let folder = tempfile::tempdir().unwrap();

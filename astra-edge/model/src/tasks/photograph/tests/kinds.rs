@@ -87,7 +87,7 @@ fn other_kinds_are_named() {
         (b"<?xml version='1.0'?>\n<!-- x --><svg/>", "SVG"),
         (
             b"\xef\xbb\xbf\n<!DOCTYPE html><p>404",
-            "an HTML page, as where a download failed",
+            "an HTML page, possibly of a failed download",
         ),
         (
             b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>",
@@ -101,7 +101,7 @@ fn other_kinds_are_named() {
         (b"/9j/4AAQSkZJRgABAQ", "a picture as base64 text"),
         (b"iVBORw0KGgoAAAANS", "a picture as base64 text"),
         (b"data:image/png;base64,iVBO", "a picture as base64 text"),
-        (&[0; 4096], "zero bytes alone"),
+        (&[0; 4096], "only zero bytes"),
     ];
     for (bytes, name) in cases {
         let message = message(bytes);

@@ -3,8 +3,8 @@
 /// Entries of the map.
 const STEPS: usize = 256;
 
-/// From black over purple, red and orange to pale yellow (N. Smith and S. van der Walt, matplotlib). Lightness rises evenly, so
-/// that equal steps of value look equal, in print and to the colour-blind too.
+/// From black over purple, red and orange to pale yellow (N. Smith and S. van der Walt, matplotlib). Perceptually uniform: lightness
+/// rises evenly, also in print and for colour-blind readers.
 pub(crate) struct Inferno {
     colours: [[f32; 3]; STEPS],
 }
@@ -21,7 +21,7 @@ impl Inferno {
 
     /// The colour of a value, clamped to 0 to 1, as sRGB from 0 to 255. NaN counts as 0.
     pub(crate) fn at(&self, value: f32) -> [f32; 3] {
-        // `as` takes NaN to 0 and saturates.
+        // `as` converts NaN to 0 and saturates.
         let step = (value * (STEPS - 1) as f32 + 0.5) as usize;
         self.colours
             .get(step.min(STEPS - 1))
@@ -47,7 +47,7 @@ mod tests {
             (0.5, [188, 55, 84]),
             (1.0, [252, 255, 164]),
         ] {
-            // The tables that libraries carry differ by one unit of rounding.
+            // The tables of the two libraries differ by rounding.
             for (found, expected) in inferno.at(value).into_iter().zip(expected) {
                 assert!((found - expected as f32).abs() <= 1.0, "{found} {expected}");
             }

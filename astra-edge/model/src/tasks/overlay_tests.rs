@@ -33,11 +33,11 @@ fn brightness(picture: &RgbImage, x: u32, y: u32, width: u32, height: u32) -> f3
 }
 
 #[test]
-fn the_map_glows_where_it_is_high() {
+fn the_map_is_bright_where_it_is_high() {
     let original = scene(90, 60, 1);
     // The lower right of the square input.
     let map = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-    let picture = overlay(&Overlay {
+    let picture = draw(&Overlay {
         map: &map,
         map_size: [3, 3],
         ..flat(&original)
@@ -68,7 +68,7 @@ fn padding_is_left_out() {
         ..flat(&original)
     };
     let middle = |map: &[f32]| {
-        let picture = overlay(&Overlay { map, ..base }).unwrap();
+        let picture = draw(&Overlay { map, ..base }).unwrap();
         brightness(&picture, 0, 18, 80, 4)
     };
     assert_eq!(middle(&outside), middle(&[0.0; 4]));
@@ -88,8 +88,8 @@ fn missing_tokens_are_hatched_and_nothing_else() {
             tokens: 2,
         },
     ];
-    let plain = overlay(&flat(&original)).unwrap();
-    let picture = overlay(&Overlay {
+    let plain = draw(&flat(&original)).unwrap();
+    let picture = draw(&Overlay {
         missing: &missing,
         ..flat(&original)
     })
@@ -115,7 +115,7 @@ fn bilinear_between_cells() {
         (1.0, 2, 20.0),
         (0.3, 1, 10.0),
     ] {
-        let found = Between::new(place, cells).of(&[10.0, 20.0]);
+        let found = Interpolation::new(place, cells).of(&[10.0, 20.0]);
         assert!((found - expected).abs() < 1e-6, "{place}: {found}");
     }
 }
@@ -124,7 +124,7 @@ fn bilinear_between_cells() {
 fn strange_values_are_drawn_as_their_nearest() {
     let original = scene(20, 20, 4);
     let draw = |map: &[f32; 4]| {
-        overlay(&Overlay {
+        draw(&Overlay {
             map,
             map_size: [2, 2],
             ..flat(&original)
@@ -140,9 +140,9 @@ fn wrong_inputs_are_named() {
     let original = scene(20, 20, 5);
     let base = flat(&original);
     for map_size in [[0, 0], [2, 1], [usize::MAX, usize::MAX], [1, 0]] {
-        let drawn = overlay(&Overlay { map_size, ..base });
+        let drawn = draw(&Overlay { map_size, ..base });
         assert!(
-            matches!(drawn, Err(PictureError::Map { values: 1, .. })),
+            matches!(drawn, Err(DrawError::Map { values: 1, .. })),
             "{map_size:?}"
         );
     }
@@ -153,8 +153,8 @@ fn wrong_inputs_are_named() {
             ..base.content
         };
         assert!(matches!(
-            overlay(&Overlay { content, ..base }),
-            Err(PictureError::Content { .. })
+            draw(&Overlay { content, ..base }),
+            Err(DrawError::Content { .. })
         ));
     }
     let missing = [TokenRange {
@@ -162,11 +162,11 @@ fn wrong_inputs_are_named() {
         tokens: 2,
     }];
     assert!(matches!(
-        overlay(&Overlay {
+        draw(&Overlay {
             missing: &missing,
             ..base
         }),
-        Err(PictureError::Missing(_))
+        Err(DrawError::Missing(_))
     ));
 }
 
@@ -194,7 +194,7 @@ fn a_map_by_itself_is_a_grey_png() {
     assert_eq!(read.dimensions(), (3, 2));
     assert_eq!(read.into_raw(), [0, 128, 255, 0, 0, 255]);
     for size in [[2, 2], [0, 6], [usize::MAX, 2]] {
-        assert!(matches!(map_png(&map, size), Err(PictureError::Map { .. })));
+        assert!(matches!(map_png(&map, size), Err(DrawError::Map { .. })));
     }
     assert!(map_png(&[], [0, 0]).is_err());
 }
