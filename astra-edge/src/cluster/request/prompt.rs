@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use astra_model::engine::OwnedInput;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::cluster::device::Device;
 use crate::cluster::generation::conversation::CachedConversation;
 use crate::cluster::generation::token_sink::{ReceivedTokens, StreamError, forward};
+use crate::cluster::member::outcome::PartOutcome;
 use crate::cluster::membership::roster::Candidate;
 use crate::cluster::request::base::{Input, RequestBase, RequestLimits};
 use crate::cluster::request::collected::{Collected, note};
@@ -132,21 +134,8 @@ impl DistributedRequest for GenerationWork {
             }
         };
         let first_until = self.first_until(device, member.speed);
-        let received = {
-            let forwarding = forward(&mut source, &self.tokens, Some(first_until));
-            tokio::pin!(forwarding);
-            loop {
-                tokio::select! {
-                    received = &mut forwarding => break received,
-                    Some(Ok((number, sent, end))) = ends.join_next() => {
-                        // A member that takes no part leaves the others waiting for nothing.
-                        if let Err(abort) = note(&mut collected, plan, number, sent, end) {
-                            break Err(StreamError::Abort(abort));
-                        }
-                    }
-                }
-            }
-        };
+        let forwarding = forward(&mut source, &self.tokens, Some(first_until));
+        let received = until_finished(forwarding, &mut ends, &mut collected, plan).await;
         let received = match received {
             Ok(received) => received,
             Err(error) => {
@@ -200,5 +189,23 @@ impl DistributedRequest for GenerationWork {
         let member = only_member(&own, self.request.prompt.len(), &received);
         summary::of_one(&mut report, member, 0, why);
         Ok(self.reply(received, begun, report, own, 0))
+    }
+}
+
+/// Waits for the end of the tokens; ends early with the first member that takes no part, for which the others would wait in vain.
+async fn until_finished(
+    forwarding: impl Future<Output = Result<ReceivedTokens, StreamError>>,
+    ends: &mut JoinSet<(usize, u64, PartOutcome)>,
+    collected: &mut Collected,
+    plan: &ActivePlan,
+) -> Result<ReceivedTokens, StreamError> {
+    tokio::pin!(forwarding);
+    loop {
+        tokio::select! {
+            received = &mut forwarding => return received,
+            Some(Ok((number, sent, end))) = ends.join_next() => {
+                note(collected, plan, number, sent, end).map_err(StreamError::Abort)?;
+            }
+        }
     }
 }
