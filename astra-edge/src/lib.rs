@@ -3,24 +3,24 @@
 //! Every device holds the whole model. The tokens of one input are divided among the members of a request; each computes its
 //! own tokens in full precision and sends the others nothing but codes, once a block (ASTRA, arXiv 2505.19342).
 //!
-//! The model and what surrounds it, on one device, are [`astra_model`].
+//! The model on one device, and the tasks around it, are the crate [`astra_model`].
 //!
-//! Layers, lowest first; no module imports one above it:
+//! Layers, lowest first; no module imports one of a later line, which CI checks:
 //!
-//! - [`plan`]: who computes which tokens
-//! - [`gather`]: codes received, from the link's threads to the data path
-//! - [`job`]: the data path of one member
+//! - [`plan`]: the members of a request and their token ranges, and the latency that a plan is expected to have
+//! - [`gather`]: codes received, from the network's threads to the data path
+//! - [`job`]: the data path of one member: one request, block by block
 //! - [`generation`]: text generation on one device, token by token
-//! - [`worker`]: the thread that computes
-//! - [`link`]: bytes between devices
-//! - [`report`]: what became of a request
-//! - [`config`]: settings of a device, and how a client finds a cluster
-//! - [`cluster`]: who is there, plans, and requests
-//! - [`text`]: what a request in words needs on a device
-//! - [`server`]: requests of other devices and of clients
-//! - [`http`]: a device asked by programs that know nothing of clusters
-//! - [`node`]: a device from its start to its end; [`client`]: a cluster asked from outside; [`alone`]: neither
-//! - [`measure`]: many requests summed up, and what the steps of one cost; used by the command line alone
+//! - [`worker`]: the compute thread
+//! - [`link`]: bytes between devices: a Zenoh session
+//! - [`report`]: members, times and bytes of a request
+//! - [`config`]: settings, each declared once, from flags, environment and file
+//! - [`cluster`]: which devices there are, and requests that they answer together
+//! - [`text`]: requests in text: tokenizer before, detokenizer and stop strings after
+//! - [`server`]: control messages of other devices and of clients
+//! - [`http`]: the HTTP API
+//! - [`node`]: a device from start to end; [`client`]: a cluster as a client sees it; [`alone`]: one machine without a cluster
+//! - [`measure`]: measurements for the commands: many requests summed up, and the steps of one
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.

@@ -44,7 +44,7 @@ pub(super) fn unit(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Licences and bans of `deny.toml`, where cargo-deny is installed.
+/// Licences and bans of `targets/deny.toml`, where cargo-deny is installed.
 pub(super) fn deny(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
     let there = Command::new("cargo-deny")
         .arg("--version")
@@ -53,6 +53,16 @@ pub(super) fn deny(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
     if !there.is_ok_and(|status| status.success()) {
         return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
     }
-    call(cargo().args(["deny", "check", "licenses", "bans"]), stop)?;
+    call(
+        cargo().args([
+            "deny",
+            "check",
+            "--config",
+            "targets/deny.toml",
+            "licenses",
+            "bans",
+        ]),
+        stop,
+    )?;
     Ok(Outcome::Passed)
 }
