@@ -47,7 +47,7 @@ pub struct ImageReply {
 }
 
 /// A decoded image whose request is in progress.
-struct Picture {
+struct PreparedImage {
     base: RequestBase,
     input: Arc<OwnedInput>,
     content: Rect,
@@ -75,7 +75,7 @@ impl Coordinator {
         Ok(reply)
     }
 
-    async fn prepare(&self, request: ImageRequest) -> Result<Picture, RequestError> {
+    async fn prepare(&self, request: ImageRequest) -> Result<PreparedImage, RequestError> {
         let limits = self.limits(&request.context.options)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
@@ -96,7 +96,7 @@ impl Coordinator {
         .await;
         let prepared = prepared.map_err(|error| RequestError::Stopped(error.to_string()))?;
         let (pixels, content) = prepared?;
-        Ok(Picture {
+        Ok(PreparedImage {
             base: RequestBase::new(
                 limits,
                 Input::Image,
@@ -110,7 +110,7 @@ impl Coordinator {
     }
 
     /// Adds the agreement with this device on its own, and its latency: the best of a few runs, the first not counted.
-    async fn compare(&self, work: &Picture, reply: &mut ImageReply) -> Result<(), RequestError> {
+    async fn compare(&self, work: &PreparedImage, reply: &mut ImageReply) -> Result<(), RequestError> {
         let time = work
             .base
             .limits
@@ -139,7 +139,7 @@ impl Coordinator {
     }
 }
 
-impl DistributedRequest for Picture {
+impl DistributedRequest for PreparedImage {
     type Reply = ImageReply;
 
     fn base(&self) -> &RequestBase {
@@ -181,7 +181,7 @@ impl DistributedRequest for Picture {
     }
 }
 
-impl Picture {
+impl PreparedImage {
     async fn finish(
         &self,
         device: &Device,
