@@ -43,7 +43,7 @@ use file::File;
 use network::{http_address, listen};
 
 /// What is logged where nothing else is set.
-pub const DEFAULT_LOG: &str = "warn,astra_edge=info";
+pub const DEFAULT_LOG: &str = "warn,astra_edge=info,astra_model=info";
 /// Bytes of a device's name that fit a hello.
 const MAX_NAME: usize = 64;
 

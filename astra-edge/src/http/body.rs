@@ -1,46 +1,50 @@
-//! A request's body, read with limits.
+//! A request's body, read with limits of time and size.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::body::{BodyDataStream, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::api::{Api, Slot};
 use super::error::ApiError;
+use super::json::parse;
 
-/// A body of JSON, and its place among the requests worked on.
+/// Most bytes of a refused body that are read and dropped, so that the client gets to reading the refusal.
+const MAX_DRAINED: usize = 64 << 20;
+
+/// A body of JSON, and the request's place among those in progress.
 pub(super) struct Asked<T> {
     pub(super) slot: Slot,
     pub(super) body: T,
 }
 
-/// A body as it came, and its place among the requests worked on.
+/// A body of any type, and the request's place among those in progress.
 pub(super) struct Raw {
     pub(super) slot: Slot,
-    /// What it is said to be, in lower case, without parameters.
+    /// The declared media type, in lower case, without parameters.
     pub(super) kind: String,
     pub(super) bytes: Bytes,
 }
+
+/// Largest body of a route, in bytes; an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BodyLimit(pub(super) usize);
 
 impl FromRequest<Arc<Api>> for Raw {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
-        // Before the body, so that what waits in memory is bounded.
-        let slot = api.admission.admit()?;
-        let kind = content_type(request.headers());
-        let reading = tokio::time::timeout(api.patience, Bytes::from_request(request, api));
-        let bytes = reading.await.map_err(|_| {
-            let message = format!("the body did not come within {:?}", api.patience);
-            ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout", None, message)
-        })?;
-        Ok(Self {
-            slot,
-            kind,
-            bytes: bytes.map_err(|error| unread(&error))?,
+        let reading = tokio::time::timeout(api.patience, read(request, api));
+        reading.await.unwrap_or_else(|_| {
+            let message = format!(
+                "body: found no end within {:?}, expected all of it",
+                api.patience
+            );
+            let status = StatusCode::REQUEST_TIMEOUT;
+            Err(ApiError::new(status, "timeout", None, message))
         })
     }
 }
@@ -49,68 +53,89 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let Raw { slot, kind, bytes } = Raw::from_request(request, api).await?;
-        if kind != "application/json" {
+        let raw = Raw::from_request(request, api).await?;
+        if raw.kind != "application/json" {
+            let found = raw.kind;
             return Err(ApiError::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
                 None,
-                format!("the body is declared as {kind:?}: expected \"application/json\""),
+                format!("content-type: found {found:?}, expected \"application/json\""),
             ));
         }
-        let body = parse(&bytes)?;
-        Ok(Self { slot, body })
+        let body = parse(&raw.bytes)?;
+        Ok(Self {
+            slot: raw.slot,
+            body,
+        })
     }
 }
 
-fn content_type(headers: &HeaderMap) -> String {
+async fn read(request: Request, api: &Api) -> Result<Raw, ApiError> {
+    let limit = request.extensions().get::<BodyLimit>();
+    let limit = limit.map_or(0, |limit| limit.0);
+    // A client that waits for `100 Continue` sends nothing before it reads the refusal.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let media_type = media_type(request.headers());
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let mut body = request.into_body().into_data_stream();
+    // Before the body, so that requests that wait take bounded memory.
+    let slot = match api.admission.admit() {
+        Ok(slot) if length.is_none_or(|length| length <= limit as u64) => slot,
+        refused => {
+            if !waits {
+                drain(body).await;
+            }
+            return Err(refused.map_or_else(ApiError::from, |_| too_large(limit)));
+        }
+    };
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| unreadable(&error))?;
+        if bytes.len() + chunk.len() > limit {
+            drop((bytes, slot));
+            drain(body).await;
+            return Err(too_large(limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(Raw {
+        slot,
+        kind: media_type,
+        bytes: bytes.into(),
+    })
+}
+
+/// Reads the rest of a refused body. If the connection were closed with unread data in it, the system would reset it, and the client
+/// would see that instead of the refusal.
+async fn drain(mut body: BodyDataStream) {
+    let mut drained = 0;
+    while let Some(Ok(chunk)) = body.next().await {
+        drained += chunk.len();
+        if drained > MAX_DRAINED {
+            return;
+        }
+    }
+}
+
+fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE);
     let value = value.and_then(|value| value.to_str().ok()).unwrap_or("");
-    let kind = value.split(';').next().unwrap_or("");
-    kind.trim().to_ascii_lowercase()
+    let media_type = value.split(';').next().unwrap_or("");
+    media_type.trim().to_ascii_lowercase()
 }
 
-fn unread(error: &BytesRejection) -> ApiError {
-    match error {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                None,
-                "the body is larger than this route takes",
-            )
-        }
-        other => ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "unreadable_body",
-            None,
-            other.body_text(),
-        ),
-    }
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        None,
+        format!("body: found a larger one, expected at most {limit} bytes"),
+    )
 }
 
-/// Reads JSON, and says where and why if it is not what was expected.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    let malformed =
-        |message| ApiError::new(StatusCode::BAD_REQUEST, "malformed_json", None, message);
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let at = error.valid_up_to();
-        malformed(format!(
-            "the body is not UTF-8: byte {at} begins no character"
-        ))
-    })?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        if error.is_syntax() || error.is_eof() {
-            return malformed(format!("the body is not JSON: {error}"));
-        }
-        let mut refused = ApiError::invalid("", error.to_string());
-        refused.param = (path != ".").then_some(path);
-        refused
-    })?;
-    let end = json.end();
-    end.map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
-    Ok(value)
+fn unreadable(error: &axum::Error) -> ApiError {
+    let message = format!("body: {error}");
+    ApiError::new(StatusCode::BAD_REQUEST, "unreadable_body", None, message)
 }

@@ -1,4 +1,4 @@
-//! Errors as clients of OpenAI's API expect them: `{"error": {"message", "type", "param", "code"}}`.
+//! Errors in the form of OpenAI's API: `{"error": {"message", "type", "param", "code"}}`.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,12 +10,12 @@ use crate::text::TextError;
 use astra_model::tasks::text::template::TemplateError;
 use astra_model::tasks::text::tokenizer::TokenizerError;
 
-/// A request that has no answer.
+/// The error of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
-    /// What it means for the client.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The same for programs.
+    /// The kind of error, for programs.
     pub code: &'static str,
     /// The parameter it is about.
     pub param: Option<String>,
@@ -59,7 +59,7 @@ impl ApiError {
             StatusCode::NOT_FOUND,
             "model_not_found",
             Some("model"),
-            format!("there is no model {wanted:?} here: expected {there:?}"),
+            format!("model: found {wanted:?}, expected {there:?}"),
         )
     }
 
@@ -72,12 +72,24 @@ impl ApiError {
         )
     }
 
+    fn empty(param: &str) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let message = format!("{param}: found no text, expected at least one token");
+        Self::new(status, "empty_prompt", Some(param), message)
+    }
+
+    fn too_long(param: &str, found: usize, most: usize) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        let message = format!("{param}: found {found} tokens, expected at most {most}");
+        Self::new(status, "context_length_exceeded", Some(param), message)
+    }
+
     pub(super) fn failed(message: impl Into<String>) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Self::new(status, "internal_error", None, message)
     }
 
-    /// A question in words that has no answer; `param` is where the words came from.
+    /// The error of a text request, whose input is parameter `param`.
     pub(super) fn of_words(error: &TextError, param: &str) -> Self {
         let refused = |code, param| {
             Self::new(
@@ -91,8 +103,8 @@ impl ApiError {
             TextError::Task { .. }
             | TextError::NoTemplate
             | TextError::Template(TemplateError::Parse(_)) => refused("unsupported_task", "model"),
-            TextError::Empty => refused("empty_prompt", param),
-            TextError::TooLong { .. } => refused("context_length_exceeded", param),
+            TextError::Empty => Self::empty(param),
+            TextError::TooLong { found, most } => Self::too_long(param, *found, *most),
             TextError::NoTokens => refused("invalid_value", "max_tokens"),
             TextError::UnknownToken { .. }
             | TextError::Template(TemplateError::Refused(_))
@@ -106,7 +118,7 @@ impl ApiError {
         }
     }
 
-    /// A question that the cluster did not answer.
+    /// The error of a request, whose input is parameter `param`.
     pub(super) fn of_request(error: &RequestError, param: &str) -> Self {
         let refused_as = |code, param| {
             let status = StatusCode::BAD_REQUEST;
@@ -116,8 +128,8 @@ impl ApiError {
         match error {
             RequestError::Image(_) | RequestError::UnknownToken { .. } => refused(param),
             RequestError::Task { .. } => refused_as("unsupported_task", "model"),
-            RequestError::Empty => refused_as("empty_prompt", param),
-            RequestError::TooLong { .. } => refused_as("context_length_exceeded", param),
+            RequestError::Empty => Self::empty(param),
+            RequestError::TooLong { found, most } => Self::too_long(param, *found, *most),
             RequestError::Rung(_) => refused("astra.rung"),
             RequestError::Choose(_) => refused("astra.ranges"),
             RequestError::Deadline(_) => {
@@ -150,8 +162,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = json_response(self.status, &self.body());
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let soon = HeaderValue::from_static("1");
-            response.headers_mut().insert(header::RETRY_AFTER, soon);
+            let seconds = HeaderValue::from_static("1");
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }

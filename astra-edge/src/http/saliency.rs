@@ -14,8 +14,9 @@ use serde_json::json;
 
 use super::api::Api;
 use super::astra::{Options, Took};
-use super::body::{Raw, parse};
+use super::body::Raw;
 use super::error::{ApiError, json_response};
+use super::json::parse;
 use super::rest::{self, Rest};
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::image::{ImageReply, ImageRequest};

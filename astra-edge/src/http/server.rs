@@ -1,15 +1,15 @@
-//! The listening socket, from its opening to its end, and the routes.
+//! The listening socket and the routes.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::api::Api;
+use super::body::BodyLimit;
 use super::embeddings::MAX_INPUTS;
 use super::error::{ApiError, json_response};
 use super::listener::Limited;
@@ -27,26 +28,28 @@ use astra_model::tasks::image::MAX_FILE;
 
 /// Largest body of text, in bytes.
 const MAX_TEXT: usize = 4 << 20;
-/// Largest body of texts to embed: all there may be, of 4 KiB each.
+/// Largest body of texts to embed, in bytes: as many texts as there may be, of 4 KiB each.
 const MAX_TEXTS: usize = MAX_INPUTS * 4096;
-/// What clients have to be done in when the device stops.
+/// Time for clients to finish when the device stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Why HTTP is not served.
+/// Why HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HttpError {
-    /// The address is in use, is not this machine's, or may not be used.
-    #[error("cannot serve HTTP at {address}: {error}; choose another address with --http")]
+    /// The address is in use, or is not of this machine.
+    #[error(
+        "http: found {address}, expected a free port and an address of this machine: {error}; choose another with --http"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
-/// An address that is taken and not served yet: clients wait.
+/// An address that is bound and not served yet: clients wait.
 #[derive(Debug)]
 pub struct Listening {
     listener: TcpListener,
@@ -61,7 +64,7 @@ pub struct Server {
 }
 
 impl Listening {
-    /// Takes an address; port 0 for any free one.
+    /// Binds an address; port 0 for any free one.
     ///
     /// # Errors
     /// [`HttpError::Listen`].
@@ -70,12 +73,12 @@ impl Listening {
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         if !address.ip().is_loopback() {
-            tracing::warn!(%address, "HTTP has no authentication: whoever reaches this address may ask");
+            tracing::warn!(%address, "HTTP has no authentication: every program that reaches this address may send requests");
         }
         Ok(Self { listener, address })
     }
 
-    /// Serves it.
+    /// Starts to serve.
     pub fn serve(self, api: Arc<Api>) -> Server {
         let (end, ending) = oneshot::channel();
         let serving = tokio::spawn(serve(Limited::new(self.listener), api, ending));
@@ -93,7 +96,7 @@ impl Server {
         self.address
     }
 
-    /// Takes no more connections, and gives those there are a moment.
+    /// Accepts no more connections, and gives those there are 1 s.
     pub async fn stop(mut self) {
         if let Some(end) = self.end.take() {
             let _ = end.send(());
@@ -107,10 +110,10 @@ impl Server {
     }
 }
 
-/// Serves every connection until the end, and then those there are until they are done.
+/// Accepts connections until `end`, and then waits for those there are.
 async fn serve(mut listener: Limited, api: Arc<Api>, mut end: oneshot::Receiver<()>) {
     let mut http = http1::Builder::new();
-    // A connection that nothing is asked on for so long is closed, and its place free for others.
+    // Idle connections are closed, and their places free for others.
     http.timer(TokioTimer::new())
         .header_read_timeout(api.patience);
     let service = TowerToHyperService::new(routes(api));
@@ -118,7 +121,7 @@ async fn serve(mut listener: Limited, api: Arc<Api>, mut end: oneshot::Receiver<
     loop {
         let (stream, place) = tokio::select! {
             accepted = listener.accept() => accepted,
-            // An end that was dropped is one too.
+            // A dropped sender is an end too.
             _ = &mut end => break,
         };
         let connection = http.serve_connection(TokioIo::new(stream), service.clone());
@@ -138,13 +141,13 @@ fn routes(api: Arc<Api>) -> Router {
     let text = Router::new()
         .route("/v1/completions", post(generation::completions))
         .route("/v1/chat/completions", post(generation::chat))
-        .layer(DefaultBodyLimit::max(MAX_TEXT));
+        .layer(Extension(BodyLimit(MAX_TEXT)));
     let texts = Router::new()
         .route("/v1/embeddings", post(embeddings::embeddings))
-        .layer(DefaultBodyLimit::max(MAX_TEXTS));
+        .layer(Extension(BodyLimit(MAX_TEXTS)));
     let pictures = Router::new()
         .route("/v1/saliency", post(saliency::saliency))
-        .layer(DefaultBodyLimit::max(MAX_FILE));
+        .layer(Extension(BodyLimit(MAX_FILE)));
     Router::new()
         .route("/healthz", get(health))
         .route("/v1/models", get(models::list))
@@ -152,8 +155,8 @@ fn routes(api: Arc<Api>) -> Router {
         .merge(text)
         .merge(texts)
         .merge(pictures)
-        .fallback(nowhere)
-        .method_not_allowed_fallback(wrong_method)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
 }
 
@@ -162,13 +165,13 @@ async fn health(State(api): State<Arc<Api>>) -> Response {
     json_response(StatusCode::OK, &health)
 }
 
-async fn nowhere(uri: Uri) -> Response {
-    let message = format!("there is nothing at {}", uri.path());
+async fn not_found(uri: Uri) -> Response {
+    let message = format!("path: found {}, expected one of this API", uri.path());
     ApiError::new(StatusCode::NOT_FOUND, "not_found", None, message).into_response()
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Response {
-    let message = format!("{} does not take {method}", uri.path());
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let message = format!("method: found {method}, which {} does not take", uri.path());
     let status = StatusCode::METHOD_NOT_ALLOWED;
     ApiError::new(status, "method_not_allowed", None, message).into_response()
 }

@@ -118,7 +118,7 @@ impl Cluster {
                 // On two cores, several devices can be slower than one.
                 "--all-members",
                 "--log",
-                "warn,astra_edge=debug",
+                "warn,astra_edge=debug,astra_model=debug",
             ])
             .args(["--name", name, "--cluster", &self.name]);
         command

@@ -149,7 +149,7 @@ fn a_service_maps_packed_weights_from_its_cache_folder() {
     // Neither a warning of ours nor one of ONNX Runtime's.
     let logs = cluster.logs();
     assert!(
-        !logs.contains("WARN") && !logs.contains("packed again"),
+        !logs.contains("WARN") && !logs.contains("packing weights again"),
         "{logs}"
     );
 }

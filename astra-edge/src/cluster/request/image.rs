@@ -110,7 +110,11 @@ impl Coordinator {
     }
 
     /// Adds the agreement with this device on its own, and its latency: the best of a few runs, the first not counted.
-    async fn compare(&self, work: &PreparedImage, reply: &mut ImageReply) -> Result<(), RequestError> {
+    async fn compare(
+        &self,
+        work: &PreparedImage,
+        reply: &mut ImageReply,
+    ) -> Result<(), RequestError> {
         let time = work
             .base
             .limits

@@ -36,7 +36,10 @@ async fn bodies_that_cannot_be_read() {
         (b"{\"prompt\": ", "EOF"),
         (b"{\"prompt\": \"a\"} x", "trailing"),
         (b"prompt=a", "expected value"),
-        (b"{\"prompt\": \"a\xff\"}", "not UTF-8: byte 13"),
+        (
+            b"{\"prompt\": \"a\xff\"}",
+            "found a byte at 13 that begins no character",
+        ),
     ] {
         let said = bed.post_bytes(COMPLETIONS, body);
         refused(&said, 400, "malformed_json", None, part);
@@ -118,4 +121,25 @@ async fn a_taken_port_is_named() {
         error.contains(&address.to_string()) && error.contains("--http"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_far_too_large_still_gets_its_refusal() {
+    let bed = Bed::of(writer(Fake::saying("x"))).await;
+    // Far more than the buffers of a connection hold.
+    let large = vec![b' '; 30 << 20];
+    let said = bed.post_bytes(COMPLETIONS, &large);
+    refused(&said, 413, "body_too_large", None, "at most 4194304 bytes");
+    // Nor is a body read whose client waits for word before it sends it.
+    let mut stream = bed.connect();
+    let head = format!(
+        "POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        large.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let said = Said::read(&String::from_utf8(bytes).unwrap());
+    assert_eq!(said.status, 413, "{said:?}");
 }

@@ -57,7 +57,21 @@ async fn parameters_that_are_not_possible() {
             400,
             "context_length_exceeded",
             "prompt",
-            "256 tokens long: expected at most 255",
+            "prompt: found 256 tokens, expected at most 255",
+        ),
+        (
+            json!({ "temperature": 1e300 }),
+            400,
+            "invalid_value",
+            "temperature",
+            "temperature: found a number out of range",
+        ),
+        (
+            json!({ "stop": [1] }),
+            400,
+            "invalid_value",
+            "stop",
+            "expected a string or a list of strings",
         ),
         (
             json!({ "model": "gpt-9" }),
