@@ -4,11 +4,11 @@ use core::ops::Range;
 
 use astra_codec::Codebook;
 use ort::session::IoBinding;
-use ort::value::TensorRef;
 
 use super::bind;
 use super::buffers::{Buffers, Sizes};
 use super::error::{slice, slice_mut};
+use super::masked_attention::attend_masked;
 use super::mlp::Mlp;
 use super::prediction::{Prediction, scatter_rows};
 use super::{Codec, EngineError, Input, Model};
@@ -209,7 +209,9 @@ impl Member {
         arrived: usize,
     ) -> Result<(), EngineError> {
         if arrived < self.sizes.remote {
-            return self.attend_masked(model, codec, block, arrived);
+            let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
+            let (sizes, buffers) = (&self.sizes, &mut self.buffers);
+            return attend_masked(model, codec.matrices(block)?, block, sizes, buffers, tokens);
         }
         EngineError::length("remote rows", arrived, self.sizes.remote)?;
         bind::run_block(&mut model.attend, &self.attend, block, "attend")
@@ -256,65 +258,6 @@ impl Member {
         for chunk in 0..self.chunks() {
             self.mlp(model, block, chunk)?;
         }
-        Ok(())
-    }
-
-    /// Attention with a shorter `remote`: leaving a token out is the same as masking it.
-    fn attend_masked(
-        &mut self,
-        model: &mut Model,
-        codec: &Codec,
-        block: usize,
-        arrived: usize,
-    ) -> Result<(), EngineError> {
-        let modality = model.modality();
-        let blocks = model.attend.len();
-        let session = model.attend.get_mut(block);
-        let session = session.ok_or(EngineError::NoSuchBlock {
-            found: block,
-            blocks,
-        })?;
-        let matrices = codec.matrices(block)?;
-        let Buffers {
-            x,
-            attended,
-            q,
-            k,
-            v,
-            remote,
-            ..
-        } = &mut self.buffers;
-        let (_, rows) = remote.extract_tensor();
-        let rows = slice("remote rows", rows, 0..arrived * self.sizes.rank)?;
-        let failed = EngineError::run("attend");
-        let remote =
-            TensorRef::from_array_view(([arrived, self.sizes.rank], rows)).map_err(&failed)?;
-        let mut inputs = ort::inputs![
-            "x" => &*x, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
-            "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,
-        ];
-        // A missing row shifts those after it, but not their positions.
-        let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
-        let positions: Vec<i64> = tokens
-            .iter()
-            .map(|token| (self.sizes.class_tokens + token) as i64)
-            .collect();
-        if modality.is_rotary() {
-            let positions =
-                TensorRef::from_array_view(([arrived], positions.as_slice())).map_err(&failed)?;
-            inputs.extend(ort::inputs!["remote_positions" => positions]);
-        }
-        let outputs = session.run(inputs).map_err(&failed)?;
-        let value = outputs.get("x_out");
-        let value = value.ok_or(EngineError::Length {
-            what: "outputs x_out of attend",
-            found: 0,
-            expected: 1,
-        })?;
-        let (_, values) = value.try_extract_tensor::<f32>().map_err(&failed)?;
-        let (_, attended) = attended.extract_tensor_mut();
-        EngineError::length("x_out", values.len(), attended.len())?;
-        attended.copy_from_slice(values);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ mod input;
 mod kv_cache;
 mod language_head;
 mod library;
+mod masked_attention;
 mod member;
 mod mlp;
 mod model;
