@@ -157,12 +157,8 @@ impl DistributedRequest for GenerationWork {
         }
         let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
         summary::of_members(&mut report, plan, &collected.accounts, device.shape());
-        let took = (!received.is_unwanted()).then(|| {
-            received
-                .first
-                .unwrap_or_else(Instant::now)
-                .saturating_duration_since(begun)
-        });
+        let first = received.first.unwrap_or_else(Instant::now);
+        let took = (!received.is_unwanted()).then(|| first.saturating_duration_since(begun));
         let reply = self.reply(
             received,
             begun,
