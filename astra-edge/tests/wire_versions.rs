@@ -130,9 +130,9 @@ fn infer_together() {
     cluster.start("ours", &[]);
     start(&mut cluster, "newer", NEWER, &[]);
     cluster.wait_for_usable(2);
-    // Each asks the other for its part of the request.
-    for asked in ["ours", "newer"] {
-        let report = cluster.report(&["--device", asked]);
+    // Each coordinates a request in which the other is a member.
+    for coordinator in ["ours", "newer"] {
+        let report = cluster.report(&["--device", coordinator]);
         assert_eq!(report.alone, None, "{report}; {}", cluster.logs());
         assert_eq!(report.members.len(), 2, "{report}");
         assert_eq!(report.masked_tokens, 0, "{report}");
@@ -142,7 +142,7 @@ fn infer_together() {
             assert_eq!(member.refused_frames, 0, "{report}");
         }
     }
-    // The message that it sends when it leaves is read too: nothing else tells so soon.
+    // The message that it sends when it leaves is read too: nothing else shows it so soon.
     cluster.device("newer").signal("TERM");
     assert!(cluster.device("newer").wait().success());
     cluster.until("it has left", || {
@@ -158,13 +158,20 @@ fn generate_together() {
     start(&mut cluster, "newer", NEWER, &bundle);
     cluster.wait_for_usable(2);
     let mut texts = Vec::new();
-    for asked in ["ours", "newer"] {
-        let mut ask = cluster.client("ask");
-        ask.args(["--device", asked, "--rung", "exact", "--deadline", "60s"]);
-        ask.args(["--max-tokens", "8", "What is the capital of France?"]);
-        let said = run(&mut ask);
-        assert!(said.status.success(), "{said:?}; {}", cluster.logs());
-        let answer: Value = serde_json::from_str(&said.stdout).unwrap();
+    for coordinator in ["ours", "newer"] {
+        let mut command = cluster.client("ask");
+        command.args([
+            "--device",
+            coordinator,
+            "--rung",
+            "exact",
+            "--deadline",
+            "60s",
+        ]);
+        command.args(["--max-tokens", "8", "What is the capital of France?"]);
+        let output = run(&mut command);
+        assert!(output.status.success(), "{output:?}; {}", cluster.logs());
+        let answer: Value = serde_json::from_str(&output.stdout).unwrap();
         let members = answer["report"]["members"].as_array().unwrap();
         assert_eq!(members.len(), 2, "{answer}");
         texts.push(answer["text"].as_str().unwrap().to_owned());
@@ -214,7 +221,7 @@ fn without_a_common_version() {
     assert!(report.alone.is_some(), "{report}");
 }
 
-/// Waits until the device `name` has said that it does not use `other`, and why.
+/// Waits until the device `name` has logged that it does not use `other`, and why.
 fn wait_for_rejection(cluster: &Cluster, name: &str, other: &str, why: &str) {
     let device = cluster.devices.iter().find(|device| device.name == name);
     let device = device.unwrap();
@@ -233,8 +240,8 @@ fn check_client(cluster: &Cluster, id: &str, reason: &str) {
             .iter()
             .any(|peer| peer["id"] == id && peer["usable"] == false && peer["reason"] == reason)
     });
-    let said = run(&mut cluster.infer(&["--device", id, "--wait", "1s"]));
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    let output = run(&mut cluster.infer(&["--device", id, "--wait", "1s"]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     let named = format!("{id} ({reason})");
-    assert!(said.stderr.contains(&named), "{said:?}");
+    assert!(output.stderr.contains(&named), "{output:?}");
 }

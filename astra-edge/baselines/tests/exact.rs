@@ -15,7 +15,7 @@ use serde_json::Value;
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
 
-/// Runs methods on so many devices; the rows that the first writes.
+/// Runs methods on several devices; returns the rows that the first writes.
 fn rows(devices: usize, methods: &str, bundle: &str, input: &[&str]) -> Vec<Value> {
     let bundle = cache().join("bundles").join(bundle);
     assert!(bundle.is_dir(), "{} is not there; {HINT}", bundle.display());

@@ -51,7 +51,7 @@ impl fmt::Display for Invalid {
 
 impl std::error::Error for Invalid {}
 
-/// Why a bundle was not opened, not written, or does not hold what was asked of it.
+/// Why a bundle was not opened, not written, or does not hold what was requested of it.
 ///
 /// Messages are complete: they contain the text of the error underneath, which is therefore not repeated as a source.
 #[derive(Debug, thiserror::Error)]
@@ -166,7 +166,7 @@ pub enum BundleError {
     NoGraph {
         /// The bundle.
         dir: PathBuf,
-        /// What was asked for.
+        /// What was requested.
         name: String,
         /// The graphs there are.
         available: Vec<String>,
@@ -176,7 +176,7 @@ pub enum BundleError {
     NoRung {
         /// The bundle.
         dir: PathBuf,
-        /// What was asked for.
+        /// What was requested.
         bits: u32,
         /// The rungs there are.
         available: Vec<u32>,
@@ -186,7 +186,7 @@ pub enum BundleError {
     NoBasis {
         /// The bundle.
         dir: PathBuf,
-        /// What was asked for.
+        /// What was requested.
         name: String,
         /// The bases there are.
         available: Vec<String>,
@@ -196,7 +196,7 @@ pub enum BundleError {
     NoBlock {
         /// The bundle.
         dir: PathBuf,
-        /// What was asked for.
+        /// What was requested.
         block: usize,
         /// How many there are.
         blocks: usize,

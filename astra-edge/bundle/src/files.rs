@@ -28,7 +28,7 @@ pub(crate) fn map(dir: &Path, name: &str, entry: &FileEntry) -> Result<Mmap, Bun
     let io = |error| BundleError::io("map", &path)(error);
     let len = usize::try_from(entry.bytes)
         .map_err(|_| io(io::Error::from(io::ErrorKind::FileTooLarge)))?;
-    // SAFETY: a mapping is sound as long as nobody changes the file underneath. This crate never does: it writes a bundle
+    // SAFETY: a mapping is sound as long as no process changes the file. This crate never does: it writes a bundle
     // under a temporary name before any `Bundle` of it exists, replaces bundles by renaming (the old file lives on under
     // the mapping), and `rewrite_manifest` touches the manifest alone, which is not mapped. Programs outside are bound by
     // the same rule, stated in the crate's documentation and in BUNDLE.md. Copying instead would hold every weight in

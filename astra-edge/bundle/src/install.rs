@@ -73,7 +73,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // Nobody is left to tell; after publishing there is nothing here.
+        // The error has no receiver; after publishing there is nothing here.
         let _ = fs::remove_dir_all(&self.dir);
     }
 }

@@ -19,7 +19,7 @@ pub use text::text_service;
 /// What this machine is called in a report.
 const MACHINE: &str = "this machine";
 /// Why there are no other members.
-const WHY: &str = "as asked, without a cluster";
+const WHY: &str = "as requested, without a cluster";
 /// Runs that the latency is the best of.
 const RUNS: usize = 3;
 
@@ -44,7 +44,7 @@ pub enum AloneError {
     },
 }
 
-/// Answers for one picture, as in its file.
+/// The result of one image, given as the bytes of its file.
 ///
 /// # Errors
 /// The bundle, ONNX Runtime or the picture is refused.

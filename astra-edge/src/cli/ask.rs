@@ -18,7 +18,7 @@ use astra_model::tasks::text::template::Message;
 use astra_wire::{Control, Prompt as WirePrompt};
 use serde::Serialize;
 
-use super::question::QuestionArgs;
+use super::request::RequestArgs;
 
 /// Largest prompt that is read, in bytes.
 const MAX_PROMPT: u64 = 4 << 20;
@@ -29,7 +29,7 @@ const MAX_PROMPT: u64 = 4 << 20;
 /// then generates. The text is streamed to standard output; the report goes to standard error.
 #[derive(clap::Args, Debug)]
 pub(super) struct Args {
-    /// The message to answer; - reads it from standard input.
+    /// The message to answer, or with --raw the prompt to continue; - reads it from standard input.
     prompt: String,
     /// System message, before the message.
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
@@ -71,7 +71,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
     #[command(flatten)]
-    question: QuestionArgs,
+    request: RequestArgs,
     #[command(flatten)]
     network: Network,
 }
@@ -94,11 +94,11 @@ pub(super) fn main(mut args: Args) -> Result<()> {
     // A device would refuse them too, but only after it has been found.
     StopStrings::new(args.stop.clone())?;
     let runtime = super::runtime()?;
-    if args.question.alone {
-        let service = args.question.text_service()?;
+    if args.request.alone {
+        let service = args.request.text_service()?;
         return runtime.block_on(async {
             let context = RequestContext {
-                options: args.question.options(),
+                options: args.request.options(),
                 ..RequestContext::default()
             };
             let stream = service.generate(context, args.request()).await?;
@@ -128,7 +128,7 @@ fn read_prompt(given: &str) -> Result<String> {
     })
 }
 
-/// Where a text comes from.
+/// The stream of a text: from a cluster, or from this machine.
 enum Source {
     Cluster(RemoteTextStream),
     Local(TextStream),
@@ -185,22 +185,22 @@ impl Args {
             bail!("prompt: found nothing, expected text");
         }
         let mut client = Client::open(&self.network).await?;
-        let answered = self.ask_cluster(&mut client).await;
+        let result = self.send_request(&mut client).await;
         client.close().await;
-        answered
+        result
     }
 
-    async fn ask_cluster(&self, client: &mut Client) -> Result<()> {
-        let QuestionArgs {
+    async fn send_request(&self, client: &mut Client) -> Result<()> {
+        let RequestArgs {
             device,
             ranges,
             wait,
             ..
-        } = &self.question;
+        } = &self.request;
         let device = client.find(device.as_deref(), *wait).await?;
         let chat = serde_json::to_string(&self.messages())?;
-        let question = Control::GenerationRequest(astra_wire::GenerationRequest {
-            options: self.question.options(),
+        let request = Control::GenerationRequest(astra_wire::GenerationRequest {
+            options: self.request.options(),
             prompt: if self.raw {
                 WirePrompt::Text(&self.prompt)
             } else {
@@ -210,12 +210,14 @@ impl Args {
             max_tokens: Some(self.max_tokens),
             stop: self.stop.iter().map(String::as_str).collect(),
         });
-        let first = self.question.patience();
-        let stream = client.ask_text(&device, &question, ranges, first).await?;
+        let first = self.request.timeout();
+        let stream = client
+            .request_text(&device, &request, ranges, first)
+            .await?;
         self.show(&mut Source::Cluster(stream)).await
     }
 
-    /// Prints a text as it comes, and its report.
+    /// Prints a text as it is generated, then its report.
     async fn show(&self, source: &mut Source) -> Result<()> {
         let mut text = String::new();
         loop {

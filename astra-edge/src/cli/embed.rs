@@ -11,7 +11,7 @@ use astra_edge::text::Prompt;
 use astra_wire::{Control, EmbeddingRequest, Prompt as WirePrompt};
 use serde::Serialize;
 
-use super::question::QuestionArgs;
+use super::request::RequestArgs;
 
 /// Compute embeddings of texts on a cluster.
 ///
@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
     #[command(flatten)]
-    question: QuestionArgs,
+    request: RequestArgs,
     #[command(flatten)]
     network: Network,
 }
@@ -54,7 +54,7 @@ pub(super) fn main(args: Args) -> Result<()> {
     super::log(&args.log)?;
     let texts = args.texts()?;
     let runtime = super::runtime()?;
-    if args.question.alone {
+    if args.request.alone {
         runtime.block_on(args.here(texts))
     } else {
         runtime.block_on(args.through_cluster(texts))
@@ -109,7 +109,7 @@ impl Args {
     }
 
     async fn here(&self, texts: Vec<String>) -> Result<()> {
-        let service = self.question.text_service()?;
+        let service = self.request.text_service()?;
         let prompts = texts.iter().cloned().map(Prompt::Text).collect();
         let divided = service.tokens(prompts).await;
         let divided = divided.map_err(|(place, error)| {
@@ -120,7 +120,7 @@ impl Args {
         for (place, (text, ids)) in texts.into_iter().zip(divided).enumerate() {
             let prompt = Prompt::Tokens(ids);
             let context = RequestContext {
-                options: self.question.options(),
+                options: self.request.options(),
                 ..RequestContext::default()
             };
             let embedded = service.embed(context, prompt).await;
@@ -136,28 +136,28 @@ impl Args {
 
     async fn through_cluster(&self, texts: Vec<String>) -> Result<()> {
         let mut client = Client::open(&self.network).await?;
-        let asked = self.ask_cluster(&mut client, texts).await;
+        let result = self.send_requests(&mut client, texts).await;
         client.close().await;
-        asked
+        result
     }
 
-    async fn ask_cluster(&self, client: &mut Client, texts: Vec<String>) -> Result<()> {
-        let QuestionArgs {
+    async fn send_requests(&self, client: &mut Client, texts: Vec<String>) -> Result<()> {
+        let RequestArgs {
             device,
             ranges,
             wait,
             ..
-        } = &self.question;
+        } = &self.request;
         let device = client.find(device.as_deref(), *wait).await?;
         let mut output = Output::new(self.json);
         for (place, text) in texts.into_iter().enumerate() {
             let answered = {
-                let question = Control::EmbeddingRequest(EmbeddingRequest {
-                    options: self.question.options(),
+                let request = Control::EmbeddingRequest(EmbeddingRequest {
+                    options: self.request.options(),
                     input: WirePrompt::Text(&text),
                 });
-                let within = self.question.patience();
-                client.request(&device, &question, ranges, within).await
+                let within = self.request.timeout();
+                client.request(&device, &request, ranges, within).await
             };
             let answered = answered.with_context(|| shown(place, &text))?;
             output.put(Embedding {

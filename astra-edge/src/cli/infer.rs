@@ -14,7 +14,7 @@ use astra_model::tasks::overlay::write_png;
 use astra_wire::{Control, ImageRequest, RequestOptions};
 use serde::Serialize;
 
-use super::question::QuestionArgs;
+use super::request::RequestArgs;
 
 /// Time the comparison with one device may take.
 const COMPARISON: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
     #[command(flatten)]
-    question: QuestionArgs,
+    request: RequestArgs,
     #[command(flatten)]
     network: Network,
 }
@@ -61,10 +61,10 @@ pub(super) fn main(args: Args) -> Result<()> {
     super::log(&args.log)?;
     let image = read_picture(&args.image)?;
     let runtime = super::runtime()?;
-    let mut answered = if args.question.alone {
+    let mut answered = if args.request.alone {
         runtime.block_on(alone(&args, &image))?
     } else {
-        runtime.block_on(ask(&args, &image))?
+        runtime.block_on(send_request(&args, &image))?
     };
     if let Some(path) = &args.answer {
         write_answer(path, &answered)?;
@@ -101,7 +101,7 @@ pub(super) fn read_picture(path: &Path) -> Result<Vec<u8>> {
 }
 
 async fn alone(args: &Args, image: &[u8]) -> Result<Response> {
-    let reply = args.question.picture(image).await;
+    let reply = args.request.compute_image(image).await;
     let reply = reply.map_err(|error| named(error, &args.image))?;
     Ok(Response {
         report: reply.report,
@@ -120,23 +120,23 @@ pub(super) fn named(error: anyhow::Error, path: &Path) -> anyhow::Error {
     }
 }
 
-async fn ask(args: &Args, image: &[u8]) -> Result<Response> {
-    let asked = &args.question;
+async fn send_request(args: &Args, image: &[u8]) -> Result<Response> {
+    let flags = &args.request;
     let mut client = Client::open(&args.network).await?;
-    let device = client.find(asked.device.as_deref(), asked.wait).await?;
-    let question = Control::ImageRequest(ImageRequest {
+    let device = client.find(flags.device.as_deref(), flags.wait).await?;
+    let request = Control::ImageRequest(ImageRequest {
         options: RequestOptions {
             compare: args.compare,
-            ..asked.options()
+            ..flags.options()
         },
         image,
     });
-    let mut within = asked.patience();
+    let mut within = flags.timeout();
     if args.compare {
         within += COMPARISON;
     }
     let answered = client
-        .request(&device, &question, &asked.ranges, within)
+        .request(&device, &request, &flags.ranges, within)
         .await
         .with_context(|| args.image.display().to_string());
     client.close().await;

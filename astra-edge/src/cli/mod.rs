@@ -7,7 +7,7 @@ mod environment;
 mod infer;
 mod peers;
 mod plan;
-mod question;
+mod request;
 mod run;
 mod service;
 mod settings;
@@ -82,7 +82,7 @@ fn log(filter: &str) -> Result<()> {
     })
 }
 
-/// Logs on standard error; `refuse` makes the error of a filter that is none of what it is given as expected.
+/// Logs on standard error; `refuse` makes the error of a bad filter from what was expected.
 fn log_or(filter: &str, refuse: impl FnOnce(&str) -> anyhow::Error) -> Result<()> {
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| refuse(&format!("a filter such as {DEFAULT_LOG:?}: {error}")))?;

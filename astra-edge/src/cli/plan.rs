@@ -16,7 +16,7 @@ use astra_model::tasks::image::prepare;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// Most members a plan is made for: beyond it, nobody would believe it.
+/// Most members a plan is made for: beyond that, the estimate is of no use.
 const MOST_DEVICES: u16 = 64;
 
 /// Predict the latency of requests on clusters that do not exist yet.

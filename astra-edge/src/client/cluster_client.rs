@@ -157,7 +157,7 @@ impl Client {
         let bytes = encoded_for(device, request)?;
         let reply = self
             .link
-            .ask_control(device.device, &parameters(ranges), bytes, within)
+            .request(device.device, &parameters(ranges), bytes, within)
             .await?;
         read(&reply, device.name.as_str())
     }

@@ -7,17 +7,17 @@ use astra_wire::{Control, Hello};
 use super::cluster_client::{Client, encoded_for, parameters};
 use super::error::ClientError;
 use crate::cluster::request::response::GenerationResponse;
-use crate::link::Answers;
+use crate::link::ReplyStream;
 use crate::text::TextEvent;
 
-/// Longest that a text may take.
+/// Longest time for a whole text.
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Longest time between two pieces of a text.
 const BETWEEN: Duration = Duration::from_secs(60);
 
 /// The text that a device generates. Dropping it does not end the generation; closing the [`Client`] does.
 pub struct RemoteTextStream {
-    answers: Answers,
+    replies: ReplyStream,
     device: String,
     /// Time for the next piece.
     within: Duration,
@@ -28,20 +28,20 @@ impl Client {
     ///
     /// # Errors
     /// The request cannot be sent.
-    pub async fn ask_text(
+    pub async fn request_text(
         &self,
         device: &Hello,
-        question: &Control<'_>,
+        request: &Control<'_>,
         ranges: &[u16],
         first: Duration,
     ) -> Result<RemoteTextStream, ClientError> {
-        let bytes = encoded_for(device, question)?;
+        let bytes = encoded_for(device, request)?;
         let parameters = parameters(ranges);
-        let asked = self
+        let replies = self
             .link
-            .ask_stream(device.device, &parameters, bytes, LONGEST);
+            .request_stream(device.device, &parameters, bytes, LONGEST);
         Ok(RemoteTextStream {
-            answers: asked.await?,
+            replies: replies.await?,
             device: device.name.as_str().to_owned(),
             within: first,
         })
@@ -54,7 +54,7 @@ impl RemoteTextStream {
     /// # Errors
     /// The device fails, goes away, or sends nothing for too long.
     pub async fn next(&mut self) -> Result<TextEvent, ClientError> {
-        let answer = self.answers.next(self.within).await?;
+        let reply = self.replies.next(self.within).await?;
         self.within = BETWEEN;
         let unreadable = |reason: &dyn std::fmt::Display| ClientError::Unreadable {
             device: self.device.clone(),
@@ -64,10 +64,10 @@ impl RemoteTextStream {
             device: self.device.clone(),
             text: text.to_owned(),
         };
-        let Some(answer) = answer else {
+        let Some(reply) = reply else {
             return Err(failed("gone in the middle of its answer"));
         };
-        match Control::parse(&answer) {
+        match Control::parse(&reply) {
             Ok(Control::TextDelta { text }) => Ok(TextEvent::Delta(text.to_owned())),
             Ok(Control::GenerationResponse(answer)) => {
                 let report = serde_json::from_str(answer.report);

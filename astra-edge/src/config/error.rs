@@ -13,10 +13,10 @@ pub enum ConfigError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// A file says something that is not understood.
+    /// A file has something that is not understood.
     #[error("{}: {at}: {reason}", path.display())]
     Parse {
         /// The file.

@@ -57,7 +57,7 @@ impl File {
         })
     }
 
-    /// One that says nothing.
+    /// One without settings.
     pub(super) fn none() -> Self {
         Self {
             path: PathBuf::new(),
@@ -105,13 +105,13 @@ impl File {
 
     /// What clap says of a value, as an error of the file.
     fn refused(&self, command: &Command, error: clap::Error) -> ConfigError {
-        let said = |kind| match error.get(kind) {
+        let context = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => text.as_str(),
             _ => "",
         };
         let (flag, found) = (
-            said(ContextKind::InvalidArg),
-            said(ContextKind::InvalidValue),
+            context(ContextKind::InvalidArg),
+            context(ContextKind::InvalidValue),
         );
         let arg = command.get_arguments().find(|arg| arg.to_string() == *flag);
         let key = arg.map(|arg| arg.get_id().as_str());

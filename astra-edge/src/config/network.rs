@@ -101,7 +101,7 @@ impl Network {
         Ok((settings, self.key()?))
     }
 
-    /// Puts what flags and variables say in the place of what a file said.
+    /// Overrides the settings of a file with those of flags and variables.
     ///
     /// # Errors
     /// The command has no flags of a network.
@@ -168,7 +168,7 @@ fn address(text: &str) -> Result<SocketAddr, ConfigError> {
     })?;
     if address.ip().is_unspecified() {
         let expected =
-            "the address of one interface: others would be told every address this machine has";
+            "the address of one interface: others would be sent every address of this machine";
         return Err(ConfigError::value("listen", text, expected));
     }
     Ok(address)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::api::{Api, now};
-use super::astra::Took;
+use super::astra::RequestStats;
 use crate::cluster::request::response::GenerationResponse;
 use crate::generation::finish_reason_name;
 
@@ -145,7 +145,7 @@ impl ResponseBody {
     }
 
     fn took(&self, response: &GenerationResponse) -> Value {
-        Took::of(&response.report, &self.api.manifest).value()
+        RequestStats::of(&response.report, &self.api.manifest).value()
     }
 }
 

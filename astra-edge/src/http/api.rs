@@ -18,15 +18,15 @@ use crate::text::TextService;
 /// See [`Api::patience`].
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Answers questions about pictures.
+/// Answers image requests.
 pub trait Pictures: Send + Sync + 'static {
     /// See [`Coordinator::answer`].
-    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>>;
+    fn answer(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>>;
 }
 
 impl Pictures for Coordinator {
-    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
-        Box::pin(self.answer(question))
+    fn answer(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
+        Box::pin(self.answer(request))
     }
 }
 
@@ -40,9 +40,9 @@ pub struct Api {
     pub bundle: String,
     /// The bundle.
     pub manifest: Manifest,
-    /// Answers questions in words, for bundles of text.
+    /// Answers text requests, for bundles of text.
     pub words: Option<Arc<TextService>>,
-    /// Answers questions about pictures, for bundles of images.
+    /// Answers image requests, for bundles of images.
     pub pictures: Option<Arc<dyn Pictures>>,
     /// What the head of a request has to come in, and then its body: 30 s.
     pub patience: Duration,
@@ -94,7 +94,7 @@ impl Api {
         }
     }
 
-    /// Answers questions in words.
+    /// Answers text requests.
     pub(super) fn words(&self) -> Result<&TextService, ApiError> {
         let found = "it takes pictures";
         self.words
@@ -102,7 +102,7 @@ impl Api {
             .ok_or_else(|| ApiError::task(self.model(), "take text", found))
     }
 
-    /// Answers questions about pictures.
+    /// Answers image requests.
     pub(super) fn pictures(&self) -> Result<&Arc<dyn Pictures>, ApiError> {
         let found = "it takes text";
         self.pictures

@@ -1,4 +1,4 @@
-//! The field `astra`: what a cluster can be told, and what it tells.
+//! The field `astra`: options of a request for the cluster, and statistics in its response.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::cluster::request::context::RequestContext;
 use crate::config::{Rung, parse_duration};
 use crate::report::{MemberReport, Range, Report};
 
-/// What a request may say of the cluster, and of sampling beyond OpenAI's parameters.
+/// Options of a request for the cluster, and of sampling beyond OpenAI's parameters.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Options {
@@ -21,7 +21,7 @@ pub(super) struct Options {
     rung: Option<Rung>,
     /// Tokens of each member, in the order of their names.
     ranges: Option<Vec<u16>>,
-    /// Answer on the asked device alone.
+    /// Compute on the receiving device alone.
     #[serde(deserialize_with = "or_default")]
     alone: bool,
     /// Time until the answer, of a text its first token, is due: `5s`, `800ms`.
@@ -80,9 +80,9 @@ impl Options {
     }
 }
 
-/// What a request took, in an answer's `astra`.
+/// Statistics of a request, the field `astra` of its response.
 #[derive(Debug, Serialize)]
-pub(super) struct Took<'a> {
+pub(super) struct RequestStats<'a> {
     /// Device that coordinated.
     coordinator: &'a str,
     rung: RungName,
@@ -149,8 +149,8 @@ struct Bytes {
     result: u64,
 }
 
-impl<'a> Took<'a> {
-    /// What `report` says, beside what was measured of its rung.
+impl<'a> RequestStats<'a> {
+    /// The statistics in `report`, with the agreement measured for its rung at export.
     pub(super) fn of(report: &'a Report, manifest: &'a Manifest) -> Self {
         Self {
             coordinator: &report.coordinator,

@@ -22,7 +22,7 @@ pub(super) struct Asked<T> {
 }
 
 /// A body of any type, and the request's place among those in progress.
-pub(super) struct Raw {
+pub(super) struct RawBody {
     pub(super) slot: Slot,
     /// The declared media type, in lower case, without parameters.
     pub(super) kind: String,
@@ -33,7 +33,7 @@ pub(super) struct Raw {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BodyLimit(pub(super) usize);
 
-impl FromRequest<Arc<Api>> for Raw {
+impl FromRequest<Arc<Api>> for RawBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let raw = Raw::from_request(request, api).await?;
+        let raw = RawBody::from_request(request, api).await?;
         if raw.kind != "application/json" {
             let found = raw.kind;
             return Err(ApiError::new(
@@ -71,7 +71,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Asked<T> {
     }
 }
 
-async fn read(request: Request, api: &Api) -> Result<Raw, ApiError> {
+async fn read(request: Request, api: &Api) -> Result<RawBody, ApiError> {
     let limit = request.extensions().get::<BodyLimit>();
     let limit = limit.map_or(0, |limit| limit.0);
     // A client that waits for `100 Continue` sends nothing before it reads the refusal.
@@ -100,7 +100,7 @@ async fn read(request: Request, api: &Api) -> Result<Raw, ApiError> {
         }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Raw {
+    Ok(RawBody {
         slot,
         kind: media_type,
         bytes: bytes.into(),

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::Api;
-use super::astra::{Options, Took};
+use super::astra::{Options, RequestStats};
 use super::body::Asked;
 use super::error::ApiError;
 use super::parameters::PromptInput;
@@ -158,7 +158,7 @@ fn respond(
             "object": "embedding",
             "index": index,
             "embedding": write(&one.embedding, encoding),
-            "astra": Took::of(&one.report, &api.manifest).value(),
+            "astra": RequestStats::of(&one.report, &api.manifest).value(),
         });
         format!("{comma}{vector}")
     });

@@ -9,7 +9,7 @@
 //! - `body`: request bodies, read with limits, and `json`: JSON with errors for people
 //! - [`error`]: errors in the form of OpenAI's API
 //! - `astra`: the field `astra`, in requests and in responses
-//! - `generation`: completions and chats, `parameters` and `messages`: what they are asked with, and `answer`: their answers,
+//! - `generation`: completions and chats, `parameters` and `messages`: their requests, and `answer`: their responses,
 //!   whole or as a stream
 //! - `rest`: what a request holds beyond the parameters that are read, and `whole`: whole numbers as clients write them
 //! - `embeddings`, `saliency`, `models`: the other routes

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::astra::{Options, Took};
-use super::body::Raw;
+use super::astra::{Options, RequestStats};
+use super::body::RawBody;
 use super::error::{ApiError, json_response};
 use super::json::parse;
 use super::rest::{self, Rest};
@@ -46,9 +46,9 @@ enum Form {
 pub(super) async fn saliency(
     State(api): State<Arc<Api>>,
     headers: HeaderMap,
-    raw: Raw,
+    raw: RawBody,
 ) -> Result<Response, ApiError> {
-    let Raw { slot, kind, bytes } = raw;
+    let RawBody { slot, kind, bytes } = raw;
     let form = form(&headers)?;
     let (image, options) = picture(&api, &kind, bytes)?;
     options.check_no_sampling()?;
@@ -61,12 +61,12 @@ pub(super) async fn saliency(
         return Err(ApiError::invalid("image", "an empty picture"));
     }
     let (client, _connection) = ClientHandle::at(slot).with_connection();
-    let question = ImageRequest {
+    let request = ImageRequest {
         context: options.context(client),
         image,
     };
-    // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
-    let answered = tokio::spawn(async move { pictures.answer(question).await }).await;
+    // In a task of its own: dropped half-way, a request would leave members at work without a coordinator.
+    let answered = tokio::spawn(async move { pictures.answer(request).await }).await;
     let reply = answered
         .map_err(|error| ApiError::failed(error.to_string()))?
         .map_err(|error| ApiError::of_request(&error, "image"))?;
@@ -93,7 +93,7 @@ fn picture(api: &Api, kind: &str, bytes: Bytes) -> Result<(Vec<u8>, Options), Ap
 fn respond(api: &Api, reply: &ImageReply, form: Form) -> Result<Response, ApiError> {
     let map = reply.answer.map.as_ref();
     let map = map.ok_or_else(|| ApiError::failed("the model answered no map"))?;
-    let took = Took::of(&reply.report, &api.manifest).value();
+    let took = RequestStats::of(&reply.report, &api.manifest).value();
     if form == Form::Png {
         return png(map, &took.to_string());
     }

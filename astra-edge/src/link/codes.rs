@@ -17,7 +17,7 @@ pub struct CodePublisher {
     publisher: Arc<Publisher<'static>>,
 }
 
-/// Receives the frames of one member of a plan, for as long as it is kept.
+/// Receives the frames of one member of a plan until it is dropped.
 pub struct CodeSubscription {
     _subscriber: Subscriber<()>,
 }
@@ -60,7 +60,7 @@ impl Link {
         let publisher = self
             .session
             .declare_publisher(expression)
-            // Frames go out at once: held back for company they hold up a block.
+            // Frames are sent at once: a batch that waits for more messages delays a block.
             .express(true)
             .priority(Priority::RealTime)
             .congestion_control(CongestionControl::Block)
@@ -86,7 +86,7 @@ impl Link {
         let subscriber = self
             .session
             .declare_subscriber(key.clone())
-            // A message came in one piece and is lent; only one that Zenoh cut would be copied.
+            // A message that arrived in one piece is borrowed; only one that Zenoh fragmented is copied.
             .callback(move |sample| receive(&sample.payload().to_bytes()))
             .await
             .map_err(declare(key))?;

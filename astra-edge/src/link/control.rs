@@ -1,4 +1,4 @@
-//! One message to one device and its answer, or answers.
+//! One message to one device and its reply, or replies.
 
 use std::time::{Duration, Instant};
 
@@ -12,25 +12,25 @@ use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable};
 use super::presence::declare;
 use super::{Link, LinkError};
 
-/// Messages that may wait to be served. A sender whose message finds no room gets no answer.
+/// Messages that may wait to be served. Further ones are dropped and get no reply.
 const INBOX: usize = 64;
 
-/// A message and the way back.
-pub struct Incoming {
+/// A message of a client or another device, and where to send its replies.
+pub struct IncomingRequest {
     query: Query,
 }
 
-/// Parameter of a question that says which session asks.
-const ASKER: &str = "asker";
-/// Parameter of a query for a hello: the wire versions that the asking device reads.
+/// Parameter of a request: the Zenoh id of the session that sent it.
+const CLIENT: &str = "asker";
+/// Parameter of a request for a hello: the wire versions that its sender reads.
 const VERSIONS: &str = "versions";
-/// Between two looks whether an asker is still there.
-const LOOK: Duration = Duration::from_millis(500);
+/// How often it is checked whether a client is still connected.
+const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The answers to one message, as they come. Dropping them stops listening.
-pub struct Answers {
+/// The replies to one message, as they arrive. Dropping the stream stops receiving.
+pub struct ReplyStream {
     key: String,
-    answers: mpsc::UnboundedReceiver<Vec<u8>>,
+    replies: mpsc::UnboundedReceiver<Vec<u8>>,
 }
 
 /// Serves a key, for as long as it is kept.
@@ -38,36 +38,35 @@ pub struct Service {
     _queryable: Queryable<()>,
 }
 
-impl Incoming {
-    /// The message, which is then kept no longer than the caller keeps it, however long the answer takes.
+impl IncomingRequest {
+    /// Takes the message out, so that its memory is free once the caller drops it, however long the reply takes.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         let payload = self.query.payload_mut().map(std::mem::take);
         payload.map_or_else(Vec::new, |payload| payload.to_bytes().into_owned())
     }
 
-    /// A parameter of the question that the message itself has no place for.
+    /// A parameter that the message itself has no field for.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.parameters().get(name)
     }
 
-    /// Answers; a question can have many answers. An asker that has gone is nobody's concern here: see
-    /// [`Link::asker_gone`].
-    pub fn answer(&self, bytes: Vec<u8>) {
+    /// Sends a reply; a request can have many. One to a client that is gone is dropped: see [`Link::client_gone`].
+    pub fn reply(&self, bytes: Vec<u8>) {
         let key = self.query.key_expr().clone();
         if let Err(error) = self.query.reply(key, bytes).express(true).wait() {
-            tracing::debug!(%error, "the asker is gone");
+            tracing::debug!(%error, "the client is gone");
         }
     }
 }
 
-impl Answers {
-    /// The next answer; `None` after the last.
+impl ReplyStream {
+    /// The next reply; `None` after the last.
     ///
     /// # Errors
-    /// [`LinkError::NoAnswer`]: none came in time.
+    /// [`LinkError::NoAnswer`]: none arrived in time.
     pub async fn next(&mut self, within: Duration) -> Result<Option<Vec<u8>>, LinkError> {
-        match tokio::time::timeout(within, self.answers.recv()).await {
-            Ok(answer) => Ok(answer),
+        match tokio::time::timeout(within, self.replies.recv()).await {
+            Ok(reply) => Ok(reply),
             Err(_) => Err(LinkError::NoAnswer {
                 key: self.key.clone(),
                 within,
@@ -77,7 +76,7 @@ impl Answers {
 }
 
 impl Link {
-    /// Serves a device's hello: what `hello` makes of the versions that the asking device reads.
+    /// Serves a device's hello; `hello` writes it for a device that reads the given versions.
     ///
     /// # Errors
     /// Zenoh refuses the declaration.
@@ -91,12 +90,12 @@ impl Link {
             .session
             .declare_queryable(key.clone())
             .callback(move |query| {
-                let incoming = Incoming { query };
+                let incoming = IncomingRequest { query };
                 let versions = incoming
                     .parameter(VERSIONS)
                     .and_then(Versions::from_text)
                     .unwrap_or(Versions::UNSTATED);
-                incoming.answer(hello(versions));
+                incoming.reply(hello(versions));
             })
             .await
             .map_err(declare(key))?;
@@ -112,14 +111,14 @@ impl Link {
     pub async fn serve_control(
         &self,
         device: DeviceId,
-    ) -> Result<(Service, mpsc::Receiver<Incoming>), LinkError> {
+    ) -> Result<(Service, mpsc::Receiver<IncomingRequest>), LinkError> {
         let key = self.cluster.control(device);
         let (inbox, messages) = mpsc::channel(INBOX);
         let queryable = self
             .session
             .declare_queryable(key.clone())
             .callback(move |query| {
-                if inbox.try_send(Incoming { query }).is_err() {
+                if inbox.try_send(IncomingRequest { query }).is_err() {
                     tracing::warn!("a control message found no room and was dropped");
                 }
             })
@@ -131,38 +130,38 @@ impl Link {
         Ok((service, messages))
     }
 
-    /// Asks a device for its hello, in one of `versions` if it has one of them.
+    /// Requests the hello of a device, in one of `versions` if it has one of them.
     ///
     /// # Errors
     /// [`LinkError::NoAnswer`], or [`LinkError::Unanswered`] when the device goes away.
-    pub async fn ask_hello(
+    pub async fn request_hello(
         &self,
         device: DeviceId,
         versions: Versions,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
         let parameters = format!("{VERSIONS}={versions}");
-        self.ask(self.cluster.hello(device), &parameters, Vec::new(), within)
+        self.first_reply(self.cluster.hello(device), &parameters, Vec::new(), within)
             .await
     }
 
-    /// Sends a control message to a device and waits for its answer; `parameters` as in a URL, `name=value;name=value`.
+    /// Sends a control message to a device and waits for its reply; `parameters` as in a URL, `name=value;name=value`.
     ///
     /// # Errors
     /// [`LinkError::NoAnswer`], or [`LinkError::Unanswered`] when the device goes away.
-    pub async fn ask_control(
+    pub async fn request(
         &self,
         device: DeviceId,
         parameters: &str,
         message: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
-        self.ask(self.cluster.control(device), parameters, message, within)
+        self.first_reply(self.cluster.control(device), parameters, message, within)
             .await
     }
 
-    /// Sends a control message to every device there is, and waits for nobody's answer.
-    pub async fn tell_all(&self, message: Vec<u8>) {
+    /// Sends a control message to every device that is present, and waits for no reply.
+    pub async fn broadcast(&self, message: Vec<u8>) {
         let sent = self
             .session
             .get(self.cluster.controls())
@@ -173,48 +172,47 @@ impl Link {
             .callback(drop)
             .await;
         if let Err(error) = sent {
-            tracing::debug!(%error, "a message to all was not sent");
+            tracing::debug!(%error, "the broadcast was not sent");
         }
     }
 
-    /// Sends a control message to a device that has many answers. They end when the device says so, goes away, or after
-    /// `longest`.
+    /// Sends a control message that has many replies. They end when the device ends them, goes away, or after `longest`.
     ///
     /// # Errors
     /// The message cannot be sent.
-    pub async fn ask_stream(
+    pub async fn request_stream(
         &self,
         device: DeviceId,
         parameters: &str,
         message: Vec<u8>,
         longest: Duration,
-    ) -> Result<Answers, LinkError> {
-        let mine = format!("{ASKER}={}", self.session.zid());
+    ) -> Result<ReplyStream, LinkError> {
+        let own = format!("{CLIENT}={}", self.session.zid());
         let parameters = match parameters {
-            "" => mine,
-            given => format!("{given};{mine}"),
+            "" => own,
+            given => format!("{given};{own}"),
         };
         let key = self.cluster.control(device);
-        let answers = self.get(&key, &parameters, message, longest).await?;
-        Ok(Answers { key, answers })
+        let replies = self.get(&key, &parameters, message, longest).await?;
+        Ok(ReplyStream { key, replies })
     }
 
-    /// Returns once whoever sent a message with many answers has left the network; never, where it did not say who it is.
-    pub async fn asker_gone(&self, incoming: &Incoming) {
-        let Some(asker) = incoming.parameter(ASKER) else {
+    /// Returns once the client that sent a request has left the network; never, where the request does not name its session.
+    pub async fn client_gone(&self, incoming: &IncomingRequest) {
+        let Some(client) = incoming.parameter(CLIENT) else {
             return std::future::pending().await;
         };
         loop {
-            tokio::time::sleep(LOOK).await;
-            let own = self.session.zid().to_string() == asker;
+            tokio::time::sleep(CLIENT_CHECK_INTERVAL).await;
+            let own = self.session.zid().to_string() == client;
             let mut peers = self.session.info().peers_zid().await;
-            if !own && !peers.any(|peer| peer.to_string() == asker) {
+            if !own && !peers.any(|peer| peer.to_string() == client) {
                 return;
             }
         }
     }
 
-    async fn ask(
+    async fn first_reply(
         &self,
         key: String,
         parameters: &str,
@@ -222,18 +220,18 @@ impl Link {
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
         let begun = Instant::now();
-        let mut answers = self.get(&key, parameters, message, within).await?;
+        let mut replies = self.get(&key, parameters, message, within).await?;
         // Zenoh keeps the time too; this one holds even if it were late.
-        let waited = tokio::time::timeout(within, answers.recv()).await;
+        let waited = tokio::time::timeout(within, replies.recv()).await;
         let after = begun.elapsed();
         match waited {
-            Ok(Some(answer)) => Ok(answer),
+            Ok(Some(reply)) => Ok(reply),
             Ok(None) if after < within => Err(LinkError::Unanswered { key, after }),
             _ => Err(LinkError::NoAnswer { key, within }),
         }
     }
 
-    /// The channel closes when Zenoh is done with the question, whichever way that went.
+    /// Sends a message. The channel of replies closes when Zenoh ends the query, whether there was a reply or not.
     async fn get(
         &self,
         key: &str,
@@ -246,7 +244,7 @@ impl Link {
             reason: error.to_string(),
         };
         let expression = KeyExpr::try_from(key.to_owned()).map_err(failed)?;
-        let (found, answers) = mpsc::unbounded_channel();
+        let (sender, replies) = mpsc::unbounded_channel();
         self.session
             .get((expression, parameters))
             .payload(message)
@@ -257,12 +255,12 @@ impl Link {
             .express(true)
             .callback(move |reply| {
                 if let Ok(sample) = reply.into_result() {
-                    let _ = found.send(sample.payload().to_bytes().into_owned());
+                    let _ = sender.send(sample.payload().to_bytes().into_owned());
                 }
             })
             .await
             .map_err(failed)?;
-        Ok(answers)
+        Ok(replies)
     }
 }
 
@@ -287,25 +285,25 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn no_answer_to_come_is_told_from_none_in_time() {
+    async fn a_missing_reply_and_a_late_reply_are_different_errors() {
         let far = open(vec![([127, 0, 0, 1], 0).into()], Vec::new()).await;
         let near = open(Vec::new(), far.addresses().await).await;
         let (_service, mut inbox) = far.serve_control(DEVICE).await.unwrap();
-        let ask = |within| near.ask_control(DEVICE, "", vec![1], within);
-        // Until near has heard of what far serves, nobody is there for the question.
+        let request = |within| near.request(DEVICE, "", vec![1], within);
+        // Until near knows what far serves, requests go unanswered.
         loop {
             tokio::select! {
-                answer = ask(LONG) => assert!(matches!(answer, Err(LinkError::Unanswered { .. })), "{answer:?}"),
+                answer = request(LONG) => assert!(matches!(answer, Err(LinkError::Unanswered { .. })), "{answer:?}"),
                 Some(_) = inbox.recv() => break,
             }
         }
-        let (answer, _kept) = tokio::join!(ask(SHORT), inbox.recv());
+        let (answer, _kept) = tokio::join!(request(SHORT), inbox.recv());
         assert!(
             matches!(answer, Err(LinkError::NoAnswer { within: SHORT, .. })),
             "{answer:?}"
         );
         let dropped = async { drop(inbox.recv().await) };
-        let (answer, ()) = tokio::join!(ask(LONG), dropped);
+        let (answer, ()) = tokio::join!(request(LONG), dropped);
         assert!(
             matches!(answer, Err(LinkError::Unanswered { .. })),
             "{answer:?}"
@@ -315,7 +313,7 @@ mod tests {
             far.close().await;
             kept
         };
-        let (answer, _kept) = tokio::join!(ask(LONG), gone);
+        let (answer, _kept) = tokio::join!(request(LONG), gone);
         let error = answer.unwrap_err();
         assert!(matches!(error, LinkError::Unanswered { .. }), "{error}");
         assert!(error.to_string().contains("was gone"), "{error}");

@@ -24,7 +24,7 @@ mod error;
 
 pub use address::{AddressSettings, InterfaceSetting, LocalAddresses, NetworkSettings};
 pub use codes::{CodePublisher, CodeSubscription};
-pub use control::{Answers, Incoming, Service};
+pub use control::{IncomingRequest, ReplyStream, Service};
 pub use error::LinkError;
 pub use keys::ClusterName;
 pub use message::encode;

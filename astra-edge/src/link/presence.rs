@@ -1,4 +1,4 @@
-//! Who is there, by liveliness tokens: a device's disappears when it leaves, dies or falls silent.
+//! Which devices are present, by liveliness tokens: a device's token disappears when it leaves, dies or stops responding.
 
 use std::time::Duration;
 
@@ -11,27 +11,27 @@ use zenoh::sample::SampleKind;
 use super::keys::device_of;
 use super::{Link, LinkError};
 
-/// A device came or went.
+/// A device joined or left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceEvent {
     /// The device.
     pub device: DeviceId,
-    /// Whether it came.
+    /// Whether it joined.
     pub alive: bool,
 }
 
-/// Says that this device is there, for as long as it is kept.
+/// The liveliness token of this device: announces it until it is dropped.
 pub struct Token {
     token: LivelinessToken,
 }
 
-/// Reports who comes and goes, for as long as it is kept.
+/// Reports devices that join and leave, until it is dropped.
 pub struct Watch {
     _subscriber: Subscriber<()>,
 }
 
 impl Token {
-    /// Takes the sign down.
+    /// Undeclares the token.
     pub async fn remove(self) {
         if let Err(error) = self.token.undeclare().await {
             tracing::debug!(%error, "the presence token was gone already");
@@ -40,7 +40,7 @@ impl Token {
 }
 
 impl Link {
-    /// Shows the others that this device is there.
+    /// Announces this device to the others.
     ///
     /// # Errors
     /// Zenoh refuses the declaration.
@@ -51,7 +51,7 @@ impl Link {
         Ok(Token { token })
     }
 
-    /// Reports devices to `events`, beginning with those that are there already.
+    /// Reports devices to `events`, beginning with those that are present already.
     ///
     /// # Errors
     /// Zenoh refuses the declaration.
@@ -68,7 +68,7 @@ impl Link {
             .callback(move |sample| {
                 if let Some(device) = device_of(sample.key_expr().as_str()) {
                     let alive = sample.kind() == SampleKind::Put;
-                    // Nobody left to tell is nobody's loss.
+                    // The receiver may be gone.
                     let _ = events.send(PresenceEvent { device, alive });
                 }
             })
@@ -79,10 +79,10 @@ impl Link {
         })
     }
 
-    /// Devices that are there now, as far as this session has heard.
+    /// Devices that are present now, as far as this session knows.
     ///
     /// # Errors
-    /// Zenoh refuses the question.
+    /// Zenoh refuses the query.
     pub async fn present(&self, within: Duration) -> Result<Vec<DeviceId>, LinkError> {
         let key = self.cluster.devices();
         let (found, mut devices) = mpsc::unbounded_channel();

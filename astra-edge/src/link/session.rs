@@ -11,13 +11,13 @@ use super::{ClusterName, LinkError};
 
 /// Longest wait for a session: scouting itself gives up earlier.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// Which of Zenoh's runtimes share threads, and how it is told.
+/// Environment variable that configures Zenoh's runtimes, and the value by which they share threads.
 const RUNTIMES: (&str, &str) = (
     "ZENOH_RUNTIME",
     "(rx: (worker_threads: 1), acc: (handover: rx), net: (handover: rx))",
 );
-/// Largest message taken in, in bytes, where Zenoh by itself takes 1 GiB: a question with the largest picture, 48 MiB, and room for
-/// what members answer with, of which the most are exact features (at 1,536 channels of 4 bytes, those of 11,000 tokens).
+/// Largest message taken in, in bytes, where Zenoh by itself takes 1 GiB: a request with the largest picture, 48 MiB, and room for
+/// the replies of members, of which the largest are exact features (at 1,536 channels of 4 bytes, those of 11,000 tokens).
 pub const MAX_MESSAGE: usize = 64 << 20;
 /// Longest wait for a session to close: connections to devices that cannot be reached any more take theirs.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct LinkSettings {
     /// Name of the cluster.
     pub cluster: ClusterName,
-    /// Addresses to be reached at, port 0 for any free one; none for a client that only asks.
+    /// Addresses to be reached at, port 0 for any free one; none for a client that only sends requests.
     pub listen: Vec<SocketAddr>,
     /// Devices to connect to where multicast does not reach them, as `HOST:PORT`.
     pub connect: Vec<String>,
@@ -91,7 +91,7 @@ impl Link {
     }
 }
 
-/// Has one thread of Zenoh's take in what arrives. By itself Zenoh learns of it in the thread that made the connection, which wakes
+/// Lets one thread of Zenoh's receive all messages. By itself Zenoh learns of it in the thread that made the connection, which wakes
 /// another that reads it: of four devices and a picture of 256 patches, that was a sixth of what the link takes of a processor,
 /// and a tenth of the latency. What the user set is left. For the first line of a program that uses [`Link`].
 ///
@@ -135,7 +135,7 @@ fn config(settings: &LinkSettings) -> Result<Config, LinkError> {
             // An address that does not answer is given up soon: others of the same device are tried after it.
             "unicast": { "open_timeout": 2000, "accept_timeout": 2000 },
             "link": { "rx": { "max_message_size": MAX_MESSAGE }, "tx": {
-                // A device that fell silent without closing its connection is gone after this.
+                // A device that stops responding without closing its connection counts as gone after this.
                 "lease": 4000,
                 "queue": {
                     "size": { "real_time": 16 },

@@ -60,8 +60,8 @@ impl TokenModel for CurrentCoordinator {
 }
 
 impl Pictures for CurrentCoordinator {
-    fn answer(&self, question: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
+    fn answer(&self, request: ImageRequest) -> BoxFuture<'_, Result<ImageReply, RequestError>> {
         let coordinator = self.get();
-        Box::pin(async move { coordinator.answer(question).await })
+        Box::pin(async move { coordinator.answer(request).await })
     }
 }

@@ -179,7 +179,7 @@ impl ClusterMembership {
         let versions = device.roster().versions_for_all();
         for version in versions {
             if let Ok(leave) = encode(version, &leave) {
-                device.link().tell_all(leave).await;
+                device.link().broadcast(leave).await;
             }
         }
         presence.token.remove().await;

@@ -166,8 +166,8 @@ impl Node {
         let version = device.membership().versions().min;
         let probe = encode(version, &Control::Probe { plan: 0, epoch: 0 });
         let probe = probe.map_err(|error| error.to_string())?;
-        let asked = device.link().ask_control(device.id(), "", probe, reply);
-        match asked.await {
+        let reply = device.link().request(device.id(), "", probe, reply);
+        match reply.await {
             Err(error) if self.membership.is_joined_with(&coordinator) => Err(error.to_string()),
             _ => Ok(()),
         }

@@ -46,7 +46,7 @@ pub struct Report {
     /// Best classes first, for models that classify.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<Class>,
-    /// Tokens of the text asked, special ones included; absent for pictures, like all that follows about text.
+    /// Tokens of the prompt, special ones included; absent for pictures, like all that follows about text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_tokens: Option<usize>,
     /// Tokens of the text whose keys and values were there from the generation before.

@@ -45,7 +45,7 @@ fn texts_say_how_many_tokens_and_how_fast() {
     };
     let expected = "\
 wire       7000 bytes of input out, 66000 bytes of the answer back
-text       320 tokens, 300 of them there from before, the first behind them after 81.2 ms, 64 generated at 21.6 a second
+text       320 tokens, 300 of them reused, first token after 81.2 ms, 64 generated at 21.6 a second
 ";
     assert!(text.to_string().ends_with(expected), "{text}");
     let vector = Report {

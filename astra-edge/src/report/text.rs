@@ -77,10 +77,10 @@ impl Report {
         write!(f, "text       {prompt} tokens")?;
         match self.reused_tokens {
             None | Some(0) => {}
-            Some(reused) => write!(f, ", {reused} of them there from before")?,
+            Some(reused) => write!(f, ", {reused} of them reused")?,
         }
         if let Some(prefill) = self.prefill_ms {
-            write!(f, ", the first behind them after {prefill:.1} ms")?;
+            write!(f, ", first token after {prefill:.1} ms")?;
         }
         if let (Some(generated), Some(speed)) = (self.generated_tokens, self.tokens_per_second) {
             write!(f, ", {generated} generated at {speed:.1} a second")?;

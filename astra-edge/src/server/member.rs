@@ -13,7 +13,7 @@ use crate::cluster::member::execute::share_of;
 use crate::cluster::member::share::PackedShare;
 use crate::generation::{GenerationRequest, Prefill};
 use crate::job::Job;
-use crate::link::Incoming;
+use crate::link::IncomingRequest;
 use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
@@ -50,7 +50,7 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>, replies: Re
 pub(crate) async fn compute_text(
     device: &Arc<Device>,
     start: &StartText<'_>,
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     replies: Replies,
 ) {
     let answer = match device.engaged.try_lock() {
@@ -58,7 +58,7 @@ pub(crate) async fn compute_text(
         Err(_) => Some(replies.refuse(start.plan, Reason::Busy)),
     };
     if let Some(answer) = answer {
-        incoming.answer(answer);
+        incoming.reply(answer);
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn compute_text(
 async fn text_part(
     device: &Arc<Device>,
     start: &StartText<'_>,
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     replies: Replies,
 ) -> Option<Vec<u8>> {
     let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
@@ -110,7 +110,7 @@ async fn text_part(
 pub(crate) async fn resume(
     device: &Arc<Device>,
     resume: &Resume<'_>,
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     replies: Replies,
 ) {
     let answer = match device.engaged.try_lock() {
@@ -126,7 +126,7 @@ pub(crate) async fn resume(
         }
         Err(_) => replies.refuse(resume.plan, Reason::Busy),
     };
-    incoming.answer(answer);
+    incoming.reply(answer);
 }
 
 /// Sends each token as a reply of its own and returns the last reply. Ends early where the coordinator disconnects.
@@ -134,10 +134,10 @@ async fn send_tokens(
     device: &Arc<Device>,
     mut source: TokenSource,
     (plan, request, member): (u64, u32, u8),
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     replies: Replies,
 ) -> Vec<u8> {
-    let gone = device.link().asker_gone(incoming);
+    let gone = device.link().client_gone(incoming);
     tokio::pin!(gone);
     let mut index = 0;
     loop {
@@ -153,7 +153,7 @@ async fn send_tokens(
         };
         match event {
             Some(TokenEvent::Token(id)) => {
-                incoming.answer(replies.message(&Control::Token { index, id }));
+                incoming.reply(replies.message(&Control::Token { index, id }));
                 index += 1;
             }
             Some(TokenEvent::Finished(stats)) => {

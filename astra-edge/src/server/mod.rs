@@ -18,7 +18,7 @@ use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
-use crate::link::Incoming;
+use crate::link::IncomingRequest;
 use crate::text::TextService;
 
 /// What requests are answered with.
@@ -39,7 +39,7 @@ struct Server {
 pub async fn serve(
     coordinator: Arc<Coordinator>,
     services: Services,
-    mut messages: mpsc::Receiver<Incoming>,
+    mut messages: mpsc::Receiver<IncomingRequest>,
 ) {
     let server = Arc::new(Server {
         coordinator,
@@ -49,8 +49,8 @@ pub async fn serve(
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let bytes = incoming.take_bytes();
-            if let Some(answer) = server.answer(&incoming, bytes).await {
-                incoming.answer(answer);
+            if let Some(reply) = server.reply(&incoming, bytes).await {
+                incoming.reply(reply);
             }
         });
     }
@@ -58,38 +58,41 @@ pub async fn serve(
 
 impl Server {
     /// The reply to one message, if it has one.
-    async fn answer(&self, incoming: &Incoming, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        let words = self.services.text.as_ref();
+    async fn reply(&self, incoming: &IncomingRequest, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let text_service = self.services.text.as_ref();
         let ours = self.coordinator.device().membership().versions();
         let replies = Replies::to(&bytes, ours);
-        let request = match Control::parse(&bytes) {
-            Ok(Control::GenerationRequest(ask)) => {
+        let image_request = match Control::parse(&bytes) {
+            Ok(Control::GenerationRequest(request)) => {
                 let link = self.coordinator.device().link();
-                return Some(match self.context(incoming, ask.options, replies) {
+                return Some(match self.context(incoming, request.options, replies) {
                     Ok(context) => {
-                        text::generate(words, link, incoming, &ask, context, replies).await
+                        text::generate(text_service, link, incoming, &request, context, replies)
+                            .await
                     }
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::EmbeddingRequest(ask)) => {
-                return Some(match self.context(incoming, ask.options, replies) {
-                    Ok(context) => text::embed(words, &ask, context, replies).await,
+            Ok(Control::EmbeddingRequest(request)) => {
+                return Some(match self.context(incoming, request.options, replies) {
+                    Ok(context) => text::embed(text_service, &request, context, replies).await,
                     Err(refusal) => refusal,
                 });
             }
-            Ok(Control::ImageRequest(ask)) => match self.context(incoming, ask.options, replies) {
-                Ok(context) => ImageRequest {
-                    context,
-                    image: ask.image.to_vec(),
-                },
-                Err(refusal) => return Some(refusal),
-            },
+            Ok(Control::ImageRequest(request)) => {
+                match self.context(incoming, request.options, replies) {
+                    Ok(context) => ImageRequest {
+                        context,
+                        image: request.image.to_vec(),
+                    },
+                    Err(refusal) => return Some(refusal),
+                }
+            }
             other => return self.handle_device_message(incoming, other, replies).await,
         };
         // As large as the image: not kept while the request runs.
         drop(bytes);
-        Some(image::answer(&self.coordinator, request, replies).await)
+        Some(image::answer(&self.coordinator, image_request, replies).await)
     }
 
     /// The context of a client's request, which takes a permit among the requests in progress.
@@ -98,7 +101,7 @@ impl Server {
     /// There is none left: the refusal for the client.
     fn context(
         &self,
-        incoming: &Incoming,
+        incoming: &IncomingRequest,
         options: RequestOptions,
         replies: Replies,
     ) -> Result<RequestContext, Vec<u8>> {
@@ -114,7 +117,7 @@ impl Server {
     /// The reply to a message between devices, if it has one.
     async fn handle_device_message(
         &self,
-        incoming: &Incoming,
+        incoming: &IncomingRequest,
         message: Result<Control<'_>, FrameError>,
         replies: Replies,
     ) -> Option<Vec<u8>> {

@@ -9,7 +9,7 @@ use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::response::GenerationResponse;
 use crate::generation::{GenerationRequest, StopConditions};
 use crate::link::encode;
-use crate::link::{Incoming, Link};
+use crate::link::{IncomingRequest, Link};
 use crate::text::{Prompt, TextError, TextEvent, TextService, TextStream};
 use astra_model::tasks::features::write_exact;
 
@@ -19,15 +19,15 @@ const NO_TEXT: &str = "this device's model takes images, not text";
 pub(crate) async fn generate(
     service: Option<&Arc<TextService>>,
     link: &Link,
-    incoming: &Incoming,
-    ask: &astra_wire::GenerationRequest<'_>,
+    incoming: &IncomingRequest,
+    message: &astra_wire::GenerationRequest<'_>,
     context: RequestContext,
     replies: Replies,
 ) -> Vec<u8> {
     let Some(service) = service else {
         return replies.failed(&NO_TEXT);
     };
-    let request = match request(ask) {
+    let request = match parse_request(message) {
         Ok(request) => request,
         Err(text) => return replies.failed(&text),
     };
@@ -42,7 +42,7 @@ pub(crate) async fn generate(
             Err(error) => replies.failed(&error),
         },
         // Dropping the stream ends the generation.
-        () = link.asker_gone(incoming) => {
+        () = link.client_gone(incoming) => {
             tracing::debug!("a client has disconnected before the end of its text");
             Vec::new()
         }
@@ -51,14 +51,14 @@ pub(crate) async fn generate(
 
 async fn send(
     mut stream: TextStream,
-    incoming: &Incoming,
+    incoming: &IncomingRequest,
     replies: Replies,
 ) -> Result<GenerationResponse, TextError> {
     while let Some(event) = stream.next().await {
         match event? {
             TextEvent::Delta(text) => {
                 match encode(replies.version, &Control::TextDelta { text: &text }) {
-                    Ok(delta) => incoming.answer(delta),
+                    Ok(delta) => incoming.reply(delta),
                     Err(error) => return Err(TextError::Stopped(error.to_string())),
                 }
             }
@@ -86,14 +86,14 @@ fn last(response: &GenerationResponse, replies: Replies) -> Vec<u8> {
 /// Replies with one embedding, in place of a class token.
 pub(crate) async fn embed(
     service: Option<&Arc<TextService>>,
-    ask: &EmbeddingRequest<'_>,
+    message: &EmbeddingRequest<'_>,
     context: RequestContext,
     replies: Replies,
 ) -> Vec<u8> {
     let Some(service) = service else {
         return replies.failed(&NO_TEXT);
     };
-    let prompt = match prompt(&ask.input) {
+    let prompt = match prompt(&message.input) {
         Ok(prompt) => prompt,
         Err(text) => return replies.failed(&text),
     };
@@ -117,13 +117,15 @@ pub(crate) async fn embed(
     replies.message(&answer)
 }
 
-fn request(ask: &astra_wire::GenerationRequest<'_>) -> Result<GenerationRequest<Prompt>, String> {
+fn parse_request(
+    message: &astra_wire::GenerationRequest<'_>,
+) -> Result<GenerationRequest<Prompt>, String> {
     Ok(GenerationRequest {
-        prompt: prompt(&ask.prompt)?,
-        sampling: ask.sampling,
+        prompt: prompt(&message.prompt)?,
+        sampling: message.sampling,
         stop: StopConditions {
-            max_tokens: ask.max_tokens.map(|tokens| tokens as usize),
-            strings: ask.stop.iter().map(|stop| (*stop).to_owned()).collect(),
+            max_tokens: message.max_tokens.map(|tokens| tokens as usize),
+            strings: message.stop.iter().map(|stop| (*stop).to_owned()).collect(),
         },
     })
 }

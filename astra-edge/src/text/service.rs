@@ -69,7 +69,7 @@ impl TextService {
         let prompt_tokens = request.prompt.len();
         let detokenizer = Detokenizer::new(Arc::clone(&self.text.tokenizer), &request.prompt);
         let relay = Relay::new(detokenizer, stop_strings, sender);
-        // In a task of its own: dropped half-way, a request would leave members at work that nobody waits for.
+        // In a task of its own: dropped half-way, a request would leave members at work without a coordinator.
         let model = Arc::clone(&self.model);
         tokio::spawn(async move {
             let client = context.client.clone();

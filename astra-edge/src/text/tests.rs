@@ -127,7 +127,7 @@ async fn a_chat_goes_through_the_template() {
 }
 
 #[tokio::test]
-async fn questions_that_cannot_be_are_refused() {
+async fn invalid_requests_are_refused() {
     let words = writer(Fake::saying("x"));
     let refused = async |request| match generate(&words, request).await {
         Ok(_) => panic!("taken"),
@@ -217,6 +217,6 @@ async fn a_chat_template_that_cannot_be_used_costs_chats_alone() {
     assert_eq!(read(stream).await.unwrap().0.concat(), "yes");
     let chat = of(Prompt::Chat(vec![Message::new("user", "hello")]));
     let error = generate(&words, chat).await.err().unwrap();
-    let said = "the model's chat template cannot be parsed: ";
-    assert!(error.to_string().starts_with(said), "{error}");
+    let expected = "the model's chat template cannot be parsed: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
 }

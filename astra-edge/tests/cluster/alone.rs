@@ -10,12 +10,12 @@ fn a_device_without_others_answers_alone_and_says_so() {
     assert_eq!(report.members[0].tokens, 256);
     assert!(report.alone.unwrap().contains("no other device"));
     assert!((report.agreement.unwrap().cls_cosine.unwrap() - 1.0).abs() < 1e-6);
-    // A device of the cluster by name, or nobody.
-    let said = run(&mut cluster.infer(&["--device", "b", "--wait", "300ms"]));
-    assert_eq!(said.status.code(), Some(1));
+    // A name that no device of the cluster has is an error.
+    let output = run(&mut cluster.infer(&["--device", "b", "--wait", "300ms"]));
+    assert_eq!(output.status.code(), Some(1));
     assert!(
-        said.stderr.contains("\"b\"") && said.stderr.contains("found a"),
-        "{said:?}"
+        output.stderr.contains("\"b\"") && output.stderr.contains("found a"),
+        "{output:?}"
     );
 }
 
@@ -25,16 +25,16 @@ fn a_machine_answers_without_a_cluster() {
     command
         .args(["infer", "--alone", "--bundle"])
         .arg(bundle_dir());
-    let said = run(command.arg(photo()));
-    assert!(said.status.success(), "{said:?}");
-    assert!(said.stdout.contains("this machine"), "{said:?}");
+    let output = run(command.arg(photo()));
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.contains("this machine"), "{output:?}");
     let mut command = astra_edge();
     command
         .args(["infer", "--alone", "--bundle"])
         .arg(bundle_dir());
-    let said = run(command.arg(not_a_picture()));
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    assert!(said.stderr.contains("not an image"), "{said:?}");
+    let output = run(command.arg(not_a_picture()));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("not an image"), "{output:?}");
 }
 
 #[test]
@@ -46,9 +46,9 @@ fn a_plan_needs_no_picture_to_be_one_for_pictures() {
         .args(["plan", "--json", "--devices", "2", "--mbps", "20"])
         .args(["--rungs", "320", "--bundle"])
         .arg(bundle_dir());
-    let said = run(command.arg("--save").arg(&profile));
-    assert!(said.status.success(), "{said:?}");
-    let rows: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let output = run(command.arg("--save").arg(&profile));
+    assert!(output.status.success(), "{output:?}");
+    let rows: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
     assert_eq!(
         (&rows[0]["tokens"], &rows[0]["devices"]),
         (&256.into(), &2.into())
@@ -60,7 +60,7 @@ fn a_plan_needs_no_picture_to_be_one_for_pictures() {
 }
 
 #[test]
-fn a_question_that_half_its_time_is_too_short_for_says_so() {
+fn a_deadline_too_short_for_a_cluster_is_answered_alone_with_the_reason() {
     let cluster = Cluster::of(&["a", "b"]);
     // The picture is not even decoded by then.
     let report = cluster.report(&["--device", "a", "--deadline", "1ms"]);

@@ -1,4 +1,4 @@
-//! Device processes and the commands that ask them.
+//! Device processes, and client commands that send them requests.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const HINT: &str = "run `cargo xtask test`, which provides it";
 /// Longest wait for anything: far beyond what it takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Between two looks at something that is waited for.
+/// How often a condition is checked.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Devices of one cluster; dropping them ends them.
@@ -39,9 +39,9 @@ pub(crate) struct Device {
     process: Child,
 }
 
-/// What a command said.
+/// Exit status and output of a command.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandOutput {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -53,7 +53,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 impl Cluster {
     /// No devices yet, in a cluster that no other test has.
     pub(crate) fn new() -> Self {
-        // A test that failed leaves nothing behind that the next would trip over.
+        // A failed test leaves nothing that could disturb the next.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -106,7 +106,7 @@ impl Cluster {
         self.spawn(name, command);
     }
 
-    /// The command of a device, without a word on how to find others.
+    /// The command of a device, without flags for discovery.
     pub(crate) fn device_command(&self, name: &str) -> Command {
         let mut command = astra_edge();
         command
@@ -150,7 +150,7 @@ impl Cluster {
         };
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
             panic!(
-                "{name} said {line:?} instead of being ready; its log: {}",
+                "{name} printed {line:?} instead of its ready line; its log: {}",
                 device.log()
             )
         });
@@ -160,7 +160,7 @@ impl Cluster {
         self.devices.push(device);
     }
 
-    /// A command that asks the first device's cluster.
+    /// A client command for the cluster of the first device.
     pub(crate) fn client(&self, command: &str) -> Command {
         let mut client = astra_edge();
         client.args([command, "--cluster", &self.name, "--no-multicast", "--json"]);
@@ -186,21 +186,21 @@ impl Cluster {
         self.read(run(&mut self.infer(flags)))
     }
 
-    /// The report in what a request said.
-    pub(crate) fn read(&self, said: Said) -> Report {
-        assert!(said.status.success(), "{said:?}; {}", self.logs());
-        serde_json::from_str(&said.stdout).unwrap()
+    /// The report in the output of a request.
+    pub(crate) fn read(&self, output: CommandOutput) -> Report {
+        assert!(output.status.success(), "{output:?}; {}", self.logs());
+        serde_json::from_str(&output.stdout).unwrap()
     }
 
     /// What `peers` lists.
     pub(crate) fn peers(&self) -> Vec<Value> {
-        let said = run(&mut self.client("peers"));
-        assert!(said.status.success(), "{said:?}");
-        let peers: Value = serde_json::from_str(&said.stdout).unwrap();
+        let output = run(&mut self.client("peers"));
+        assert!(output.status.success(), "{output:?}");
+        let peers: Value = serde_json::from_str(&output.stdout).unwrap();
         peers["devices"].as_array().unwrap().clone()
     }
 
-    /// ClientConnection until so many devices can be used, and each of them knows it.
+    /// Waits until `wanted` devices are usable, and each of them knows it.
     pub(crate) fn wait_for_usable(&self, wanted: usize) {
         self.until("the devices see each other", || {
             let usable = self
@@ -212,7 +212,7 @@ impl Cluster {
         });
     }
 
-    /// ClientConnection for something, and fails with the logs if it does not come.
+    /// Waits until `holds` returns true; fails with the logs after [`LIMIT`].
     pub(crate) fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
         let limit = Instant::now() + LIMIT;
         while !holds() {
@@ -244,7 +244,7 @@ impl Device {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Whether the device has at least so many others that it can use.
+    /// Whether the device has found at least `others` usable devices.
     fn knows(&self, others: usize) -> bool {
         self.log().matches("device joined").count() >= others
     }
@@ -259,7 +259,7 @@ impl Device {
         assert!(sent.success());
     }
 
-    /// ClientConnection for the end of the process.
+    /// Waits for the process to exit.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         wait(&mut self.process)
     }
@@ -274,7 +274,7 @@ impl Drop for Device {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(command: &mut Command) -> Said {
+pub(crate) fn run(command: &mut Command) -> CommandOutput {
     finish(start(command))
 }
 
@@ -287,7 +287,7 @@ pub(crate) fn start(command: &mut Command) -> Child {
         .unwrap()
 }
 
-pub(crate) fn finish(mut child: Child) -> Said {
+pub(crate) fn finish(mut child: Child) -> CommandOutput {
     let mut out = child.stdout.take().unwrap();
     let mut err = child.stderr.take().unwrap();
     let stderr = std::thread::spawn(move || {
@@ -301,7 +301,7 @@ pub(crate) fn finish(mut child: Child) -> Said {
         text
     });
     let status = wait(&mut child);
-    Said {
+    CommandOutput {
         status,
         stdout: stdout.join().unwrap(),
         stderr: stderr.join().unwrap(),
@@ -366,7 +366,7 @@ fn provided(path: &str) -> PathBuf {
     path
 }
 
-/// A file of this repository that is no picture.
+/// A file of this repository that is not an image.
 pub(crate) fn not_a_picture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")
 }

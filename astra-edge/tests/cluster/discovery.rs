@@ -67,9 +67,12 @@ fn devices_of_another_key_or_bundle_are_listed_and_not_used() {
     let report = cluster.report(&["--device", "a"]);
     let names: Vec<&str> = report.members.iter().map(|m| m.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
-    let said = run(&mut cluster.infer(&["--device", "c", "--wait", "1s"]));
-    assert_eq!(said.status.code(), Some(1));
-    assert!(said.stderr.contains("c (other cluster key)"), "{said:?}");
+    let output = run(&mut cluster.infer(&["--device", "c", "--wait", "1s"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output.stderr.contains("c (other cluster key)"),
+        "{output:?}"
+    );
     // The one with the other bundle works, by itself.
     let report = cluster.report(&["--device", "d"]);
     assert!(report.alone.is_some(), "{report}");

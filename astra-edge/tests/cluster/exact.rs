@@ -63,8 +63,8 @@ fn clusters_of_two_to_five_answer_as_one_device_does() {
 
     let mut alone = astra_edge();
     alone.args(["infer", "--alone", "--json", "--answer", path, "--bundle"]);
-    let said = run(alone.arg(bundle_dir()).arg(photo()));
-    assert!(said.status.success(), "{said:?}");
+    let output = run(alone.arg(bundle_dir()).arg(photo()));
+    assert!(output.status.success(), "{output:?}");
     let (cls, map) = answer(&file);
 
     for ranges in [
@@ -137,7 +137,7 @@ fn coded(cluster: &Cluster) {
     assert!(report.members.iter().any(|member| member.name == "b"));
 }
 
-/// Questions that have no answer are refused with what was found and expected, and leave the cluster working.
+/// Invalid requests are refused with what was found and expected, and the cluster keeps working.
 fn refused(cluster: &Cluster) {
     for (flags, parts) in [
         (
@@ -154,20 +154,20 @@ fn refused(cluster: &Cluster) {
             vec!["6 members", "at most 5"],
         ),
     ] {
-        let said = run(&mut cluster.infer(&flags));
-        assert_eq!(said.status.code(), Some(1), "{said:?}");
-        assert_eq!(said.stdout, "");
+        let output = run(&mut cluster.infer(&flags));
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        assert_eq!(output.stdout, "");
         for part in parts {
             assert!(
-                said.stderr.contains(part),
-                "{flags:?}: {part:?} not in {said:?}"
+                output.stderr.contains(part),
+                "{flags:?}: {part:?} not in {output:?}"
             );
         }
     }
     let mut broken = cluster.client("infer");
-    let said = run(broken.arg(not_a_picture()));
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    assert!(said.stderr.contains("not an image"), "{said:?}");
-    assert!(said.stderr.contains("Cargo.toml"), "{said:?}");
+    let output = run(broken.arg(not_a_picture()));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("not an image"), "{output:?}");
+    assert!(output.stderr.contains("Cargo.toml"), "{output:?}");
     check_traffic(&cluster.report(&[]));
 }

@@ -27,16 +27,16 @@ pub(crate) fn ids(count: u64, seed: u64) -> Vec<u64> {
         .collect()
 }
 
-/// Asks the first device to go on from a prompt; `astra` says how.
+/// Requests a completion of a prompt from the first device, with the options `astra`.
 pub(crate) fn complete(cluster: &Cluster, prompt: &Value, max_tokens: u64, astra: &Value) -> Value {
     let mut astra = astra.clone();
     astra["deadline"] = json!("100s");
     let body = json!({
         "prompt": prompt, "max_tokens": max_tokens, "temperature": 0, "astra": astra,
     });
-    let said = post(cluster.http(), "/v1/completions", &body);
-    assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
-    said.json()
+    let response = post(cluster.http(), "/v1/completions", &body);
+    assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
+    response.json()
 }
 
 pub(crate) fn text(answer: &Value) -> &str {
@@ -53,7 +53,7 @@ fn number(value: &Value) -> u64 {
         .unwrap_or_else(|| panic!("{value} is no whole number"))
 }
 
-/// Divides a prompt evenly among so many members.
+/// Divides a prompt evenly among `members`.
 fn even(divided: u64, members: u64) -> Vec<u64> {
     let end = |member| divided * member / members;
     (0..members)
@@ -84,7 +84,7 @@ fn greedy_texts_over_several_devices_are_those_of_one() {
     refused(&cluster);
 }
 
-/// Codes go to the right only: the first member waits for nobody, the last sends nothing.
+/// Codes are sent to later members only: the first waits for none, the last sends none.
 fn check_traffic(answer: &Value, ranges: &[u64]) {
     let members = members(answer);
     let tokens: Vec<u64> = members.iter().map(|one| number(&one["tokens"])).collect();
@@ -137,7 +137,7 @@ fn long_prompt(cluster: &Cluster) {
     println!("512 tokens over 3 devices, exact: {}", answer["astra"]);
 }
 
-/// A text that goes on from the one before is computed where that one is, and only behind it.
+/// A follow-up prompt is computed by the device that has its KV cache, and only the tokens that are not in it.
 fn follow_up(cluster: &Cluster) {
     let exact = json!({ "rung": "exact", "max_members": 3 });
     let mut prompt = ids(300, 2);
@@ -160,9 +160,9 @@ fn refused(cluster: &Cluster) {
         (json!(ids(9000, 4)), "9000 tokens"),
     ] {
         let body = json!({ "prompt": prompt, "max_tokens": 4, "astra": astra });
-        let said = post(cluster.http(), "/v1/completions", &body);
-        assert_eq!(said.status, 400, "{said:?}");
-        let message = said.json()["error"]["message"].to_string();
+        let response = post(cluster.http(), "/v1/completions", &body);
+        assert_eq!(response.status, 400, "{response:?}");
+        let message = response.json()["error"]["message"].to_string();
         assert!(message.contains(part), "{message}");
     }
     // A prompt that leaves nothing to divide is one device's.
@@ -212,25 +212,25 @@ fn devices_that_die_cost_a_text_what_they_must() {
     let begun = |cluster: &Cluster| cluster.devices[0].log().matches("request begins").count();
     let before = begun(&cluster);
     cluster.device("b").signal("STOP");
-    let asking = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| complete(&cluster, &json!(prompt), 8, &exact));
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| complete(&cluster, &json!(prompt), 8, &exact));
         cluster.until("the request begins", || begun(&cluster) > before);
         cluster.devices[1].signal("KILL");
-        asking.join().unwrap()
+        answer.join().unwrap()
     });
-    assert_eq!(text(&asking), text(&whole));
-    assert_eq!(asking["astra"]["agreement"]["class"], "partial", "{asking}");
+    assert_eq!(text(&answer), text(&whole));
+    assert_eq!(answer["astra"]["agreement"]["class"], "partial", "{answer}");
     assert!(
-        asking["astra"]["alone"]
+        answer["astra"]["alone"]
             .as_str()
             .unwrap()
             .contains("c computed all"),
-        "{asking}"
+        "{answer}"
     );
-    assert!(members(&asking)[1]["failure"].is_string(), "{asking}");
+    assert!(members(&answer)[1]["failure"].is_string(), "{answer}");
     cluster.device("b").wait();
 
-    // The one that generates, between two tokens: the text breaks off with a word why.
+    // The one that generates, between two tokens: the text ends with an error.
     let pair = json!({ "rung": "exact", "ranges": [98, 98], "deadline": "100s" });
     let mut reader = stream(&cluster, &prompt, 2000, &pair);
     cluster.device("c").signal("KILL");
@@ -242,26 +242,26 @@ fn devices_that_die_cost_a_text_what_they_must() {
         "{rest}"
     );
 
-    // Who is left answers alone, and the same.
+    // The remaining device answers alone, with the same text.
     let alone = complete(&cluster, &json!(prompt), 8, &json!({}));
     assert_eq!(text(&alone), text(&whole));
     assert_eq!(members(&alone).len(), 1);
 }
 
 #[test]
-fn nobody_generates_for_a_client_that_has_gone() {
+fn generation_ends_when_the_client_disconnects() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a", "b"]);
     let prompt = ids(60, 6);
     let pair = json!({ "rung": "exact", "ranges": [28, 28], "deadline": "100s" });
     let whole = complete(&cluster, &json!(prompt), 4, &pair);
-    // 8,000 tokens would take minutes; the other device is free once it has heard of it.
+    // 8,000 tokens would take minutes; the other device is free once the generation is cancelled.
     drop(stream(&cluster, &prompt, 8000, &pair));
     let again = complete(&cluster, &json!(prompt), 4, &pair);
     assert_eq!(text(&again), text(&whole));
     assert_eq!(members(&again).len(), 2);
 }
 
-/// The cache that a follow-up goes on from may have become another device's since, at another rung.
+/// The cache that a follow-up would reuse may hold a request of another coordinator since, at another rung.
 #[test]
 fn a_follow_up_is_as_exact_as_it_says() {
     let mut cluster = Cluster::new();
@@ -298,9 +298,9 @@ fn vectors_over_several_devices_are_those_of_one() {
     let cluster = Cluster::with_bundle(&sentences_dir(), &["a", "b", "c", "d"]);
     let embed = |astra: Value| -> (Vec<f64>, Value) {
         let body = json!({ "input": PROMPTS[2], "astra": astra });
-        let said = post(cluster.http(), "/v1/embeddings", &body);
-        assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
-        let answer = said.json();
+        let response = post(cluster.http(), "/v1/embeddings", &body);
+        assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
+        let answer = response.json();
         let values = answer["data"][0]["embedding"].as_array().unwrap();
         let values = values.iter().map(|value| value.as_f64().unwrap()).collect();
         (values, answer)

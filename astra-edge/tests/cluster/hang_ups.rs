@@ -1,4 +1,4 @@
-//! Clients that go away before they have their answer, and more of them than are taken.
+//! Clients that disconnect before they have their answer, and more requests than the limit.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const PLACES: usize = 16;
 /// Far beyond what anything takes on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// A question whose answer is not read.
-fn asked(cluster: &Cluster, prompt: &[u64], astra: &Value) -> TcpStream {
+/// Sends a request whose response is not read.
+fn send_unread(cluster: &Cluster, prompt: &[u64], astra: &Value) -> TcpStream {
     let body = json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0, "astra": astra });
     let json = "Content-Type: application/json\r\n";
     let body = body.to_string();
@@ -34,11 +34,11 @@ fn asked(cluster: &Cluster, prompt: &[u64], astra: &Value) -> TcpStream {
 }
 
 #[test]
-fn a_client_that_hangs_up_gives_its_turn_back() {
+fn a_client_that_disconnects_frees_its_place() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
     let patient = json!({ "deadline": "15m" });
     let running = stream(&cluster, &ids(20, 1), 8000, &patient);
-    let waiting = (1..PLACES).map(|_| asked(&cluster, &ids(20, 2), &patient));
+    let waiting = (1..PLACES).map(|_| send_unread(&cluster, &ids(20, 2), &patient));
     let waiting: Vec<TcpStream> = waiting.collect();
     cluster.until("all places are taken", || status(&cluster) == 503);
     drop(waiting);
@@ -89,7 +89,7 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
-/// The status of a request that is refused for what it is (400) only where there is a place for it.
+/// The status of an invalid request: 400 where there is a place for it, 503 otherwise.
 fn status(cluster: &Cluster) -> u16 {
     let body = json!({ "prompt": "x", "max_tokens": 0 });
     post(cluster.http(), "/v1/completions", &body).status
@@ -102,12 +102,12 @@ fn requests_beyond_the_limit_are_refused() {
         let (client, device) = client_of(&cluster).await;
         let mut answers = FuturesUnordered::new();
         for _ in 0..=PLACES {
-            let asked = client.ask_text(&device, &long_text(), &[], LIMIT).await;
-            answers.push(next(asked.unwrap()));
+            let stream = client.request_text(&device, &long_text(), &[], LIMIT).await;
+            answers.push(next(stream.unwrap()));
         }
         let refusal = loop {
             match answers.next().await.unwrap() {
-                (answering, Ok(TextEvent::Delta(_))) => answers.push(next(answering)),
+                (stream, Ok(TextEvent::Delta(_))) => answers.push(next(stream)),
                 (_, Ok(TextEvent::Finished(ended))) => panic!("{ended:?} before a refusal"),
                 (_, Err(refusal)) => break refusal,
             }
@@ -115,8 +115,11 @@ fn requests_beyond_the_limit_are_refused() {
         client.close().await;
         refusal
     });
-    let said = refusal.to_string();
-    assert!(said.contains("requests: found 16 in progress"), "{said}");
+    let message = refusal.to_string();
+    assert!(
+        message.contains("requests: found 16 in progress"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -125,19 +128,19 @@ fn requests_over_http_and_of_the_cluster_share_one_limit() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a"]);
     let patient = json!({ "deadline": "15m" });
     let running = stream(&cluster, &ids(20, 1), 8000, &patient);
-    let waiting = (1..OVER_HTTP).map(|_| asked(&cluster, &ids(20, 2), &patient));
+    let waiting = (1..OVER_HTTP).map(|_| send_unread(&cluster, &ids(20, 2), &patient));
     let waiting: Vec<TcpStream> = waiting.collect();
     assert_eq!(status(&cluster), 400, "there are places left");
     let runtime = runtime();
     let (client, device) = runtime.block_on(client_of(&cluster));
-    let question = long_text();
-    let ask = || {
-        let asked = client.ask_text(&device, &question, &[], LIMIT);
-        runtime.block_on(asked).unwrap()
+    let request = long_text();
+    let send = || {
+        let stream = client.request_text(&device, &request, &[], LIMIT);
+        runtime.block_on(stream).unwrap()
     };
-    let held: Vec<RemoteTextStream> = (OVER_HTTP..PLACES).map(|_| ask()).collect();
+    let held: Vec<RemoteTextStream> = (OVER_HTTP..PLACES).map(|_| send()).collect();
     cluster.until("all places are taken", || status(&cluster) == 503);
-    let refusal = runtime.block_on(next(ask())).1.unwrap_err().to_string();
+    let refusal = runtime.block_on(next(send())).1.unwrap_err().to_string();
     assert!(
         refusal.contains("requests: found 16 in progress"),
         "{refusal}"
@@ -148,24 +151,22 @@ fn requests_over_http_and_of_the_cluster_share_one_limit() {
     runtime.block_on(client.close());
 }
 
-async fn next(
-    mut answering: RemoteTextStream,
-) -> (RemoteTextStream, Result<TextEvent, ClientError>) {
-    let event = answering.next().await;
-    (answering, event)
+async fn next(mut stream: RemoteTextStream) -> (RemoteTextStream, Result<TextEvent, ClientError>) {
+    let event = stream.next().await;
+    (stream, event)
 }
 
 #[test]
-fn a_client_that_hangs_up_before_the_first_token_costs_the_others_nothing() {
+fn a_client_that_disconnects_before_the_first_token_costs_the_others_nothing() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a", "b", "c"]);
     // Seconds of work, of which the client waits for none.
     let prompt = ids(3000, 3);
     let three = json!({ "ranges": [998, 999, 999], "rung": 320, "deadline": "100s" });
     let log = |part: &str| cluster.devices[0].log().matches(part).count();
-    let client = asked(&cluster, &prompt, &three);
+    let client = send_unread(&cluster, &prompt, &three);
     cluster.until("the request begins", || log("request begins") == 1);
     drop(client);
-    // Whoever asks next finds the members, and the plan, as they were.
+    // The next request finds the members and the plan unchanged.
     let whole = complete(&cluster, &json!(prompt), 4, &three);
     assert_eq!(members(&whole).len(), 3, "{whole}");
     assert_eq!(log("plan set up"), 1, "{}", cluster.logs());

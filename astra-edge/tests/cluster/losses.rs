@@ -44,9 +44,9 @@ fn a_device_that_falls_silent_costs_its_tokens_and_no_more() {
     cluster.device("b").signal("STOP");
     let picture = cluster.folder.path().join("picture.png");
     let out = picture.to_str().unwrap();
-    let said = run(&mut cluster.infer(&["--device", "a", "--deadline", "30s", "--out", out]));
+    let output = run(&mut cluster.infer(&["--device", "a", "--deadline", "30s", "--out", out]));
     cluster.device("b").signal("CONT");
-    let report = cluster.read(said);
+    let report = cluster.read(output);
     assert_eq!(names(&report), ["a", "b", "c"]);
     let silent = &report.members[1];
     assert!(silent.failure.is_some(), "{report}");

@@ -1,4 +1,4 @@
-//! A service manager, as a device sees it.
+//! A service manager that receives a device's notifications.
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::device::Cluster;
 
-/// Far beyond what a loaded machine takes between two signs of life.
+/// Far beyond the time between two notifications on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a device tells a service manager, message by message.
+/// Receives the messages that a device sends to a service manager.
 pub(crate) struct Manager(UnixDatagram);
 
 impl Manager {
@@ -21,7 +21,7 @@ impl Manager {
         Self(socket)
     }
 
-    pub(crate) fn hears(&self) -> String {
+    pub(crate) fn receive(&self) -> String {
         let mut message = [0; 4096];
         let length = self.0.recv(&mut message).unwrap();
         String::from_utf8(message[..length].to_vec()).unwrap()

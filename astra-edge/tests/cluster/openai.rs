@@ -16,9 +16,9 @@ fn client(cluster: &Cluster, what: &str) -> Value {
         .arg(script)
         .arg(format!("http://{}/v1", cluster.http()))
         .arg(what);
-    let said = run(&mut command);
-    assert!(said.status.success(), "{said:?}; {}", cluster.logs());
-    serde_json::from_str(&said.stdout).unwrap()
+    let output = run(&mut command);
+    assert!(output.status.success(), "{output:?}; {}", cluster.logs());
+    serde_json::from_str(&output.stdout).unwrap()
 }
 
 #[test]

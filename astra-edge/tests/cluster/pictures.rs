@@ -21,13 +21,13 @@ fn a_picture_over_http_is_answered_by_the_cluster() {
 
     let options = json!({ "rung": "exact", "ranges": [200, 56], "deadline": "60s" });
     let image = STANDARD.encode(&picture);
-    let said = post(
+    let response = post(
         &http,
         "/v1/saliency",
         &json!({ "image": image, "astra": options }),
     );
-    assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
-    let answer = said.json();
+    assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
+    let answer = response.json();
     let tokens: Vec<&Value> = answer["astra"]["members"]
         .as_array()
         .unwrap()
@@ -72,13 +72,13 @@ fn a_picture_over_http_is_answered_by_the_cluster() {
 /// The picture itself in, a picture out, in codes: on the whole as bright as the map of one device.
 fn drawn(http: &str, picture: &[u8], alone: &[f64]) {
     let headers = format!("{PNG}Accept: image/png\r\n");
-    let said = send(http, PATH, &headers, picture);
+    let response = send(http, PATH, &headers, picture);
     assert!(
-        said.head.contains("content-type: image/png"),
+        response.head.contains("content-type: image/png"),
         "{}",
-        said.head
+        response.head
     );
-    let took = said
+    let took = response
         .head
         .lines()
         .find_map(|line| line.strip_prefix("x-astra: "))
@@ -91,16 +91,22 @@ fn drawn(http: &str, picture: &[u8], alone: &[f64]) {
             .unwrap()
             > 0.9
     );
-    let grey = image::load_from_memory(&said.body).unwrap().into_luma8();
+    let grey = image::load_from_memory(&response.body)
+        .unwrap()
+        .into_luma8();
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / (224.0 * 224.0);
     let drawn = mean(&mut grey.pixels().map(|pixel| f64::from(pixel.0[0]) / 255.0));
     assert!((drawn - mean(&mut alone.iter().copied())).abs() < 0.05);
 }
 
-/// What cannot be answered is refused, and the device goes on.
+/// Invalid requests are refused, and the device keeps working.
 fn refused(http: &str) {
-    let said = send(http, PATH, PNG, b"no picture");
-    assert!(said.refused(400, "invalid_value").contains("not an image"));
+    let response = send(http, PATH, PNG, b"no picture");
+    assert!(
+        response
+            .refused(400, "invalid_value")
+            .contains("not an image")
+    );
     send(http, PATH, PNG, b"").refused(400, "invalid_value");
     send(http, PATH, "Content-Type: text/html\r\n", b"<p>").refused(415, "unsupported_media_type");
     let headers = format!("{PNG}Accept: text/html\r\n");

@@ -1,22 +1,22 @@
-//! Devices that cannot start, and questions nobody hears: an error that says what was found, and exit status 1.
+//! Devices that cannot start, and requests that no device receives: an error with what was found, and exit status 1.
 
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::device::{Cluster, Said, astra_edge, bundle_dir, photo, run};
+use crate::device::{Cluster, CommandOutput, astra_edge, bundle_dir, photo, run};
 
-fn fails(command: &mut Command, parts: &[&str]) -> Said {
-    let said = run(command);
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    assert!(said.stderr.starts_with("error: "), "{said:?}");
-    assert_eq!(said.stdout, "", "{said:?}");
+fn fails(command: &mut Command, parts: &[&str]) -> CommandOutput {
+    let output = run(command);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.starts_with("error: "), "{output:?}");
+    assert_eq!(output.stdout, "", "{output:?}");
     for part in parts {
-        assert!(said.stderr.contains(part), "{part:?} not in {said:?}");
+        assert!(output.stderr.contains(part), "{part:?} not in {output:?}");
     }
-    said
+    output
 }
 
-/// A device that finds nobody.
+/// A device without discovery.
 fn device(flags: &[&str]) -> Command {
     let mut command = astra_edge();
     command.args(["run", "--no-multicast"]).args(flags);
@@ -96,16 +96,16 @@ fn wrong_settings_are_named() {
 }
 
 #[test]
-fn nobody_to_ask_is_an_error() {
+fn a_cluster_without_devices_is_an_error() {
     let cluster = Cluster::new();
-    let said = fails(
+    let output = fails(
         cluster
             .client("infer")
             .arg(photo())
             .args(["--wait", "300ms"]),
         &[&cluster.name, "--connect"],
     );
-    assert!(said.stderr.contains("no device"), "{said:?}");
+    assert!(output.stderr.contains("no device"), "{output:?}");
     let peers = run(&mut cluster.client("peers"));
     assert!(peers.status.success(), "{peers:?}");
     assert!(peers.stdout.contains("\"devices\":[]"), "{peers:?}");

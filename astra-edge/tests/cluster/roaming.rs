@@ -10,7 +10,7 @@ use crate::namespace::Lan;
 /// By then a device has joined again. It takes 2 to 4 s; devices that wait for each other's time-outs need more than this.
 const REJOINED: Duration = Duration::from_secs(30);
 
-/// What a device logs when it gives up the address it is at.
+/// What a device logs when it gives up its address.
 const MOVES: &str = "the address of this device changes";
 const LEAVES: &str = "left the cluster";
 
@@ -62,7 +62,7 @@ impl Two {
         }
     }
 
-    /// Whether each sees the other and nobody else, no device that was among them.
+    /// Whether each sees exactly the other one, and none of the ids of before.
     fn see_each_other(&self) -> bool {
         let [a, b] = self.cluster.devices.as_slice() else {
             return false;
@@ -78,8 +78,8 @@ impl Two {
             .args(["--device", device, "--deadline", "60s"])
             .args(&self.client)
             .arg(photo());
-        let said = run(&mut self.lan.host(1).command(&client));
-        self.cluster.read(said).members.len()
+        let output = run(&mut self.lan.host(1).command(&client));
+        self.cluster.read(output).members.len()
     }
 
     fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
@@ -208,27 +208,27 @@ fn a_service_lives_while_it_waits_for_its_network_to_come_back() {
     command.env("WATCHDOG_USEC", "600000");
     let manager = Manager::of(&cluster, &mut command);
     cluster.spawn("a", command);
-    let ready = manager.hears();
+    let ready = manager.receive();
     assert!(ready.contains(&format!(" at {A}:")), "{ready}");
-    let hears = |begin: &str, part: &str| {
-        let said = std::iter::repeat_with(|| manager.hears());
+    let wait_for = |begin: &str, part: &str| {
+        let messages = std::iter::repeat_with(|| manager.receive());
         let mut signs = 0;
-        for said in said {
-            if said.starts_with(begin) && said.contains(part) {
+        for message in messages {
+            if message.starts_with(begin) && message.contains(part) {
                 return signs;
             }
-            signs += usize::from(said == "WATCHDOG=1\n");
+            signs += usize::from(message == "WATCHDOG=1\n");
         }
-        unreachable!("it goes on for ever");
+        unreachable!("the iterator does not end");
     };
     lan.host(0).ip("link set eth0 down");
-    hears("STATUS=waits for a network: ", "no network");
+    wait_for("STATUS=waits for a network: ", "no network");
     for _ in 0..3 {
-        hears("WATCHDOG=1", "");
+        wait_for("WATCHDOG=1", "");
     }
     lan.host(0).ip("link set eth0 up");
-    hears("STATUS=a (", &format!(" at {A}:"));
-    hears("WATCHDOG=1", "");
+    wait_for("STATUS=a (", &format!(" at {A}:"));
+    wait_for("WATCHDOG=1", "");
     let log = cluster.logs();
-    assert!(!log.contains("no sign of life"), "{log}");
+    assert!(!log.contains("the watchdog is not notified"), "{log}");
 }

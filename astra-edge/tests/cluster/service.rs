@@ -1,4 +1,4 @@
-//! A device as a service: what it tells its service manager, who computes for it, and how it is seen to serve.
+//! A device as a service: its notifications to the service manager, its execution provider and cache folder, and its health check.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
     let manager = Manager::of(&cluster, &mut command);
     let first = std::thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let first = manager.hears();
+            let first = manager.receive();
             give_network(&nowhere);
             first
         });
@@ -41,7 +41,7 @@ fn a_service_that_starts_before_its_network_waits_for_it() {
 }
 
 #[test]
-fn a_service_that_is_told_its_address_needs_no_other_network() {
+fn a_service_with_a_configured_address_needs_no_other_network() {
     let mut cluster = Cluster::new();
     let Some(nowhere) = Namespace::new(&cluster.name) else {
         return;
@@ -53,12 +53,12 @@ fn a_service_that_is_told_its_address_needs_no_other_network() {
     let mut command = nowhere.command(&command);
     let manager = Manager::of(&cluster, &mut command);
     cluster.spawn("a", command);
-    let first = manager.hears();
+    let first = manager.receive();
     assert!(first.starts_with("READY=1\n"), "{first}");
 }
 
 #[test]
-fn a_service_manager_hears_of_readiness_life_and_the_end() {
+fn a_service_manager_is_notified_of_readiness_liveness_and_stopping() {
     let mut cluster = Cluster::new();
     let mut command = cluster.device_command("a");
     command
@@ -66,38 +66,39 @@ fn a_service_manager_hears_of_readiness_life_and_the_end() {
         .env("WATCHDOG_USEC", "600000");
     let manager = Manager::of(&cluster, &mut command);
     cluster.spawn("a", command);
-    let ready = manager.hears();
+    let ready = manager.receive();
     assert!(ready.starts_with("READY=1\nSTATUS=a ("), "{ready}");
     for _ in 0..3 {
-        assert_eq!(manager.hears(), "WATCHDOG=1\n");
+        assert_eq!(manager.receive(), "WATCHDOG=1\n");
     }
     let device = cluster.device("a");
     device.signal("TERM");
     assert!(device.wait().success());
-    let end = std::iter::repeat_with(|| manager.hears()).find(|said| said != "WATCHDOG=1\n");
+    let end =
+        std::iter::repeat_with(|| manager.receive()).find(|message| message != "WATCHDOG=1\n");
     assert_eq!(end.as_deref(), Some("STOPPING=1\n"));
 }
 
 #[test]
-fn a_service_manager_hears_how_many_others_there_are() {
+fn the_status_for_a_service_manager_counts_the_usable_devices() {
     let mut cluster = Cluster::new();
     let mut command = cluster.device_command("a");
     command.args(["--listen", "127.0.0.1", "--no-multicast"]);
     let manager = Manager::of(&cluster, &mut command);
     cluster.spawn("a", command);
-    let ready = manager.hears();
+    let ready = manager.receive();
     assert!(ready.ends_with("; others it can use: 0\n"), "{ready}");
     cluster.start("b", &[]);
-    let beside = manager.hears();
-    assert!(beside.starts_with("STATUS=a ("), "{beside}");
-    assert!(beside.ends_with("; others it can use: 1\n"), "{beside}");
+    let together = manager.receive();
+    assert!(together.starts_with("STATUS=a ("), "{together}");
+    assert!(together.ends_with("; others it can use: 1\n"), "{together}");
     drop(cluster.devices.pop());
-    let alone = manager.hears();
+    let alone = manager.receive();
     assert!(alone.ends_with("; others it can use: 0\n"), "{alone}");
 }
 
 #[test]
-fn without_a_service_manager_a_device_says_nothing() {
+fn without_a_service_manager_a_device_logs_nothing_of_one() {
     let cluster = Cluster::of(&["a"]);
     assert!(!cluster.logs().contains("service manager"));
 }
@@ -115,10 +116,10 @@ fn the_first_execution_provider_that_works_is_used_and_shown() {
 
     let mut command = cluster.device_command("b");
     command.args(["--execution-providers", "cuda"]);
-    let said = run(command.arg("--bundle").arg(crate::device::bundle_dir()));
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    let output = run(command.arg("--bundle").arg(crate::device::bundle_dir()));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     for part in ["no execution provider", "cuda (", "add cpu"] {
-        assert!(said.stderr.contains(part), "{part:?} not in {said:?}");
+        assert!(output.stderr.contains(part), "{part:?} not in {output:?}");
     }
 }
 
@@ -169,7 +170,7 @@ fn a_service_whose_cache_folder_cannot_be_made_runs_without_it() {
         .env("TMPDIR", &file);
     let manager = Manager::of(&cluster, &mut command);
     cluster.spawn("a", command);
-    let ready = manager.hears();
+    let ready = manager.receive();
     assert!(ready.contains("; no weights cache; "), "{ready}");
     let logs = cluster.logs();
     assert_eq!(logs.matches("no weights cache").count(), 1, "{logs}");
@@ -237,10 +238,10 @@ fn a_device_is_healthy_when_its_own_machine_sees_it() {
         peers.args(["peers", "--healthy", "--wait", wait, "--config"]);
         run(peers.arg(file))
     };
-    let said = health(&there, "60s");
-    assert!(said.status.success(), "{said:?}");
-    assert!(said.stdout.contains("there"), "{said:?}");
-    let said = health(&gone, "1s");
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
-    assert!(said.stderr.contains("\"gone\""), "{said:?}");
+    let output = health(&there, "60s");
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stdout.contains("there"), "{output:?}");
+    let output = health(&gone, "1s");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stderr.contains("\"gone\""), "{output:?}");
 }

@@ -6,9 +6,9 @@ use astra_edge::config::declared;
 use clap::{Arg, ArgAction};
 use serde_json::{Value, json};
 
-use crate::device::{Said, astra_edge, run};
+use crate::device::{CommandOutput, astra_edge, run};
 
-/// The program without settings of whoever runs the tests.
+/// The program without the settings in the environment of the tests.
 fn program() -> Command {
     let mut command = astra_edge();
     for arg in declared().get_arguments() {
@@ -19,9 +19,9 @@ fn program() -> Command {
 }
 
 fn settings(command: &mut Command) -> Value {
-    let said = run(command.arg("--json"));
-    assert!(said.status.success(), "{said:?}");
-    serde_json::from_str(&said.stdout).unwrap()
+    let output = run(command.arg("--json"));
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_str(&output.stdout).unwrap()
 }
 
 /// A value that a setting can have and does not have by default, as text and as a settings file has it.
@@ -140,29 +140,29 @@ fn printed_settings_are_a_settings_file() {
         "--key",
         "secret",
     ]);
-    let said = run(command.env("ASTRA_EDGE_CLUSTER", "lab"));
+    let output = run(command.env("ASTRA_EDGE_CLUSTER", "lab"));
     assert!(
-        said.status.success() && !said.stdout.contains("secret"),
-        "{said:?}"
+        output.status.success() && !output.stdout.contains("secret"),
+        "{output:?}"
     );
     let line = |start: &str| {
-        let mut lines = said.stdout.lines();
+        let mut lines = output.stdout.lines();
         lines
             .find(|line| line.starts_with(start))
             .unwrap()
             .to_owned()
     };
-    assert!(line("threads = 3 ").ends_with(" # --threads"), "{said:?}");
+    assert!(line("threads = 3 ").ends_with(" # --threads"), "{output:?}");
     assert!(
         line("cluster = \"lab\" ").ends_with(" # ASTRA_EDGE_CLUSTER"),
-        "{said:?}"
+        "{output:?}"
     );
     assert!(
         line("deadline = \"5s\" ").ends_with(" # default"),
-        "{said:?}"
+        "{output:?}"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &said.stdout).unwrap();
+    std::fs::write(file.path(), &output.stdout).unwrap();
     let found = settings(program().arg("--config").arg(file.path()));
     for (key, value) in [
         ("threads", json!(3)),
@@ -175,11 +175,14 @@ fn printed_settings_are_a_settings_file() {
     }
 }
 
-/// What the program refuses a value with.
-fn refused(command: &mut Command) -> Said {
-    let said = run(command);
-    assert!(!said.status.success() && said.stdout.is_empty(), "{said:?}");
-    said
+/// The output of a command that refuses a value.
+fn refused(command: &mut Command) -> CommandOutput {
+    let output = run(command);
+    assert!(
+        !output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    output
 }
 
 #[test]
@@ -194,8 +197,8 @@ fn a_bad_value_of_a_variable_names_the_variable() {
         ("ASTRA_EDGE_NAME", ""),
         ("ASTRA_EDGE_HTTP_LISTEN", "kitchen"),
     ] {
-        let said = refused(program().env(variable, value));
-        assert!(said.stderr.contains(variable), "{said:?}");
+        let output = refused(program().env(variable, value));
+        assert!(output.stderr.contains(variable), "{output:?}");
     }
     // A flag wins over a variable, whatever is in that.
     let found = settings(
@@ -204,28 +207,31 @@ fn a_bad_value_of_a_variable_names_the_variable() {
             .args(["--threads", "3"]),
     );
     assert_eq!(found["threads"]["value"], 3);
-    let said = refused(
+    let output = refused(
         program()
             .env("ASTRA_EDGE_THREADS", "1")
             .args(["--threads", "two"]),
     );
-    assert!(said.stderr.contains("'--threads <N>'"), "{said:?}");
+    assert!(output.stderr.contains("'--threads <N>'"), "{output:?}");
     let mut without_print = astra_edge();
     without_print
         .args(["run", "--no-multicast"])
         .env("ASTRA_EDGE_LOG", "what=ever=this");
-    let said = refused(&mut without_print);
-    assert!(said.stderr.contains("ASTRA_EDGE_LOG: found"), "{said:?}");
+    let output = refused(&mut without_print);
+    assert!(
+        output.stderr.contains("ASTRA_EDGE_LOG: found"),
+        "{output:?}"
+    );
 }
 
 #[test]
 fn clients_take_the_cluster_from_variables_too() {
     let mut peers = astra_edge();
     peers.args(["peers", "--json", "--no-multicast", "--wait", "1ms"]);
-    let said = run(peers.env("ASTRA_EDGE_CLUSTER", "from-a-variable"));
+    let output = run(peers.env("ASTRA_EDGE_CLUSTER", "from-a-variable"));
     assert!(
-        said.stdout.contains("\"cluster\":\"from-a-variable\""),
-        "{said:?}"
+        output.stdout.contains("\"cluster\":\"from-a-variable\""),
+        "{output:?}"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(
@@ -237,14 +243,14 @@ fn clients_take_the_cluster_from_variables_too() {
         peers.args(["peers", "--json", "--wait", "1ms", "--config"]);
         run(peers.arg(file.path()))
     };
-    let said = with_file(&mut astra_edge());
+    let output = with_file(&mut astra_edge());
     assert!(
-        said.stdout.contains("\"cluster\":\"from-a-file\""),
-        "{said:?}"
+        output.stdout.contains("\"cluster\":\"from-a-file\""),
+        "{output:?}"
     );
-    let said = with_file(astra_edge().env("ASTRA_EDGE_CLUSTER", "from-a-variable"));
+    let output = with_file(astra_edge().env("ASTRA_EDGE_CLUSTER", "from-a-variable"));
     assert!(
-        said.stdout.contains("\"cluster\":\"from-a-variable\""),
-        "{said:?}"
+        output.stdout.contains("\"cluster\":\"from-a-variable\""),
+        "{output:?}"
     );
 }

@@ -6,25 +6,25 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::device::{
-    Cluster, Said, astra_edge, bundle_dir, finish, language_dir, run, sentences_dir,
+    Cluster, CommandOutput, astra_edge, bundle_dir, finish, language_dir, run, sentences_dir,
 };
 use crate::web::{begin, post, send};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const COMPLETIONS: &str = "/v1/completions";
 
-/// A question in exact mode, with time to spare on a loaded machine.
-fn ask(cluster: &Cluster, command: &str, flags: &[&str]) -> Command {
-    let mut client = cluster.client(command);
-    client
+/// A client command in exact mode, with time to spare on a loaded machine.
+fn client(cluster: &Cluster, command: &str, flags: &[&str]) -> Command {
+    let mut command = cluster.client(command);
+    command
         .args(["--rung", "exact", "--deadline", "60s"])
         .args(flags);
-    client
+    command
 }
 
-fn json_of(said: &Said) -> Value {
-    assert!(said.status.success(), "{said:?}");
-    serde_json::from_str(&said.stdout).unwrap()
+fn json_of(output: &CommandOutput) -> Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_str(&output.stdout).unwrap()
 }
 
 fn exact(body: &Value) -> Value {
@@ -35,10 +35,10 @@ fn exact(body: &Value) -> Value {
 }
 
 #[test]
-fn questions_over_http_and_from_the_command_line() {
+fn requests_over_http_and_from_the_command_line() {
     let cluster = Cluster::with_bundle(&language_dir(), &["a", "b"]);
     let alone = alone(&[]);
-    let answer = json_of(&run(&mut ask(
+    let answer = json_of(&run(&mut client(
         &cluster,
         "ask",
         &["What is the capital of France?"],
@@ -50,23 +50,23 @@ fn questions_over_http_and_from_the_command_line() {
     );
     assert_eq!(answer["finish"], "stop");
 
-    // Divided as asked, and still the same.
+    // Divided as requested, with the same text.
     let tokens = answer["prompt_tokens"].as_u64().unwrap() - 4;
     let ranges = format!("{},{}", tokens / 2, tokens - tokens / 2);
     let flags = ["What is the capital of France?", "--ranges", &ranges];
-    let divided = json_of(&run(&mut ask(&cluster, "ask", &flags)));
+    let divided = json_of(&run(&mut client(&cluster, "ask", &flags)));
     assert_eq!(divided["report"]["members"].as_array().unwrap().len(), 2);
     assert_eq!(divided["text"], alone["text"]);
 
     from_standard_input(&cluster);
     bad_input(&cluster);
     hang_ups(&cluster);
-    let said = run(&mut ask(&cluster, "embed", &["a text"]));
-    assert_eq!(said.status.code(), Some(1));
-    assert!(said.stderr.contains("does not embed"), "{said:?}");
+    let output = run(&mut client(&cluster, "embed", &["a text"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.contains("does not embed"), "{output:?}");
 }
 
-/// The same question on this machine.
+/// The same request on this machine.
 fn alone(flags: &[&str]) -> Value {
     let mut command = astra_edge();
     command
@@ -98,9 +98,9 @@ fn from_standard_input(cluster: &Cluster) {
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"The capital of France is").unwrap();
     drop(stdin);
-    let said = finish(child);
-    assert!(said.stdout.starts_with(" Paris"), "{said:?}");
-    assert!(said.stderr.contains("compute ms"), "{said:?}");
+    let output = finish(child);
+    assert!(output.stdout.starts_with(" Paris"), "{output:?}");
+    assert!(output.stderr.contains("compute ms"), "{output:?}");
 }
 
 /// Each is refused with a status and a code, and the next request is answered.
@@ -153,16 +153,16 @@ fn bad_input(cluster: &Cluster) {
         "{message}"
     );
     assert!(message.contains("at most"), "{message}");
-    let said = post(
+    let response = post(
         http,
         COMPLETIONS,
         &exact(&json!({ "prompt": "The capital of France is", "max_tokens": 2 })),
     );
-    assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
-    assert_eq!(said.json()["choices"][0]["text"], " Paris.");
+    assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
+    assert_eq!(response.json()["choices"][0]["text"], " Paris.");
 }
 
-/// Clients that go away in the middle of a long text leave the device free at once.
+/// A device is free at once when a client disconnects in the middle of a long text.
 fn hang_ups(cluster: &Cluster) {
     let http = cluster.http();
     let story = exact(&json!({ "prompt": "Once upon a time", "max_tokens": 1500, "stream": true }));
@@ -179,16 +179,11 @@ fn hang_ups(cluster: &Cluster) {
         );
     }
     let next = exact(&json!({ "prompt": "The capital of France is", "max_tokens": 2 }));
-    let said = post(http, COMPLETIONS, &next);
-    assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
-    assert_eq!(said.json()["choices"][0]["text"], " Paris.");
-    let asked = || {
-        cluster.devices[0]
-            .log()
-            .matches("a client asks in words")
-            .count()
-    };
-    let before = asked();
+    let response = post(http, COMPLETIONS, &next);
+    assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
+    assert_eq!(response.json()["choices"][0]["text"], " Paris.");
+    let requests = || cluster.devices[0].log().matches("request in text").count();
+    let before = requests();
     let flags = [
         "Tell me a very long story.",
         "--max-tokens",
@@ -196,34 +191,36 @@ fn hang_ups(cluster: &Cluster) {
         "--device",
         "a",
     ];
-    let mut command = ask(cluster, "ask", &flags);
+    let mut command = client(cluster, "ask", &flags);
     let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    cluster.until("the question arrives", || asked() > before);
+    cluster.until("the request arrives", || requests() > before);
     child.kill().unwrap();
     child.wait().unwrap();
     cluster.until("the device notices", || {
-        cluster.devices[0].log().contains("a client has gone")
+        cluster.devices[0]
+            .log()
+            .contains("a client has disconnected")
     });
-    let said = post(http, COMPLETIONS, &next);
-    assert_eq!(said.status, 200, "{said:?}; {}", cluster.logs());
+    let response = post(http, COMPLETIONS, &next);
+    assert_eq!(response.status, 200, "{response:?}; {}", cluster.logs());
 }
 
 #[test]
 fn vectors_from_the_command_line() {
     let cluster = Cluster::with_bundle(&sentences_dir(), &["a", "b"]);
     let texts = ["A cat sat on the mat.", "Interest rates rose again."];
-    let got = json_of(&run(&mut ask(&cluster, "embed", &texts)));
+    let got = json_of(&run(&mut client(&cluster, "embed", &texts)));
     let mut command = astra_edge();
     command
         .args(["embed", "--alone", "--bundle"])
         .arg(sentences_dir());
-    let said = run(command.args(texts));
-    assert!(said.status.success(), "{said:?}");
-    for (line, embedding) in said
+    let output = run(command.args(texts));
+    assert!(output.status.success(), "{output:?}");
+    for (line, embedding) in output
         .stdout
         .lines()
         .zip(got["embeddings"].as_array().unwrap())
@@ -238,13 +235,13 @@ fn vectors_from_the_command_line() {
             assert!((a - b.as_f64().unwrap()).abs() < 1e-3);
         }
     }
-    let said = run(&mut ask(&cluster, "ask", &["hi"]));
-    assert_eq!(said.status.code(), Some(1));
-    assert!(said.stderr.contains("does not generate"), "{said:?}");
+    let output = run(&mut client(&cluster, "ask", &["hi"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.contains("does not generate"), "{output:?}");
 }
 
 #[test]
-fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
+fn invalid_requests_fail_before_a_device_is_searched() {
     for (flags, part) in [
         (
             vec!["ask", "hi", "--temperature=-1"],
@@ -259,13 +256,13 @@ fn questions_that_cannot_be_end_before_a_device_is_looked_for() {
         (vec!["embed", "a", ""], "text 2: found no character"),
         (vec!["embed", "--file", "/no/such/file"], "/no/such/file"),
     ] {
-        let said = run(astra_edge().args(&flags));
-        assert_eq!(said.status.code(), Some(1), "{flags:?}: {said:?}");
-        assert!(said.stderr.contains(part), "{flags:?}: {said:?}");
+        let output = run(astra_edge().args(&flags));
+        assert_eq!(output.status.code(), Some(1), "{flags:?}: {output:?}");
+        assert!(output.stderr.contains(part), "{flags:?}: {output:?}");
     }
-    let said = run(astra_edge()
+    let output = run(astra_edge()
         .args(["ask", "hi", "--alone", "--bundle"])
         .arg(bundle_dir()));
     let wrong_kind = "found one that takes pictures, expected one that takes text";
-    assert!(said.stderr.contains(wrong_kind), "{said:?}");
+    assert!(output.stderr.contains(wrong_kind), "{output:?}");
 }

@@ -11,14 +11,14 @@ fn a_name_given_twice_is_refused_and_an_id_is_taken() {
         .map(|peer| peer["id"].as_str().unwrap())
         .collect();
     ids.sort_unstable();
-    let said = run(&mut cluster.infer(&["--device", "twin"]));
-    assert_eq!(said.status.code(), Some(1), "{said:?}");
+    let output = run(&mut cluster.infer(&["--device", "twin"]));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
     let expected = format!(
         "error: device \"twin\" of cluster {}: found 2 of that name ({}, {}), expected one; give its id, or the first digits of it",
         cluster.name, ids[0], ids[1]
     );
-    assert_eq!(said.stderr.trim_end(), expected);
-    assert_eq!(said.stdout, "");
+    assert_eq!(output.stderr.trim_end(), expected);
+    assert_eq!(output.stdout, "");
     // Ids are random: no two devices have eight digits in common.
     for id in [ids[1], &ids[1][..8]] {
         let report = cluster.report(&["--device", id]);

@@ -17,7 +17,7 @@ fn both_requests_are_answered() {
             assert_eq!(tokens, 256, "round {round}: {report}");
         }
     }
-    // Nobody is left engaged.
+    // Every device is free again.
     for device in ["a", "b", "c"] {
         let report = cluster.report(&["--device", device]);
         assert_eq!(report.members.len(), 3, "{report}");

@@ -11,14 +11,14 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// An answer.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct HttpResponse {
     pub(crate) status: u16,
     /// In lower case.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
-impl Said {
+impl HttpResponse {
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
@@ -44,7 +44,7 @@ pub(crate) fn begin(address: &str, head: &str, headers: &str, body: &[u8]) -> Tc
 }
 
 /// Sends a request and reads all of the answer.
-pub(crate) fn send(address: &str, head: &str, headers: &str, body: &[u8]) -> Said {
+pub(crate) fn send(address: &str, head: &str, headers: &str, body: &[u8]) -> HttpResponse {
     let mut stream = begin(address, head, headers, body);
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
@@ -52,14 +52,14 @@ pub(crate) fn send(address: &str, head: &str, headers: &str, body: &[u8]) -> Sai
     let body = bytes.split_off(end.unwrap_or_else(|| panic!("no head in {bytes:?}")) + 4);
     let head = String::from_utf8(bytes).unwrap().to_ascii_lowercase();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    Said { status, head, body }
+    HttpResponse { status, head, body }
 }
 
-pub(crate) fn get(address: &str, path: &str) -> Said {
+pub(crate) fn get(address: &str, path: &str) -> HttpResponse {
     send(address, &format!("GET {path}"), "", b"")
 }
 
-pub(crate) fn post(address: &str, path: &str, body: &Value) -> Said {
+pub(crate) fn post(address: &str, path: &str, body: &Value) -> HttpResponse {
     let json = "Content-Type: application/json\r\n";
     send(
         address,

@@ -51,7 +51,11 @@ impl Bed {
     /// Pixels of all tokens of one photograph.
     pub(crate) fn pixels(&self) -> Vec<u8> {
         let bytes = std::fs::read(photo()).unwrap_or_else(|error| panic!("{error}; {HINT}"));
-        let spec = self.bundle.manifest().image.expect("the demo's model sees");
+        let spec = self
+            .bundle
+            .manifest()
+            .image
+            .expect("the demo's model takes images");
         tasks::image::prepare(&bytes, &spec).unwrap().pixels
     }
 

@@ -54,8 +54,8 @@ impl FrameSink for Wire {
         }
         let mut rest = message;
         for frame in Frames::new(message, self.layout).map(Result::unwrap) {
-            let (bytes, behind) = rest.split_at(frame.header.encoded_len() + frame.codes.len());
-            rest = behind;
+            let (bytes, after) = rest.split_at(frame.header.encoded_len() + frame.codes.len());
+            rest = after;
             if !self.is_lost() {
                 self.others.iter().for_each(|other| other.receive(bytes));
             }

@@ -9,7 +9,7 @@
 //! 3. The first 20 bytes of a hello (version, kind 0, oldest and newest version, device) never change in any version: see
 //!    [`HelloPrefix`](crate::HelloPrefix).
 //! 4. Two devices write the newest version that both read, which [`negotiate`] yields; an answer is written in the version of its
-//!    question, and everything of a plan, code frames included, in the newest version that all of its members read. A device that
+//!    request, and everything of a plan, code frames included, in the newest version that all of its members read. A device that
 //!    has no version in common with another lists it, says why, and does not use it.
 //! 5. Version 0 is never used.
 

@@ -1,7 +1,7 @@
 //! What a model's blocks see of calibration inputs: the tokens that the codec is fitted to.
 //!
 //! - `views`: photographs of a folder, whole, and as crops and mirror images of themselves
-//! - [`written`]: texts for models that nobody has a text for
+//! - [`written`]: texts for models where no text is given
 //! - `attention`: how much attention a token gets, and so what an error in it is worth
 //! - `rotation`: queries as keys before rotary positions see them
 //! - `tokens`: the model run on an input by one device, and the tokens taken from it

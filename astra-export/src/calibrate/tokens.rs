@@ -57,14 +57,14 @@ impl<'a> Sampler<'a> {
         })
     }
 
-    /// Runs an input of so many divided tokens, and keeps the same ones of every block.
+    /// Runs an input of `tokens` divided tokens, and keeps the same ones of every block.
     pub(super) fn take(&mut self, input: Input<'_>, divided: usize) -> Result<(), CalibrateError> {
         let taken = self.tokens.min(divided);
         let rows = rand::seq::index::sample(&mut self.rng, divided, taken);
         // Tokens that every member computes never travel, and lie before the others.
         let class_tokens = self.shape.class_tokens;
         let rows: Vec<usize> = rows.iter().map(|row| class_tokens + row).collect();
-        // They read like everybody else.
+        // They attend like all other tokens.
         let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;
         let causal = self.model.modality().is_causal();

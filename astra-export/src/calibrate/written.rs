@@ -1,4 +1,4 @@
-//! Texts to calibrate on where nobody brings one.
+//! Texts to calibrate on where none is given.
 //!
 //! A causal model writes them itself: what it writes is like what it was trained on, so its blocks see about what they see of
 //! people's texts (Liu et al., "LLM-QAT", 2023). About: six such texts cost SmolLM2-135M over four devices 17.5 % of perplexity at

@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::{print_json, print_text};
 
-/// Says what a bundle is, after checking every byte of it
+/// Describe a bundle, after checking every byte of it
 ///
-/// A bundle that is torn, edited or of another version is refused with the file that is wrong.
+/// A bundle that is truncated, edited or of another version is refused, and the error names the file.
 #[derive(Debug, clap::Args)]
 pub(super) struct Info {
     /// Directory of the bundle
@@ -41,7 +41,7 @@ impl Info {
     }
 }
 
-/// Lines for people.
+/// The description as lines of text.
 pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
     let shape = &manifest.shape;
     let task = match &manifest.task {

@@ -1,4 +1,4 @@
-//! The command line. Answers go to standard output, everything else to standard error.
+//! The command line. Results go to standard output, everything else to standard error.
 
 mod export;
 mod info;
@@ -14,7 +14,7 @@ use astra_model::paths::cache_dir;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
-/// Exports a pretrained Transformer as a bundle that astra-edge devices run.
+/// Export a pretrained Transformer as a bundle that astra-edge devices run.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 pub(crate) struct Cli {
@@ -71,13 +71,13 @@ impl Cli {
     }
 }
 
-/// Prints an answer as one JSON object.
+/// Prints a result as one JSON object.
 fn print_json(answer: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(answer).context("cannot write the answer as JSON")?;
     print_text(&text)
 }
 
-/// Prints an answer; a reader that went away is no failure.
+/// Prints a result; a closed pipe is not an error.
 fn print_text(text: &str) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

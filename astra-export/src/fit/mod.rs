@@ -47,7 +47,7 @@ const ROUNDS: usize = 8;
 pub struct Fitted {
     /// Bases that rungs refer to by name.
     pub bases: Vec<FittedBasis>,
-    /// Rungs in the order asked for.
+    /// Rungs in the order requested.
     pub rungs: Vec<FittedRung>,
 }
 
@@ -65,7 +65,7 @@ pub struct FittedBasis {
 /// A rung.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedRung {
-    /// What was asked for, but that the rungs of a model of one block do not predict.
+    /// What was requested, but that the rungs of a model of one block do not predict.
     pub spec: RungSpec,
     /// Codebooks of each block.
     pub blocks: Vec<FittedCodebooks>,

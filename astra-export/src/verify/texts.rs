@@ -14,7 +14,7 @@ use crate::progress::{Meter, Progress};
 const ROWS: usize = 64;
 
 /// Scores each of `rungs` at every number of devices, with tokens divided evenly: perplexity of language models, cosine of
-/// embeddings. Texts that are too short to be divided among so many are left out.
+/// embeddings. Texts that are too short to be divided among these devices are left out.
 ///
 /// # Errors
 /// The bundle is of another kind, does not read or has no such rung, or a step fails.

@@ -75,7 +75,7 @@ impl Exported {
         Array::F32(tensor.shape.clone(), values.collect())
     }
 
-    /// Features of a text divided among members of so many tokens each, n itself exchanged: sink, then all others.
+    /// Features of a text divided among members of these numbers of tokens, n itself exchanged: sink, then all others.
     fn divided(&self, ids: &[u32], counts: &[usize]) -> Vec<f32> {
         let (sink, causal) = (self.shape.class_tokens, self.shape.class_tokens > 0);
         let mut members = Vec::new();
@@ -90,12 +90,12 @@ impl Exported {
             let sent: Vec<(Vec<usize>, Vec<f32>)> = members.iter().map(|m| m.sends(sink)).collect();
             for (number, member) in members.iter_mut().enumerate() {
                 let others = sent.iter().enumerate();
-                let heard = others.filter(|(other, _)| match causal {
+                let received = others.filter(|(other, _)| match causal {
                     true => *other < number,
                     false => *other != number,
                 });
-                let heard: Vec<_> = heard.map(|(_, sent)| sent.clone()).collect();
-                member.run(self, block, &heard);
+                let received: Vec<_> = received.map(|(_, sent)| sent.clone()).collect();
+                member.run(self, block, &received);
             }
         }
         let mut features = members[0].n[..sink * HIDDEN].to_vec();
@@ -132,7 +132,7 @@ impl Member {
         )
     }
 
-    fn run(&mut self, exported: &Exported, block: usize, heard: &[(Vec<usize>, Vec<f32>)]) {
+    fn run(&mut self, exported: &Exported, block: usize, received: &[(Vec<usize>, Vec<f32>)]) {
         let mut inputs = vec![("n", matrix(HIDDEN, &self.n))];
         if exported.rotary {
             inputs.push(("positions", places(&self.positions)));
@@ -140,8 +140,8 @@ impl Member {
         let [q, k, v] = exported
             .graph(&local_name(block))
             .run(inputs, ["q", "k", "v"]);
-        let remote: Vec<f32> = heard.iter().flat_map(|(_, n)| n.clone()).collect();
-        let from: Vec<usize> = heard.iter().flat_map(|(at, _)| at.clone()).collect();
+        let remote: Vec<f32> = received.iter().flat_map(|(_, n)| n.clone()).collect();
+        let from: Vec<usize> = received.iter().flat_map(|(at, _)| at.clone()).collect();
         let exact = &exported.exact[block];
         let mut inputs = vec![
             ("x", matrix(HIDDEN, &self.x)),

@@ -130,7 +130,7 @@ async fn ask(
         max_tokens: Some(args.max_tokens),
         stop: [].into_iter().collect(),
     });
-    Ok(client.ask_text(device, &question, &[], FIRST).await?)
+    Ok(client.request_text(device, &question, &[], FIRST).await?)
 }
 
 /// Prints an answer as it arrives; returns its text and its report.

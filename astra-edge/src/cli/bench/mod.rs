@@ -22,7 +22,7 @@ use astra_wire::{Hello, RequestOptions};
 
 use subject::{Answer, Subject};
 
-/// Time a device may take beyond the deadline: to be reached, and to say what came of it.
+/// Time a device may take beyond the deadline, to receive the request and to send its response.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Measure a running cluster, and compare it with one of its devices.
@@ -253,7 +253,7 @@ impl Bench<'_> {
     async fn warm_up(&self, kind: &Kind, inputs: impl Iterator<Item = usize>) -> Result<()> {
         let begun = Instant::now();
         for input in inputs {
-            self.ask(input, kind.options).await?;
+            self.request(input, kind.options).await?;
             if begun.elapsed() > self.args.at_most {
                 break;
             }
@@ -270,7 +270,7 @@ impl Bench<'_> {
     ) -> Result<Answer> {
         let begun = Instant::now();
         let before = self.meters()?;
-        let (report, answer) = self.ask(input, kind.options).await?;
+        let (report, answer) = self.request(input, kind.options).await?;
         let after = self.meters()?;
         let sent = after.0.zip(before.0);
         let time = after.1.zip(before.1);
@@ -289,19 +289,19 @@ impl Bench<'_> {
     }
 
     /// One request. Of a prompt that was the last one too, another goes before it: it is to be computed, not found in a cache.
-    async fn ask(
+    async fn request(
         &self,
         input: usize,
         options: RequestOptions,
     ) -> Result<(astra_edge::report::Report, Answer)> {
         if self.last.replace(Some(input)) == Some(input) && self.subject.is_kept() {
             let warm_up = usize::from(self.args.repeat) + usize::from(self.args.warm_up);
-            self.ask_for(warm_up + PLANS - 1, options).await?;
+            self.request_once(warm_up + PLANS - 1, options).await?;
         }
-        self.ask_for(input, options).await
+        self.request_once(input, options).await
     }
 
-    async fn ask_for(
+    async fn request_once(
         &self,
         input: usize,
         options: RequestOptions,
@@ -312,10 +312,10 @@ impl Bench<'_> {
             ..options
         };
         let within = self.args.deadline + GRACE;
-        let asked = self
+        let response = self
             .subject
-            .ask(self.client, self.device, input, options, within);
-        asked.await.with_context(|| self.subject.name())
+            .request(self.client, self.device, input, options, within);
+        response.await.with_context(|| self.subject.name())
     }
 }
 

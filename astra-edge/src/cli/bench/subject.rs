@@ -1,4 +1,4 @@
-//! What is asked again and again: a picture, or prompts.
+//! The input of the measured requests: a picture, or prompts.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use astra_wire::{Control, GenerationRequest, Hello, ImageRequest, Prompt, Reques
 
 use super::Args;
 
-/// The part of a prompt, one in so many tokens, that may be there from the one before: prompts may begin with the same word.
-const NOTHING: usize = 250;
+/// One token in `MAX_REUSED` of a prompt may be reused from the one before: prompts may begin with the same word.
+const MAX_REUSED: usize = 250;
 
-/// What the requests of a row are about.
+/// The input of the requests of a row.
 pub(super) enum Subject {
     Picture {
         name: String,
@@ -37,7 +37,7 @@ pub(super) enum Subject {
 /// An answer as far as it is compared.
 pub(super) enum Answer {
     Picture(engine::ModelOutput),
-    /// The first token behind the prompt.
+    /// The first token after the prompt.
     Text(String),
 }
 
@@ -86,8 +86,8 @@ impl Subject {
         matches!(self, Self::Texts { .. })
     }
 
-    /// Puts request `number` to a device.
-    pub(super) async fn ask(
+    /// Sends request `number` to a device.
+    pub(super) async fn request(
         &self,
         client: &Client,
         device: &Hello,
@@ -97,8 +97,8 @@ impl Subject {
     ) -> Result<(Report, Answer)> {
         match self {
             Self::Picture { image, .. } => {
-                let question = Control::ImageRequest(ImageRequest { options, image });
-                let answered = client.request(device, &question, &[], within).await?;
+                let request = Control::ImageRequest(ImageRequest { options, image });
+                let answered = client.request(device, &request, &[], within).await?;
                 // Patch features do not come to a client.
                 let answer = engine::ModelOutput {
                     cls: answered.cls,
@@ -123,23 +123,23 @@ async fn first_token(
     options: RequestOptions,
     within: Duration,
 ) -> Result<(Report, Answer)> {
-    let question = Control::GenerationRequest(GenerationRequest {
+    let request = Control::GenerationRequest(GenerationRequest {
         options,
         prompt: Prompt::Text(prompt),
         sampling: GREEDY,
         max_tokens: Some(1),
         stop: Default::default(),
     });
-    let mut stream = client.ask_text(device, &question, &[], within).await?;
+    let mut stream = client.request_text(device, &request, &[], within).await?;
     let mut text = String::new();
     loop {
         match stream.next().await? {
             TextEvent::Delta(delta) => text.push_str(&delta),
             TextEvent::Finished(response) => {
                 let reused = response.report.reused_tokens.unwrap_or(0);
-                if reused > response.report.prompt_tokens.unwrap_or(0) / NOTHING {
+                if reused > response.report.prompt_tokens.unwrap_or(0) / MAX_REUSED {
                     bail!(
-                        "{reused} tokens of the prompt were not computed: they were there from the one before"
+                        "{reused} tokens of the prompt were not computed: they were reused from the one before"
                     );
                 }
                 return Ok((response.report, Answer::Text(text)));
@@ -151,7 +151,7 @@ async fn first_token(
 impl Answer {
     pub(super) fn agreement(&self, one_device: &Self) -> Agreement {
         match (self, one_device) {
-            // Their width is of no account: there are none.
+            // Without patch features their width does not matter.
             (Self::Picture(answer), Self::Picture(one)) => Agreement::between(answer, one, 0),
             (Self::Text(answer), Self::Text(one)) => Agreement {
                 top1: Some(if answer == one { 1.0 } else { 0.0 }),

@@ -233,14 +233,16 @@ impl Device {
     ///
     /// # Errors
     /// [`Rejection::Unreachable`]: no reply within the time, or the message contradicts itself.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         device: DeviceId,
         version: u8,
         message: &Control<'_>,
         within: Duration,
     ) -> Result<Vec<u8>, Rejection> {
-        self.membership.ask(device, version, message, within).await
+        self.membership
+            .request(device, version, message, within)
+            .await
     }
 }
 

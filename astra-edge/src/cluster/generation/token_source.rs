@@ -13,7 +13,7 @@ use crate::cluster::member::outcome::PartOutcome;
 use crate::cluster::session::cancel::cancel;
 use crate::gather::Gather;
 use crate::generation::{GenerationJob, GenerationRequest, GenerationStats, Prefill};
-use crate::link::Answers;
+use crate::link::ReplyStream;
 use crate::worker::WorkerError;
 
 /// Longest time between two tokens: far beyond what any device needs for one that can be waited for at all.
@@ -92,16 +92,16 @@ impl TokenSource {
         Self { events, canceller }
     }
 
-    /// Reads the answers of another device that was told, in a wire version, to generate for `request` of `plan`.
+    /// Reads the replies of another device that generates for `request` of `plan`, requested in a wire version.
     pub(crate) fn remote(
         device: &Arc<Device>,
         other: DeviceId,
         version: u8,
         (plan, request): (u64, u32),
-        answers: Answers,
+        replies: ReplyStream,
     ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(receive(answers, (plan, request), sender));
+        tokio::spawn(receive(replies, (plan, request), sender));
         let canceller = Canceller::Remote {
             device: Arc::clone(device),
             other,
@@ -152,19 +152,19 @@ impl TokenSource {
 }
 
 async fn receive(
-    mut answers: Answers,
+    mut replies: ReplyStream,
     name: (u64, u32),
     sender: mpsc::UnboundedSender<TokenEvent>,
 ) {
     let mut expected = 0;
     loop {
         // The reader of the source times out; Zenoh ends a query in the end too.
-        let answer = tokio::select! {
-            answer = answers.next(Duration::MAX) => answer,
+        let reply = tokio::select! {
+            reply = replies.next(Duration::MAX) => reply,
             () = sender.closed() => return,
         };
-        let event = match answer {
-            Ok(Some(answer)) => read(&answer, name, &mut expected),
+        let event = match reply {
+            Ok(Some(reply)) => read(&reply, name, &mut expected),
             Ok(None) => TokenEvent::Failed("it went away".to_owned()),
             Err(error) => TokenEvent::Failed(error.to_string()),
         };
@@ -175,8 +175,8 @@ async fn receive(
     }
 }
 
-fn read(answer: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
-    match Control::parse(answer) {
+fn read(reply: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
+    match Control::parse(reply) {
         Ok(Control::Token { index, id }) if index == *expected => {
             *expected += 1;
             TokenEvent::Token(id)
@@ -192,7 +192,7 @@ fn read(answer: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
             PartOutcome::Refused(reason) => TokenEvent::Refused(reason),
             PartOutcome::Failed(text) | PartOutcome::Silent(text) => TokenEvent::Failed(text),
             PartOutcome::Share(..) => {
-                TokenEvent::Failed("a message that answers no generation".to_owned())
+                TokenEvent::Failed("a message that is no reply to a generation request".to_owned())
             }
         },
     }

@@ -200,7 +200,7 @@ fn send(
         tokio::spawn(async move {
             let left = until.saturating_duration_since(Instant::now());
             // A receiver without it reports the tokens as missing.
-            let _ = device.link().ask_control(other, "", message, left).await;
+            let _ = device.link().request(other, "", message, left).await;
         });
     }
     Ok(sent)

@@ -14,7 +14,7 @@ use crate::link::{Link, PresenceEvent};
 
 /// How long a device may take to send its hello.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
-/// How often devices whose hello did not come are asked again.
+/// How often the hello of a device that did not reply is requested again.
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// Follows presence events until the session ends. `left` is called for each device that is gone, whether or not it was usable.
@@ -53,12 +53,14 @@ fn note(membership: &Arc<Membership>, event: PresenceEvent, left: &impl Fn(Devic
     }
 }
 
-/// Tells a device that the former ids of this one are gone, which it would otherwise notice only when their links time out.
+/// Sends a device the leave messages of this one's former ids, which it would otherwise notice only when their links time out.
 async fn leave_former(membership: Arc<Membership>, other: DeviceId, version: u8) {
     for former in &membership.former {
         let leave = Control::Leave { device: *former };
         // It has no reply.
-        let _ = membership.ask(other, version, &leave, HELLO_TIMEOUT).await;
+        let _ = membership
+            .request(other, version, &leave, HELLO_TIMEOUT)
+            .await;
     }
 }
 
@@ -71,7 +73,7 @@ pub async fn request_hello(
     device: DeviceId,
     versions: Versions,
 ) -> Result<Hello, Rejection> {
-    match link.ask_hello(device, versions, HELLO_TIMEOUT).await {
+    match link.request_hello(device, versions, HELLO_TIMEOUT).await {
         Ok(bytes) => hello::read(&bytes, device, versions),
         Err(error) => Err(Rejection::Unreachable(error.to_string())),
     }

@@ -23,7 +23,7 @@ pub struct Requirements {
 #[non_exhaustive]
 pub enum Rejection {
     /// Its hello has not arrived yet.
-    Unheard,
+    NoHello,
     /// It has another cluster key.
     OtherKey,
     /// It has another bundle.
@@ -46,7 +46,7 @@ pub enum Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unheard => f.write_str("its hello has not arrived yet"),
+            Self::NoHello => f.write_str("its hello has not arrived yet"),
             Self::OtherKey => f.write_str("other cluster key"),
             Self::OtherBundle { found, expected } => write!(
                 f,
@@ -190,7 +190,7 @@ pub(crate) mod tests {
     #[test]
     fn a_device_of_another_age_is_named_and_refused() {
         let mut older = bytes(&hello(1, 0));
-        // Written in version 0, which nobody speaks, and claiming to speak no other.
+        // Written in version 0, which no device reads, and claiming to read no other.
         older[0] = 0;
         older[2] = 0;
         older[3] = 0;

@@ -70,7 +70,7 @@ impl Membership {
     ///
     /// # Errors
     /// [`Rejection::Unreachable`]: no reply within the time, or the message contradicts itself.
-    pub(crate) async fn ask(
+    pub(crate) async fn request(
         &self,
         device: DeviceId,
         version: u8,
@@ -79,7 +79,7 @@ impl Membership {
     ) -> Result<Vec<u8>, Rejection> {
         let unreachable = |error: &dyn std::fmt::Display| Rejection::Unreachable(error.to_string());
         let bytes = encode(version, message).map_err(|error| unreachable(&error))?;
-        let reply = self.link.ask_control(device, "", bytes, within).await;
+        let reply = self.link.request(device, "", bytes, within).await;
         reply.map_err(|error| unreachable(&error))
     }
 }

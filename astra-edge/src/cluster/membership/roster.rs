@@ -66,7 +66,7 @@ impl Roster {
         }
         let entry = Entry {
             hello: None,
-            standing: Standing::Unusable(Rejection::Unheard),
+            standing: Standing::Unusable(Rejection::NoHello),
         };
         self.entries.insert(device, entry);
         true
@@ -76,10 +76,10 @@ impl Roster {
     pub fn introduced(
         &mut self,
         device: DeviceId,
-        said: Result<Hello, Rejection>,
+        hello: Result<Hello, Rejection>,
     ) -> Option<&Standing> {
         let entry = self.entries.get_mut(&device)?;
-        let verdict = match said {
+        let verdict = match hello {
             Ok(hello) => {
                 let verdict = judge(&hello, &self.ours);
                 entry.hello = Some(hello);
@@ -131,7 +131,7 @@ impl Roster {
             matches!(
                 standing,
                 Standing::Unusable(
-                    Rejection::Unheard | Rejection::Unreachable(_) | Rejection::Refused(_)
+                    Rejection::NoHello | Rejection::Unreachable(_) | Rejection::Refused(_)
                 )
             )
         };
@@ -213,7 +213,7 @@ mod tests {
     fn a_device_is_usable_from_its_hello_to_its_leaving() {
         let mut roster = Roster::new(OURS);
         assert!(roster.appeared(device(1)));
-        assert!(!roster.appeared(device(1)), "asked only once");
+        assert!(!roster.appeared(device(1)), "requested only once");
         assert!(names(&roster).is_empty());
         assert_eq!(roster.doubtful(), [device(1)]);
         roster.introduced(device(1), Ok(hello(1, 250_000)));

@@ -41,7 +41,7 @@ impl RequestLimits {
 pub(crate) enum Input {
     /// An image: always as many tokens.
     Image,
-    /// A text of so many tokens, those that every member computes included.
+    /// A text of this number of tokens, those that every member computes included.
     Text(usize),
 }
 

@@ -31,11 +31,11 @@ impl ClientHandle {
     /// The same client, which counts as connected until the returned connection is dropped.
     pub fn with_connection(self) -> (Self, ClientConnection) {
         let (waits, until) = mpsc::channel(1);
-        let asker = Self {
+        let client = Self {
             waits: Some(waits),
             ..self
         };
-        (asker, ClientConnection { _until: until })
+        (client, ClientConnection { _until: until })
     }
 
     /// Returns when the client has disconnected; never, where that cannot be known.

@@ -190,7 +190,7 @@ async fn remote_part(
     drop(unready);
     let sent = bytes.len() as u64;
     let link = remote.device.link();
-    let end = match link.ask_control(remote.other, "", bytes, left).await {
+    let end = match link.request(remote.other, "", bytes, left).await {
         Ok(answer) => read(&remote, &answer),
         Err(error) => PartOutcome::Silent(error.to_string()),
     };

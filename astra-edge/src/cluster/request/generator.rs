@@ -60,7 +60,9 @@ impl GenerationWork {
         let message = part.with_ids(&self.request.prompt, Some(self.request.params()));
         let message = message.map_err(Abort::Own)?;
         let sent = message.len() as u64;
-        let answers = device.link().ask_stream(other, "", message, self.longest());
+        let answers = device
+            .link()
+            .request_stream(other, "", message, self.longest());
         match answers.await {
             Ok(answers) => {
                 let (version, name) = (slot.plan.version, (slot.plan.id, request));
@@ -92,7 +94,9 @@ impl GenerationWork {
         let other = conversation.candidate.device;
         let version = device.roster().version_for(other)?;
         let message = encode(version, &message).ok()?;
-        let answers = device.link().ask_stream(other, "", message, self.longest());
+        let answers = device
+            .link()
+            .request_stream(other, "", message, self.longest());
         let answers = answers.await.ok()?;
         let name = (plan, request);
         Some(TokenSource::remote(device, other, version, name, answers))

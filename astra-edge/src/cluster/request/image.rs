@@ -64,7 +64,7 @@ impl Coordinator {
         let work = self.prepare(request).await?;
         let mut state = self.turn(&work.base.limits, client.gone()).await?;
         let mut reply = if options.local {
-            self.run_local(&work, "as asked".to_owned()).await?
+            self.run_local(&work, "as requested".to_owned()).await?
         } else {
             self.run_distributed(&mut state, &work).await?
         };

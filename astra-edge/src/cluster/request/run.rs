@@ -147,7 +147,7 @@ impl Coordinator {
         let placement = request.place(self.device(), &usable, wanted)?;
         if placement.is_local() {
             return Ok(Err(match wanted.max_members {
-                1 => "one member was asked for",
+                1 => "one member was requested",
                 _ if usable.is_empty() => "no other device of the cluster can be used",
                 _ => request.why_local(),
             }));

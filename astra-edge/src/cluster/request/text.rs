@@ -41,7 +41,7 @@ impl Coordinator {
         let mut state = self.turn(&limits, work.tokens.closed()).await?;
         let cached = state.conversation.take();
         let (response, conversation) = if context.options.local {
-            self.run_local(&work, "as asked".to_owned()).await?
+            self.run_local(&work, "as requested".to_owned()).await?
         } else {
             match self.continue_conversation(&work, cached).await? {
                 Some(reply) => reply,
@@ -76,7 +76,7 @@ impl Coordinator {
         let work = EmbeddingWork::new(limits, by_member, ids, embedding.clone());
         let mut state = self.turn(&limits, context.client.gone()).await?;
         if context.options.local {
-            return self.run_local(&work, "as asked".to_owned()).await;
+            return self.run_local(&work, "as requested".to_owned()).await;
         }
         self.run_distributed(&mut state, &work).await
     }

@@ -8,7 +8,7 @@ use astra_wire::{Control, DeviceId};
 use crate::cluster::device::Device;
 use crate::cluster::membership::hello::Rejection;
 
-/// Longest wait for members that were told to cancel.
+/// Longest wait for members to cancel.
 pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Why a request was cancelled on all members.
@@ -37,7 +37,7 @@ pub enum Abort {
     Own(String),
 }
 
-/// Tells a device to cancel a request, in the wire version that the request was sent in, without waiting for the reply.
+/// Sends a device the cancellation of a request, in the wire version that the request was sent in, without waiting for the reply.
 pub(crate) fn cancel(
     device: &Arc<Device>,
     other: DeviceId,
@@ -48,6 +48,8 @@ pub(crate) fn cancel(
     tokio::spawn(async move {
         let message = Control::Cancel { plan, request };
         // A device that is gone works on nothing.
-        let _ = device.ask(other, version, &message, CANCEL_TIMEOUT).await;
+        let _ = device
+            .request(other, version, &message, CANCEL_TIMEOUT)
+            .await;
     });
 }

@@ -195,7 +195,9 @@ async fn offer_to(
     version: u8,
     message: &Control<'_>,
 ) -> Result<(), Option<Rejection>> {
-    let answer = device.ask(other, version, message, OFFER_TIMEOUT).await?;
+    let answer = device
+        .request(other, version, message, OFFER_TIMEOUT)
+        .await?;
     match Control::parse(&answer) {
         Ok(Control::Accept { .. }) => Ok(()),
         Ok(Control::Refuse {
@@ -242,7 +244,9 @@ async fn probe_round(device: &Arc<Device>, placement: &Placement, slot: &PlanSlo
         let device = Arc::clone(device);
         replies.spawn(async move {
             let message = Control::Probe { plan, epoch };
-            let answer = device.ask(other, version, &message, PROBE_TIMEOUT).await;
+            let answer = device
+                .request(other, version, &message, PROBE_TIMEOUT)
+                .await;
             let probed = match answer.as_deref().map(Control::parse) {
                 Ok(Ok(Control::ProbeReply { received, .. })) => received,
                 _ => 0,

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How a request was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Method {
-    /// The whole model on the asked device, as one graph.
+    /// The whole model on the coordinating device, as one graph.
     #[serde(rename = "one-device")]
     OneDevice,
     /// Tokens divided, codes exchanged.

@@ -2,7 +2,7 @@
 //!
 //! - [`method`]: the ways to answer a request that are compared
 //! - [`sample`]: what is measured of one request
-//! - [`row`]: what is said of many, and [`table`]: the same for people
+//! - [`row`]: statistics over many, and [`table`]: the same as text
 //! - [`counters`]: bytes as the kernel counts them
 //! - [`prompts`]: prompts of a given length
 

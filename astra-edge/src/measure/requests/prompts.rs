@@ -16,7 +16,7 @@ pub enum PromptError {
         found: usize,
         /// Tokens of each.
         tokens: usize,
-        /// Prompts asked for.
+        /// Prompts requested.
         wanted: usize,
     },
 }
@@ -126,7 +126,7 @@ mod tests {
     const TEXT: &str = "a bb ccc dd e ff ggg hh a bb ccc dd e ff ggg hh";
 
     #[test]
-    fn prompts_are_as_long_as_asked_for_and_begin_differently() {
+    fn prompts_are_as_long_as_requested_and_begin_differently() {
         let tokenizer = fixture::tokenizer();
         let prompts = prompts(TEXT, &tokenizer, 8, 4).unwrap();
         assert_eq!(prompts.len(), 4);

@@ -10,7 +10,7 @@ pub(super) const RUNS: usize = 3;
 /// What a step's time is read from.
 #[derive(Clone, Copy)]
 pub(super) enum Clock {
-    /// Processor time of this thread, which computes alone: whoever holds it up makes no difference.
+    /// Processor time of this thread, which alone computes: preemption by other threads does not count.
     Processor,
     /// The clock on the wall, where several threads compute.
     Wall,

@@ -23,7 +23,7 @@ const WINDOWS: usize = 48;
 const WRITTEN: usize = 16;
 /// Passages that an encoder is calibrated on at most.
 const PASSAGES: usize = 384;
-/// Of so many texts one is kept for scoring.
+/// One in this number of texts is kept for scoring.
 const HELD_OUT: usize = 12;
 
 /// A folder of photographs.
@@ -157,7 +157,7 @@ impl Texts {
     }
 }
 
-/// So many texts and those that are kept for scoring.
+/// At most this number of texts, and those that are kept for scoring.
 fn and_held_out(texts: usize) -> usize {
     texts.saturating_add(texts.div_ceil(HELD_OUT - 1))
 }

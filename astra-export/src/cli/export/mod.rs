@@ -21,9 +21,9 @@ use super::progress::Bar;
 use super::{RuntimeOptions, demo_photographs, print_json, print_text};
 use inputs::{Photographs, Texts};
 
-/// Exports a bundle
+/// Export a model as a bundle
 ///
-/// Reads the model, writes its graphs, runs them over calibration inputs, fits the codec to what it sees, and measures how
+/// Reads the model, writes its graphs, runs them over calibration inputs, fits the codec to their activations, and measures how
 /// close each rung comes to the one-device answer. The same model, inputs and seed give the same bundle.
 ///
 /// Families and the files they are read from:
@@ -41,19 +41,19 @@ pub(in crate::cli) struct Export {
     /// Directory the bundle goes to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Side of the square input in pixels, a multiple of the model's patch, for models that see; by default what
+    /// Side of the square input in pixels, a multiple of the model's patch, for image models; by default what
     /// preprocessor_config.json says, or 224
     #[arg(long, value_name = "PIXELS")]
     size: Option<usize>,
-    /// Longest text in tokens, for models that read; by default the model's own limit
+    /// Longest text in tokens, for text models; by default the model's own limit
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     /// What to calibrate on: a folder of photographs, by default those of the demo; or a text file, by default text that a
-    /// language model writes itself (slow, and worse: bring a text like those it will read), or a few sentences for an encoder
+    /// language model generates (slow, and worse: give a text like those it will process), or a few sentences for an encoder
     #[arg(long, value_name = "PATH", conflicts_with = "no_codec")]
     calib: Option<PathBuf>,
     /// Texts to calibrate on at most: windows of 512 tokens of a language model, passages of an encoder; by default 48 of a
-    /// file, 16 that a model writes itself, 384 passages
+    /// file, 16 that a model generates, 384 passages
     #[arg(long, value_name = "N", conflicts_with = "no_codec")]
     calib_texts: Option<NonZeroUsize>,
     /// Settings of the codec to fit, by their bits per token per block; by default 10,40,80,160,320,640 as far as the model
@@ -65,7 +65,7 @@ pub(in crate::cli) struct Export {
         conflicts_with = "no_codec"
     )]
     rungs: Option<Vec<u32>>,
-    /// Name of the model in lists; by default that of its file or directory
+    /// Name of the model in the manifest; by default that of its file or directory
     #[arg(long)]
     name: Option<String>,
     /// Seed of the fit
@@ -74,12 +74,12 @@ pub(in crate::cli) struct Export {
     /// Write a bundle for exact mode alone, without calibration
     #[arg(long)]
     no_codec: bool,
-    /// Replace a bundle that is there
+    /// Replace an existing bundle
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     runtime: RuntimeOptions,
-    /// Print what was exported as JSON
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
@@ -183,7 +183,7 @@ impl Export {
         }
     }
 
-    /// The rungs asked for, or all the model is wide enough for.
+    /// The rungs requested, or all the model is wide enough for.
     fn chosen_rungs(&self, content: &Content) -> Result<Vec<RungSpec>> {
         let known = RungSpec::table(content.hidden());
         let Some(bits) = &self.rungs else {

@@ -11,7 +11,7 @@ use astra_export::verify::all_rungs;
 
 use super::RuntimeOptions;
 
-/// Measures how close the results of a bundle are to those of its model
+/// Measure how close the results of a bundle are to those of its model
 ///
 /// Compares every rung, at several numbers of devices, with one device: the features and results of photographs, the perplexity of
 /// a language model over a text (--perplexity), or the cosine of embeddings. Models from ONNX are compared with the original file

@@ -149,7 +149,7 @@ impl StoredStage {
         ]
     }
 
-    /// Edges of rows with as many rows of halo before and behind this stage as `halos` says, where `there` says that they are.
+    /// Edges of rows with as many rows of halo before and after this stage as `halos` says, where `there` says that they are.
     pub(super) fn rows<'a>(&self, halos: &[usize], there: [&'a Value; 2]) -> RowEdges<'a> {
         let halos = [0, 1].map(|at| as_i64(halos.get(at).copied().unwrap_or(0)));
         let (without, with) = (self.edges(), self.halo_edges(halos));
@@ -300,7 +300,7 @@ fn pairs(side: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..side).flat_map(move |row| (0..side).map(move |column| (row, column)))
 }
 
-/// Where a slice ends that leaves so many out.
+/// The end of a slice that leaves this number out.
 fn end(cut: i64) -> i64 {
     if cut == 0 { i64::MAX } else { -cut }
 }

@@ -1,4 +1,4 @@
-//! Directories as the `sentence-transformers` library writes them, exported and asked.
+//! Directories as the `sentence-transformers` library writes them, exported and run.
 //!
 //! Expected vectors are those of `SentenceTransformer(DIR).encode` of sentence-transformers 6.2.0 with transformers 5.24.0 and PyTorch
 //! 2.15.0, of the same files: a formula makes the weights, so that another program can make them too.

@@ -126,7 +126,7 @@ fn a_seed_repeats_its_tokens_and_another_has_others() {
     };
     assert_eq!(generate(7), generate(7));
     assert_ne!(generate(7), generate(8));
-    // The generator is ChaCha8: whoever seeds alike gets the same text on another machine, and in the next version.
+    // The generator is ChaCha8: the same seed gives the same text on another machine, and in the next version.
     assert_eq!(generate(7)[..4], [157, 167, 704, 726]);
 }
 

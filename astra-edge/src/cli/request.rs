@@ -1,4 +1,4 @@
-//! Flags by which commands say how a question is to be answered.
+//! Flags of a request, common to the commands that send one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use astra_edge::config::{Rung, find_bundle, parse_duration};
 use astra_edge::text::TextService;
 use astra_wire::RequestOptions;
 
-/// What a question that names no deadline is given to be answered in: a device's own is not known here.
+/// Deadline that is assumed for a request that sets none: the device's own is not known here.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Time a device may take beyond the deadline: to be reached, and to say what came of it.
+/// Time a device may take beyond the deadline, to receive the request and to send its response.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// How a question is to be answered.
+/// Flags of a request.
 #[derive(clap::Args, Clone, Debug)]
-pub(super) struct QuestionArgs {
+pub(super) struct RequestArgs {
     /// Device that coordinates, by its name, its id or the first digits of its id [default: the fastest of those found first].
     #[arg(long, value_name = "NAME")]
     pub(super) device: Option<String>,
@@ -51,8 +51,8 @@ pub(super) struct QuestionArgs {
     threads: usize,
 }
 
-impl QuestionArgs {
-    /// The same for a coordinator.
+impl RequestArgs {
+    /// The options as they are sent to a coordinator.
     pub(super) fn options(&self) -> RequestOptions {
         let deadline = self.deadline.unwrap_or_default();
         RequestOptions {
@@ -65,19 +65,19 @@ impl QuestionArgs {
         }
     }
 
-    /// How long to wait for the answer, or the first piece of it.
-    pub(super) fn patience(&self) -> Duration {
+    /// How long to wait for the response, or its first piece.
+    pub(super) fn timeout(&self) -> Duration {
         self.deadline.unwrap_or(DEADLINE) + GRACE
     }
 
-    /// The answer to a picture by this machine.
-    pub(super) async fn picture(&self, image: &[u8]) -> Result<ImageReply> {
+    /// The result of an image, computed on this machine.
+    pub(super) async fn compute_image(&self, image: &[u8]) -> Result<ImageReply> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
         Ok(alone::answer(&bundle, library, self.threads, image).await?)
     }
 
-    /// The model of text on this machine. Takes a while and blocks.
+    /// Loads the text model on this machine. Blocks for a while.
     pub(super) fn text_service(&self) -> Result<TextService> {
         let bundle = find_bundle(self.bundle.clone())?;
         let library = self.onnxruntime.as_deref();
