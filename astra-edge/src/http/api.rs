@@ -17,6 +17,8 @@ use crate::text::TextService;
 
 /// See [`Api::patience`].
 const PATIENCE: Duration = Duration::from_secs(30);
+/// See [`Api::keep_alive`]. Proxies close connections on which nothing is sent, many after 60 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Answers image requests.
 pub trait Pictures: Send + Sync + 'static {
@@ -46,6 +48,8 @@ pub struct Api {
     pub pictures: Option<Arc<dyn Pictures>>,
     /// What the head of a request has to come in, and then its body: 30 s.
     pub patience: Duration,
+    /// How long a stream sends nothing before it sends a comment: 15 s.
+    pub keep_alive: Duration,
     /// Limits the requests in progress, together with those that come from other devices.
     pub admission: Admission,
     started: u64,
@@ -75,6 +79,7 @@ impl Api {
             words: None,
             pictures: None,
             patience: PATIENCE,
+            keep_alive: KEEP_ALIVE,
             admission: Admission::default(),
             started: now(),
         }

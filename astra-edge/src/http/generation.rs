@@ -2,12 +2,13 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use super::answer::{Endpoint, ResponseBody};
@@ -59,10 +60,9 @@ async fn respond(
         let whole = whole(text, &body).await.map_err(failed)?;
         return Ok(json_response(StatusCode::OK, &whole));
     }
-    // What fails before the first text still gets a status of its own.
-    let mut stream = SseStream::new(text, body, client);
-    stream.first().await.map_err(failed)?;
-    Ok(stream.response())
+    let keep_alive = api.keep_alive;
+    let response = streamed(text, body, client, keep_alive).await;
+    response.map_err(failed)
 }
 
 async fn whole(mut stream: TextStream, body: &ResponseBody) -> Result<Value, TextError> {
@@ -76,86 +76,46 @@ async fn whole(mut stream: TextStream, body: &ResponseBody) -> Result<Value, Tex
     Err(TextError::Stopped("a text without an end".to_owned()))
 }
 
-/// A response as server-sent events. Dropping it, as when the client hangs up, ends the generation.
-struct SseStream {
-    text: TextStream,
+/// Server-sent events of a response. Dropping the stream, as when the client disconnects, ends the generation.
+///
+/// # Errors
+/// The generation fails before its first event, and the client still gets a status for that.
+async fn streamed(
+    mut text: TextStream,
     body: ResponseBody,
-    /// Lines to be sent next.
-    ready: String,
-    ended: bool,
-    /// Keeps its place while the client reads.
-    _client: ClientHandle,
+    client: ClientHandle,
+    keep_alive: Duration,
+) -> Result<Response, TextError> {
+    let first = text.next().await;
+    let first = first.unwrap_or_else(|| Err(TextError::Stopped("nothing came".to_owned())))?;
+    let rest = stream::unfold(text, |mut text| async move {
+        let event = text.next().await?;
+        Some((event, text))
+    });
+    let start = body.first_chunk().as_ref().map(json_event);
+    let texts = stream::iter([Ok(first)]).chain(rest);
+    let texts = texts.flat_map(move |event| {
+        // The permit of the request is held until the client has read the last event.
+        let _client = &client;
+        stream::iter(sse_events(&body, event))
+    });
+    let events = stream::iter(start).chain(texts).map(Ok::<_, Infallible>);
+    let keep_alive = KeepAlive::new().interval(keep_alive);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }
 
-impl SseStream {
-    fn new(text: TextStream, body: ResponseBody, client: ClientHandle) -> Self {
-        Self {
-            text,
-            body,
-            ready: String::new(),
-            ended: false,
-            _client: client,
+fn sse_events(body: &ResponseBody, event: Result<TextEvent, TextError>) -> Vec<Event> {
+    match event {
+        Ok(TextEvent::Delta(text)) => vec![json_event(&body.delta(&text))],
+        Ok(TextEvent::Finished(response)) => {
+            let chunks = body.last_chunks(&response);
+            let done = Event::default().data("[DONE]");
+            chunks.iter().map(json_event).chain([done]).collect()
         }
+        Err(error) => vec![json_event(&ApiError::of_words(&error, "prompt").body())],
     }
+}
 
-    /// Waits for the first event and makes lines of it.
-    async fn first(&mut self) -> Result<(), TextError> {
-        let event = self.text.next().await;
-        let event = event.unwrap_or_else(|| Err(TextError::Stopped("nothing came".to_owned())))?;
-        if let Some(first) = self.body.first_chunk() {
-            self.line(&first);
-        }
-        self.event(event);
-        Ok(())
-    }
-
-    fn event(&mut self, event: TextEvent) {
-        match event {
-            TextEvent::Delta(text) => {
-                let chunk = self.body.delta(&text);
-                self.line(&chunk);
-            }
-            TextEvent::Finished(response) => {
-                for chunk in self.body.last_chunks(&response) {
-                    self.line(&chunk);
-                }
-                self.ready.push_str("data: [DONE]\n\n");
-                self.ended = true;
-            }
-        }
-    }
-
-    fn line(&mut self, value: &Value) {
-        // JSON has no line breaks of its own.
-        self.ready.push_str(&format!("data: {value}\n\n"));
-    }
-
-    /// The next lines; `None` after the last.
-    async fn next(&mut self) -> Option<Bytes> {
-        if self.ready.is_empty() && !self.ended {
-            match self.text.next().await {
-                Some(Ok(event)) => self.event(event),
-                Some(Err(error)) => {
-                    let error = ApiError::of_words(&error, "prompt");
-                    self.line(&error.body());
-                    self.ended = true;
-                }
-                None => self.ended = true,
-            }
-        }
-        let ready = std::mem::take(&mut self.ready);
-        (!ready.is_empty()).then(|| ready.into())
-    }
-
-    fn response(self) -> Response {
-        let lines = stream::unfold(self, |mut events| async move {
-            let lines = events.next().await?;
-            Some((Ok::<_, Infallible>(lines), events))
-        });
-        let headers = [
-            (header::CONTENT_TYPE, "text/event-stream"),
-            (header::CACHE_CONTROL, "no-cache"),
-        ];
-        (headers, Body::from_stream(lines)).into_response()
-    }
+fn json_event(value: &Value) -> Event {
+    Event::default().data(value.to_string())
 }

@@ -4,6 +4,7 @@ mod bad;
 mod embeddings;
 mod good;
 mod hang_up;
+mod keep_alive;
 mod neutral;
 mod parameters;
 mod slow;
@@ -47,6 +48,14 @@ impl Bed {
         let mut api = empty();
         api.words = Some(Arc::new(words));
         api.patience = patience;
+        Self::with(api).await
+    }
+
+    /// One whose streams send a comment where this long nothing else is sent.
+    pub(super) async fn with_keep_alive(words: TextService, keep_alive: Duration) -> Self {
+        let mut api = empty();
+        api.words = Some(Arc::new(words));
+        api.keep_alive = keep_alive;
         Self::with(api).await
     }
 
