@@ -11,6 +11,7 @@ mod load;
 mod membership;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::cluster::membership::hello::short_hash;
 use crate::cluster::membership::identity::{fingerprint, new_device_id};
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
-use crate::config::Settings;
+use crate::config::{EngineConfig, Settings};
 use crate::http::{Api, Listening, Pictures, Server};
 use crate::link::encode;
 use crate::link::interface::{Changes, interfaces};
@@ -71,12 +72,7 @@ impl Node {
         let network = settings.link;
         let addresses = first_addresses(&network)?;
         let (dir, engine) = (settings.bundle, settings.engine);
-        let loading = tokio::task::spawn_blocking(move || {
-            let runtime = Runtime::load(engine.onnxruntime.as_deref(), engine.threads)?;
-            let runtime = runtime.with_providers(&engine.execution_providers)?;
-            let runtime = runtime.with_prepacking(engine.prepacking);
-            load(&dir, runtime, engine.weights_cache().as_deref())
-        });
+        let loading = tokio::task::spawn_blocking(move || load_with(&dir, &engine));
         let key = fingerprint(&network.cluster, &settings.key);
         // Scouting takes a while too.
         let opening = Link::open(network.link_settings(&addresses));
@@ -185,6 +181,14 @@ impl Node {
         }
         self.membership.end().await;
     }
+}
+
+/// Loads ONNX Runtime as it is configured, and the bundle in `dir` with it. Blocks for seconds.
+fn load_with(dir: &Path, engine: &EngineConfig) -> Result<Loaded, NodeError> {
+    let runtime = Runtime::load(engine.onnxruntime.as_deref(), engine.threads)?;
+    let runtime = runtime.with_providers(&engine.execution_providers)?;
+    let runtime = runtime.with_prepacking(engine.prepacking);
+    load(dir, runtime, engine.weights_cache().as_deref())
 }
 
 /// The addresses at the start. One of the settings is taken even if its interface has no carrier yet.

@@ -175,7 +175,7 @@ async fn a_client_that_hangs_up_ends_the_work() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn embeddings_that_are_not_possible() {
+async fn inputs_that_are_not_possible() {
     let bed = Bed::of(embedder()).await;
     let many: Vec<&str> = vec!["a"; 2049];
     for (body, code, param, part) in [
@@ -209,32 +209,41 @@ async fn embeddings_that_are_not_possible() {
             Some("input"),
             "expected a string",
         ),
+        (json!({}), "invalid_value", None, "input"),
+    ] {
+        refused(&bed.post(PATH, &body), 400, code, param, part);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parameters_that_are_not_possible() {
+    let bed = Bed::of(embedder()).await;
+    for (body, code, param, part) in [
         (
             json!({ "input": "a", "encoding_format": "hex" }),
             "invalid_value",
-            Some("encoding_format"),
+            "encoding_format",
             "hex",
         ),
         (
             json!({ "input": "a", "dimensions": 2 }),
             "unsupported_parameter",
-            Some("dimensions"),
+            "dimensions",
             "expected 3",
         ),
         (
             json!({ "input": "a", "input_type": "query" }),
             "unknown_parameter",
-            Some("input_type"),
+            "input_type",
             "input_type",
         ),
         (
             json!({ "input": "a", "astra": { "top_k": 2 } }),
             "unsupported_parameter",
-            Some("astra.top_k"),
+            "astra.top_k",
             "sampled",
         ),
-        (json!({}), "invalid_value", None, "input"),
     ] {
-        refused(&bed.post(PATH, &body), 400, code, param, part);
+        refused(&bed.post(PATH, &body), 400, code, Some(param), part);
     }
 }

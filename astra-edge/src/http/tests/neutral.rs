@@ -8,6 +8,60 @@ use astra_model::tasks::text::fixture;
 const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";
 
+/// Optional parameters of both routes, and an unknown one.
+const OF_BOTH: [&str; 23] = [
+    "model",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "astra",
+    "n",
+    "logprobs",
+    "logit_bias",
+    "presence_penalty",
+    "frequency_penalty",
+    "user",
+    "metadata",
+    "store",
+    "service_tier",
+    "min_p",
+    "repetition_penalty",
+    "guided_json",
+    "anything_else",
+];
+/// Those of chats alone.
+const OF_CHATS: [&str; 16] = [
+    "max_completion_tokens",
+    "prompt",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "functions",
+    "function_call",
+    "response_format",
+    "top_logprobs",
+    "modalities",
+    "audio",
+    "prediction",
+    "reasoning_effort",
+    "verbosity",
+    "web_search_options",
+    "chat_template_kwargs",
+];
+/// Those of completions.
+const OF_COMPLETIONS: [&str; 5] = [
+    "best_of",
+    "echo",
+    "suffix",
+    "messages",
+    "max_completion_tokens",
+];
+
 fn asked(model: &Fake) -> GenerationRequest {
     model.asked.lock().unwrap().clone().unwrap().1
 }
@@ -29,62 +83,12 @@ fn with(base: &Value, (name, value): (&str, &Value)) -> Value {
 async fn every_optional_parameter_may_be_null() {
     let bed = Bed::of(writer(Fake::saying("x"))).await;
     let user = json!([{ "role": "user", "content": "hi" }]);
-    let both = [
-        "model",
-        "max_tokens",
-        "temperature",
-        "top_p",
-        "top_k",
-        "seed",
-        "stop",
-        "stream",
-        "stream_options",
-        "astra",
-        "n",
-        "logprobs",
-        "logit_bias",
-        "presence_penalty",
-        "frequency_penalty",
-        "user",
-        "metadata",
-        "store",
-        "service_tier",
-        "min_p",
-        "repetition_penalty",
-        "guided_json",
-        "anything_else",
-    ];
-    let of_chats = [
-        "max_completion_tokens",
-        "prompt",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "functions",
-        "function_call",
-        "response_format",
-        "top_logprobs",
-        "modalities",
-        "audio",
-        "prediction",
-        "reasoning_effort",
-        "verbosity",
-        "web_search_options",
-        "chat_template_kwargs",
-    ];
-    let of_completions = [
-        "best_of",
-        "echo",
-        "suffix",
-        "messages",
-        "max_completion_tokens",
-    ];
-    for name in both.iter().chain(&of_chats) {
+    for name in OF_BOTH.iter().chain(&OF_CHATS) {
         let body = with(&json!({ "messages": user }), (name, &Value::Null));
         let said = bed.post(CHAT, &body);
         assert_eq!(said.status, 200, "{name}: {said:?}");
     }
-    for name in both.iter().chain(&of_completions) {
+    for name in OF_BOTH.iter().chain(&OF_COMPLETIONS) {
         let body = with(&json!({ "prompt": "a" }), (name, &Value::Null));
         let said = bed.post(COMPLETIONS, &body);
         assert_eq!(said.status, 200, "{name}: {said:?}");
@@ -98,7 +102,7 @@ async fn every_optional_parameter_may_be_null() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn values_that_ask_for_what_happens_anyway_are_taken() {
+async fn values_that_ask_for_what_happens_anyway_are_taken_by_chats() {
     let bed = Bed::of(writer(Fake::saying("x"))).await;
     let user = json!([{ "role": "user", "content": "hi" }]);
     for (name, value) in [
@@ -143,6 +147,11 @@ async fn values_that_ask_for_what_happens_anyway_are_taken() {
         let said = bed.post(CHAT, &with(&json!({ "messages": user }), (name, &value)));
         assert_eq!(said.status, 200, "{name} = {value}: {said:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_ask_for_what_happens_anyway_are_taken_by_completions() {
+    let bed = Bed::of(writer(Fake::saying("x"))).await;
     for (name, value) in [
         ("best_of", json!(1)),
         ("echo", json!(false)),

@@ -120,10 +120,7 @@ impl Row {
             preset: key.preset,
             method: key.method,
             devices: last.members.len(),
-            tokens: last.prompt_tokens.unwrap_or_else(|| {
-                let tokens = last.members.iter().map(|member| usize::from(member.tokens));
-                tokens.sum()
-            }),
+            tokens: input_tokens(last),
             rung_bits: key.method.has_rungs().then_some(key.rung_bits),
             requests: samples.len(),
             requests_by_others: all.len() - samples.len(),
@@ -175,6 +172,13 @@ fn of_most_members(samples: &[Sample]) -> Vec<&Sample> {
 fn mean(report: &Report, get: fn(&MemberReport) -> f64) -> f64 {
     let sum: f64 = report.members.iter().map(get).sum();
     sum / report.members.len().max(1) as f64
+}
+
+fn input_tokens(report: &Report) -> usize {
+    report.prompt_tokens.unwrap_or_else(|| {
+        let members = report.members.iter();
+        members.map(|member| usize::from(member.tokens)).sum()
+    })
 }
 
 /// Bytes of one request between devices.
