@@ -48,9 +48,6 @@ fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(STEPS.iter().map(|step| step.name))
 }
 
-/// Steps that run only where they are named.
-const ON_REQUEST: [&str; 1] = ["lengths"];
-
 /// What a step has done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -117,7 +114,6 @@ fn chosen(args: &CiArgs) -> Vec<&'static Step> {
     let first = args.from.as_deref();
     STEPS
         .iter()
-        .filter(|step| !ON_REQUEST.contains(&step.name))
         .skip_while(|step| first.is_some_and(|first| first != step.name))
         .collect()
 }
@@ -156,11 +152,7 @@ mod tests {
 
     #[test]
     fn steps_are_chosen_by_name_in_their_own_order() {
-        let all: Vec<&str> = STEPS
-            .iter()
-            .map(|step| step.name)
-            .filter(|name| !ON_REQUEST.contains(name))
-            .collect();
+        let all: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
         assert_eq!(chosen_by(&[]), all);
         assert_eq!(
             chosen_by(&["--only", "test", "--only", "fmt"]),
