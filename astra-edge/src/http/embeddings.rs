@@ -124,7 +124,9 @@ async fn compute(
 fn of_text(error: &TextError, index: usize, texts: usize) -> ApiError {
     let mut refused = ApiError::of_words(error, "input");
     if texts > 1 {
-        refused.message = format!("input[{index}]: {}", refused.message);
+        let message = &refused.message;
+        let message = message.strip_prefix("input: ").unwrap_or(message);
+        refused.message = format!("input[{index}]: {message}");
     }
     refused
 }

@@ -76,7 +76,12 @@ fn describe(text: &str) -> String {
             .strip_prefix(kind)
             .and_then(|rest| rest.split_once(", expected "))
         {
-            return format!("found {}, expected {}", value(found), kind_of(expected));
+            let found = match kind {
+                // serde reads structs from lists too, of as many elements as there are fields.
+                "invalid length " if expected.starts_with("struct ") => "a list".to_owned(),
+                _ => value(found),
+            };
+            return format!("found {found}, expected {}", kind_of(expected));
         }
     }
     if let Some(found) = between_backticks(text, "unknown variant ") {
