@@ -1,4 +1,4 @@
-//! The program `astra-edge`: runs a device, asks a cluster, shows who is in it.
+//! The program `astra-edge`: runs a device, sends requests to a cluster, lists its devices.
 
 mod cli;
 

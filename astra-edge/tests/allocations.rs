@@ -1,4 +1,4 @@
-//! Once its plan stands, the data path allocates nothing in the blocks of a request: all that it asks for are the two vectors of the
+//! Once its plan stands, the data path allocates nothing in the blocks of a request: its only allocations are the two vectors of the
 //! answer. Counted is every call of the allocator on the thread that computes, but for those of `ort` where it runs a session: it
 //! makes a value of each output. ONNX Runtime itself, which is no Rust, has an allocator of its own.
 
@@ -133,7 +133,7 @@ fn blocks_allocate_nothing_of_ours() {
         let of_answer = |call: &&String| call.contains("DataPath::outcome");
         let answer = ours.iter().filter(of_answer).count();
         assert_eq!((ours.len(), answer), (2, 2), "{}", ours.join("\n\n"));
-        // Both kinds are there to be told from each other: each block runs sessions.
+        // Both kinds occur: each block runs sessions.
         assert!(
             of_ort.len() >= blocks,
             "{} in {blocks} blocks",

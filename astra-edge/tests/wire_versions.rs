@@ -1,7 +1,7 @@
 //! Devices of several wire versions in one cluster, each a process of its own.
 //!
 //! The program under test is of this version. Devices of other versions are this test program, started again by itself, with a device
-//! from the library that is told to read other versions: a device reads and writes this version's messages, and what it says of its
+//! from the library that is set to read other versions: a device reads and writes this version's messages, and what it says of its
 //! versions, and what it does about those of others, is what a device of such versions says and does.
 
 #![allow(

@@ -16,13 +16,13 @@ pub enum PhotographError {
     Read {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A folder without any.
     #[error("{}: found no photographs, expected files named .jpg, .jpeg, .png or .webp", .0.display())]
     None(PathBuf),
-    /// A file is not what its name says.
+    /// A file has another format than its name.
     #[error("{}: {source}", .path.display())]
     Image {
         /// The file.

@@ -19,7 +19,7 @@ pub enum TextsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// Not a text.
@@ -27,7 +27,7 @@ pub enum TextsError {
     NotUtf8 {
         /// The file.
         path: PathBuf,
-        /// The first byte that is none.
+        /// Offset of the first byte that is not UTF-8.
         at: usize,
     },
     /// Too little of it.

@@ -93,7 +93,7 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Everything that the manifest points to, asked for once.
+    /// Everything that the manifest points to, each file once.
     fn check_references(&self) -> Result<(), BundleError> {
         codebook::check_header(&self.codebooks)
             .map_err(|invalid| invalid.at(&self.dir.join(CODEBOOKS_FILE)))?;

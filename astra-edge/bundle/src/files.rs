@@ -51,7 +51,7 @@ pub(crate) fn entry_of(dir: &Path, name: &str) -> Result<FileEntry, BundleError>
     Ok(FileEntry { bytes, sha256 })
 }
 
-/// Opens a regular file of the right size. Type and size are asked for first: opening a pipe would wait for a writer.
+/// Opens a regular file of the right size. Type and size are checked first: opening a pipe would wait for a writer.
 fn open(dir: &Path, name: &str, entry: &FileEntry) -> Result<(PathBuf, File), BundleError> {
     let path = dir.join(name);
     let found = match fs::metadata(&path) {

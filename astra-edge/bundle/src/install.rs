@@ -108,7 +108,7 @@ fn check_replaceable(target: &Path) -> Result<(), BundleError> {
 }
 
 /// Makes something under a hidden name beside `target`. The name is unique within this process; one that an earlier process
-/// of the same number left behind is passed over.
+/// of the same number that was left is passed over.
 fn vacant(
     target: &Path,
     what: &str,
@@ -163,7 +163,7 @@ pub(crate) fn write_whole(dir: &Path, name: &str, bytes: &[u8]) -> Result<(), Bu
     sync_dir(dir)
 }
 
-/// Makes the names in `dir` last. Only Unix has a way to ask for it.
+/// Makes the names in `dir` last. Only Unix has a way to do so.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), BundleError> {
     if cfg!(unix) {
         let synced = File::open(dir).and_then(|file| file.sync_all());

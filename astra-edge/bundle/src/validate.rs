@@ -1,4 +1,4 @@
-//! Which manifests are possible, as far as their own text tells. The files are checked by [`Bundle::open`](crate::Bundle::open).
+//! Which manifests are possible, as far as their own text shows. The files are checked by [`Bundle::open`](crate::Bundle::open).
 
 use crate::checks::{MAX_HIDDEN, in_range, require};
 use crate::codebook::Layout;

@@ -1,4 +1,4 @@
-//! A bundle appears whole, replaces only bundles, and leaves nothing behind.
+//! A bundle appears whole, replaces only bundles, and leaves no other files.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Encode and decode ask the allocator for nothing.
+//! Encoding and decoding allocate nothing.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

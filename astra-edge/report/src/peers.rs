@@ -12,7 +12,7 @@ pub struct Peers {
     pub devices: Vec<Peer>,
 }
 
-/// One device. Except for its id, what a device has not told is `null`.
+/// One device. Except for its id, what is not known of a device is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Peer {

@@ -178,8 +178,8 @@ impl Parameters {
 
 impl StreamOptions {
     fn usage(self) -> Result<bool, ApiError> {
-        let asking = self.rest.iter().find(|(_, value)| !is_empty(value));
-        if let Some((name, value)) = asking {
+        let unsupported = self.rest.iter().find(|(_, value)| !is_empty(value));
+        if let Some((name, value)) = unsupported {
             let message = format!("{name} = {value} is not supported");
             return Err(ApiError::unsupported(
                 &format!("stream_options.{name}"),

@@ -1,4 +1,4 @@
-//! What a request holds beyond the parameters that are read: ignored, taken where it asks for nothing, or refused by name.
+//! What a request holds beyond the parameters that are read: ignored, accepted where it requests nothing, or refused by name.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ const IGNORED: [&str; 8] = [
     "cache_prompt",
 ];
 
-/// Known, and taken only with a value that asks for nothing: parameters of OpenAI's API, then what vLLM and llama.cpp add.
+/// Known, and accepted only with a value that requests nothing: parameters of OpenAI's API, then what vLLM and llama.cpp add.
 const UNSUPPORTED: [&str; 35] = [
     "n",
     "best_of",
@@ -60,7 +60,7 @@ const UNSUPPORTED: [&str; 35] = [
     "chat_template_kwargs",
 ];
 
-/// Numbers that are 1 where they ask for nothing; others are 0.
+/// Numbers that are 1 where they request nothing; others are 0.
 const ONE: [&str; 5] = [
     "n",
     "best_of",
@@ -69,14 +69,14 @@ const ONE: [&str; 5] = [
     "length_penalty",
 ];
 
-/// Switches that are on where they ask for nothing; others are off.
+/// Switches that are on where they request nothing; others are off.
 const ON: [&str; 3] = [
     "skip_special_tokens",
     "spaces_between_special_tokens",
     "add_generation_prompt",
 ];
 
-/// Refuses what is not supported and asks for something. `null` is what was not given, of every parameter.
+/// Refuses unsupported parameters that request something. `null` counts as not given.
 pub(super) fn check(rest: &Rest) -> Result<(), ApiError> {
     for (name, value) in rest {
         if value.is_null() || IGNORED.contains(&name.as_str()) {
@@ -96,7 +96,7 @@ pub(super) fn check(rest: &Rest) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whether a parameter that is not supported asks for what happens anyway.
+/// Whether a parameter that is not supported requests what happens anyway.
 fn asks_for_nothing(name: &str, value: &Value) -> bool {
     match (name, value) {
         ("parallel_tool_calls", Value::Bool(_)) => true,
@@ -108,7 +108,7 @@ fn asks_for_nothing(name: &str, value: &Value) -> bool {
         }
         ("modalities", Value::Array(list)) => list.iter().all(|item| item == "text"),
         ("verbosity", Value::String(choice)) => choice == "medium",
-        // Of completions 0 asks for the probability of each token.
+        // Of completions 0 requests the probability of each token.
         ("logprobs", Value::Number(_)) => false,
         (_, Value::Number(number)) => {
             let neutral = if ONE.contains(&name) { 1.0 } else { 0.0 };

@@ -164,7 +164,7 @@ impl ClusterMembership {
         Ok(())
     }
 
-    /// Leaves the cluster for good: tells the others first.
+    /// Leaves the cluster for good, after a leave message to the others.
     pub(super) async fn end(&self) {
         let disconnected = Err(Disconnected::new("the end"));
         let connection = std::mem::replace(&mut self.state().connection, disconnected);

@@ -38,7 +38,7 @@ impl Replies {
         encode(self.version, &Control::Failed { text: &text }).unwrap_or_default()
     }
 
-    /// The device does not do what a message of this plan asks for.
+    /// The device does not do what a message of this plan requests.
     pub(crate) fn refuse(self, plan: u64, reason: Reason) -> Vec<u8> {
         self.message(&Control::Refuse { plan, reason })
     }

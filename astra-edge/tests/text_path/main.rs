@@ -229,10 +229,14 @@ fn follow_ups_reuse_cached_tokens() {
     let longer = [text.as_slice(), &tokens, &text].concat();
     let there = decoder.reusable_tokens(&longer, 0);
     assert_eq!(there, text.len() + 199, "the last token was not fed");
-    let behind = decoder.prefill(&longer, there).unwrap().to_vec();
+    let continued = decoder.prefill(&longer, there).unwrap().to_vec();
     let mut other = bed.decoder();
     let anew = other.prefill(&longer, 0).unwrap().to_vec();
-    assert!(worst(&behind, &anew) < EXACT, "{}", worst(&behind, &anew));
+    assert!(
+        worst(&continued, &anew) < EXACT,
+        "{}",
+        worst(&continued, &anew)
+    );
     let another = [&text[..5], &[0, 1, 2]].concat();
     assert_eq!(decoder.reusable_tokens(&another, 0), 5);
     decoder.prefill(&another, 5).unwrap();
@@ -248,17 +252,21 @@ fn the_output_for_a_long_prompt_does_not_depend_on_its_chunks() {
     let bed = Bed::of(LANGUAGE);
     let text: Vec<u32> = (0..700).map(|i| 1000 + (i * 7919) % 40_000).collect();
     let mut decoder = bed.decoder();
-    let (told, beats) = std::sync::mpsc::channel();
+    let (sender, beats) = std::sync::mpsc::channel();
     decoder.set_heartbeat(Heartbeat::new(move || {
-        let _ = told.send(());
+        let _ = sender.send(());
     }));
     // 512 and 188 tokens; then 100, 512 and 88.
     let whole = decoder.prefill(&text, 0).unwrap().to_vec();
     assert_eq!(beats.try_iter().count(), 2);
     decoder.clear(1).unwrap();
     decoder.prefill(&text[..100], 0).unwrap();
-    let behind = decoder.prefill(&text, 100).unwrap().to_vec();
-    assert!(worst(&whole, &behind) < EXACT, "{}", worst(&whole, &behind));
+    let continued = decoder.prefill(&text, 100).unwrap().to_vec();
+    assert!(
+        worst(&whole, &continued) < EXACT,
+        "{}",
+        worst(&whole, &continued)
+    );
     // The graphs of single blocks, all tokens at once.
     let mut model = bed.model();
     let codec = Codec::single_device(model.shape()).unwrap();

@@ -77,7 +77,7 @@ pub enum PackError {
     /// Codes have 1 to 16 bits, or 32; `f32` values have 32.
     #[error("width of codes: found {found} bits, expected 1 to 16, or 32 (f32 values: 32)")]
     Width {
-        /// Bits asked for.
+        /// Bits requested.
         found: u8,
     },
     /// The output buffer is too short.
@@ -107,10 +107,10 @@ pub enum UnpackError {
     /// Codes have 1 to 16 bits, or 32.
     #[error("width of codes: found {found} bits, expected 1 to 16, or 32")]
     Width {
-        /// Bits asked for.
+        /// Bits requested.
         found: u8,
     },
-    /// The type asked for cannot hold such codes (`f32` holds codes of 32 bits and no other).
+    /// The requested type cannot hold such codes (`f32` holds codes of 32 bits and no other).
     #[error("width of codes: found {found} bits, expected at most {holds}, those of the type")]
     Type {
         /// Bits of a code.

@@ -31,7 +31,7 @@ pub enum LayoutError {
     /// Codes have 1 to 16 bits, or 32 in exact mode.
     #[error("width of codes: found {found} bits, expected 1 to 16, or 32 in exact mode")]
     Width {
-        /// Bits asked for.
+        /// Bits requested.
         found: u8,
     },
     /// A token has at least one code.

@@ -102,7 +102,7 @@ fn every_extension_is_an_error() {
         bytes.push(0);
         for extra in 0..=u8::MAX {
             *bytes.last_mut().unwrap() = extra;
-            assert!(!read_all_ways(&bytes), "{name} with {extra:#04x} behind");
+            assert!(!read_all_ways(&bytes), "{name} followed by {extra:#04x}");
         }
     }
 }
@@ -124,7 +124,7 @@ fn every_corrupted_byte_is_an_error_or_a_valid_message() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Random bytes behind a plausible beginning reach deeper than the first two checks.
+    /// Random bytes after a plausible beginning reach deeper than the first two checks.
     #[test]
     fn random_bytes_are_an_error_or_a_valid_message(
         kind in prop_oneof![0..=Control::KINDS, 0x80..=0x82_u8],

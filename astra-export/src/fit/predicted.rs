@@ -79,7 +79,7 @@ impl Regression {
         let lifted = &states + DMatrix::identity(rank, rank) * ridge;
         let w = match Cholesky::new(lifted) {
             Some(lifted) => lifted.solve(&cross),
-            // States that are all the same tell nothing.
+            // States that are all the same predict nothing.
             None => DMatrix::zeros(rank, rank),
         };
         let explained = w.tr_mul(&cross);

@@ -109,7 +109,7 @@ impl GraphBuilder {
         Value(name.to_owned())
     }
 
-    /// A constant that lies in the bundle's weights, declared once however often it is asked for. The same name in another
+    /// A constant that lies in the bundle's weights, declared once however often it is requested. The same name in another
     /// graph may be another tensor.
     pub fn stored(&mut self, name: &str, tensor: &TensorRef) -> Value {
         if self.has_initializer(name) {
@@ -135,7 +135,7 @@ impl GraphBuilder {
         Value(name.to_owned())
     }
 
-    /// A short list of integers inside the graph (axes, sizes), written once however often it is asked for.
+    /// A short list of integers inside the graph (axes, sizes), written once however often it is requested.
     pub fn ints(&mut self, values: &[i64]) -> Value {
         let text: Vec<String> = values.iter().map(i64::to_string).collect();
         let name = format!("ints_{}", text.join("_"));

@@ -1,6 +1,6 @@
 //! The protobuf messages of ONNX (`onnx.proto`, IR version 9), as far as this crate reads or writes them.
 //!
-//! Fields that are not listed are skipped when reading. Scalars are `Option` where ONNX tells "0" from "not there".
+//! Fields that are not listed are skipped when reading. Scalars are `Option` where ONNX distinguishes "0" from "absent".
 
 use prost::Message;
 

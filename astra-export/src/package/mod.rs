@@ -40,7 +40,7 @@ pub enum PackageError {
     /// The input cannot be cut into patches.
     #[error("size: found {size}, expected a multiple of {patch}, the side of a patch, up to {}", stored::MAX_SIDE * patch)]
     Size {
-        /// Side of the input asked for.
+        /// Side of the input requested.
         size: usize,
         /// Side of a patch.
         patch: usize,
@@ -51,7 +51,7 @@ pub enum PackageError {
          does not have; export the model to ONNX at the size it shall run at, or give its Hugging Face directory with --hf"
     )]
     FixedPositions {
-        /// Side of the input asked for.
+        /// Side of the input requested.
         size: usize,
         /// The one the file has positions for.
         expected: usize,
@@ -61,7 +61,7 @@ pub enum PackageError {
         "longest text: found {found} tokens, expected {least} to {most}, the limit of the model"
     )]
     Tokens {
-        /// Tokens asked for.
+        /// Tokens requested.
         found: usize,
         /// Fewest that can be divided.
         least: usize,

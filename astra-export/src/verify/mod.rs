@@ -36,7 +36,7 @@ pub enum VerifyError {
     /// A step of the model failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The tokens cannot be divided among so many devices.
+    /// The tokens cannot be divided among this number of devices.
     #[error(transparent)]
     Plan(#[from] PartitionError),
     /// The bundle's input is impossible.

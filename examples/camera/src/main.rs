@@ -102,7 +102,7 @@ impl Camera {
 
     /// Sends one picture to the cluster, and writes it with its map to a file.
     async fn send(&self, picture: &[u8], out: &Path) -> Result<()> {
-        let question = Control::ImageRequest(ImageRequest {
+        let request = Control::ImageRequest(ImageRequest {
             options: RequestOptions {
                 rung: self.args.rung.map(|rung| rung.0),
                 ..RequestOptions::default()
@@ -111,7 +111,7 @@ impl Camera {
         });
         let answered = self
             .client
-            .request(&self.device, &question, &[], ANSWER_TIMEOUT);
+            .request(&self.device, &request, &[], ANSWER_TIMEOUT);
         let answered = answered.await?;
         write_png(out, &answered.overlay(picture)?)?;
         let members: Vec<String> = answered

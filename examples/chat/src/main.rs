@@ -29,7 +29,7 @@ const FIRST: Duration = Duration::from_secs(60);
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Device to ask [default: the fastest of those seen first].
+    /// Device to send requests to [default: the fastest of those seen first].
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Bits per token per block, or exact [default: the device's].
@@ -58,7 +58,7 @@ async fn main() -> Result<()> {
     let device = client.find(args.device.as_deref(), Duration::from_secs(5));
     let device = device.await?;
     eprintln!(
-        "asking {}, {}; an empty line ends the chat, /new starts another",
+        "connected to {}, {}; an empty line ends the chat, /new starts another",
         device.name, device.model
     );
     let ended = chat(&args, &client, &device).await;
@@ -78,8 +78,8 @@ async fn chat(args: &Args, client: &Client, device: &Hello) -> Result<()> {
             "/new" => messages = beginning(),
             text => {
                 messages.push(message("user", text));
-                let answering = ask(args, client, device, &messages).await?;
-                let (answer, ended) = show(answering).await?;
+                let stream = send(args, client, device, &messages).await?;
+                let (answer, ended) = show(stream).await?;
                 messages.push(message("assistant", &answer));
                 eprint!("{}", shown::Shown(&ended));
             }
@@ -105,14 +105,14 @@ async fn read_line() -> Result<Option<String>> {
     Ok(tokio::task::spawn_blocking(read).await??)
 }
 
-async fn ask(
+async fn send(
     args: &Args,
     client: &Client,
     device: &Hello,
     messages: &[Message],
 ) -> Result<RemoteTextStream> {
     let chat = serde_json::to_string(messages)?;
-    let question = Control::GenerationRequest(GenerationRequest {
+    let request = Control::GenerationRequest(GenerationRequest {
         options: RequestOptions {
             rung: args.rung.map(|rung| rung.0),
             // Of the first token.
@@ -130,14 +130,14 @@ async fn ask(
         max_tokens: Some(args.max_tokens),
         stop: [].into_iter().collect(),
     });
-    Ok(client.request_text(device, &question, &[], FIRST).await?)
+    Ok(client.request_text(device, &request, &[], FIRST).await?)
 }
 
 /// Prints an answer as it arrives; returns its text and its report.
-async fn show(mut answering: RemoteTextStream) -> Result<(String, GenerationResponse)> {
+async fn show(mut stream: RemoteTextStream) -> Result<(String, GenerationResponse)> {
     let mut answer = String::new();
     loop {
-        match answering.next().await? {
+        match stream.next().await? {
             TextEvent::Delta(piece) => {
                 print!("{piece}");
                 io::stdout().flush()?;

@@ -44,7 +44,7 @@ pub fn skip(reason: impl Display) {
         test: test_name(Location::caller()),
         reason: reason.to_string(),
     };
-    // Not by eprintln, which is shown only where a test fails. That nobody reads it is no reason to fail.
+    // Not by eprintln, which is shown only where a test fails. A closed stream is no reason to fail.
     let _ = writeln!(io::stderr(), "{skip}");
     if let Some(path) = std::env::var_os(FILE)
         && let Err(error) = append(Path::new(&path), &skip)

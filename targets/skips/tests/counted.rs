@@ -32,9 +32,9 @@ fn a_skipped_test_is_counted() {
     let file = folder.path().join("skipped");
     assert_eq!(read(&file).unwrap(), []);
     for threads in ["2", "1"] {
-        let said = run(threads, &file);
-        assert!(said.status.success(), "{said:?}");
-        let stderr = String::from_utf8(said.stderr).unwrap();
+        let output = run(threads, &file);
+        assert!(output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(stderr.contains(": only root: may do this\n"), "{stderr}");
     }
     let skips = read(&file).unwrap();
@@ -56,8 +56,8 @@ fn a_skipped_test_is_counted() {
 fn a_skip_that_cannot_be_written_fails() {
     let folder = tempfile::tempdir().unwrap();
     // A folder cannot be written as a file.
-    let said = run("2", folder.path());
-    assert!(!said.status.success(), "{said:?}");
+    let output = run("2", folder.path());
+    assert!(!output.status.success(), "{output:?}");
 }
 
 #[test]

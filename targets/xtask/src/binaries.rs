@@ -46,10 +46,10 @@ pub(crate) fn workspace() -> &'static Path {
 
 /// Builds both programs; cargo's own output goes to standard error.
 pub(crate) fn build(stop: &Stop) -> Result<Binaries> {
-    let said = cargo_build(&["astra-edge", "astra-export"], stop)?;
+    let output = cargo_build(&["astra-edge", "astra-export"], stop)?;
     Ok(Binaries {
-        edge: executable(&said, "astra-edge")?,
-        export: executable(&said, "astra-export")?,
+        edge: executable(&output, "astra-edge")?,
+        export: executable(&output, "astra-export")?,
     })
 }
 
@@ -66,11 +66,11 @@ fn cargo_build(packages: &[&str], stop: &Stop) -> Result<String> {
     for package in packages {
         command.args(["--package", package]);
     }
-    let said = child::capture(&mut command, stop, None, true, || ())?;
-    if !said.status.success() {
-        bail!("cargo build failed ({})", said.status);
+    let output = child::capture(&mut command, stop, None, true, || ())?;
+    if !output.status.success() {
+        bail!("cargo build failed ({})", output.status);
     }
-    Ok(said.stdout)
+    Ok(output.stdout)
 }
 
 fn executable(messages: &str, name: &str) -> Result<PathBuf> {
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn programs_are_found_in_what_cargo_says() {
-        let said = concat!(
+        let output = concat!(
             r#"{"reason":"compiler-artifact","target":{"name":"astra_edge"},"executable":null}"#,
             "\n",
             r#"{"reason":"build-script-executed","package_id":"x"}"#,
@@ -103,10 +103,10 @@ mod tests {
             "\n",
         );
         assert_eq!(
-            executable(said, "astra-edge").unwrap(),
+            executable(output, "astra-edge").unwrap(),
             Path::new("/t/astra-edge")
         );
-        let error = executable(said, "astra-export").unwrap_err().to_string();
+        let error = executable(output, "astra-export").unwrap_err().to_string();
         assert_eq!(error, "cargo build made no program astra-export");
         assert!(executable("Compiling", "astra-edge").is_err());
     }

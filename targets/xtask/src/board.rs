@@ -206,10 +206,10 @@ mod tests {
 
     #[test]
     fn what_is_no_board_is_named() {
-        let said = Board::load("raspberry-pi-6").unwrap_err().to_string();
+        let output = Board::load("raspberry-pi-6").unwrap_err().to_string();
         assert!(
-            said.contains("raspberry-pi-6") && said.contains("raspberry-pi-5"),
-            "{said}"
+            output.contains("raspberry-pi-6") && output.contains("raspberry-pi-5"),
+            "{output}"
         );
         let folder = tempfile::tempdir().unwrap();
         fs::write(
@@ -217,10 +217,10 @@ mod tests {
             "description = \"Odd\"\ncolour = 1\n",
         )
         .unwrap();
-        let said = format!("{:#}", Board::load_from(folder.path(), "odd").unwrap_err());
+        let output = format!("{:#}", Board::load_from(folder.path(), "odd").unwrap_err());
         assert!(
-            said.contains("odd.toml") && said.contains("colour"),
-            "{said}"
+            output.contains("odd.toml") && output.contains("colour"),
+            "{output}"
         );
     }
 }

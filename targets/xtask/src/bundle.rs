@@ -43,11 +43,11 @@ impl Size {
 pub(crate) struct Recipe {
     /// Its folder among the bundles.
     name: String,
-    /// What the exporter is told.
+    /// The arguments of the exporter.
     arguments: Vec<OsString>,
     /// Of the file the model is read from.
     model_sha256: &'static str,
-    /// Side of the square input, pixels, of a model that sees.
+    /// Side of the square input, pixels, of an image model.
     size: Option<usize>,
 }
 
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_of_an_earlier_exporter_is_told_apart() {
+    fn a_bundle_of_an_earlier_exporter_is_detected() {
         let block = json!({"w": {"offset": 0, "shape": [4, 4]}, "b": {"offset": 0, "shape": [4]}});
         let (with, without) = ([block], []);
         let rows = json!({"halo": 1, "scale": 2});
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_bundle_is_told_apart() {
+    fn a_folder_without_a_bundle_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let recipe = Recipe {
             name: String::new(),

@@ -21,7 +21,7 @@ pub(crate) struct Running {
     program: String,
 }
 
-/// What a process that was listened to left behind.
+/// Exit status and output of a process.
 #[derive(Debug)]
 pub(crate) struct Captured {
     pub(crate) status: ExitStatus,
@@ -74,7 +74,7 @@ impl Running {
         }
     }
 
-    /// Asks the process to end, without waiting for it.
+    /// Signals the process to end, without waiting for it.
     pub(crate) fn terminate(&mut self) {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
@@ -127,7 +127,7 @@ pub(crate) fn capture(
     show_stderr: bool,
     tick: impl FnMut(),
 ) -> Result<Captured> {
-    // Files, not pipes: nobody has to drain them while the process runs.
+    // Files, not pipes: they need not be drained while the process runs.
     let mut stdout = tempfile::tempfile().context("cannot create a temporary file")?;
     let mut stderr = tempfile::tempfile().context("cannot create a temporary file")?;
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?);
@@ -174,12 +174,12 @@ mod tests {
     #[test]
     fn keeps_both_streams_and_the_status() {
         let mut command = shell("echo out; echo err >&2; exit 3");
-        let said = capture(&mut command, &Stop::default(), None, false, || ()).unwrap();
+        let output = capture(&mut command, &Stop::default(), None, false, || ()).unwrap();
         assert_eq!(
-            (said.stdout.as_str(), said.stderr.as_str()),
+            (output.stdout.as_str(), output.stderr.as_str()),
             ("out\n", "err\n")
         );
-        assert_eq!(said.status.code(), Some(3));
+        assert_eq!(output.status.code(), Some(3));
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) struct Built {
 }
 
 impl Toolchain {
-    /// What people are told.
+    /// Its name in messages.
     pub(crate) fn describe(&self) -> &'static str {
         match self {
             Self::Rustup => "the toolchain in use",
@@ -257,14 +257,14 @@ fn has_standard_library(rustc: &Path, triple: &str) -> bool {
 
 /// Whether a compiler has a library of Rust's own for `triple`, by the first part of its file's name.
 pub(crate) fn has_library(rustc: &Path, triple: &str, prefix: &str) -> bool {
-    let said = Command::new(rustc)
+    let output = Command::new(rustc)
         .current_dir(workspace())
         .args(["--print", "target-libdir", "--target", triple])
         .output();
-    let Some(said) = said.ok().filter(|said| said.status.success()) else {
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
         return false;
     };
-    let folder = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+    let folder = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let Ok(entries) = std::fs::read_dir(folder) else {
         return false;
     };
@@ -308,11 +308,11 @@ mod tests {
         // It only warns of another, and builds for any of the triple.
         for board in Board::all().unwrap() {
             let Some(cpu) = &board.cpu else { continue };
-            let said = Command::new(rustc())
+            let output = Command::new(rustc())
                 .args(["--print", "target-cpus", "--target", &board.triple])
                 .output()
                 .unwrap();
-            let known = String::from_utf8_lossy(&said.stdout).into_owned();
+            let known = String::from_utf8_lossy(&output.stdout).into_owned();
             let mut names = known.split_whitespace();
             assert!(names.any(|name| name == cpu), "{}: {cpu}", board.name);
         }

@@ -16,7 +16,7 @@ use crate::board::Board;
 /// Cores that the emulated machine seems to have.
 const CORES: usize = 4;
 
-/// What mounts the file named first over `/proc/cpuinfo`, and becomes the command behind it.
+/// What mounts the file named first over `/proc/cpuinfo`, and becomes the command after it.
 const MOUNT: &str = r#"mount --bind "$0" /proc/cpuinfo && exec "$@""#;
 
 /// How a board's programs run here.
@@ -168,7 +168,7 @@ fn emulated_cpu(qemu: &Path, wanted: Option<&str>) -> String {
     let known = Command::new(qemu).args(["-cpu", "help"]).output();
     let known = known.map_or_else(
         |_| String::new(),
-        |said| String::from_utf8_lossy(&said.stdout).into_owned(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
     );
     let wanted = wanted.filter(|wanted| known.split_whitespace().any(|name| name == *wanted));
     wanted.unwrap_or("max").to_owned()
@@ -222,20 +222,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let words = ["sh", "-c", r#"printf '%s|' "$0" "$@""#, "a b"].map(OsString::from);
         let runner = write_runner(folder.path(), &words).unwrap();
-        let said = Command::new("sh")
+        let output = Command::new("sh")
             .arg(runner)
             .args(["it's", ""])
             .output()
             .unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), "a b|it's||");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a b|it's||");
     }
 
     #[test]
     fn a_shell_reads_words_back() {
         let words = ["a b", "it's", "$HOME", ""].map(OsString::from);
         let script = format!("printf '%s|' {}", quoted(&words));
-        let said = Command::new("sh").args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), "a b|it's|$HOME||");
+        let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "a b|it's|$HOME||");
     }
 
     #[test]

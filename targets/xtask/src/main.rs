@@ -7,7 +7,7 @@
 //! - `provision`: ONNX Runtime, models and photographs, fetched and checked
 //! - `devices`: device processes with logs of their own, and `report`: what a request took
 //! - `edge`: the command lines and answers of this project's own programs
-//! - `bundle`: bundles in the cache, exported if need be, and `openai`: the client that a test asks devices with
+//! - `bundle`: bundles in the cache, exported if need be, and `openai`: the client that a test sends requests with
 //! - `board`: boards, `cross`: programs built for them, and `emulation`: how those run on this machine
 //! - `package`, `size`: what becomes of those
 //! - `trial`: a board's programs tried on this machine
@@ -183,12 +183,12 @@ mod tests {
             ("B", Path::new("/it's $HOME \"x\"")),
         ]);
         let script = format!("{lines}printf '%s|%s' \"$A\" \"$B\"");
-        let said = std::process::Command::new("sh")
+        let output = std::process::Command::new("sh")
             .args(["-c", &script])
             .output()
             .unwrap();
         assert_eq!(
-            String::from_utf8(said.stdout).unwrap(),
+            String::from_utf8(output.stdout).unwrap(),
             "/plain|/it's $HOME \"x\""
         );
     }

@@ -161,11 +161,11 @@ fn parts(board: &Board, program: &Path, stop: &Stop) -> Result<Vec<Part>> {
     command
         .args(["--print-size", "--size-sort", "--demangle", "--radix=d"])
         .arg(program);
-    let said = child::capture(&mut command, stop, None, true, || ())?;
-    if !said.status.success() {
-        bail!("{} failed ({})", board.tool("nm"), said.status);
+    let output = child::capture(&mut command, stop, None, true, || ())?;
+    if !output.status.success() {
+        bail!("{} failed ({})", board.tool("nm"), output.status);
     }
-    let mut parts = sum(&said.stdout);
+    let mut parts = sum(&output.stdout);
     parts.truncate(PARTS);
     Ok(parts)
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// Set once the user, or the system, asks this process to end.
+/// Set once the user, or the system, signals this process to end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
@@ -34,7 +34,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// `Err` once the process was asked to end.
+    /// `Err` once the process was signalled to end.
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
         if self.0.load(Ordering::SeqCst) {
             Err(Interrupted)

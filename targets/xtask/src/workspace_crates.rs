@@ -46,16 +46,16 @@ pub(crate) fn all() -> Result<Vec<Crate>> {
         "--format-version",
         "1",
     ]);
-    let said = command.output().context("cannot start cargo")?;
-    if !said.status.success() {
+    let output = command.output().context("cannot start cargo")?;
+    if !output.status.success() {
         bail!(
             "cargo metadata failed ({}): {}",
-            said.status,
-            String::from_utf8_lossy(&said.stderr)
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
         );
     }
     let metadata: Metadata =
-        serde_json::from_slice(&said.stdout).context("the answer of cargo metadata")?;
+        serde_json::from_slice(&output.stdout).context("the answer of cargo metadata")?;
     let targets = metadata
         .packages
         .into_iter()

@@ -117,12 +117,12 @@ fn a_second_build_without_its_program_is_refused() {
 fn devices_reach_each_other_at_the_rate_of_the_link() {
     let script =
         "ping -q -c 3 -i 0.01 -W 5 10.77.0.2 && tc qdisc show dev eth0 && ls /sys/class/net";
-    let said = lab("2", &["sh", "-c", script]).output().unwrap();
-    let text = String::from_utf8_lossy(&said.stdout);
+    let output = lab("2", &["sh", "-c", script]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.status.success(),
+        output.status.success(),
         "{text}{}",
-        String::from_utf8_lossy(&said.stderr)
+        String::from_utf8_lossy(&output.stderr)
     );
     assert!(text.contains("rate 20Mbit burst 3000b"), "{text}");
     let interfaces: Vec<&str> = text.lines().rev().take(2).collect();

@@ -1,4 +1,4 @@
-//! Keeps the roster current: asks each device that appears for its hello, and notes those that leave.
+//! Keeps the roster current: requests the hello of each device that appears, and removes those that leave.
 
 use std::sync::Arc;
 use std::time::Duration;

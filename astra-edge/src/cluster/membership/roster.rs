@@ -254,7 +254,10 @@ mod tests {
         let standing = roster.introduced(device(1), Ok(other));
         assert_eq!(standing, Some(&Standing::Unusable(Rejection::OtherKey)));
         assert!(names(&roster).is_empty());
-        assert!(roster.doubtful().is_empty(), "asking again is no use");
+        assert!(
+            roster.doubtful().is_empty(),
+            "a further request is of no use"
+        );
         assert_eq!(roster.name_of(device(1)), "device-1");
     }
 

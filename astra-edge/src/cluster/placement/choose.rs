@@ -297,7 +297,7 @@ pub(crate) mod tests {
     #[test]
     fn shares_can_be_asked_for() {
         let others = [candidate("b", 1.0), candidate("c", 1.0)];
-        let ask = |shares: &[u16]| {
+        let request = |shares: &[u16]| {
             let request = PlacementRequest {
                 shares: Some(shares.to_vec()),
                 ..request(256)
@@ -305,26 +305,26 @@ pub(crate) mod tests {
             choose(&candidate("a", 1.0), &others, &request)
         };
         assert_eq!(
-            summary(&ask(&[100, 80, 76]).unwrap()),
+            summary(&request(&[100, 80, 76]).unwrap()),
             [("a", 100), ("b", 80), ("c", 76)]
         );
-        assert_eq!(ask(&[1, 255]).unwrap().members.len(), 2);
+        assert_eq!(request(&[1, 255]).unwrap().members.len(), 2);
         assert_eq!(
-            ask(&[64, 64, 64, 64]),
+            request(&[64, 64, 64, 64]),
             Err(PlacementError::TooFew {
                 wanted: 4,
                 found: 3
             })
         );
         assert!(matches!(
-            ask(&[100, 80, 75]),
+            request(&[100, 80, 75]),
             Err(PlacementError::Plan(PartitionError::Total { .. }))
         ));
         assert!(matches!(
-            ask(&[256, 0]),
+            request(&[256, 0]),
             Err(PlacementError::Plan(PartitionError::Gap { .. }))
         ));
-        assert!(ask(&[]).is_err());
-        assert!(ask(&[65535, 65535]).is_err());
+        assert!(request(&[]).is_err());
+        assert!(request(&[65535, 65535]).is_err());
     }
 }

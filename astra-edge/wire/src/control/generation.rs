@@ -105,7 +105,7 @@ impl Resume<'_> {
 pub enum FinishReason {
     /// The model chose a token that ends the text, or a stop string came.
     Stop,
-    /// The number of tokens asked for, or the model's longest text, was reached.
+    /// The number of tokens requested, or the model's longest text, was reached.
     Length,
     /// The generation was cancelled.
     Cancelled,

@@ -12,7 +12,7 @@
 //!    [`MemberResult`], [`Control::Refuse`] or [`Control::Failed`]. [`Control::Cancel`] ends it early, answered by [`Control::Ack`].
 //! 5. Where members compute a map together, each sends [`Halo`] to those whose rows border on its own, answered by [`Control::Ack`].
 //! 6. For a text the coordinator sends [`StartText`] in place of [`Start`]. The member that generates answers with any number of
-//!    [`Control::Token`] and then [`Finished`]. [`Resume`] asks one device to generate from its KV cache, without a plan.
+//!    [`Control::Token`] and then [`Finished`]. [`Resume`] requests that one device generates from its KV cache, without a plan.
 //! 7. A client sends [`ImageRequest`] or [`EmbeddingRequest`] to any device and gets [`InferenceResponse`]; for
 //!    [`GenerationRequest`] it gets any number of [`Control::TextDelta`] and then [`GenerationResponse`]. Each can be
 //!    [`Control::Failed`] instead.
@@ -69,14 +69,14 @@ pub enum Control<'a> {
         /// The recipient's number in it.
         member: u8,
     },
-    /// The device does not do what a message asks for.
+    /// The device does not do what a message requests.
     Refuse {
         /// The plan that the message names, 0 where it could not be read.
         plan: u64,
         /// Why.
         reason: Reason,
     },
-    /// Asks a member to publish a [`ProbeFrame`], and which members' probe frames it received.
+    /// Requests that a member publishes a [`ProbeFrame`] and replies with the members whose probe frames it received.
     Probe {
         /// The plan.
         plan: u64,

@@ -1,4 +1,4 @@
-//! Bulk data: serde writes `&[u8]` byte by byte unless told otherwise. The encoding is the same, a varint length and the bytes.
+//! Bulk data: serde writes `&[u8]` byte by byte by default. The encoding is the same, a varint length and the bytes.
 
 use serde::{Deserialize, Deserializer, Serializer};
 

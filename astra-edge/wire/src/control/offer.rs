@@ -92,7 +92,7 @@ impl Offer {
     }
 }
 
-/// Shows that code frames of the sender arrive: each member publishes it on its code key when it is asked to by
+/// Shows that code frames of the sender arrive: each member publishes it on its code key at the request of
 /// [`Control::Probe`](super::Control::Probe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFrame {

@@ -100,7 +100,7 @@ pub enum EmitError {
     /// A version this crate does not write.
     #[error("wire version to write: found {found}, expected {min} to {max}")]
     Version {
-        /// The version asked for.
+        /// The version requested.
         found: u8,
         /// Oldest version written.
         min: u8,

@@ -111,14 +111,14 @@ fn an_empty_prompt_is_refused() {
 #[test]
 fn as_many_stops_as_there_may_be_and_no_more() {
     let stops = ["x"; MAX_STOP_STRINGS];
-    let ask = GenerationRequest {
+    let request = GenerationRequest {
         options: RequestOptions::default(),
         prompt: Prompt::Text("a"),
         sampling: common::sampling(),
         max_tokens: None,
         stop: heapless::Vec::from_slice(&stops).unwrap(),
     };
-    let message = Control::GenerationRequest(ask);
+    let message = Control::GenerationRequest(request);
     let mut buffer = [0; 256];
     let length = message.emit(VERSION, &mut buffer).unwrap();
     assert_eq!(Control::parse(&buffer[..length]), Ok(message));

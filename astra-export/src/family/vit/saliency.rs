@@ -63,7 +63,7 @@ impl StoredSaliency {
         graph.apply("Reshape", &[&planes, &dims], &[])
     }
 
-    /// The scores behind the last stage, before its pixels are put in their places: there they are one channel instead of many.
+    /// The scores after the last stage, before its pixels are put in their places: there they are one channel instead of many.
     fn scores_behind(&self, graph: &mut GraphBuilder, image: Value, stage: usize) -> Value {
         match stage + 1 == self.stages.len() {
             true => self.scores(graph, &image),
@@ -88,7 +88,7 @@ impl StoredSaliency {
         graph.output(&map, "map", Element::F32, &dims);
     }
 
-    /// Rows that each stage needs before and behind its own, then none behind the last. `None` if a stage does not widen by a whole
+    /// Rows that each stage needs before and after its own, then none after the last. `None` if a stage does not widen by a whole
     /// factor: its rows then do not belong to rows of patches.
     fn halos(&self) -> Option<Vec<usize>> {
         let mut halos = vec![0];

@@ -6,7 +6,7 @@
 //! Sub-Pixel Convolutional Neural Network", 2016).
 //!
 //! ONNX Runtime's own transposed convolution makes a matrix of k² values for each place and channel, and adds them up. The decoder of
-//! three stages behind DINOv2 ViT-S took 228 ms for 37 x 37 patches so, and takes 164 ms; 12 rows of them took 61 and take 46 ms
+//! three stages after DINOv2 ViT-S took 228 ms for 37 x 37 patches so, and takes 164 ms; 12 rows of them took 61 and take 46 ms
 //! (one core of x86-64).
 
 use astra_bundle::{BundleError, BundleWriter, TensorRef};
@@ -30,7 +30,7 @@ pub(super) struct StoredStage {
     padding: i64,
 }
 
-/// One side of an image: zeros put there before the convolution, and pixels cut off behind it.
+/// One side of an image: zeros put there before the convolution, and pixels cut off after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Edge {
     zeros: i64,
@@ -91,7 +91,7 @@ impl StoredStage {
         usize::try_from((as_i64(input) - 1).max(0) * s + k - 2 * p).unwrap_or(0)
     }
 
-    /// Rows needed before and behind those of the input whose results are wanted with `needed` more rows on either side. `None`
+    /// Rows needed before and after those of the input whose results are wanted with `needed` more rows on either side. `None`
     /// unless n rows become n times `stride`.
     ///
     /// Row y of the result is made of rows ⌈(y + p - k + 1) / s⌉ to ⌊(y + p) / s⌋ of the input, which with k = s + 2 p is
@@ -101,9 +101,9 @@ impl StoredStage {
             .then(|| ceil(self.padding + as_i64(needed), self.stride) as usize)
     }
 
-    /// Before the first and behind the last pixel of a whole image.
+    /// Before the first and after the last pixel of a whole image.
     ///
-    /// With z zeros before it the first result is y = s (z - T + 1) - p, which is to be at most 0; with z behind it the last is
+    /// With z zeros before it the first result is y = s (z - T + 1) - p, which is to be at most 0; with z after it the last is
     /// s (n + z) - 1 - p, and is to be at least that of the whole, s (n - 1) + k - 2 p - 1.
     fn edges(&self) -> [Edge; 2] {
         let Self {
@@ -114,15 +114,15 @@ impl StoredStage {
             ..
         } = *self;
         let before = (t - 1 - p / s).max(0);
-        let behind = ceil(k - s - p, s).max(0);
+        let after = ceil(k - s - p, s).max(0);
         [
             Edge {
                 zeros: before,
                 cut: s * (before - t + 1) + p,
             },
             Edge {
-                zeros: behind,
-                cut: s * behind + s - k + p,
+                zeros: after,
+                cut: s * after + s - k + p,
             },
         ]
     }
@@ -167,8 +167,8 @@ impl StoredStage {
 
     /// The convolution and the ReLU: `[1, inputs, rows, columns]` to places, `[1, outputs * s², .., ..]`, of a whole image.
     pub(super) fn add(&self, graph: &mut GraphBuilder, image: &Value, number: usize) -> Value {
-        let [before, behind] = self.edges().map(|edge| edge.zeros);
-        self.convolve(graph, image, number, [before, before, behind, behind])
+        let [before, after] = self.edges().map(|edge| edge.zeros);
+        self.convolve(graph, image, number, [before, before, after, after])
     }
 
     /// The same of a member's rows.
@@ -183,8 +183,8 @@ impl StoredStage {
         let zeros = graph.concat(&zeros.each_ref(), 0);
         let (none, axis) = (Value::none(), graph.ints(&[ROWS]));
         let image = graph.apply("Pad", &[image, &zeros, &none, &axis], &[]);
-        let [before, behind] = self.edges().map(|edge| edge.zeros);
-        self.convolve(graph, &image, number, [0, before, 0, behind])
+        let [before, after] = self.edges().map(|edge| edge.zeros);
+        self.convolve(graph, &image, number, [0, before, 0, after])
     }
 
     fn convolve(
@@ -207,12 +207,12 @@ impl StoredStage {
     /// Places of a whole image, `[1, c * s², .., ..]`, to its pixels, `[1, c, .., ..]`.
     pub(super) fn widen(&self, graph: &mut GraphBuilder, places: &Value) -> Value {
         let pixels = self.side_by_side(graph, places);
-        let [before, behind] = self.edges().map(|edge| edge.cut);
-        if [before, behind] == [0, 0] {
+        let [before, after] = self.edges().map(|edge| edge.cut);
+        if [before, after] == [0, 0] {
             return pixels;
         }
         let first = graph.ints(&[before; 2]);
-        let end = graph.ints(&[end(behind); 2]);
+        let end = graph.ints(&[end(after); 2]);
         let axes = graph.ints(&[ROWS, COLUMNS]);
         graph.apply("Slice", &[&pixels, &first, &end, &axes], &[])
     }
@@ -225,8 +225,8 @@ impl StoredStage {
         RowEdges([above, below]): &RowEdges<'_>,
     ) -> Value {
         let pixels = self.side_by_side(graph, places);
-        let [before, behind] = self.edges().map(|edge| edge.cut);
-        let (first, behind) = (graph.ints(&[before]), graph.ints(&[end(behind)]));
+        let [before, after] = self.edges().map(|edge| edge.cut);
+        let (first, after) = (graph.ints(&[before]), graph.ints(&[end(after)]));
         let cut = above.choose(graph, |edge| edge.cut);
         let first = graph.concat(&[&cut, &first], 0);
         let only_rows = [
@@ -236,7 +236,7 @@ impl StoredStage {
         let rows = graph.apply("Shape", &[&pixels], &only_rows);
         let cut = below.choose(graph, |edge| edge.cut);
         let rows = graph.apply("Sub", &[&rows, &cut], &[]);
-        let end = graph.concat(&[&rows, &behind], 0);
+        let end = graph.concat(&[&rows, &after], 0);
         let axes = graph.ints(&[ROWS, COLUMNS]);
         graph.apply("Slice", &[&pixels, &first, &end, &axes], &[])
     }

@@ -138,7 +138,7 @@ impl<'a> Gguf<'a> {
         Tensor::new(name, info.dims.clone(), values)
     }
 
-    /// Refuses a file with tensors that nothing asked for: they belong to a part of the model that would be lost.
+    /// Refuses a file with tensors that were not read: they belong to a part of the model that would be lost.
     pub(super) fn check_all_read(&self) -> Result<(), Mismatch> {
         let read = self.read.borrow();
         match self.tensors.iter().find(|(name, _)| !read.contains(*name)) {

@@ -1,6 +1,6 @@
 //! The tensors of the safetensors files of a directory.
 //!
-//! Values are read when they are asked for, so that no file is in memory as a whole.
+//! Values are read when they are requested, so that no file is in memory as a whole.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub(super) struct SafeTensors<'a> {
     files: Vec<Shard>,
     /// Which file a tensor is in.
     places: BTreeMap<String, usize>,
-    /// Names of tensors that were asked for.
+    /// Names of tensors that were read.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -152,7 +152,7 @@ impl<'a> SafeTensors<'a> {
         self.path
     }
 
-    /// Refuses files with a tensor in a block of the model that nothing asked for: it belongs to a part that would be lost. Heads
+    /// Refuses files with a tensor in a block of the model that was not read: it belongs to a part that would be lost. Heads
     /// beside the blocks may be there for other tasks.
     pub(super) fn check_blocks_read(&self) -> Result<(), Mismatch> {
         let read = self.read.borrow();

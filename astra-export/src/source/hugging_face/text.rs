@@ -13,7 +13,7 @@ use crate::source::error::read as read_file;
 use crate::source::{ImportedText, MAX_TOKENS, Mismatch, SourceError, TOKENIZER, TextModel};
 
 const GENERATION: &str = "generation_config.json";
-/// Classes of transformers 4 that put the first token before a text unless they are told not to.
+/// Classes of transformers 4 that put the first token before a text unless configured not to.
 const CLASSES_THAT_ADD_BOS: [&str; 2] = ["LlamaTokenizer", "LlamaTokenizerFast"];
 
 /// What there is besides weights.
@@ -178,7 +178,7 @@ pub(super) fn read(
     })
 }
 
-/// The longest text that the tokenizer's own configuration tells, where it tells a sensible one.
+/// The longest text in the tokenizer's own configuration, where it is plausible.
 pub(super) fn model_max_length(directory: &Directory<'_>) -> Result<Option<usize>, SourceError> {
     /// Without a limit the `transformers` library writes 10^30.
     #[derive(Default, Deserialize)]

@@ -21,18 +21,18 @@ pub(super) fn call(command: &mut Command, stop: &Stop) -> Result<()> {
     Ok(())
 }
 
-/// Runs a command that says much on standard error: what it said is returned, and shown where it fails.
+/// Runs a command and returns its standard error, which is shown only if it fails.
 ///
 /// # Errors
 /// As [`call`].
 pub(super) fn capture_call(command: &mut Command, stop: &Stop) -> Result<String> {
     let line = line(command);
     eprintln!("$ {line}");
-    let said = child::capture(command, stop, None, false, || ()).with_context(|| line.clone())?;
-    if !said.status.success() {
-        bail!("{}{line}: failed ({})", said.stderr, said.status);
+    let output = child::capture(command, stop, None, false, || ()).with_context(|| line.clone())?;
+    if !output.status.success() {
+        bail!("{}{line}: failed ({})", output.stderr, output.status);
     }
-    Ok(said.stderr)
+    Ok(output.stderr)
 }
 
 /// The command with what is set in its environment, for people.
@@ -69,21 +69,27 @@ mod tests {
     fn a_failure_names_the_command() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exit 3"]).env("A", "b c");
-        let said = call(&mut command, &Stop::default())
+        let output = call(&mut command, &Stop::default())
             .unwrap_err()
             .to_string();
-        assert_eq!(said, "A=\"b c\" sh -c \"exit 3\": failed (exit status: 3)");
-        let said = capture_call(
+        assert_eq!(
+            output,
+            "A=\"b c\" sh -c \"exit 3\": failed (exit status: 3)"
+        );
+        let output = capture_call(
             Command::new("sh").args(["-c", "echo why >&2; exit 4"]),
             &Stop::default(),
         );
-        let said = said.unwrap_err().to_string();
+        let output = output.unwrap_err().to_string();
         assert_eq!(
-            said,
+            output,
             "why\nsh -c \"echo why >&2; exit 4\": failed (exit status: 4)"
         );
         let mut command = Command::new("/none/such");
-        let said = format!("{:#}", call(&mut command, &Stop::default()).unwrap_err());
-        assert!(said.starts_with("such: cannot start /none/such"), "{said}");
+        let output = format!("{:#}", call(&mut command, &Stop::default()).unwrap_err());
+        assert!(
+            output.starts_with("such: cannot start /none/such"),
+            "{output}"
+        );
     }
 }

@@ -37,7 +37,7 @@ struct Program {
     name: String,
 }
 
-/// Builds all targets and runs each for the time asked for. What they find stays in `target/fuzz`.
+/// Builds all targets and runs each for the time given. What they find stays in `target/fuzz`.
 pub(super) fn run(args: &CiArgs, stop: &Stop) -> Result<Outcome> {
     let text = fs::read_to_string(workspace().join(MANIFEST)).context(MANIFEST)?;
     let manifest: Manifest = toml::from_str(&text).context(MANIFEST)?;
@@ -61,8 +61,8 @@ pub(super) fn run(args: &CiArgs, stop: &Stop) -> Result<Outcome> {
             .arg("-artifact_prefix=target/fuzz/")
             .arg(corpus)
             .current_dir(workspace());
-        let said = capture_call(&mut fuzz, stop)?;
-        let counts = said
+        let output = capture_call(&mut fuzz, stop)?;
+        let counts = output
             .lines()
             .find(|line| line.contains("number_of_executed_units"));
         eprintln!("{name}: {}", counts.unwrap_or("found no count of inputs"));
@@ -72,13 +72,13 @@ pub(super) fn run(args: &CiArgs, stop: &Stop) -> Result<Outcome> {
 
 /// The triple that the compiler builds for by default.
 fn host() -> Result<String> {
-    let said = Command::new(rustc())
+    let output = Command::new(rustc())
         .args(["--print", "host-tuple"])
         .current_dir(workspace())
         .output()
         .context("rustc")?;
-    if !said.status.success() {
-        bail!("rustc --print host-tuple: failed ({})", said.status);
+    if !output.status.success() {
+        bail!("rustc --print host-tuple: failed ({})", output.status);
     }
-    Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

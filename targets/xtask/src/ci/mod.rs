@@ -63,7 +63,7 @@ struct Row {
     remark: String,
 }
 
-/// Runs the steps that were asked for, up to the first that fails.
+/// Runs the steps that were requested, up to the first that fails.
 ///
 /// # Errors
 /// A step fails; the error names the step and the command.

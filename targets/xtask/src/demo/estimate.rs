@@ -47,7 +47,7 @@ pub(super) fn explanation(devices: u8, cores: usize, estimate: Option<&Estimate>
 /// The share of a core that each device has in the lab, in hundredths.
 ///
 /// # Errors
-/// There are too many devices for this machine, or one, which has nobody to divide work with.
+/// There are too many devices for this machine, or one, which has no other to divide work with.
 pub(super) fn share(cores: usize, devices: u8) -> Result<f64> {
     if devices < 2 {
         bail!("--lab: found --devices {devices}, expected at least 2");

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use crate::binaries;
 use crate::bundle::Recipe;
 use crate::devices::Devices;
-use crate::edge::{self, Ask, Infer};
+use crate::edge::{self, AskArgs, Infer};
 use crate::provision::{self, Needs};
 use crate::report::{Estimate, Report};
 use crate::stop::Stop;
@@ -83,7 +83,11 @@ struct TextReport {
 
 impl Demo<'_> {
     /// Starts the devices, sends a request once all have found each other, and ends them.
-    fn through_cluster<T>(&self, logs: &Path, ask: impl FnOnce(&str) -> Result<T>) -> Result<T> {
+    fn through_cluster<T>(
+        &self,
+        logs: &Path,
+        request: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<T> {
         let cluster = cluster_name();
         let mut devices = Devices::new(logs);
         for number in 1..=self.args.devices {
@@ -105,7 +109,7 @@ impl Demo<'_> {
                 command
             })
         })?;
-        let answer = ask(&cluster);
+        let answer = request(&cluster);
         self.stop.check()?;
         // A device that died explains a failed request better than the request does.
         devices.check()?;
@@ -159,14 +163,14 @@ impl Demo<'_> {
     }
 
     fn ask(&self, cluster: &str, report: &Path) -> Result<Option<serde_json::Value>> {
-        let ask = Ask {
+        let args = AskArgs {
             prompt: self.args.prompt.as_deref().unwrap_or(PROMPT),
             cluster,
             rung: &self.args.rung,
             report,
             json: self.args.json,
         };
-        edge::ask(self.binaries, self.provisioned, &ask, self.stop)
+        edge::ask(self.binaries, self.provisioned, &args, self.stop)
     }
 
     fn infer(&self, cluster: &str) -> Result<Report> {

@@ -45,9 +45,9 @@ pub(crate) struct Infer<'a> {
     pub(crate) picture: &'a Path,
 }
 
-/// One prompt to a language model on a cluster.
+/// Arguments of `astra-edge ask`.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct AskArgs<'a> {
     pub(crate) prompt: &'a str,
     pub(crate) cluster: &'a str,
     /// Bits per token per block, or `exact`.
@@ -77,7 +77,7 @@ pub(crate) fn export(
 }
 
 /// Counts the devices of the cluster that can take part in a request. `discovery` is `None` for multicast on the default
-/// interface, and `place` moves the command that asks into a namespace.
+/// interface, and `place` moves the client command into a namespace.
 pub(crate) fn usable_devices(
     binaries: &Binaries,
     provisioned: &Provisioned,
@@ -92,15 +92,15 @@ pub(crate) fn usable_devices(
         discovery.add_to(&mut command);
     }
     let mut command = place(command);
-    let said = child::capture(&mut command, stop, Some(PEERS_LIMIT), false, || ())?;
-    if !said.status.success() {
+    let output = child::capture(&mut command, stop, Some(PEERS_LIMIT), false, || ())?;
+    if !output.status.success() {
         bail!(
             "astra-edge peers failed ({}): {}",
-            said.status,
-            said.stderr.trim()
+            output.status,
+            output.stderr.trim()
         );
     }
-    count_usable(&said.stdout)
+    count_usable(&output.stdout)
 }
 
 fn count_usable(answer: &str) -> Result<usize> {
@@ -130,46 +130,46 @@ pub(crate) fn infer(
             "--out",
         ])
         .arg(infer.picture);
-    let said = child::capture(&mut command, stop, Some(INFER_LIMIT), false, || ())?;
-    if !said.status.success() {
+    let output = child::capture(&mut command, stop, Some(INFER_LIMIT), false, || ())?;
+    if !output.status.success() {
         bail!(
             "astra-edge infer failed ({}): {}",
-            said.status,
-            said.stderr.trim()
+            output.status,
+            output.stderr.trim()
         );
     }
-    let answer: Value = serde_json::from_str(&said.stdout)
-        .with_context(|| format!("astra-edge infer --json answered {:?}", said.stdout))?;
+    let answer: Value = serde_json::from_str(&output.stdout)
+        .with_context(|| format!("astra-edge infer --json answered {:?}", output.stdout))?;
     serde_json::from_value(answer.clone())
         .map_err(|error| anyhow!("astra-edge infer --json: {error} in {answer}"))
 }
 
-/// Sends a prompt to the cluster. The answer streams to standard output, unless `ask.json` is set: then it is returned.
+/// Sends a prompt to the cluster. The answer streams to standard output, unless `args.json` is set: then it is returned.
 pub(crate) fn ask(
     binaries: &Binaries,
     provisioned: &Provisioned,
-    ask: &Ask<'_>,
+    args: &AskArgs<'_>,
     stop: &Stop,
 ) -> Result<Option<Value>> {
     let mut command = program(&binaries.edge, provisioned);
     command
-        .args(["ask", ask.prompt, "--cluster", ask.cluster])
-        .args(["--rung", ask.rung, "--max-tokens", "64"])
+        .args(["ask", args.prompt, "--cluster", args.cluster])
+        .args(["--rung", args.rung, "--max-tokens", "64"])
         // The devices share one machine.
         .args(["--deadline", "60s"])
         .arg("--report")
-        .arg(ask.report);
-    if !ask.json {
+        .arg(args.report);
+    if !args.json {
         child::run_to_success(&mut command, stop)?;
         return Ok(None);
     }
     command.arg("--json");
-    let said = child::capture(&mut command, stop, None, true, || ())?;
-    if !said.status.success() {
-        bail!("astra-edge ask failed ({})", said.status);
+    let output = child::capture(&mut command, stop, None, true, || ())?;
+    if !output.status.success() {
+        bail!("astra-edge ask failed ({})", output.status);
     }
-    let answer = serde_json::from_str(&said.stdout);
-    let found = || format!("astra-edge ask --json answered {:?}", said.stdout);
+    let answer = serde_json::from_str(&output.stdout);
+    let found = || format!("astra-edge ask --json answered {:?}", output.stdout);
     answer.with_context(found).map(Some)
 }
 

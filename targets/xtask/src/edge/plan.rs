@@ -106,9 +106,9 @@ pub(crate) fn predict(
     case: &Case<'_>,
     stop: &Stop,
 ) -> Result<Prediction> {
-    let said = run(&mut case_command(binaries, provisioned, case), stop)?;
-    let rows: Vec<Prediction> = serde_json::from_str(&said)
-        .with_context(|| format!("astra-edge plan --json: found {said:?}, expected rows"))?;
+    let output = run(&mut case_command(binaries, provisioned, case), stop)?;
+    let rows: Vec<Prediction> = serde_json::from_str(&output)
+        .with_context(|| format!("astra-edge plan --json: found {output:?}, expected rows"))?;
     let row = rows.first().copied();
     row.context("astra-edge plan --json: found no row, expected one")
 }
@@ -133,15 +133,15 @@ fn case_command(binaries: &Binaries, provisioned: &Provisioned, case: &Case<'_>)
 }
 
 fn run(command: &mut Command, stop: &Stop) -> Result<String> {
-    let said = child::capture(command, stop, None, false, || ())?;
-    if !said.status.success() {
+    let output = child::capture(command, stop, None, false, || ())?;
+    if !output.status.success() {
         bail!(
             "astra-edge plan failed ({}): {}",
-            said.status,
-            said.stderr.trim()
+            output.status,
+            output.stderr.trim()
         );
     }
-    Ok(said.stdout)
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl<'a> Resolver<'a> {
         path.split_last().map(|(_, parent)| parent)
     }
 
-    /// `super` and `self` may also stand behind others.
+    /// `super` and `self` may also stand after others.
     fn below(&self, path: &[String], name: &str, pending: &mut Pending) -> BTreeSet<Target> {
         match (name, self.modules.get(path)) {
             ("super", _) => self

@@ -81,10 +81,10 @@ fn kill(namespaces: &[String], groups: &[impl AsRef<Path>]) -> usize {
         .flat_map(|group| quota::processes(group.as_ref()))
         .collect();
     for name in namespaces {
-        let said = Command::new("ip").args(["netns", "pids", name]).output();
-        let text = said.map_or_else(
+        let output = Command::new("ip").args(["netns", "pids", name]).output();
+        let text = output.map_or_else(
             |_| String::new(),
-            |said| String::from_utf8_lossy(&said.stdout).into_owned(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
         );
         pids.extend(
             text.lines()

@@ -249,9 +249,9 @@ fn run(lines: &[Line]) -> Result<()> {
         let mut command = Command::new(program);
         command.args(arguments);
         // Not to be interrupted: it is short.
-        let said = child::capture(&mut command, &Stop::default(), None, false, || ())?;
-        if !said.status.success() {
-            bail!("{} failed: {}", line.join(" "), said.stderr.trim());
+        let output = child::capture(&mut command, &Stop::default(), None, false, || ())?;
+        if !output.status.success() {
+            bail!("{} failed: {}", line.join(" "), output.stderr.trim());
         }
     }
     Ok(())

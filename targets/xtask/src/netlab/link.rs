@@ -87,8 +87,8 @@ impl From<Mbps> for Link {
 
 /// Presets, then rates, in the order given; the fastest Wi-Fi if there are none.
 pub(crate) fn links(presets: &[Preset], rates: &[Mbps]) -> Vec<Link> {
-    let asked = presets.iter().map(|preset| Link::from(*preset));
-    let mut links: Vec<Link> = asked
+    let named = presets.iter().map(|preset| Link::from(*preset));
+    let mut links: Vec<Link> = named
         .chain(rates.iter().map(|rate| Link::from(*rate)))
         .collect();
     if links.is_empty() {
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn links_come_in_the_order_asked_for() {
         let names = |links: Vec<Link>| links.into_iter().map(|link| link.name).collect::<Vec<_>>();
-        let asked = links(&[Preset::Wifi100, Preset::Wifi10], &[Mbps(2.5)]);
-        assert_eq!(names(asked), ["wifi-100", "wifi-10", "2.5 Mbps"]);
+        let found = links(&[Preset::Wifi100, Preset::Wifi10], &[Mbps(2.5)]);
+        assert_eq!(names(found), ["wifi-100", "wifi-10", "2.5 Mbps"]);
         assert_eq!(names(links(&[], &[])), ["wifi-100"]);
     }
 }

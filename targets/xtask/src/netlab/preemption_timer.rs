@@ -37,11 +37,11 @@ impl PreemptionTimer {
         let mut child = command
             .spawn()
             .context("cannot start the preemption timer")?;
-        let said = child.stdout.take();
+        let stdout = child.stdout.take();
         let timer = Self(child);
         let mut sign = Vec::new();
-        if let Some(said) = said {
-            said.take(1).read_to_end(&mut sign)?;
+        if let Some(stdout) = stdout {
+            stdout.take(1).read_to_end(&mut sign)?;
         }
         if sign.is_empty() {
             // It has printed why.

@@ -41,7 +41,7 @@ impl Ratio {
     }
 }
 
-/// k for so many rounds, and the probability that the interval contains the median.
+/// k for a number of rounds, and the probability that the interval contains the median.
 fn rank(rounds: usize) -> (usize, f64) {
     // P(B = i), and 2 P(B <= i), from i = 0 on.
     let mut exactly = 0.5_f64.powi(i32::try_from(rounds).unwrap_or(i32::MAX));

@@ -1,4 +1,4 @@
-//! OpenAI's client for Python, in a folder of the cache that `PYTHONPATH` is to name: a test asks devices with it.
+//! OpenAI's client for Python, in a folder of the cache that `PYTHONPATH` is to name: a test sends requests with it.
 
 use std::fs;
 use std::path::Path;
@@ -64,17 +64,17 @@ fn install(folder: &Path, stop: &Stop) -> Result<()> {
 
 /// Runs a command to its end; what it wrote.
 fn run(command: &mut Command, stop: &Stop) -> Result<String> {
-    let said = child::capture(command, stop, None, false, || ())?;
-    if !said.status.success() {
+    let output = child::capture(command, stop, None, false, || ())?;
+    if !output.status.success() {
         let program = command.get_program().to_string_lossy();
         bail!(
-            "{program} failed ({}); it said:\n{}{}",
-            said.status,
-            said.stdout.trim(),
-            said.stderr.trim()
+            "{program} failed ({}); its output:\n{}{}",
+            output.status,
+            output.stdout.trim(),
+            output.stderr.trim()
         );
     }
-    Ok(said.stdout)
+    Ok(output.stdout)
 }
 
 #[cfg(test)]

@@ -86,11 +86,11 @@ fn sums(tree: &Tree, debian: &Path, stop: &Stop) -> Result<()> {
             "find usr etc -type f ! -path etc/astra-edge/device.toml -print0 | sort -z | xargs -0 md5sum",
         ])
         .current_dir(tree.root());
-    let said = child::capture(&mut command, stop, None, true, || ())?;
-    if !said.status.success() {
-        bail!("md5sum failed ({})", said.status);
+    let output = child::capture(&mut command, stop, None, true, || ())?;
+    if !output.status.success() {
+        bail!("md5sum failed ({})", output.status);
     }
-    Ok(fs::write(debian.join("md5sums"), said.stdout)?)
+    Ok(fs::write(debian.join("md5sums"), output.stdout)?)
 }
 
 /// The newest minor version of glibc 2 that a program of the folder needs.

@@ -72,9 +72,9 @@ pub(super) fn gather(board: &Board, stop: &Stop) -> Result<String> {
             .collect();
         command.args(["--features", &names.join(",")]);
     }
-    let said = child::capture(&mut command, stop, None, true, || ())?;
+    let output = child::capture(&mut command, stop, None, true, || ())?;
     let metadata: Metadata =
-        serde_json::from_str(&said.stdout).context("what cargo metadata said")?;
+        serde_json::from_str(&output.stdout).context("what cargo metadata output")?;
     let crates = used(&metadata)?;
     Ok(write(&crates, &texts(&crates)?))
 }

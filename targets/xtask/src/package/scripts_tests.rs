@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// Writes down what it is asked; all of it fails where the folder says so.
-const SYSTEMCTL: &str = r#"echo "$@" >>ROOT/asked
+/// Logs its calls; fails where the folder says so.
+const SYSTEMCTL: &str = r#"echo "$@" >>ROOT/calls
 [ ! -e ROOT/fails ]"#;
 const BUNDLE: &str = "var/lib/astra-edge/bundle/manifest.json";
 
@@ -24,7 +24,7 @@ impl System {
         system.program("usr/bin/astra-edge", "echo astra-edge 0.1.0");
         system.program("bin/systemctl", SYSTEMCTL);
         system.program("bin/getent", "exit 2");
-        system.program("bin/useradd", "echo useradd >>ROOT/asked");
+        system.program("bin/useradd", "echo useradd >>ROOT/calls");
         system
     }
 
@@ -44,7 +44,7 @@ impl System {
         text.replace("ROOT", &self.root.path().display().to_string())
     }
 
-    /// What `postinst configure BEFORE` asks, once it has ended well, and what it says.
+    /// The calls of other programs by `postinst configure BEFORE`, which succeeds, and its output.
     fn configured(&self, before: &str) -> (String, String) {
         let script = fs::read_to_string(super::source("deploy/debian/postinst")).unwrap();
         let mut script = script;
@@ -56,8 +56,8 @@ impl System {
         ] {
             script = script.replace(folder, &self.placed(&format!("ROOT{folder}")));
         }
-        let asked = self.root.path().join("asked");
-        let _ = fs::remove_file(&asked);
+        let calls = self.root.path().join("calls");
+        let _ = fs::remove_file(&calls);
         let path = format!("{}/bin:/usr/bin:/bin", self.root.path().display());
         let mut command = Command::new("sh");
         command.args(["-c", &script, "postinst", "configure", before]);
@@ -66,32 +66,32 @@ impl System {
             stdout,
             stderr,
         } = command.env("PATH", path).output().unwrap();
-        let said = String::from_utf8([stdout, stderr].concat()).unwrap();
-        assert!(status.success(), "{said}");
-        (fs::read_to_string(asked).unwrap_or_default(), said)
+        let output = String::from_utf8([stdout, stderr].concat()).unwrap();
+        assert!(status.success(), "{output}");
+        (fs::read_to_string(calls).unwrap_or_default(), output)
     }
 }
 
 #[test]
 fn a_first_install_enables_and_starts_what_has_a_bundle() {
     let system = System::new();
-    let (asked, said) = system.configured("");
-    assert_eq!(asked, "useradd\ndaemon-reload\n");
-    assert!(said.contains("Put a bundle into"), "{said}");
+    let (calls, output) = system.configured("");
+    assert_eq!(calls, "useradd\ndaemon-reload\n");
+    assert!(output.contains("Put a bundle into"), "{output}");
     system.write(BUNDLE, "{}");
-    let (asked, _) = system.configured("");
+    let (calls, _) = system.configured("");
     let wanted = "enable astra-edge.service\nrestart --no-block astra-edge.service\n";
-    assert!(asked.ends_with(wanted), "{asked}");
+    assert!(calls.ends_with(wanted), "{calls}");
 }
 
 #[test]
 fn an_upgrade_restarts_what_runs_and_enables_nothing() {
     let system = System::new();
     for _ in 0..2 {
-        let (asked, said) = system.configured("0.0.9-1");
-        assert!(asked.contains("\ntry-restart --no-block astra-edge.service\n"));
-        assert!(!asked.contains("\nenable"), "{asked}");
-        assert!(!said.contains("bundle"), "{said}");
+        let (calls, output) = system.configured("0.0.9-1");
+        assert!(calls.contains("\ntry-restart --no-block astra-edge.service\n"));
+        assert!(!calls.contains("\nenable"), "{calls}");
+        assert!(!output.contains("bundle"), "{output}");
         // Whether or not there is a bundle in the usual place.
         system.write(BUNDLE, "{}");
     }
@@ -103,17 +103,20 @@ fn nothing_leaves_the_package_half_configured() {
     system.write(BUNDLE, "{}");
     system.write("fails", "");
     system.program("bin/useradd", "exit 9");
-    let (asked, said) = system.configured("");
+    let (calls, output) = system.configured("");
     // Masked before it was installed, say.
-    assert!(asked.ends_with("enable astra-edge.service\n"), "{asked}");
-    assert!(said.contains("without a user"), "{said}");
-    let (_, said) = system.configured("0.0.9-1");
-    assert!(said.contains("not enabled"), "{said}");
+    assert!(calls.ends_with("enable astra-edge.service\n"), "{calls}");
+    assert!(output.contains("without a user"), "{output}");
+    let (_, output) = system.configured("0.0.9-1");
+    assert!(output.contains("not enabled"), "{output}");
 
     system.program("usr/bin/astra-edge", "exit 132");
-    let (asked, said) = system.configured("0.0.9-1");
-    assert_eq!(asked, "");
-    assert!(said.contains("does not run on this processor"), "{said}");
+    let (calls, output) = system.configured("0.0.9-1");
+    assert_eq!(calls, "");
+    assert!(
+        output.contains("does not run on this processor"),
+        "{output}"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::stop::Stop;
 
-/// Overrides the place of the cache; also how children are told of it.
+/// Overrides the path of the cache; also passed to child processes.
 pub(crate) const CACHE_VARIABLE: &str = "ASTRA_EDGE_CACHE";
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
@@ -114,7 +114,7 @@ impl Cache {
             .write(true)
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
-        let mut told = false;
+        let mut announced = false;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock { _file: file }),
@@ -123,12 +123,12 @@ impl Cache {
                     return Err(error).with_context(|| format!("cannot lock {}", path.display()));
                 }
             }
-            if !told {
+            if !announced {
                 eprintln!(
                     "another run is at work in {}; waiting for it",
                     self.root.display()
                 );
-                told = true;
+                announced = true;
             }
             stop.check()?;
             thread::sleep(LOCK_POLL);
@@ -183,7 +183,7 @@ pub(crate) fn install(path: &Path, source: &mut dyn Read, expected: Expected) ->
 fn write_checked(path: &Path, source: &mut dyn Read, expected: Expected) -> Result<()> {
     let mut file =
         File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
-    // One byte more than expected tells a source that goes on from one that ends.
+    // One byte more than expected shows whether the source is longer.
     let mut bounded = source.take(expected.size.saturating_add(1));
     let found = copy_and_digest(&mut bounded, &mut file)
         .with_context(|| format!("cannot fill {}", path.display()))?;

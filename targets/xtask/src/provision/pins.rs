@@ -14,7 +14,7 @@ pub(crate) use photographs::DEMO_PHOTOS;
 pub(crate) struct Wheel {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// The tag asked for, whatever the machine: it decides which of a version's wheels comes.
+    /// The tag that is requested, whatever the machine: it decides which of a version's wheels is downloaded.
     pub(crate) platform: &'static str,
     pub(crate) expected: Expected,
 }

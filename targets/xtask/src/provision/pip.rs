@@ -13,7 +13,7 @@ use super::pins::Wheel;
 use crate::stop::Stop;
 use crate::{child, progress};
 
-/// The interpreter and ABI asked for, whatever Python the machine has: the pins are of these wheels.
+/// The interpreter and ABI that are requested, whatever Python the machine has: the pins are of these wheels.
 const PYTHON: [&str; 6] = [
     "--python-version",
     "3.11",
@@ -46,16 +46,16 @@ impl Fetch for Pip<'_> {
             .env("TMPDIR", &scratch);
 
         let bar = progress::bytes(wheel.expected.size, &requirement);
-        let said = child::capture(&mut command, self.stop, None, false, || {
+        let output = child::capture(&mut command, self.stop, None, false, || {
             bar.set_position(largest_file(&scratch).min(wheel.expected.size));
         });
         bar.finish_and_clear();
-        let said = said?;
-        if !said.status.success() {
+        let output = output?;
+        if !output.status.success() {
             bail!(
-                "pip could not download {requirement} ({}); it said:\n{}",
-                said.status,
-                said.stderr.trim()
+                "pip could not download {requirement} ({}); its output:\n{}",
+                output.status,
+                output.stderr.trim()
             );
         }
         downloaded(folder).with_context(|| format!("pip download {requirement}"))

@@ -209,7 +209,7 @@ fn a_runtime_of_ones_own_is_taken_unless_it_is_the_caches() {
 }
 
 #[test]
-fn machines_without_a_pin_are_told_what_to_do() {
+fn machines_without_a_pin_get_an_error_with_what_to_do() {
     assert!(runtime_for("linux", "x86_64").is_ok());
     assert!(runtime_for("linux", "aarch64").is_ok());
     for (os, arch) in [("linux", "arm"), ("macos", "aarch64")] {

@@ -157,12 +157,15 @@ impl<'a> Fleet<'a> {
             .arg(&file);
         // A device that has just started again is known to the other a moment later.
         for attempt in 1.. {
-            let said = child::capture(&mut command, self.bench.stop, None, false, || ())?;
-            if said.status.success() {
+            let output = child::capture(&mut command, self.bench.stop, None, false, || ())?;
+            if output.status.success() {
                 break;
             }
             if attempt == 10 {
-                bail!("{when}, the fleet does not answer: {}", said.stderr.trim());
+                bail!(
+                    "{when}, the fleet does not answer: {}",
+                    output.stderr.trim()
+                );
             }
         }
         let worst = self.bench.wanted.worst(&Answer::read(&file)?)?;
@@ -172,21 +175,21 @@ impl<'a> Fleet<'a> {
         self.found(when)
     }
 
-    /// Each device says that it can use the other.
+    /// The status of each device says that it can use the other.
     fn found(&self, when: &str) -> Result<()> {
         let begun = Instant::now();
         let status =
             |host| fs::read_to_string(self.path("roots").join(host).join("run/astra-edge.status"));
         loop {
-            let said = HOSTS.map(|host| status(host).unwrap_or_default());
-            if said
+            let statuses = HOSTS.map(|host| status(host).unwrap_or_default());
+            if statuses
                 .iter()
-                .all(|said| said.ends_with("; others it can use: 1"))
+                .all(|status| status.ends_with("; others it can use: 1"))
             {
                 return Ok(());
             }
             if begun.elapsed() > FOUND_LIMIT {
-                bail!("{when}, the devices do not find each other: {said:?}");
+                bail!("{when}, the devices do not find each other: {statuses:?}");
             }
             thread::sleep(Duration::from_millis(100));
         }

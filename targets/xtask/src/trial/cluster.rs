@@ -1,4 +1,4 @@
-//! Devices of one cluster on this machine, some of them perhaps emulated, and the questions they are asked.
+//! Devices of one cluster on this machine, some of them perhaps emulated, and requests to them.
 
 use std::fs;
 use std::net::TcpListener;
@@ -42,7 +42,7 @@ impl Program {
     }
 }
 
-/// What an answer says, in float32.
+/// The result of a request, in float32.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Answer {
     pub(crate) cls: Vec<f32>,
@@ -103,14 +103,14 @@ impl Answer {
 
 /// The part of a request's report that matters here.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Told {
-    pub(crate) members: Vec<ToldMember>,
+pub(crate) struct RequestReport {
+    pub(crate) members: Vec<MemberReport>,
     pub(crate) masked_tokens: u32,
     pub(crate) latency_ms: f64,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct ToldMember {
+pub(crate) struct MemberReport {
     pub(crate) name: String,
     pub(crate) tokens: u16,
 }
@@ -121,7 +121,7 @@ pub(crate) struct Cluster<'a> {
     name: String,
     folder: TempDir,
     devices: Devices,
-    /// Asks it.
+    /// The program that sends requests to it.
     client: &'a Program,
     photo: PathBuf,
     /// Where the first device is reached.
@@ -189,10 +189,10 @@ impl<'a> Cluster<'a> {
     pub(crate) fn wait(&mut self) -> Result<Duration> {
         let begun = Instant::now();
         loop {
-            let mut command = self.ask("peers");
+            let mut command = self.client_command("peers");
             command.args(["--json", "--wait", "3s"]);
-            let said = child::capture(&mut command, self.stop, Some(PEERS_LIMIT), true, || ())?;
-            let peers: Peers = parse(&said.stdout)?;
+            let output = child::capture(&mut command, self.stop, Some(PEERS_LIMIT), true, || ())?;
+            let peers: Peers = parse(&output.stdout)?;
             let usable = peers.usable();
             if usable == self.running {
                 return Ok(begun.elapsed());
@@ -215,9 +215,9 @@ impl<'a> Cluster<'a> {
         rung: &str,
         ranges: &str,
         more: &[&str],
-    ) -> Result<(Told, Answer)> {
+    ) -> Result<(RequestReport, Answer)> {
         let file = self.folder.path().join("answer.json");
-        let mut command = self.ask("infer");
+        let mut command = self.client_command("infer");
         command
             .arg(&self.photo)
             .args(["--json", "--rung", rung, "--ranges", ranges])
@@ -225,16 +225,16 @@ impl<'a> Cluster<'a> {
             .args(more)
             .arg("--answer")
             .arg(&file);
-        let said = child::capture(&mut command, self.stop, Some(INFER_LIMIT), false, || ())?;
-        if !said.status.success() {
-            let (why, logs) = (said.stderr.trim(), self.devices.tails());
-            bail!("astra-edge infer failed ({}): {why}\n{logs}", said.status);
+        let output = child::capture(&mut command, self.stop, Some(INFER_LIMIT), false, || ())?;
+        if !output.status.success() {
+            let (why, logs) = (output.stderr.trim(), self.devices.tails());
+            bail!("astra-edge infer failed ({}): {why}\n{logs}", output.status);
         }
-        let told: Told = parse(&said.stdout)?;
-        if told.masked_tokens > 0 {
-            bail!("{} tokens were lost: {told:?}", told.masked_tokens);
+        let report: RequestReport = parse(&output.stdout)?;
+        if report.masked_tokens > 0 {
+            bail!("{} tokens were lost: {report:?}", report.masked_tokens);
         }
-        Ok((told, Answer::read(&file)?))
+        Ok((report, Answer::read(&file)?))
     }
 
     /// Refuses emulated devices whose weights are not mapped from files.
@@ -255,8 +255,8 @@ impl<'a> Cluster<'a> {
         self.folder.path().join("weights")
     }
 
-    /// A command that asks this cluster.
-    fn ask(&self, what: &str) -> Command {
+    /// A client command for this cluster.
+    fn client_command(&self, what: &str) -> Command {
         let mut command = self.client.command();
         command.args([what, "--cluster", &self.name]);
         command.args(["--no-multicast", "--connect", &self.address]);
@@ -264,7 +264,7 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// A port that nobody listens at now.
+/// A port that is free now.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

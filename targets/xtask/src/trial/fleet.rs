@@ -22,7 +22,7 @@ exec "$0.real" "$@""#;
 const DOES_NOT_RUN: &str = "exit 132";
 /// It was never written to the disk, and ends well.
 const EMPTY: &str = "";
-/// It is well by itself, and has nobody to work with: the others have another bundle.
+/// It works by itself, and has no device to work with: the others have another bundle.
 const ALONE: &str = r#"if [ "$1" = run ]; then
     cp -rL /var/lib/astra-edge/bundle /tmp/other && echo >>/tmp/other/manifest.json && shift
     exec "$0.real" run --bundle /tmp/other "$@"
@@ -54,8 +54,12 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     package.pack(bench.stop)?;
     strangers(&fleet)?;
 
-    let said = fleet.script("install.sh", true)?;
-    expect(&said, true, &["kitchen: serves with", "hall: serves with"])?;
+    let output = fleet.script("install.sh", true)?;
+    expect(
+        &output,
+        true,
+        &["kitchen: serves with", "hall: serves with"],
+    )?;
     fleet.serves("after install.sh")?;
     let first = fleet.releases()?;
     again(&fleet)?;
@@ -69,8 +73,12 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     package.pack(bench.stop)?;
     on_its_way(&fleet)?;
     same(&first, &fleet.releases()?)?;
-    let said = fleet.script("update.sh", false)?;
-    expect(&said, true, &["kitchen: serves with", "hall: serves with"])?;
+    let output = fleet.script("update.sh", false)?;
+    expect(
+        &output,
+        true,
+        &["kitchen: serves with", "hall: serves with"],
+    )?;
     let second = fleet.releases()?;
     if second.iter().zip(&first).any(|(new, old)| new == old) {
         bail!("update.sh changed no release: {second:?}");
@@ -85,18 +93,18 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
 
 /// Boards that are not the scripts' own are left as they are.
 fn strangers(fleet: &Fleet<'_>) -> Result<()> {
-    let said = fleet.script("update.sh", false)?;
+    let output = fleet.script("update.sh", false)?;
     expect(
-        &said,
+        &output,
         false,
         &["kitchen: failed: install.sh has never been here"],
     )?;
     let status = fleet.kitchen("var/lib/dpkg/status");
     fs::write(&status, INSTALLED)?;
     for script in ["install.sh", "update.sh"] {
-        let said = fleet.script(script, false)?;
+        let output = fleet.script(script, false)?;
         let refused = "kitchen: failed: the Debian package astra-edge is installed here";
-        expect(&said, false, &[refused])?;
+        expect(&output, false, &[refused])?;
     }
     fs::remove_file(status)?;
     if fleet.kitchen("opt/astra-edge").exists() {
@@ -108,13 +116,13 @@ fn strangers(fleet: &Fleet<'_>) -> Result<()> {
 /// The same package is the same release: nothing changes but that the device starts again, and what was before stays, too.
 fn again(fleet: &Fleet<'_>) -> Result<()> {
     let (before, kept) = (fleet.releases()?, kept(fleet)?);
-    let said = fleet.script("update.sh", false)?;
-    expect(&said, true, &["kitchen: serves with"])?;
+    let output = fleet.script("update.sh", false)?;
+    expect(&output, true, &["kitchen: serves with"])?;
     same(&before, &fleet.releases()?)?;
     same(&kept, &self::kept(fleet)?)
 }
 
-/// Programs that do not serve: every board goes on with what it had.
+/// Programs that do not serve: every board keeps the version it had.
 fn broken(fleet: &Fleet<'_>, package: &Unpacked<'_>) -> Result<()> {
     let (before, kept) = (fleet.releases()?, kept(fleet)?);
     for (what, script, saying) in [
@@ -138,9 +146,9 @@ fn broken(fleet: &Fleet<'_>, package: &Unpacked<'_>) -> Result<()> {
     ] {
         package.replace_program(script)?;
         package.pack(fleet.bench.stop)?;
-        let said = fleet.script("update.sh", false)?;
+        let output = fleet.script("update.sh", false)?;
         expect(
-            &said,
+            &output,
             false,
             &["kitchen: failed", saying, "the boards after kitchen"],
         )?;
@@ -159,17 +167,17 @@ fn on_its_way(fleet: &Fleet<'_>) -> Result<()> {
         ("tr a b", "arrived with SHA-256"),
     ] {
         fs::write(&damaged, damage)?;
-        let said = fleet.script("update.sh", false)?;
-        expect(&said, false, &["kitchen: failed", saying])?;
+        let output = fleet.script("update.sh", false)?;
+        expect(&output, false, &["kitchen: failed", saying])?;
         let left = names(&fleet.kitchen("opt/astra-edge/incoming"))?;
         if !left.is_empty() {
-            bail!("{left:?} of a transfer is left behind after {damage}");
+            bail!("{left:?} of a transfer is left after {damage}");
         }
     }
     Ok(fs::remove_file(&damaged)?)
 }
 
-/// A device that seems not to be well with what it had anyway goes on.
+/// A device that did not seem to work with the version it had keeps it.
 fn missed(fleet: &Fleet<'_>) -> Result<()> {
     let (before, kept) = (fleet.releases()?, kept(fleet)?);
     if kept.len() != 2 {
@@ -177,9 +185,9 @@ fn missed(fleet: &Fleet<'_>) -> Result<()> {
     }
     let missed = fleet.kitchen("run/missed");
     fs::write(&missed, "")?;
-    let said = fleet.script("update.sh", false)?;
+    let output = fleet.script("update.sh", false)?;
     expect(
-        &said,
+        &output,
         false,
         &["kitchen: failed", "which was in use already"],
     )?;
@@ -199,14 +207,14 @@ fn mended(fleet: &Fleet<'_>) -> Result<()> {
         let inode = fs::metadata(&folder)?.ino();
         let whole = fs::read(folder.join(file))?;
         fs::write(folder.join(file), "")?;
-        let said = fleet.script(script, script == "install.sh")?;
-        expect(&said, true, &["kitchen: serves with"])?;
+        let output = fleet.script(script, script == "install.sh")?;
+        expect(&output, true, &["kitchen: serves with"])?;
         if fs::read(folder.join(file))? != whole || fs::metadata(&folder)?.ino() != inode {
             bail!("{file} was damaged, and {script} did not replace it in its place");
         }
         let staged = format!("{}.new", folder.display());
         if Path::new(&staged).exists() {
-            bail!("{script} leaves {staged} behind");
+            bail!("{script} leaves {staged}");
         }
         fleet.serves("after what was damaged was replaced")?;
     }
@@ -226,14 +234,14 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>> {
     folder::entries(folder)
 }
 
-/// Refuses another end of a script, or words it did not say.
-fn expect(said: &Captured, success: bool, words: &[&str]) -> Result<()> {
-    let text = format!("{}{}", said.stdout, said.stderr);
-    if said.status.success() != success {
-        bail!("a script ended with {}; it said:\n{text}", said.status);
+/// Fails on another exit status of a script, or words that are not in its output.
+fn expect(output: &Captured, success: bool, words: &[&str]) -> Result<()> {
+    let text = format!("{}{}", output.stdout, output.stderr);
+    if output.status.success() != success {
+        bail!("a script ended with {}; its output:\n{text}", output.status);
     }
     match words.iter().find(|words| !text.contains(**words)) {
-        Some(words) => bail!("a script did not say {words:?}; it said:\n{text}"),
+        Some(words) => bail!("a script did not print {words:?}; its output:\n{text}"),
         None => Ok(()),
     }
 }

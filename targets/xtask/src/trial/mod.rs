@@ -1,6 +1,6 @@
 //! `cargo xtask test --target BOARD`: a board's programs, tried on this machine.
 //!
-//! - `cluster`: devices and the questions they are asked
+//! - `cluster`: devices and requests to them
 //! - `boards`: throw-away roots that scripts reach as they reach boards
 //! - `fleet`: install.sh and update.sh on them
 //! - `root`: a Debian system of the board's architecture, and its package in it
@@ -23,7 +23,7 @@ use crate::provision::{self, Needs};
 use crate::stop::Stop;
 use crate::{binaries, bundle};
 
-use cluster::{Answer, Cluster, Program, Told};
+use cluster::{Answer, Cluster, Program, RequestReport};
 
 /// Packages whose tests run as programs of the board: they need neither ONNX Runtime nor a network.
 const PACKAGES: [&str; 3] = ["astra-wire", "astra-codec", "astra-bundle"];
@@ -107,9 +107,9 @@ impl Bench<'_> {
         cluster.start("b", &self.there, self.bundle)?;
         let took = cluster.wait()?.as_secs_f64();
         self.say(&format!("two devices see each other after {took:.0} s"));
-        let (told, answer) = cluster.infer("exact", "128,128", &[])?;
-        members(&told, &[("a", 128), ("b", 128)])?;
-        self.exact("two devices", &told, &answer)?;
+        let (report, answer) = cluster.infer("exact", "128,128", &[])?;
+        members(&report, &[("a", 128), ("b", 128)])?;
+        self.exact("two devices", &report, &answer)?;
         if self.there.emulator.runner().is_some() {
             cluster.maps_weights()?;
         }
@@ -118,22 +118,22 @@ impl Bench<'_> {
         cluster.stop("b");
         cluster.start("here", &self.here, self.bundle)?;
         cluster.wait()?;
-        let (told, answer) = cluster.infer("exact", "100,156", &[])?;
-        members(&told, &[("a", 100), ("here", 156)])?;
-        self.exact("one device and this machine", &told, &answer)
+        let (report, answer) = cluster.infer("exact", "100,156", &[])?;
+        members(&report, &[("a", 100), ("here", 156)])?;
+        self.exact("one device and this machine", &report, &answer)
     }
 
     /// At 320 bits the answer is as close as calibration says.
     fn coded(&self, cluster: &mut Cluster<'_>) -> Result<()> {
-        let (told, answer) = cluster.infer("320", "150,106", &[])?;
-        members(&told, &[("a", 150), ("b", 106)])?;
+        let (report, answer) = cluster.infer("320", "150,106", &[])?;
+        members(&report, &[("a", 150), ("b", 106)])?;
         let cosine = self.wanted.cosine(&answer)?;
         if !(COSINE..1.0).contains(&cosine) {
             bail!("at 320 bits: class token cosine {cosine}, expected {COSINE} to less than 1");
         }
         self.say(&format!(
             "two devices at 320 bits: class token cosine {cosine:.4}, {:.1} s",
-            told.latency_ms / 1e3
+            report.latency_ms / 1e3
         ));
         Ok(())
     }
@@ -151,14 +151,16 @@ impl Bench<'_> {
     }
 
     /// Refuses an answer of exact mode that is not this machine's own.
-    fn exact(&self, who: &str, told: &Told, answer: &Answer) -> Result<()> {
+    fn exact(&self, who: &str, report: &RequestReport, answer: &Answer) -> Result<()> {
         let worst = self.wanted.worst(answer)?;
-        if worst > EXACT || told.members.len() != 2 {
-            bail!("{who} in exact mode differ by {worst:e}, expected at most {EXACT:e}: {told:?}");
+        if worst > EXACT || report.members.len() != 2 {
+            bail!(
+                "{who} in exact mode differ by {worst:e}, expected at most {EXACT:e}: {report:?}"
+            );
         }
         self.say(&format!(
             "{who} in exact mode: largest difference {worst:.1e}, {:.1} s",
-            told.latency_ms / 1e3
+            report.latency_ms / 1e3
         ));
         Ok(())
     }
@@ -169,8 +171,8 @@ impl Bench<'_> {
 }
 
 /// Refuses other members than these.
-fn members(told: &Told, wanted: &[(&str, u16)]) -> Result<()> {
-    let found: Vec<(&str, u16)> = told
+fn members(report: &RequestReport, wanted: &[(&str, u16)]) -> Result<()> {
+    let found: Vec<(&str, u16)> = report
         .members
         .iter()
         .map(|member| (member.name.as_str(), member.tokens))
@@ -191,9 +193,9 @@ fn alone(here: &Program, bundle: &Path, photo: &Path, stop: &Stop) -> Result<Ans
         .arg(photo)
         .arg("--answer")
         .arg(file.path());
-    let said = crate::child::capture(&mut command, stop, None, true, || ())?;
-    if !said.status.success() {
-        bail!("astra-edge infer --alone failed ({})", said.status);
+    let output = crate::child::capture(&mut command, stop, None, true, || ())?;
+    if !output.status.success() {
+        bail!("astra-edge infer --alone failed ({})", output.status);
     }
     Answer::read(file.path())
 }

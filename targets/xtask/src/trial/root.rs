@@ -63,7 +63,7 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<()> {
     system.dpkg(&["--purge", "astra-edge"])?;
     for left in ["usr/bin/astra-edge", SETTINGS, "usr/lib/astra-edge"] {
         if system.path(left).exists() {
-            bail!("{left} is left behind when the package is purged");
+            bail!("{left} is left when the package is purged");
         }
     }
     bench.say("the package is removed without a trace");
@@ -116,13 +116,13 @@ impl<'a> System<'a> {
             .map(|&word| word.to_owned())
             .collect();
         let mut command = self.command(None, &[], &words);
-        let said = child::capture(&mut command, self.bench.stop, None, false, || ())?;
-        if !said.status.success() {
+        let output = child::capture(&mut command, self.bench.stop, None, false, || ())?;
+        if !output.status.success() {
             bail!(
                 "{} failed ({}): {}",
                 words.join(" "),
-                said.status,
-                said.stderr.trim()
+                output.status,
+                output.stderr.trim()
             );
         }
         Ok(())
@@ -145,10 +145,10 @@ impl<'a> System<'a> {
         let mut command = self.command(Some(bench.bundle), &user, &words);
         cluster.start_by("there", &mut command)?;
         let took = cluster.wait()?.as_secs_f64();
-        let (told, answer) = cluster.infer("exact", "156,100", &[])?;
-        super::members(&told, &[("here", 156), ("there", 100)])?;
+        let (report, answer) = cluster.infer("exact", "156,100", &[])?;
+        super::members(&report, &[("here", 156), ("there", 100)])?;
         bench.say(&format!("the packaged service is seen after {took:.0} s"));
-        bench.exact("this machine and the packaged service", &told, &answer)
+        bench.exact("this machine and the packaged service", &report, &answer)
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Whole {
     pub(super) truncate: Option<usize>,
 }
 
-/// The prompt of `default_prompt_name`; others are for askers who name them. Fields that are not named here are of no use to the
+/// The prompt of `default_prompt_name`; others are for clients that name them. Fields that are not named here are of no use to the
 /// library itself when it reads a model.
 pub(super) fn read(directory: &Directory<'_>) -> Result<Whole, SourceError> {
     let Some(mut config) = Object::read(directory, FILE)? else {

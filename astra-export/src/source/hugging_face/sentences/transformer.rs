@@ -76,7 +76,7 @@ fn of(mut config: Object) -> Result<Words, SourceError> {
     }
     // Empty, or by modality.
     config.only("processing_kwargs", &[json!({}), json!({ "text": {} })])?;
-    // Lengths for askers who say that a text is a query or a document; and how batches are packed.
+    // Lengths for callers that state whether a text is a query or a document; and how batches are packed.
     config.ignore(&["query_length", "document_length", "unpad_inputs"]);
     config.finish()?;
     Ok(words)

@@ -9,7 +9,7 @@
 //! Values are [`Value`]s: a view of a [`Base`]. Nodes that only select or rename elements leave no trace but in the layout;
 //! nodes whose inputs are constants (all that exporters write to compute dimensions) become constants. What remains are the
 //! [`Step`]s that compute something with the image. A node that is not known makes an unknown value, and so does every node
-//! that depends on it; such a value is only refused where it is asked for.
+//! that depends on it; such a value is only refused where it is requested.
 
 mod constant;
 mod evaluate;
@@ -270,7 +270,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Refuses a file with float tensors that nodes use and nothing asked for.
+    /// Refuses a file with float tensors that nodes use and that were not read.
     pub(super) fn check_all_read(&self, nodes: &[NodeProto]) -> Result<(), Mismatch> {
         let used: HashSet<&str> = nodes
             .iter()

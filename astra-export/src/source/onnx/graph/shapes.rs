@@ -79,7 +79,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// Sizes asked for, or factors of the sizes there are.
+    /// Sizes requested, or factors of the sizes there are.
     fn resized(&self, node: &NodeProto, dims: &[usize], inputs: &Inputs) -> Option<Vec<usize>> {
         let list = |number: usize| {
             let list = inputs.get(number).and_then(Option::as_ref)?;
@@ -127,7 +127,7 @@ impl<'a> Graph<'a> {
     /// Whether `axis` of a node is the last of `value`.
     pub(in crate::source::onnx) fn is_last_axis(&self, node: &NodeProto, value: &Value) -> bool {
         let rank = value.layout.rank();
-        // Softmax before opset 13 goes over all dimensions from 1 on unless told otherwise.
+        // Softmax before opset 13 goes over all dimensions from 1 on by default.
         let default = if node.op_type == "Softmax" && self.opset < 13 {
             1
         } else {

@@ -30,16 +30,16 @@ impl<'a> Graph<'a> {
     fn reshape(&self, node: &NodeProto, value: &Value, dims: &Value) -> Option<Value> {
         let keep = attribute(node, "allowzero").and_then(|flag| flag.i) != Some(1);
         let own = value.layout.dims();
-        let asked = self.ints(dims)?;
-        let mut dims = Vec::with_capacity(asked.len());
-        for (axis, &dim) in asked.iter().enumerate() {
+        let requested = self.ints(dims)?;
+        let mut dims = Vec::with_capacity(requested.len());
+        for (axis, &dim) in requested.iter().enumerate() {
             dims.push(match dim {
                 0 if keep => *own.get(axis)?,
                 -1 => 1,
                 dim => usize::try_from(dim).ok()?,
             });
         }
-        if let Some(axis) = asked.iter().position(|&dim| dim == -1) {
+        if let Some(axis) = requested.iter().position(|&dim| dim == -1) {
             let count = super::element_count(&dims)?;
             *dims.get_mut(axis)? = value.layout.count().checked_div(count)?;
         }
@@ -84,18 +84,18 @@ impl<'a> Graph<'a> {
     }
 
     fn expand(&self, value: &Value, dims: &Value) -> Option<Value> {
-        let asked = self.ints(dims)?;
+        let requested = self.ints(dims)?;
         let own = value.layout.dims();
-        let rank = asked.len().max(own.len());
+        let rank = requested.len().max(own.len());
         // Both may be 1 where the other is not.
         let mut dims = vec![1usize; rank];
         for (dim, &own) in dims.iter_mut().rev().zip(own.iter().rev()) {
             *dim = own;
         }
-        for (dim, &asked) in dims.iter_mut().rev().zip(asked.iter().rev()) {
-            let asked = usize::try_from(asked).ok()?;
-            if asked != 1 {
-                *dim = asked;
+        for (dim, &requested) in dims.iter_mut().rev().zip(requested.iter().rev()) {
+            let requested = usize::try_from(requested).ok()?;
+            if requested != 1 {
+                *dim = requested;
             }
         }
         with(value, value.layout.expanded(&dims)?)
