@@ -130,7 +130,7 @@ fn blocks_allocate_nothing_of_ours() {
         // The second request is the first that finds everything in its place.
         let (calls, blocks) = member.join().unwrap();
         let (of_ort, ours): (Vec<_>, Vec<_>) = calls.into_iter().partition(|call| is_of_ort(call));
-        let of_answer = |call: &&String| call.contains("DataPath::outcome");
+        let of_answer = |call: &&String| call.contains("DataPath::output");
         let answer = ours.iter().filter(of_answer).count();
         assert_eq!((ours.len(), answer), (2, 2), "{}", ours.join("\n\n"));
         // Both kinds occur: each block runs sessions.

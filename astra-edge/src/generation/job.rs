@@ -1,4 +1,4 @@
-//! A generation as the computing thread runs it.
+//! A generation as the compute thread runs it.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

@@ -1,6 +1,6 @@
 //! Text generation on one device: a request, the loop over its tokens, and its statistics.
 //!
-//! [`SamplingParams`], [`FinishReason`] and [`GenerationRequest`] mean the same from the HTTP server to the computing thread and in
+//! [`SamplingParams`], [`FinishReason`] and [`GenerationRequest`] mean the same from the HTTP server to the compute thread and in
 //! messages between devices.
 
 mod job;

@@ -21,7 +21,7 @@ pub struct GenerationRequest<P = Vec<u32>> {
 pub struct StopConditions {
     /// Most tokens to generate; `None` for no limit.
     pub max_tokens: Option<usize>,
-    /// Strings that end the text, and are not part of it. They are found where tokens become text: the computing thread and messages
+    /// Strings that end the text, and are not part of it. They are found where tokens become text: the compute thread and messages
     /// between devices know nothing of them.
     pub strings: Vec<String>,
 }

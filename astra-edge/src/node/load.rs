@@ -19,7 +19,7 @@ const MEASURED: usize = 2;
 
 /// A model that is ready to run.
 pub struct Loaded {
-    /// The computing thread.
+    /// The compute thread.
     pub worker: Worker,
     /// How a photograph becomes its input, for models of images.
     pub input: Option<ImageInput>,
@@ -29,7 +29,7 @@ pub struct Loaded {
     pub text: Option<BundleText>,
 }
 
-/// Opens a bundle and starts the computing thread, with packed weights mapped from `cache` if there is one. Blocks for seconds.
+/// Opens a bundle and starts the compute thread, with packed weights mapped from `cache` if there is one. Blocks for seconds.
 ///
 /// # Errors
 /// The bundle is refused.

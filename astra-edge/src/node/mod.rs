@@ -147,7 +147,7 @@ impl Node {
         self.runtime.lacks_weights_cache()
     }
 
-    /// Checks that the device replies to a message, through its own link, within `reply`, and that its computing thread makes
+    /// Checks that the device replies to a message, through its own link, within `reply`, and that its compute thread makes
     /// progress within `step`. While it is out of the cluster, only the thread is checked.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ impl Node {
         let coordinator = self.membership.coordinator.get();
         let device = coordinator.device();
         if !device.worker.makes_progress(step) {
-            return Err(format!("the computing thread has not moved for {step:?}"));
+            return Err(format!("the compute thread has not moved for {step:?}"));
         }
         // A probe of a plan that does not exist: it is refused, and that is a reply.
         let version = device.membership().versions().min;

@@ -86,7 +86,7 @@ pub struct MemberReport {
     pub encode_ms: f64,
     /// Milliseconds of waiting for the codes of others.
     pub wait_ms: f64,
-    /// Milliseconds of processor time of the computing thread for anything but the model: codec, frames, starting to wait.
+    /// Milliseconds of processor time of the compute thread for anything but the model: codec, frames, starting to wait.
     #[serde(default)]
     pub overhead_ms: f64,
     /// Bytes of code frames sent, once for each receiver.

@@ -319,7 +319,7 @@ impl Bench<'_> {
     }
 }
 
-/// Median processor time besides the computing threads'.
+/// Median processor time besides the compute threads'.
 fn other_ms(samples: &[Sample]) -> f64 {
     let times = samples.iter().filter_map(|sample| sample.processor_time);
     let times: Vec<f64> = times.map(|time| time.other_ms).collect();

@@ -67,7 +67,7 @@ pub struct Parts {
     pub speed: u32,
     /// Its session.
     pub link: Link,
-    /// Its computing thread.
+    /// Its compute thread.
     pub worker: Worker,
     /// How a picture becomes the input of its model, for models of images.
     pub input: Option<ImageInput>,

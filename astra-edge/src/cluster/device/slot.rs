@@ -21,7 +21,7 @@ pub struct PlanSlot {
     pub me: usize,
     /// All members by their number.
     pub members: Vec<DeviceId>,
-    /// Where frames arrive: buffers that the computing thread owns, for as long as it keeps the plan.
+    /// Where frames arrive: buffers that the compute thread owns, for as long as it keeps the plan.
     pub(crate) gather: Weak<Gather>,
     /// Members whose probe arrived, as a bit mask.
     pub(crate) probed: Arc<AtomicU16>,

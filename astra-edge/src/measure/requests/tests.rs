@@ -177,7 +177,7 @@ fn people_get_a_table_and_are_told_of_losses() {
 #[test]
 fn our_own_share_is_what_is_neither_model_nor_input() {
     let mut one = sample(30.0, 0.99, None);
-    // Of 84 ms of the computing threads 4 are ours, and one millisecond of the rest prepares the input.
+    // Of 84 ms of the compute threads 4 are ours, and one millisecond of the rest prepares the input.
     one.processor_time = Some(ProcessorTime {
         computing_ms: 84.0,
         other_ms: 17.0,

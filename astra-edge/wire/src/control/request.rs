@@ -38,7 +38,7 @@ impl Start<'_> {
 /// What one request cost a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberStats {
-    /// Microseconds of processor time of the computing thread, from the first step to the last, that are not part of
+    /// Microseconds of processor time of the compute thread, from the first step to the last, that are not part of
     /// [`compute_us`](Self::compute_us): the codec, frames, starting to wait.
     pub overhead_us: u32,
     /// Microseconds of embedding the input and running blocks.

@@ -21,7 +21,7 @@ pub(crate) struct Steps<'a> {
     pub(crate) rungs: &'a [String],
     /// Without it, a bundle that takes pictures is measured with an artificial one.
     pub(crate) photo: Option<&'a Path>,
-    /// Computing threads; 0 for one a core.
+    /// Compute threads; 0 for one a core.
     pub(crate) threads: usize,
 }
 
