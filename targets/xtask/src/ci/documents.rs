@@ -44,7 +44,7 @@ pub(super) fn unit(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-/// Licences and bans of `targets/deny.toml`, where cargo-deny is installed.
+/// Licences and bans of `targets/xtask/deny.toml`, where cargo-deny is installed.
 pub(super) fn deny(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
     let there = Command::new("cargo-deny")
         .arg("--version")
@@ -58,7 +58,7 @@ pub(super) fn deny(_: &CiArgs, stop: &Stop) -> Result<Outcome> {
             "deny",
             "check",
             "--config",
-            "targets/deny.toml",
+            "targets/xtask/deny.toml",
             "licenses",
             "bans",
         ]),
