@@ -118,7 +118,11 @@ fn the_first_execution_provider_that_works_is_used_and_shown() {
     command.args(["--execution-providers", "cuda"]);
     let output = run(command.arg("--bundle").arg(crate::device::bundle_dir()));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    for part in ["no execution provider", "cuda (", "add cpu"] {
+    for part in [
+        "none of the requested execution providers",
+        "cuda (",
+        "add cpu",
+    ] {
         assert!(output.stderr.contains(part), "{part:?} not in {output:?}");
     }
 }

@@ -109,7 +109,7 @@ fn bad_input(cluster: &Cluster) {
     let raw = |body: &[u8]| send(http, &format!("POST {COMPLETIONS}"), JSON, body);
     raw(b"{\"prompt\": ").refused(400, "malformed_json");
     let message = raw(b"{\"prompt\": \"\xc3\x28\"}").refused(400, "malformed_json");
-    assert!(message.contains("not UTF-8"), "{message}");
+    assert!(message.contains("expected UTF-8"), "{message}");
     for (path, body, status, code) in [
         (COMPLETIONS, json!({ "prompt": "" }), 400, "empty_prompt"),
         (
