@@ -7,7 +7,7 @@ use core::ffi::c_int;
 use core::panic::PanicInfo;
 
 use astra_codec::{Codebook, half_norms, word_major};
-use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME};
+use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, VERSION};
 
 // Start and end of a program, and the copying of memory that the compiler asks for.
 #[link(name = "c")]
@@ -46,6 +46,7 @@ fn sends_codes() -> Option<bool> {
 
     let layout = Layout::new(1, 1).ok()?;
     let header = CodeHeader {
+        version: VERSION,
         request: 1,
         epoch: 1,
         block: 0,
