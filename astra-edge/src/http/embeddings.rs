@@ -77,7 +77,10 @@ pub(super) async fn embeddings(
     }
     let inputs = body.input.all();
     if inputs.is_empty() || inputs.len() > MAX_INPUTS {
-        let message = format!("{} texts: expected 1 to {MAX_INPUTS}", inputs.len());
+        let message = format!(
+            "input: found {} texts, expected 1 to {MAX_INPUTS}",
+            inputs.len()
+        );
         return Err(ApiError::invalid("input", message));
     }
     let (client, _connection) = ClientHandle::at(slot).with_connection();

@@ -145,7 +145,7 @@ impl Parameters {
             // -1 keeps all tokens in vLLM.
             None | Some(-1) => None,
             Some(given) => Some(u32::try_from(given).map_err(|_| {
-                let message = format!("top_k is {given}: expected -1 to {}", u32::MAX);
+                let message = format!("top_k: found {given}, expected -1 to {}", u32::MAX);
                 ApiError::invalid("top_k", message)
             })?),
         };
@@ -169,7 +169,7 @@ impl Parameters {
                 .map(i64::cast_unsigned)
                 .or_else(|_| u64::try_from(given))
                 .map_err(|_| {
-                    let message = format!("seed is {given}: expected one of 64 bits");
+                    let message = format!("seed: found {given}, expected one of 64 bits");
                     ApiError::invalid("seed", message)
                 }),
         }
@@ -245,7 +245,7 @@ fn limit(name: &str, given: i128) -> Result<Option<usize>, ApiError> {
     match given {
         -1 => Ok(None),
         ..1 => {
-            let message = format!("{name} is {given}: expected at least 1, or -1 for no limit");
+            let message = format!("{name}: found {given}, expected at least 1, or -1 for no limit");
             Err(ApiError::invalid(name, message))
         }
         given => Ok(Some(usize::try_from(given).unwrap_or(usize::MAX))),

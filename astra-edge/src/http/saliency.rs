@@ -157,7 +157,7 @@ fn form(headers: &HeaderMap) -> Result<Form, ApiError> {
             StatusCode::NOT_ACCEPTABLE,
             "not_acceptable",
             None,
-            format!("Accept is {accept:?}: expected application/json or image/png in it"),
+            format!("Accept: found {accept:?}, expected application/json or image/png in it"),
         )
     })
 }

@@ -21,7 +21,7 @@ pub struct IncomingRequest {
 }
 
 /// Parameter of a request: the Zenoh id of the session that sent it.
-const CLIENT: &str = "asker";
+const CLIENT: &str = "client";
 /// Parameter of a request for a hello: the wire versions that its sender reads.
 const VERSIONS: &str = "versions";
 /// How often it is checked whether a client is still connected.

@@ -25,7 +25,7 @@ pub enum TextError {
     #[error("prompt: found an empty one, expected at least one token")]
     Empty,
     /// The prompt is longer than the model takes.
-    #[error("the prompt is {found} tokens long: expected at most {most}")]
+    #[error("prompt: found {found} tokens, expected at most {most}")]
     TooLong {
         /// Tokens of the prompt.
         found: usize,

@@ -91,7 +91,7 @@ async fn a_stop_string_ends_the_generation() {
 }
 
 #[tokio::test]
-async fn an_asker_that_goes_away_ends_the_generation() {
+async fn a_client_that_disconnects_ends_the_generation() {
     let model = Arc::new(Fake {
         says: "on and on ".to_owned(),
         endless: true,
@@ -139,7 +139,7 @@ async fn invalid_requests_are_refused() {
     assert_eq!(refused(of(Prompt::Chat(vec![]))).await, empty);
     assert_eq!(
         refused(text(&"x".repeat(256))).await,
-        "the prompt is 256 tokens long: expected at most 255"
+        "prompt: found 256 tokens, expected at most 255"
     );
     assert!(generate(&words, text(&"x".repeat(255))).await.is_ok());
     assert_eq!(

@@ -1,4 +1,4 @@
-//! `cargo xtask size`: what device programs take on disk, beside what they took when somebody last looked.
+//! `cargo xtask size`: sizes of device programs, compared with the saved ones.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::child;
 use crate::cross::{self, Profile};
 use crate::stop::Stop;
 
-/// What a program may grow by before somebody has to look, in hundredths.
+/// How much a program may grow before the check fails, in percent.
 const GROWTH: u64 = 3;
 /// Crates that `--parts` shows.
 const PARTS: usize = 15;

@@ -191,12 +191,12 @@ async fn inputs_that_are_not_possible() {
         (
             json!({ "input": [] }),
             "invalid_value",
-            "0 texts: expected 1 to 2048",
+            "input: found 0 texts, expected 1 to 2048",
         ),
         (
             json!({ "input": many }),
             "invalid_value",
-            "2049 texts: expected 1 to 2048",
+            "input: found 2049 texts, expected 1 to 2048",
         ),
         (
             json!({ "input": "x".repeat(257) }),

@@ -107,7 +107,7 @@ async fn lengths_that_are_not_possible() {
             json!({ "max_tokens": -2 }),
             "invalid_value",
             "max_tokens",
-            "max_tokens is -2: expected at least 1, or -1 for no limit",
+            "max_tokens: found -2, expected at least 1, or -1 for no limit",
         ),
         (
             json!({ "max_tokens": 1.5 }),
@@ -138,7 +138,7 @@ async fn sampling_parameters_that_are_not_possible() {
             json!({ "top_k": -2 }),
             "invalid_value",
             "top_k",
-            "top_k is -2",
+            "top_k: found -2",
         ),
         (
             json!({ "top_k": 2, "astra": { "top_k": 2 } }),
