@@ -64,7 +64,8 @@ pub(crate) fn note(
         collected.shares.get_mut(number),
         member,
     ) else {
-        return Ok(());
+        let text = format!("part of member {number}: found a plan without that member");
+        return Err(Abort::Own(text));
     };
     account.input_bytes = input_bytes;
     match end {

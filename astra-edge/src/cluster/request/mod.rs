@@ -22,8 +22,5 @@ mod run;
 pub mod summary;
 pub mod text;
 
-pub use client_handle::ClientHandle;
 pub use context::RequestContext;
-pub use coordinator::Coordinator;
-pub use error::RequestError;
 pub use response::GenerationResponse;
