@@ -48,7 +48,7 @@ impl RuntimeOptions {
 
 /// The folder of the demo's photographs.
 fn demo_photographs() -> Result<PathBuf> {
-    let folder = cache_dir().map(|cache| cache.join("photos"));
+    let folder = cache_dir().map(|cache| cache.join("photographs"));
     match folder {
         Some(folder) if folder.is_dir() => Ok(folder),
         Some(folder) => bail!(

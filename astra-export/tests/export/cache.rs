@@ -49,7 +49,7 @@ pub(crate) fn sentence_model() -> PathBuf {
 
 /// The demo's photographs.
 pub(crate) fn photos() -> Vec<PathBuf> {
-    let folder = folder().join("photos");
+    let folder = folder().join("photographs");
     let photos = files(&folder, &["png", "jpg"]);
     assert!(!photos.is_empty(), "{} is empty: {HINT}", folder.display());
     photos

@@ -81,7 +81,8 @@ fn the_whole_graph_answers_as_the_original() {
     let mut original = original_with_features(&path);
     let mut whole = Graph::open(&writer.dir().join("whole.onnx"));
     let mut head = Graph::open(&writer.dir().join("head.onnx"));
-    for path in cache::photos() {
+    // Of every kind some: all of them would take minutes.
+    for path in cache::photos().into_iter().step_by(5) {
         let photo = photo(&path);
         let inputs = vec![("input_image", planes(&photo))];
         let expected = original.run(inputs, ["output_importance", FEATURES]);

@@ -141,12 +141,12 @@ pub(crate) fn board_runtime(arch: &str, stop: &Stop) -> Result<BoardRuntime> {
 
 impl Needs {
     fn sources(self) -> Vec<Source> {
-        let images = [pins::DEMO_MODEL, pins::DEMO_PHOTOS];
-        let texts = [pins::LANGUAGE_MODEL, pins::SENTENCE_MODEL];
-        match self {
-            Self::Images => images.to_vec(),
-            Self::All => [images, texts].concat(),
+        let mut sources = vec![pins::DEMO_MODEL];
+        sources.extend(pins::DEMO_PHOTOS);
+        if self == Self::All {
+            sources.extend([pins::LANGUAGE_MODEL, pins::SENTENCE_MODEL]);
         }
+        sources
     }
 }
 
