@@ -1,20 +1,29 @@
-//! Encode and decode at the shapes of the rungs, beside the block's own compute.
+//! Encode and decode at the shapes of the rungs, one stage and two, beside the block's own compute.
 //!
-//! Single-threaded. The yardstick is the dense multiplies of one Transformer block on the same 64
+//! Single-threaded. Two stages are compared with the one stage of the same bits: 6 % of the tokens get three times the groups.
+//! The yardstick is the dense multiplies of one Transformer block on the same 64
 //! tokens at D = 384: QKV, output projection and MLP, 12 D^2 multiply-adds a token, as three f32
 //! matrix products. It leaves out attention, norms and the projection of remote tokens, so it is
 //! less than what a device computes in a block.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark may panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a benchmark may panic"
+)]
 
 use std::hint::black_box;
 
-use astra_codec::{Codebook, half_norms, word_major};
+use astra_codec::{Codebook, half_norms, largest, word_major};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const D: usize = 384;
 const OWN_TOKENS: usize = 64;
 const REMOTE_TOKENS: usize = 192;
+/// Of 16 tokens one is refined.
+const SHARE: usize = 16;
+/// Tokens of a frame, among which the refined are chosen.
+const FRAME_TOKENS: usize = 32;
 
 struct Shape {
     bits: usize,
@@ -51,6 +60,15 @@ const SHAPES: [Shape; 6] = [
     Shape::new(320, 40, 256, 192),
     Shape::new(320, 40, 256, 384),
     Shape::new(640, 80, 256, 384),
+];
+
+/// First and second stage of rungs that have the bits of one of [`SHAPES`].
+const TWO_STAGES: [[Shape; 2]; 5] = [
+    [Shape::new(40, 3, 1024, 96), Shape::new(40, 12, 256, 96)],
+    [Shape::new(40, 4, 256, 96), Shape::new(40, 12, 256, 96)],
+    [Shape::new(160, 16, 256, 96), Shape::new(160, 48, 256, 96)],
+    [Shape::new(320, 32, 256, 192), Shape::new(320, 96, 256, 192)],
+    [Shape::new(320, 32, 256, 384), Shape::new(320, 96, 256, 384)],
 ];
 
 /// About normal, from a fixed seed.
@@ -143,6 +161,109 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
+fn name([first, second]: &[Shape; 2]) -> String {
+    format!("{} + 1/{SHARE} x {}", first.name(), second.groups)
+}
+
+fn encode_two_stages(c: &mut Criterion) {
+    let mut group = c.benchmark_group("encode 64 tokens in two stages");
+    for shapes in &TWO_STAGES {
+        let [first, second] = shapes;
+        let tables = [Tables::new(first), Tables::new(second)];
+        let books = [
+            tables[0].codebook(first.words),
+            tables[1].codebook(second.words),
+        ];
+        let numbers = numbers(OWN_TOKENS * first.rank);
+        let mut y = numbers.clone();
+        let mut codes = vec![0; OWN_TOKENS * first.groups];
+        let mut refined = vec![0; OWN_TOKENS / SHARE * second.groups];
+        let mut rows = vec![0.0; OWN_TOKENS / SHARE * second.rank];
+        let (mut errors, mut scratch) = ([0.0; OWN_TOKENS], [0; FRAME_TOKENS]);
+        let mut positions = [0; FRAME_TOKENS / SHARE];
+        group.bench_function(name(shapes), |b| {
+            b.iter(|| {
+                y.copy_from_slice(black_box(&numbers));
+                books[0].encode(&y, &mut codes).unwrap();
+                books[0].residual(&codes, &mut y, &mut errors).unwrap();
+                let mut to = rows.chunks_exact_mut(second.rank);
+                let frames = errors.chunks_exact(FRAME_TOKENS);
+                for (errors, y) in frames.zip(y.chunks_exact(FRAME_TOKENS * second.rank)) {
+                    largest(errors, &mut scratch, &mut positions).unwrap();
+                    for (&at, to) in positions.iter().zip(&mut to) {
+                        let first = usize::from(at) * second.rank;
+                        to.copy_from_slice(&y[first..first + second.rank]);
+                    }
+                }
+                books[1].encode(&rows, &mut refined).unwrap();
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The parts that the second stage adds to encoding, one by one.
+fn second_stage(c: &mut Criterion) {
+    let mut group = c.benchmark_group("second stage of 64 tokens");
+    for shapes in &TWO_STAGES {
+        let [first, second] = shapes;
+        let tables = [Tables::new(first), Tables::new(second)];
+        let book = tables[0].codebook(first.words);
+        let mut y = numbers(OWN_TOKENS * first.rank);
+        let codes = vec![1; OWN_TOKENS * first.groups];
+        let mut errors = [0.0; OWN_TOKENS];
+        group.bench_function(format!("residual, {}", name(shapes)), |b| {
+            b.iter(|| {
+                book.residual(black_box(&codes), &mut y, &mut errors)
+                    .unwrap()
+            });
+        });
+        let book = tables[1].codebook(second.words);
+        let rows = numbers(OWN_TOKENS / SHARE * second.rank);
+        let mut refined = vec![0; OWN_TOKENS / SHARE * second.groups];
+        group.bench_function(format!("encode 4 rows, {}", name(shapes)), |b| {
+            b.iter(|| book.encode(black_box(&rows), &mut refined).unwrap());
+        });
+    }
+    let errors = numbers(OWN_TOKENS);
+    let (mut scratch, mut positions) = ([0; OWN_TOKENS], [0; OWN_TOKENS / SHARE]);
+    group.bench_function("largest 4 of 64", |b| {
+        b.iter(|| largest(black_box(&errors), &mut scratch, &mut positions).unwrap());
+    });
+    group.finish();
+}
+
+fn decode_two_stages(c: &mut Criterion) {
+    let mut group = c.benchmark_group("decode 192 tokens in two stages");
+    for shapes in &TWO_STAGES {
+        let [first, second] = shapes;
+        let tables = [Tables::new(first), Tables::new(second)];
+        let books = [
+            tables[0].codebook(first.words),
+            tables[1].codebook(second.words),
+        ];
+        let code = |i: usize| (i * i * 31 % 256) as u16;
+        let codes = (0..REMOTE_TOKENS * first.groups)
+            .map(code)
+            .collect::<Vec<_>>();
+        let refined = (0..REMOTE_TOKENS / SHARE * second.groups)
+            .map(code)
+            .collect::<Vec<_>>();
+        let mut y = vec![0.0; REMOTE_TOKENS * first.rank];
+        group.bench_function(name(shapes), |b| {
+            b.iter(|| {
+                books[0].decode(black_box(&codes), &mut y).unwrap();
+                let rows = y.chunks_exact_mut(first.rank).step_by(SHARE);
+                for (codes, y) in refined.chunks_exact(second.groups).zip(rows) {
+                    let codes = codes.iter().map(|&code| u32::from(code));
+                    books[1].add_token(codes, y).unwrap();
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 /// `c = a b`, all row-major: `[rows][inner]` by `[inner][columns]`.
 fn multiply(a: &[f32], b: &[f32], c: &mut [f32], rows: usize, inner: usize, columns: usize) {
     assert!(a.len() >= rows * inner && b.len() >= inner * columns && c.len() >= rows * columns);
@@ -184,5 +305,13 @@ fn block(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encode, decode, block);
+criterion_group!(
+    benches,
+    encode,
+    decode,
+    encode_two_stages,
+    second_stage,
+    decode_two_stages,
+    block
+);
 criterion_main!(benches);

@@ -1,5 +1,6 @@
 //! The codebook of a block at one rung, with lengths checked once for the kernels.
 
+use crate::word::Word;
 use crate::{CodebookError, LengthError, kernel};
 
 /// Borrowed codebook of one block at one rung: `G` groups of `K` codewords, rank `R`.
@@ -162,6 +163,59 @@ impl<'a> Codebook<'a> {
         codes: impl IntoIterator<Item = u32>,
         y: &mut [f32],
     ) -> Result<(), LengthError> {
+        self.apply(Word::Write, codes, y)
+    }
+
+    /// Adds the codewords of one token to `y`, `[R]`: the second of two stages.
+    ///
+    /// # Errors
+    /// As for [`decode_token`](Self::decode_token).
+    pub fn add_token(
+        &self,
+        codes: impl IntoIterator<Item = u32>,
+        y: &mut [f32],
+    ) -> Result<(), LengthError> {
+        self.apply(Word::Add, codes, y)
+    }
+
+    /// Replaces `y`, `[tokens][R]`, by the difference to the codewords of `codes`, `[tokens][G]`,
+    /// and writes the squared length of each token's difference to `errors`, `[tokens]`.
+    ///
+    /// Only the lowest `log2 K` bits of a code are used. The squared length is summed in single precision, in
+    /// an order that depends only on R.
+    ///
+    /// # Errors
+    /// The buffers do not hold the same whole number of tokens; `y` and `errors` are then untouched.
+    pub fn residual(
+        &self,
+        codes: &[u16],
+        y: &mut [f32],
+        errors: &mut [f32],
+    ) -> Result<(), LengthError> {
+        let tokens = self.check_tokens(y.len(), codes.len())?;
+        if errors.len() != tokens {
+            return Err(LengthError::Buffer {
+                buffer: "errors",
+                found: errors.len(),
+                expected: tokens,
+            });
+        }
+        let tokens = codes.chunks_exact(self.groups());
+        for ((codes, y), error) in tokens.zip(y.chunks_exact_mut(self.rank)).zip(errors) {
+            self.apply(Word::Subtract, codes.iter().map(|&code| u32::from(code)), y)?;
+            *error = squared_length(y);
+        }
+        Ok(())
+    }
+
+    /// Writes, adds or subtracts the codewords of one token. Inlined where `how` is a constant.
+    #[inline(always)]
+    fn apply(
+        &self,
+        how: Word,
+        codes: impl IntoIterator<Item = u32>,
+        y: &mut [f32],
+    ) -> Result<(), LengthError> {
         if y.len() != self.rank {
             return Err(LengthError::OneToken {
                 found: y.len(),
@@ -178,16 +232,17 @@ impl<'a> Codebook<'a> {
             })?;
             let word = code as usize & (self.words - 1);
             let (words, other_words) = table.split_at(dim * self.words);
-            let (out, other_out) = rest.split_at_mut(dim);
+            let (axes, other_axes) = rest.split_at_mut(dim);
             if let Some(word) = words.get(word * dim..(word + 1) * dim) {
-                copy(word, out);
+                how.apply(word, axes);
             }
-            (table, rest) = (other_words, other_out);
+            (table, rest) = (other_words, other_axes);
         }
         Ok(())
     }
 
-    fn check_tokens(&self, y: usize, codes: usize) -> Result<(), LengthError> {
+    /// The number of tokens in buffers of these lengths.
+    fn check_tokens(&self, y: usize, codes: usize) -> Result<usize, LengthError> {
         let whole = |buffer, found: usize, per_token: usize| {
             if found.is_multiple_of(per_token) {
                 return Ok(found / per_token);
@@ -201,21 +256,26 @@ impl<'a> Codebook<'a> {
         let y = whole("y", y, self.rank)?;
         let codes = whole("codes", codes, self.groups())?;
         if y == codes {
-            Ok(())
+            Ok(y)
         } else {
             Err(LengthError::Tokens { y, codes })
         }
     }
 }
 
-/// Copies a codeword to a buffer of the same length.
-///
-/// The common lengths are special cases because a call to `memcpy` is slower.
-#[inline(always)]
-fn copy(word: &[f32], out: &mut [f32]) {
-    match (word, out) {
-        (&[a, b, c, d], [w, x, y, z]) => [*w, *x, *y, *z] = [a, b, c, d],
-        (&[a, b, c, d, e], [v, w, x, y, z]) => [*v, *w, *x, *y, *z] = [a, b, c, d, e],
-        (word, out) => out.copy_from_slice(word),
+/// Sum of squares, in lanes that the compiler vectorises.
+#[inline]
+fn squared_length(y: &[f32]) -> f32 {
+    const LANES: usize = 8;
+    let mut sums = [0.0; LANES];
+    let (chunks, rest) = y.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, y) in sums.iter_mut().zip(chunk) {
+            *sum += y * y;
+        }
     }
+    for (sum, y) in sums.iter_mut().zip(rest) {
+        *sum += y * y;
+    }
+    sums.into_iter().sum()
 }

@@ -64,6 +64,16 @@ pub enum LengthError {
         /// Rank of the codebook.
         expected: usize,
     },
+    /// A buffer has the wrong length.
+    #[error("{buffer}: found {found} entries, expected {expected}")]
+    Buffer {
+        /// Which buffer: `errors`, `scratch` or `positions`.
+        buffer: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it must have; of `errors` and `positions` in a selection, the greatest it may have.
+        expected: usize,
+    },
     /// There are too few codes for the token.
     #[error("codes: found {found} groups, expected {expected}")]
     CodesEnded {

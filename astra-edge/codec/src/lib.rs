@@ -8,9 +8,18 @@
 //!
 //! Layers, lowest first:
 //! - `error`: errors of lengths and codes
+//! - `word`: writing, adding or subtracting a codeword
 //! - `kernel`: the search, one file per kernel
-//! - `codebook`: [`Codebook`], borrowed tables of one block at one rung, which encodes and decodes
+//! - `codebook`: [`Codebook`], borrowed tables of one stage of a block at one rung, which encodes and decodes
+//! - `selection`: [`largest`], the tokens that a second stage refines
 //! - `prepare`: [`word_major`] and [`half_norms`], tables derived from the codewords when a codebook is loaded
+//!
+//! # Two stages
+//! A few tokens of every block are far from every codeword and carry most of the harm. Of the tokens of
+//! a frame those with the largest error are coded again: [`Codebook::residual`] leaves the difference to the first
+//! stage in `y`, [`largest`] chooses, a second codebook over the same axes encodes the chosen rows, and
+//! a receiver adds them by [`Codebook::add_token`] (multistage vector quantization: Juang and Gray, ICASSP 1982,
+//! here for some of the vectors).
 //!
 //! # Shapes
 //! All arrays are row-major `f32`; groups are contiguous.
@@ -22,6 +31,8 @@
 //! | `dim_major` | `[d_g][K]` per group | the codewords, `R K` numbers |
 //! | `word_major` | `[K][d_g]` per group | the same numbers transposed |
 //! | `half_norms` | `[G][K]` | half the squared length of each codeword |
+//! | errors | `[tokens]` | squared length of the residual of the first stage |
+//! | positions | `[refined]` | `u16`, tokens of a frame, ascending |
 //!
 //! # Arithmetic
 //! The nearest word to `y` is the one of lowest score `|c|^2 / 2 - <y, c>`, which is half the
@@ -64,7 +75,10 @@ mod codebook;
 mod error;
 mod kernel;
 mod prepare;
+mod selection;
+mod word;
 
 pub use codebook::Codebook;
 pub use error::{CodebookError, LengthError};
 pub use prepare::{half_norms, word_major};
+pub use selection::largest;

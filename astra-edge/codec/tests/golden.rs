@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use astra_codec::{Codebook, CodebookError, LengthError, half_norms, word_major};
+use astra_codec::{Codebook, CodebookError, LengthError, half_norms, largest, word_major};
 
 /// Two groups of four words: one axis at 0, 1, 2, 3, and two axes at the corners of a square.
 const DIMS: [u16; 2] = [1, 2];
@@ -59,6 +59,46 @@ fn decode() {
     assert_eq!(y, [3.0, -1.0, 1.0, 0.0, 1.0, -1.0]);
 }
 
+/// The two tokens furthest from their words are coded again by words half a step apart, and added.
+#[test]
+fn two_stages() {
+    let mut y = [
+        0.25, -1.0, -1.0, // 0 and (-1, -1): 0.25 left of group 0
+        3.5, 1.0, 1.0, // 3 and (1, 1): 0.5 left of group 0
+        2.0, 1.0, 1.0, // nothing left
+        1.0, -0.5, 1.5, // 1 and (-1, 1): (0.5, 0.5) left of group 1
+    ];
+    let codes = [0, 0, 3, 3, 2, 3, 1, 2];
+    let mut found = [0xa5a5; 8];
+    codebook().encode(&y, &mut found).unwrap();
+    assert_eq!(found, codes);
+    let mut errors = [f32::NAN; 4];
+    codebook().residual(&codes, &mut y, &mut errors).unwrap();
+    let rest = [0.25, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5, 0.5];
+    assert_eq!(y, rest);
+    assert_eq!(errors, [0.0625, 0.25, 0.0, 0.5]);
+    let mut positions = [0xa5a5; 2];
+    largest(&errors, &mut [0; 4], &mut positions).unwrap();
+    assert_eq!(positions, [1, 3]);
+
+    let (dim_major, word_major) = (DIM_MAJOR.map(|c| c / 2.0), WORD_MAJOR.map(|c| c / 2.0));
+    let half_norms = HALF_NORMS.map(|norm| norm / 4.0);
+    let second = Codebook::new(&DIMS, 4, &dim_major, &word_major, &half_norms).unwrap();
+    let mut refined = [0xa5a5; 4];
+    second
+        .encode(&[rest[3..6].as_ref(), &rest[9..]].concat(), &mut refined)
+        .unwrap();
+    assert_eq!(refined, [1, 0, 0, 3]);
+    let mut decoded = [f32::NAN; 12];
+    codebook().decode(&codes, &mut decoded).unwrap();
+    second.add_token([1, 0], &mut decoded[3..6]).unwrap();
+    second.add_token([0, 3], &mut decoded[9..]).unwrap();
+    let expected = [
+        0.0, -1.0, -1.0, 3.5, 0.5, 0.5, 2.0, 1.0, 1.0, 1.0, -0.5, 1.5,
+    ];
+    assert_eq!(decoded, expected);
+}
+
 #[test]
 fn only_the_bits_of_a_code_count() {
     let mut y = [f32::NAN; 3];
@@ -89,10 +129,9 @@ fn one_token_of_the_wrong_length_takes_no_code() {
     let mut codes = [3, 2].into_iter();
     for found in [0, 2, 4] {
         let error = LengthError::OneToken { found, expected: 3 };
-        assert_eq!(
-            codebook().decode_token(&mut codes, &mut [0.0; 4][..found]),
-            Err(error)
-        );
+        let y = &mut [0.0; 4][..found];
+        assert_eq!(codebook().decode_token(&mut codes, y), Err(error));
+        assert_eq!(codebook().add_token(&mut codes, y), Err(error));
     }
     assert_eq!(codes.next(), Some(3));
 }

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use astra_codec::{Codebook, half_norms, word_major};
+use astra_codec::{Codebook, half_norms, largest, word_major};
 
 struct Counting;
 
@@ -49,12 +49,16 @@ fn encode_and_decode_allocate_nothing() {
         let mut norms = vec![0.0; dims.len() * words];
         let mut y = vec![1.0; 65 * rank];
         let mut codes = vec![0; 65 * dims.len()];
+        let (mut errors, mut scratch, mut positions) = ([0.0; 65], [0; 65], [0; 9]);
         let made = calls(|| {
             word_major(&dims, words, &dim_major, &mut turned).unwrap();
             half_norms(&dims, words, &dim_major, &mut norms).unwrap();
             let codebook = Codebook::new(&dims, words, &dim_major, &turned, &norms).unwrap();
             codebook.encode(&y, &mut codes).unwrap();
+            codebook.residual(&codes, &mut y, &mut errors).unwrap();
+            largest(&errors, &mut scratch, &mut positions).unwrap();
             codebook.decode(&codes, &mut y).unwrap();
+            codebook.add_token([1; 5], &mut y[..rank]).unwrap();
         });
         assert_eq!(made, 0, "{words} words");
     }

@@ -75,7 +75,10 @@ fn rest<L: Lanes>(
     for _ in 0..left / 6 {
         few::<L, 6>(lanes, group, &mut axes, &mut codes);
     }
-    for _ in 0..left % 6 / 2 {
+    for _ in 0..left % 6 / 4 {
+        few::<L, 4>(lanes, group, &mut axes, &mut codes);
+    }
+    for _ in 0..left % 6 % 4 / 2 {
         few::<L, 2>(lanes, group, &mut axes, &mut codes);
     }
     for _ in 0..left % 2 {
