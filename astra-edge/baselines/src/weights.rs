@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use astra_bundle::{Bundle, TensorRef};
+use astra_bundle::{Bundle, Dtype, TensorRef};
 use astra_export::graph::proto::{ModelProto, TensorProto};
 use astra_export::graph::{StoredLinear, StoredNorm};
 use prost::Message;
@@ -77,6 +77,7 @@ fn tensor(proto: &TensorProto) -> Option<(String, TensorRef)> {
     let tensor = TensorRef {
         offset: offset.value.parse().ok()?,
         shape: shape.collect::<Result<_, _>>().ok()?,
+        dtype: Dtype::Float32,
     };
     Some((proto.name.clone(), tensor))
 }

@@ -1,17 +1,21 @@
 //! The reader.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::codebook::{self, CodebookView, Layout};
+use crate::codebook::{self, CodebookView, Layout, StoredBlock};
 use crate::digest::Sha256Digest;
 use crate::error::{BundleError, Invalid};
 use crate::files;
+use crate::float16;
 use crate::install;
 use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE};
-use crate::manifest::{Basis, Manifest, Rung, Task};
-use crate::shape::TensorRef;
+use crate::manifest::{Basis, BasisBlock, ExactBlock, Manifest, Task};
+use crate::rung::{PredictionBlock, Rung};
+use crate::shape::{Dtype, TensorRef};
+use crate::views::{BasisView, ExactView, PredictionView};
 
 /// Extension of the graphs.
 const GRAPH_EXTENSION: &str = "onnx";
@@ -26,39 +30,6 @@ pub struct Bundle {
     hash: Sha256Digest,
     weights: Mmap,
     codebooks: Mmap,
-}
-
-/// A basis in one block; see [`BasisBlock`](crate::BasisBlock) for what the tensors do.
-#[derive(Debug, Clone, Copy)]
-pub struct BasisView<'a> {
-    /// Axes of y.
-    pub rank: usize,
-    /// `[rank, hidden]`
-    pub enc_w: &'a [f32],
-    /// `[rank]`
-    pub enc_b: &'a [f32],
-    /// `[rank, 2 * kv_width]`
-    pub dec_w: &'a [f32],
-    /// `[2 * kv_width]`
-    pub dec_b: &'a [f32],
-}
-
-/// What exact mode decodes with in one block; see [`ExactBlock`](crate::ExactBlock).
-#[derive(Debug, Clone, Copy)]
-pub struct ExactView<'a> {
-    /// `[hidden, 2 * kv_width]`
-    pub dec_w: &'a [f32],
-    /// `[2 * kv_width]`
-    pub dec_b: &'a [f32],
-}
-
-/// How a rung predicts one block from the block before; see [`PredictionBlock`](crate::PredictionBlock).
-#[derive(Debug, Clone, Copy)]
-pub struct PredictionView<'a> {
-    /// `[rank, rank]`
-    pub w: &'a [f32],
-    /// `[rank]`
-    pub b: &'a [f32],
 }
 
 impl Bundle {
@@ -99,17 +70,25 @@ impl Bundle {
             .map_err(|invalid| invalid.at(&self.dir.join(CODEBOOKS_FILE)))?;
         if let Task::Embedding(embedding) = &self.manifest.task {
             for tensor in embedding.tensors() {
-                self.tensor(tensor)?;
+                self.tensor_bytes(tensor)?;
             }
         }
-        for block in 0..self.manifest.shape.blocks {
-            self.exact(block)?;
-            for basis in &self.manifest.bases {
-                self.basis(&basis.name, block)?;
+        for ExactBlock { dec_w, dec_b } in &self.manifest.exact {
+            self.tensor_bytes(dec_w)?;
+            self.tensor_bytes(dec_b)?;
+        }
+        for block in self.manifest.bases.iter().flat_map(|basis| &basis.blocks) {
+            for tensor in [&block.enc_w, &block.enc_b, &block.dec_w, &block.dec_b] {
+                self.tensor_bytes(tensor)?;
             }
-            for rung in &self.manifest.rungs {
-                self.codebook(rung, block)?;
-                self.prediction(rung, block)?;
+        }
+        for rung in &self.manifest.rungs {
+            for block in 0..self.manifest.shape.blocks {
+                self.stored_codebook(rung, block)?;
+            }
+            for PredictionBlock { w, b } in &rung.prediction {
+                self.tensor_bytes(w)?;
+                self.tensor_bytes(b)?;
             }
         }
         Ok(())
@@ -157,25 +136,41 @@ impl Bundle {
         })
     }
 
-    /// The values of a tensor, in the mapping itself.
+    /// The values of a tensor: in the mapping itself where they are float32, else converted.
     ///
     /// # Errors
     /// [`BundleError::TensorAlignment`] or [`BundleError::TensorBounds`], for a reference that is not of this bundle.
-    pub fn tensor(&self, tensor: &TensorRef) -> Result<&[f32], BundleError> {
+    pub fn tensor(&self, tensor: &TensorRef) -> Result<Cow<'_, [f32]>, BundleError> {
+        let bytes = self.tensor_bytes(tensor)?;
+        let values = match tensor.dtype {
+            Dtype::Float32 => bytemuck::try_cast_slice(bytes).map(Cow::Borrowed),
+            Dtype::Float16 => {
+                bytemuck::try_cast_slice(bytes).map(|bits| float16::decode(bits).into())
+            }
+        };
+        // Not reached: offsets are multiples of the alignment, and mappings start at a page.
+        values.map_err(|_| self.misaligned(tensor))
+    }
+
+    fn tensor_bytes(&self, tensor: &TensorRef) -> Result<&[u8], BundleError> {
         if !tensor.offset.is_multiple_of(ALIGN) {
-            return Err(BundleError::TensorAlignment {
-                path: self.dir.join(WEIGHTS_FILE),
-                offset: tensor.offset,
-            });
+            return Err(self.misaligned(tensor));
         }
-        range(&self.weights, tensor.offset, tensor.byte_len())
-            .and_then(|bytes| bytemuck::try_cast_slice(bytes).ok())
-            .ok_or_else(|| BundleError::TensorBounds {
+        range(&self.weights, tensor.offset, tensor.byte_len()).ok_or_else(|| {
+            BundleError::TensorBounds {
                 path: self.dir.join(WEIGHTS_FILE),
                 offset: tensor.offset,
                 shape: tensor.shape.clone(),
                 bytes: self.weights.len() as u64,
-            })
+            }
+        })
+    }
+
+    fn misaligned(&self, tensor: &TensorRef) -> BundleError {
+        BundleError::TensorAlignment {
+            path: self.dir.join(WEIGHTS_FILE),
+            offset: tensor.offset,
+        }
     }
 
     /// A basis in one block.
@@ -183,18 +178,22 @@ impl Bundle {
     /// # Errors
     /// [`BundleError::NoBasis`] with the names there are, or [`BundleError::NoBlock`].
     pub fn basis(&self, name: &str, block: usize) -> Result<BasisView<'_>, BundleError> {
-        let basis = self.find_basis(name)?;
-        let tensors = basis
-            .blocks
-            .get(block)
-            .ok_or_else(|| self.no_block(block))?;
+        let tensors = self.basis_block(self.find_basis(name)?, block)?;
         Ok(BasisView {
-            rank: basis.rank,
+            rank: tensors.rank,
             enc_w: self.tensor(&tensors.enc_w)?,
             enc_b: self.tensor(&tensors.enc_b)?,
             dec_w: self.tensor(&tensors.dec_w)?,
             dec_b: self.tensor(&tensors.dec_b)?,
         })
+    }
+
+    fn basis_block<'a>(
+        &self,
+        basis: &'a Basis,
+        block: usize,
+    ) -> Result<&'a BasisBlock, BundleError> {
+        basis.blocks.get(block).ok_or_else(|| self.no_block(block))
     }
 
     /// What exact mode decodes with in one block.
@@ -213,7 +212,7 @@ impl Bundle {
         })
     }
 
-    /// The rung of that many bits per token per block.
+    /// The rung named by these bits per token per block.
     ///
     /// # Errors
     /// [`BundleError::NoRung`] with the rungs there are.
@@ -229,37 +228,41 @@ impl Bundle {
             })
     }
 
-    /// The codebooks of a rung in one block, checked for everything that a kernel relies on. Not for the hot path: each call
-    /// checks again.
+    /// The codebooks of a rung in one block, checked for everything that a kernel relies on, words as float32. Not for the hot
+    /// path: each call checks and converts again.
     ///
     /// # Errors
     /// [`BundleError::NoBlock`], or [`BundleError::Invalid`] for a rung that is not of this bundle.
     pub fn codebook(&self, rung: &Rung, block: usize) -> Result<CodebookView<'_>, BundleError> {
+        Ok(self.stored_codebook(rung, block)?.view())
+    }
+
+    fn stored_codebook(&self, rung: &Rung, block: usize) -> Result<StoredBlock<'_>, BundleError> {
         if block >= self.manifest.shape.blocks {
             return Err(self.no_block(block));
         }
         let path = self.dir.join(CODEBOOKS_FILE);
-        let basis = self.find_basis(&rung.basis)?;
+        let axes = self.basis_block(self.find_basis(&rung.basis)?, block)?.rank;
         let at = format!("rung {} block {block} ", rung.bits);
-        let stride = rung.codebooks.stride;
-        let start = stride
-            .checked_mul(block as u64)
-            .and_then(|skip| skip.checked_add(rung.codebooks.offset));
-        let bytes = start.and_then(|start| range(&self.codebooks, start, Some(stride)));
-        let view = bytes
-            .and_then(|bytes| CodebookView::parse(bytes, Layout::of(rung)))
-            .ok_or_else(|| {
-                let place = format!(
-                    "it at byte {} in strides of {stride}",
-                    rung.codebooks.offset
-                );
-                let expected = format!("it to end within {} bytes", self.codebooks.len());
-                Invalid::new(at.trim_end(), place, expected).at(&path)
-            })?;
-        view.check(&at, basis.rank)
-            .and_then(|()| view.check_padding(&at, bytes.unwrap_or_default()))
+        let of_block = rung.blocks.get(block).ok_or_else(|| {
+            let found = format!("{} blocks", rung.blocks.len());
+            let expected = self.manifest.shape.blocks;
+            Invalid::new(format!("rung {} blocks", rung.bits), found, expected)
+                .at(&self.dir.join(MANIFEST_FILE))
+        })?;
+        let (start, layout) = (of_block.codebooks, Layout::of(rung, of_block));
+        let bytes = range(&self.codebooks, start, Some(layout.bytes()));
+        let stored = bytes.and_then(|bytes| StoredBlock::parse(bytes, layout));
+        let stored = stored.ok_or_else(|| {
+            let place = format!("{} bytes at byte {start}", layout.bytes());
+            let expected = format!("them to end within {} bytes", self.codebooks.len());
+            Invalid::new(at.trim_end(), place, expected).at(&path)
+        })?;
+        stored
+            .check(&at, axes)
+            .and_then(|()| stored.check_padding(&at, bytes.unwrap_or_default()))
             .map_err(|invalid| invalid.at(&path))?;
-        Ok(view)
+        Ok(stored)
     }
 
     /// How a rung predicts one block from the block before; `None` for the first block, and for rungs that do not predict.

@@ -95,7 +95,7 @@ pub enum BundleError {
         expected: u32,
     },
     /// Not JSON, or a field is missing or of the wrong type.
-    #[error("{}: manifest: {error}, expected format 2", path.display())]
+    #[error("{}: manifest: {error}, expected format {}", path.display(), crate::FORMAT)]
     Json {
         /// The manifest.
         path: PathBuf,

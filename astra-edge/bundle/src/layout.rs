@@ -1,9 +1,9 @@
-//! Names, alignment and limits of format 2.
+//! Names, alignment and limits of format 3.
 
 use crate::error::Invalid;
 
 /// Version of the bundle format this crate reads and writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 /// The one file that is not listed in the manifest, because it is the manifest.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Every tensor of the bundle; the graphs name it as their ONNX external data.

@@ -10,8 +10,11 @@
 //! - `checks`: checks of single values
 //! - `shape`: dimensions of the model and of tensors
 //! - `image` and `embedding`: the parts of a manifest that say what goes in and what comes out
+//! - `rung`: [`Rung`], the part of a manifest about a setting of the codec
 //! - `manifest`: [`Manifest`], the JSON file
+//! - `float16`: the stored type of the codec's tables
 //! - `codebook`: [`CodebookView`], the binary layout of one block's codebooks
+//! - `views`: what a reader gives of one block
 //! - `validate`: the checks of a manifest that need nothing but its text
 //! - `files`: files checked against the manifest, two of them mapped into memory
 //! - `install`: a folder that is made under another name and renamed into place
@@ -27,7 +30,7 @@
 
 #[cfg(target_endian = "big")]
 compile_error!(
-    "weights and codebooks are little-endian and used straight from the mapped file, without a copy; \
+    "weights and codebooks are little-endian and used from the mapped file; \
      a big-endian host would read other numbers"
 );
 
@@ -38,24 +41,30 @@ mod digest;
 mod embedding;
 mod error;
 mod files;
+mod float16;
 mod image;
 mod install;
 mod layout;
 mod manifest;
+mod rung;
 mod shape;
 mod validate;
+mod views;
 mod writer;
 
-pub use bundle::{BasisView, Bundle, ExactView, PredictionView};
-pub use codebook::CodebookView;
+pub use bundle::Bundle;
+pub use codebook::{CodebookView, StageView};
 pub use digest::Sha256Digest;
 pub use embedding::{Activation, Embedding, EmbeddingStep, TextPooling};
 pub use error::{BundleError, Invalid};
+pub use float16::round_to_f16;
 pub use image::{Filter, Fit, HeadRows, ImageInput};
 pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
 pub use manifest::{
-    Agreement, Basis, BasisBlock, Calibration, CodebooksRef, ExactBlock, Family, FileEntry,
-    Manifest, PredictionBlock, Rung, Source, Task, TextInput,
+    Basis, BasisBlock, Calibration, ExactBlock, Family, FileEntry, Manifest, Source, Task,
+    TextInput,
 };
-pub use shape::{Shape, TensorRef};
+pub use rung::{Agreement, PredictionBlock, Quality, QualityMeasure, Refinement, Rung, RungBlock};
+pub use shape::{Dtype, Shape, TensorRef};
+pub use views::{BasisView, ExactView, PredictionView};
 pub use writer::BundleWriter;

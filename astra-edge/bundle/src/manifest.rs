@@ -1,4 +1,4 @@
-//! `manifest.json`: what the bundle is, what lies where in the binary files, and how well each rung was measured to do.
+//! `manifest.json`: what the bundle is, and what lies where in the binary files.
 //!
 //! Fields that a reader may ignore can be added within a format; whatever changes the meaning of what is there takes a new one.
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::embedding::Embedding;
 use crate::image::ImageInput;
+use crate::rung::Rung;
 use crate::shape::{Shape, TensorRef};
 
 /// The whole file. [`Manifest::validate`] says which values are possible.
@@ -144,15 +145,15 @@ pub struct TextInput {
 pub struct Basis {
     /// What rungs call it: `attention` (weighted by what attention does with an error) or `plain`.
     pub name: String,
-    /// Axes of y, most important first; rungs use some or all of them.
-    pub rank: usize,
-    /// The tensors of each block.
+    /// Rank and tensors of each block.
     pub blocks: Vec<BasisBlock>,
 }
 
 /// A basis in one block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BasisBlock {
+    /// Axes of y, most important first; rungs use some or all of them.
+    pub rank: usize,
     /// `[rank, hidden]`; row i makes axis i of y.
     pub enc_w: TensorRef,
     /// `[rank]`.
@@ -172,97 +173,17 @@ pub struct ExactBlock {
     pub dec_b: TensorRef,
 }
 
-/// One setting of the codec.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Rung {
-    /// Bits per token per block, and the rung's name: `groups * code_bits`.
-    pub bits: u32,
-    /// Name of the [`Basis`] it codes in.
-    pub basis: String,
-    /// Axes it codes, R.
-    pub rank: usize,
-    /// Groups the axes are dealt to, G; one code a group.
-    pub groups: usize,
-    /// Words a codebook, K: `2^code_bits`.
-    pub words: usize,
-    /// Bits a code, 1 to 16.
-    pub code_bits: u32,
-    /// Where its codebooks lie.
-    pub codebooks: CodebooksRef,
-    /// Where its codes are of differences to a prediction from the block before: one for each block but the first. Its basis
-    /// then has exactly the axes it codes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prediction: Vec<PredictionBlock>,
-    /// Measured agreement with the one-device answer, by number of devices.
-    #[serde(default)]
-    pub agreement: Vec<Agreement>,
-    /// What to know about its calibration, where it differs from that of the bundle.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub calibration_note: Option<String>,
-}
-
-/// Prediction of one block from the decoded state z^ of the block before: `y = z^ w + b` is expected, and what was decoded is
-/// added to that.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PredictionBlock {
-    /// `[rank, rank]`; rows in the coded order of the block before, columns in that of this block.
-    pub w: TensorRef,
-    /// `[rank]`, in the coded order of this block.
-    pub b: TensorRef,
-}
-
-/// Where the codebooks of a rung lie in `codebooks.bin`: those of block b at `offset + b * stride`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CodebooksRef {
-    /// First byte, a multiple of [`ALIGN`](crate::ALIGN).
-    pub offset: u64,
-    /// Bytes of one block.
-    pub stride: u64,
-}
-
-/// Agreement of one rung with the one-device answer, as means over the inputs scored. Measures that do not apply to the
-/// task, or were not taken, are absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// Devices the tokens were divided among, evenly.
-    pub devices: usize,
-    /// Inputs scored.
-    pub images: usize,
-    /// Cosine of the class token's feature.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cls_cosine: Option<f64>,
-    /// Cosine of the patch features, mean over patches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub patch_cosine: Option<f64>,
-    /// Absolute error of the map, mean over its pixels.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_mae: Option<f64>,
-    /// Largest absolute error of the map over all pixels and inputs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub map_max: Option<f64>,
-    /// Share of inputs with the same first class.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub top1: Option<f64>,
-    /// Perplexity of the text scored.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub perplexity: Option<f64>,
-    /// Perplexity of the same text on one device.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub perplexity_exact: Option<f64>,
-    /// Cosine of the text's embedding.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub embedding_cosine: Option<f64>,
-}
-
 /// What the bases and codebooks were fitted on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Name of the collection, for people.
     pub source: String,
     /// Inputs seen: images, crops and flips counted, or windows of text.
-    pub images: usize,
+    pub inputs: usize,
     /// Tokens seen in each block.
     pub tokens: usize,
+    /// Inputs that were kept from the fit, to measure agreement on.
+    pub held_out: usize,
 }
 
 /// What a file of the bundle has to be.

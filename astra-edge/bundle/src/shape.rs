@@ -30,13 +30,41 @@ impl Shape {
     }
 }
 
-/// Where a tensor lies in `weights.bin`: little-endian float32, last dimension fastest.
+/// Where a tensor lies in `weights.bin`: little-endian, last dimension fastest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorRef {
     /// First byte, a multiple of [`ALIGN`](crate::ALIGN).
     pub offset: u64,
     /// Dimensions.
     pub shape: Vec<usize>,
+    /// Type of its values.
+    #[serde(default, skip_serializing_if = "Dtype::is_float32")]
+    pub dtype: Dtype,
+}
+
+/// Type of a tensor's values in `weights.bin`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    /// IEEE 754 binary32.
+    #[default]
+    Float32,
+    /// IEEE 754 binary16; read as float32.
+    Float16,
+}
+
+impl Dtype {
+    fn is_float32(&self) -> bool {
+        *self == Self::Float32
+    }
+
+    /// Bytes of a value.
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 => 2,
+        }
+    }
 }
 
 impl TensorRef {
@@ -47,6 +75,8 @@ impl TensorRef {
 
     /// Size in bytes, or `None` if the dimensions overflow.
     pub fn byte_len(&self) -> Option<u64> {
-        u64::try_from(self.elements()?).ok()?.checked_mul(4)
+        u64::try_from(self.elements()?)
+            .ok()?
+            .checked_mul(self.dtype.bytes())
     }
 }

@@ -9,15 +9,16 @@ use crate::bundle::{Bundle, graph_file};
 use crate::codebook::{self, CodebookView};
 use crate::error::{BundleError, Invalid};
 use crate::files;
+use crate::float16;
 use crate::install::{self, Staging};
 use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
-use crate::manifest::{CodebooksRef, Manifest};
-use crate::shape::TensorRef;
+use crate::manifest::Manifest;
+use crate::shape::{Dtype, TensorRef};
 
 /// Builds a bundle under a temporary name and puts it in its place when it is whole.
 ///
 /// 1. [`create`](Self::create) makes a hidden directory beside the final place.
-/// 2. [`weights`](Self::weights), [`graph`](Self::graph), [`codebooks`](Self::codebooks) and [`file`](Self::file) add to it,
+/// 2. [`weights`](Self::weights), [`graph`](Self::graph), [`codebook`](Self::codebook) and [`file`](Self::file) add to it,
 ///    in any order. After [`flush`](Self::flush), ONNX Runtime can open the graphs in [`dir`](Self::dir); more can be added
 ///    while it has them open, as weights are only ever appended.
 /// 3. [`finish`](Self::finish) hashes everything, writes the manifest, opens the result as a device would, and renames it.
@@ -55,63 +56,59 @@ impl BundleWriter {
         self.staging.dir()
     }
 
-    /// Appends a tensor to `weights.bin`.
+    /// Appends a tensor to `weights.bin` as float32.
     ///
     /// # Errors
     /// [`BundleError::Invalid`] if `shape` is not that of the data or has a dimension of 0; [`BundleError::Io`].
     pub fn weights(&mut self, data: &[f32], shape: &[usize]) -> Result<TensorRef, BundleError> {
+        self.tensor(data, shape, Dtype::Float32)
+    }
+
+    /// Appends a tensor to `weights.bin` as float16; [`round_to_f16`](crate::round_to_f16) says what is read then.
+    ///
+    /// # Errors
+    /// As [`weights`](Self::weights), and [`BundleError::Invalid`] for a value beyond the range of float16.
+    pub fn weights_f16(&mut self, data: &[f32], shape: &[usize]) -> Result<TensorRef, BundleError> {
+        self.tensor(data, shape, Dtype::Float16)
+    }
+
+    fn tensor(
+        &mut self,
+        data: &[f32],
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Result<TensorRef, BundleError> {
         let mut tensor = TensorRef {
             offset: 0,
             shape: shape.to_vec(),
+            dtype,
         };
         if data.is_empty() || tensor.elements() != Some(data.len()) {
             let values = format!("{} values", data.len());
             let expected = format!("as many as {shape:?} has, and not none");
             return Err(Invalid::new("tensor", values, expected).at(&self.weights.path));
         }
-        tensor.offset = self.weights.append(bytemuck::cast_slice(data))?;
+        tensor.offset = match dtype {
+            Dtype::Float32 => self.weights.append(bytemuck::cast_slice(data))?,
+            Dtype::Float16 => {
+                let bits = float16::encode(&format!("tensor {shape:?}"), data);
+                let bits = bits.map_err(|invalid| invalid.at(&self.weights.path))?;
+                self.weights.append(bytemuck::cast_slice(&bits))?
+            }
+        };
         Ok(tensor)
     }
 
-    /// Appends the codebooks of a rung to `codebooks.bin`, one view for each block, all with the same R, G and K.
+    /// Appends the codebooks of a rung in one block to `codebooks.bin`, words as float16; returns the offset of their first byte.
     ///
     /// # Errors
-    /// [`BundleError::Invalid`] for codebooks that a reader would refuse; [`BundleError::Io`].
-    pub fn codebooks(&mut self, blocks: &[CodebookView<'_>]) -> Result<CodebooksRef, BundleError> {
-        let path = self.codebooks.path.clone();
-        let invalid = |invalid: Invalid| invalid.at(&path);
-        let Some(first) = blocks.first() else {
-            return Err(invalid(Invalid::new(
-                "codebooks",
-                "no blocks",
-                "one for every block",
-            )));
-        };
-        let layout = first.layout().map_err(invalid)?;
-        for (b, block) in blocks.iter().enumerate() {
-            let found = block.layout().map_err(invalid)?;
-            if found != layout {
-                let found = format!("{found:?}");
-                return Err(invalid(Invalid::new(
-                    format!("block {b}"),
-                    found,
-                    format!("{layout:?}"),
-                )));
-            }
-            // The basis is not known here; opening checks the axes against its rank.
-            let any_basis = usize::from(u16::MAX) + 1;
-            block
-                .check(&format!("block {b} "), any_basis)
-                .map_err(invalid)?;
-        }
-        let offset = self.codebooks.len;
-        for block in blocks {
-            self.codebooks.append(&block.to_bytes(layout))?;
-        }
-        Ok(CodebooksRef {
-            offset,
-            stride: layout.stride(),
-        })
+    /// [`BundleError::Invalid`] for codebooks that a reader would refuse, and for words beyond the range of float16;
+    /// [`BundleError::Io`].
+    pub fn codebook(&mut self, block: &CodebookView<'_>) -> Result<u64, BundleError> {
+        let bytes = block
+            .to_bytes()
+            .map_err(|invalid| invalid.at(&self.codebooks.path))?;
+        self.codebooks.append(&bytes)
     }
 
     /// Writes a graph under its name without extension, replacing one of the same name.

@@ -25,10 +25,14 @@ fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
 
 #[test]
 fn edited_ranks_that_only_the_codebooks_tell() {
-    let text = refusal(|dir| edit(dir, |manifest| manifest["rungs"][1]["rank"] = json!(2)));
+    let rank = |dir: &Path| {
+        edit(dir, |manifest| {
+            manifest["rungs"][1]["blocks"][1]["rank"] = json!(2)
+        })
+    };
     assert_eq!(
-        text,
-        "DIR/codebooks.bin: rung 4 block 0 padding: found 0x02, expected zeros"
+        refusal(rank),
+        "DIR/codebooks.bin: rung 4 block 1 padding: found 0x02, expected zeros"
     );
 }
 
@@ -61,13 +65,12 @@ fn tensors_outside_the_weights() {
 fn codebooks_outside_their_file() {
     let text = refusal(|dir| {
         edit(dir, |manifest| {
-            manifest["rungs"][1]["codebooks"]["offset"] = json!(64 * 7)
+            manifest["rungs"][1]["blocks"][1]["codebooks"] = json!(64 * 8)
         })
     });
     assert_eq!(
         text,
-        "DIR/codebooks.bin: rung 4 block 1: found it at byte 448 in strides of 128, expected it to end within 576 bytes",
-        "block 0 still fits"
+        "DIR/codebooks.bin: rung 4 block 1: found 128 bytes at byte 512, expected them to end within 576 bytes"
     );
 }
 
@@ -84,18 +87,18 @@ fn codebooks_whose_hash_is_right_and_content_is_not() {
     for (at, value, found) in [
         (
             0,
-            &b"ASTRACB2"[..],
-            r#"header: found "ASTRACB2\x01\x00\x00\x00", expected "ASTRACB1\x01\x00\x00\x00" and zeros up to byte 64"#,
+            &b"ASTRACB1"[..],
+            r#"header: found "ASTRACB1\x02\x00\x00\x00", expected "ASTRACB2\x02\x00\x00\x00" and zeros up to byte 64"#,
         ),
         (
             320,
             &[3, 0],
-            "rung 4 block 0 perm[0]: found 3, expected another axis for every place, below 3",
+            "rung 4 block 0 perm[0]: found 3, expected another axis for every position, below 3",
         ),
         (
             322,
             &[2, 0],
-            "rung 4 block 0 perm[1]: found 2 again, expected another axis for every place, below 3",
+            "rung 4 block 0 perm[1]: found 2 again, expected another axis for every position, below 3",
         ),
         (
             326,
@@ -109,7 +112,7 @@ fn codebooks_whose_hash_is_right_and_content_is_not() {
         ),
         (
             384,
-            &[0, 0, 0xc0, 0x7f],
+            &[0x00, 0x7e],
             "rung 4 block 0 words: found NaN, expected finite numbers",
         ),
     ] {

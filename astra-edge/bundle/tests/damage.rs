@@ -69,20 +69,20 @@ fn manifests_that_are_not_json() {
     for (text, found) in [
         ("", "EOF while parsing a value at line 1 column 0"),
         (
-            "{\"format\": 2",
+            "{\"format\": 3",
             "EOF while parsing an object at line 1 column 12",
         ),
         ("\u{7f}ELF", "expected value at line 1 column 1"),
     ] {
         assert_eq!(
             refusal(manifest_of(text)),
-            format!("DIR/manifest.json: manifest: {found}, expected format 2")
+            format!("DIR/manifest.json: manifest: {found}, expected format 3")
         );
     }
-    let hollow = refusal(manifest_of("{\"format\": 2}"));
+    let hollow = refusal(manifest_of("{\"format\": 3}"));
     assert_eq!(
         hollow,
-        "DIR/manifest.json: manifest: missing field `model` at line 1 column 13, expected format 2"
+        "DIR/manifest.json: manifest: missing field `model` at line 1 column 13, expected format 3"
     );
 }
 
@@ -187,10 +187,11 @@ fn use_all(bundle: &Bundle) {
             bundle.basis(&basis.name, block).unwrap();
         }
         for rung in &manifest.rungs {
+            let of_rung = rung.words * rung.blocks.get(block).unwrap().rank;
             let view = bundle
                 .codebook(bundle.rung(rung.bits).unwrap(), block)
                 .unwrap();
-            assert_eq!(view.words.len(), rung.rank * rung.words);
+            assert_eq!(view.first.words.len(), of_rung);
         }
     }
     for name in common::GRAPHS {

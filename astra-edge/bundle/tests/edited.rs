@@ -49,14 +49,14 @@ fn cases(table: &'static str) -> impl Iterator<Item = (&'static str, Value, &'st
 
 #[test]
 fn another_format_is_refused_before_anything_else() {
-    let other = "format: found 1, expected 2; export the model again";
+    let other = "format: found 1, expected 3; export the model again";
     assert_eq!(edited("/format", json!(1)), other);
-    // Nothing else in it is a manifest of format 2.
+    // Nothing else in it is a manifest of format 3.
     assert_eq!(
         refusal(manifest_of(r#"{"format": 1, "shape": "new", "files": []}"#)),
         format!("DIR/manifest.json: {other}")
     );
-    assert!(edited("/format", json!(0)).starts_with("format: found 0, expected 2"));
+    assert!(edited("/format", json!(0)).starts_with("format: found 0, expected 3"));
     assert!(
         edited("/format", json!(u64::MAX))
             .starts_with("format: found 18446744073709551615, expected")
@@ -122,8 +122,10 @@ const SHAPES_AND_BASES: &str = r#"
 /image/map_size = null | image.map_size: found nothing, expected height and width of the saliency map
 /image/map_size/1 = 0 | image.map_size: found 0, expected 1 to 8192
 /exact = [] | exact: found 0 blocks, expected 2
-/bases/0/rank = 2 | bases[0].blocks[0].enc_w.shape: found [3, 4], expected [2, 4]
-/bases/0/rank = 5 | bases[0].rank: found 5, expected 1 to 4
+/bases/0/blocks/0/rank = 2 | bases[0].blocks[0].enc_w.shape: found [3, 4], expected [2, 4]
+/bases/0/blocks/1/rank = 2 | bases[0].blocks[1].enc_w.shape: found [3, 4], expected [2, 4]
+/bases/0/blocks/1/rank = 5 | bases[0].blocks[1].rank: found 5, expected 1 to 4
+/bases/0/blocks/0/rank = 0 | bases[0].blocks[0].rank: found 0, expected 1 to 4
 /bases/1/name = "attention" | bases[1].name: found "attention" again, expected another name for every basis
 /bases/1/blocks = [] | bases[1].blocks: found 0 blocks, expected 2
 /bases/1/blocks/1/dec_b/shape = [1, 6] | bases[1].blocks[1].dec_b.shape: found [1, 6], expected [6]
@@ -169,16 +171,17 @@ fn edited_texts() {
 
 const RUNGS: &str = r#"
 /rungs/0/basis = "pca" | rungs[0].basis: found "pca", expected one of ["attention", "plain"]
-/rungs/1/rank = 4 | rungs[1].rank: found 4, expected 1 to 3
-/rungs/1/rank = 0 | rungs[1].rank: found 0, expected 1 to 3
-/rungs/1/groups = 0 | rungs[1].groups: found 0, expected 1 to 3
-/rungs/1/groups = 3 | rungs[1].bits: found 4, expected 6, groups times code_bits
+/rungs/1/bits = 0 | rungs[1].bits: found 0, expected 1 to 65535
+/rungs/1/bits = 65536 | rungs[1].bits: found 65536, expected 1 to 65535
 /rungs/1/code_bits = 17 | rungs[1].code_bits: found 17, expected 1 to 16
 /rungs/1/code_bits = 3 | rungs[1].words: found 4, expected 8, 2 to the code_bits
 /rungs/1/words = 5 | rungs[1].words: found 5, expected 4, 2 to the code_bits
-/rungs/1/bits = 5 | rungs[1].bits: found 5, expected 4, groups times code_bits
-/rungs/1/codebooks/offset = 1 | rungs[1].codebooks.offset: found 1, expected a multiple of 64
-/rungs/1/codebooks/stride = 64 | rungs[1].codebooks.stride: found 64, expected 128, the bytes of a block
+/rungs/1/blocks = [] | rungs[1].blocks: found 0 blocks, expected 2
+/rungs/1/blocks/1/rank = 4 | rungs[1].blocks[1].rank: found 4, expected 1 to 3
+/rungs/1/blocks/1/rank = 0 | rungs[1].blocks[1].rank: found 0, expected 1 to 3
+/rungs/1/blocks/1/groups = 0 | rungs[1].blocks[1].groups: found 0, expected 1 to 3
+/rungs/1/blocks/1/groups = 4 | rungs[1].blocks[1].groups: found 4, expected 1 to 3
+/rungs/1/blocks/1/codebooks = 1 | rungs[1].blocks[1].codebooks: found 1, expected a multiple of 64
 "#;
 
 #[test]
@@ -200,7 +203,7 @@ fn edited_rungs() {
 const PREDICTIONS: &str = r#"
 /rungs/2/prediction/0/w/shape = [3, 2] | rungs[2].prediction[0].w.shape: found [3, 2], expected [3, 3]
 /rungs/2/prediction/0/b/shape = [9] | rungs[2].prediction[0].b.shape: found [9], expected [3]
-/rungs/2/basis = "plain" | rungs[2].rank: found 3, expected 4, all axes of the basis of a rung that predicts
+/rungs/2/basis = "plain" | rungs[2].blocks[0].rank: found 3, expected 4, all axes of the basis of a rung that predicts
 "#;
 
 #[test]
@@ -248,11 +251,11 @@ fn edited_predictions() {
 fn predictions_of_fewer_blocks() {
     let third = |manifest: &mut Value| {
         manifest["shape"]["blocks"] = json!(3);
-        let bases = manifest["bases"].as_array_mut().unwrap();
-        let lists = bases.iter_mut().map(|basis| &mut basis["blocks"]);
-        for blocks in lists {
-            let blocks = blocks.as_array_mut().unwrap();
-            blocks.push(blocks[0].clone());
+        for list in ["bases", "rungs"] {
+            for one in manifest[list].as_array_mut().unwrap() {
+                let blocks = one["blocks"].as_array_mut().unwrap();
+                blocks.push(blocks[0].clone());
+            }
         }
         let exact = manifest["exact"].as_array_mut().unwrap();
         exact.push(exact[0].clone());

@@ -108,7 +108,7 @@ fn steps_are_read_and_their_width_is_known() {
     let EmbeddingStep::Dense { weight, .. } = &embedding.steps[0] else {
         panic!("another step");
     };
-    assert_eq!(read.tensor(weight).unwrap(), [0.5; 24]);
+    assert_eq!(*read.tensor(weight).unwrap(), [0.5; 24]);
 }
 
 #[test]

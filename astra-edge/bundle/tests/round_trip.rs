@@ -12,7 +12,7 @@ mod common;
 use std::fs;
 
 use astra_bundle::*;
-use common::{GRAPHS, Place, SHAPE, TENSORS, values};
+use common::{GRAPHS, Place, SHAPE, TENSORS, one_stage, values, words};
 
 /// Run with `UPDATE_GOLDEN=1` after a change of the format, and read the difference.
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
@@ -58,31 +58,24 @@ fn reading_gives_what_was_written() {
     };
     for block in 0..SHAPE.blocks {
         let exact = read.exact(block).unwrap();
-        expect(exact.dec_w, 4 * 6);
-        expect(exact.dec_b, 6);
+        expect(&exact.dec_w, 4 * 6);
+        expect(&exact.dec_b, 6);
     }
     for (name, rank) in [("attention", 3), ("plain", 4)] {
         for block in 0..SHAPE.blocks {
             let basis = read.basis(name, block).unwrap();
             assert_eq!(basis.rank, rank);
-            expect(basis.enc_w, rank * 4);
-            expect(basis.enc_b, rank);
-            expect(basis.dec_w, rank * 6);
-            expect(basis.dec_b, 6);
+            expect(&basis.enc_w, rank * 4);
+            expect(&basis.enc_b, rank);
+            expect(&basis.dec_w, rank * 6);
+            expect(&basis.dec_b, 6);
         }
     }
     for (bits, perm, dims) in [(2, &[1, 0][..], &[2][..]), (4, &[2, 0, 1], &[1, 2])] {
         for block in 0..SHAPE.blocks {
-            let words = values(bits as usize * 10 + block, perm.len() * 4);
-            let expected = CodebookView {
-                perm,
-                dims,
-                words: &words,
-            };
-            assert_eq!(
-                read.codebook(read.rung(bits).unwrap(), block).unwrap(),
-                expected
-            );
+            let words = words(bits as usize * 10 + block, perm.len() * 4);
+            let found = read.codebook(read.rung(bits).unwrap(), block).unwrap();
+            assert_eq!(found, one_stage(perm, dims, &words));
         }
     }
     for name in GRAPHS {
@@ -107,13 +100,16 @@ fn predictions_read_as_they_were_written() {
     let read = Bundle::open(&place.bundle()).unwrap();
     assert_eq!(read.manifest(), written.manifest());
     let rung = read.rung(6).unwrap();
-    assert_eq!(read.basis(&rung.basis, 0).unwrap().rank, rung.rank);
+    assert_eq!(
+        read.basis(&rung.basis, 0).unwrap().rank,
+        rung.blocks[0].rank
+    );
     assert!(read.prediction(rung, 0).unwrap().is_none());
     let prediction = read.prediction(rung, 1).unwrap().unwrap();
     // After the four tensors of its basis in each block.
     let tag = TENSORS + 4 * SHAPE.blocks + 1;
-    assert_eq!(prediction.w, values(tag, 9));
-    assert_eq!(prediction.b, values(tag + 1, 3));
+    assert_eq!(*prediction.w, values(tag, 9));
+    assert_eq!(*prediction.b, values(tag + 1, 3));
     for bits in [2, 4] {
         let rung = read.rung(bits).unwrap();
         assert!(read.prediction(rung, 1).unwrap().is_none());
@@ -143,21 +139,17 @@ fn binary_files_lie_as_specified() {
 
     let codebooks = fs::read(bundle.dir().join(CODEBOOKS_FILE)).unwrap();
     let rung = &bundle.manifest().rungs[1];
-    assert_eq!(
-        rung.codebooks,
-        CodebooksRef {
-            offset: 64 + 2 * 128,
-            stride: 128
-        }
-    );
-    let block = &codebooks[rung.codebooks.offset as usize..][..rung.codebooks.stride as usize];
-    assert_eq!(&codebooks[..12], b"ASTRACB1\x01\0\0\0");
+    let places: Vec<_> = rung.blocks.iter().map(|block| block.codebooks).collect();
+    assert_eq!(places, [64 + 2 * 128, 64 + 3 * 128]);
+    let block = &codebooks[places[0] as usize..][..128];
+    assert_eq!(&codebooks[..12], b"ASTRACB2\x02\0\0\0");
     assert_eq!(codebooks[12..64], [0; 52], "padding of the header");
     assert_eq!(block[..6], [2, 0, 0, 0, 1, 0], "perm");
     assert_eq!(block[6..10], [1, 0, 2, 0], "dims");
     assert_eq!(block[10..64], [0; 54], "padding");
-    assert_eq!(block[64..68], 40.0f32.to_le_bytes(), "first word");
-    assert_eq!(block[112..], [0; 16], "padding");
+    // 40 is 1.25 * 2^5.
+    assert_eq!(block[64..66], [0x00, 0x51], "first word");
+    assert_eq!(block[88..], [0; 40], "padding");
 }
 
 #[test]
@@ -203,6 +195,7 @@ fn references_of_another_bundle_are_refused() {
     let whole = TensorRef {
         offset: 0,
         shape: vec![size as usize / 4],
+        dtype: Dtype::Float32,
     };
     assert_eq!(bundle.tensor(&whole).unwrap().len() as u64, size / 4);
 
@@ -210,6 +203,7 @@ fn references_of_another_bundle_are_refused() {
         let tensor = TensorRef {
             offset,
             shape: vec![1],
+            dtype: Dtype::Float32,
         };
         let error = bundle.tensor(&tensor).unwrap_err();
         assert!(
@@ -231,6 +225,7 @@ fn references_of_another_bundle_are_refused() {
             .tensor(&TensorRef {
                 offset,
                 shape: shape.clone(),
+                dtype: Dtype::Float32,
             })
             .unwrap_err();
         assert!(
@@ -246,34 +241,35 @@ fn codebooks_of_another_bundle_are_refused() {
     let place = Place::new();
     let bundle = common::write(&place.bundle());
     let rung = bundle.rung(4).unwrap();
-    for (offset, stride) in [
-        (u64::MAX, 128),
-        (0, u64::MAX),
-        (u64::MAX, u64::MAX),
-        (64, 0),
-        (1, 128),
-    ] {
-        let foreign = Rung {
-            codebooks: CodebooksRef { offset, stride },
-            ..rung.clone()
-        };
+    let refused = |change: &dyn Fn(&mut Rung)| {
+        let mut foreign = rung.clone();
+        change(&mut foreign);
         let error = bundle.codebook(&foreign, 1).unwrap_err();
         assert!(matches!(error, BundleError::Invalid { .. }), "{error}");
+    };
+    for offset in [u64::MAX, 0, 1, 64, 576] {
+        refused(&|rung| rung.blocks[1].codebooks = offset);
     }
-    for (rank, groups, words) in [
-        (usize::MAX, 1, 1),
-        (1, usize::MAX, 1),
-        (1, 1, usize::MAX),
-        (usize::MAX, usize::MAX, usize::MAX),
-    ] {
-        let foreign = Rung {
-            rank,
-            groups,
-            words,
-            ..rung.clone()
-        };
-        assert!(bundle.codebook(&foreign, 0).is_err());
+    const MOST: usize = usize::MAX;
+    for (rank, groups, words) in [(MOST, 1, 1), (1, MOST, 1), (1, 1, MOST), (MOST, MOST, MOST)] {
+        refused(&|rung| {
+            rung.words = words;
+            rung.blocks[1] = RungBlock {
+                rank,
+                groups,
+                ..rung.blocks[1]
+            };
+        });
+        refused(&|rung| {
+            rung.refinement = Some(Refinement {
+                share: 1,
+                code_bits: 1,
+                words,
+            });
+            rung.blocks[1].refined_groups = groups;
+        });
     }
+    refused(&|rung| rung.blocks.truncate(1));
 }
 
 #[test]
@@ -285,10 +281,11 @@ fn predictions_of_another_bundle_are_refused() {
     let inside = TensorRef {
         offset: 0,
         shape: vec![1],
+        dtype: Dtype::Float32,
     };
     let outside = TensorRef {
         offset: size,
-        shape: vec![1],
+        ..inside.clone()
     };
     let foreign = Rung {
         prediction: vec![PredictionBlock {

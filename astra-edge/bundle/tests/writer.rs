@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use astra_bundle::*;
-use common::{Place, values, write_parts};
+use common::{Place, one_stage, values, write_parts};
 
 #[test]
 fn an_unfinished_bundle_leaves_nothing() {
@@ -24,7 +24,7 @@ fn a_refused_bundle_leaves_the_older_one() {
     let hash = common::write(&place.bundle()).hash();
     let mut writer = BundleWriter::create(&place.bundle()).unwrap();
     let mut manifest = write_parts(&mut writer);
-    manifest.rungs[1].codebooks.offset += 64 * 64;
+    manifest.rungs[1].blocks[1].codebooks += 64 * 64;
     let error = writer.finish(manifest).unwrap_err();
     assert!(matches!(error, BundleError::Invalid { .. }), "{error}");
     assert_eq!(place.names(), ["tiny"]);
@@ -45,7 +45,7 @@ fn the_finished_bundle_replaces_the_older_one_which_stays_readable_where_open() 
         Bundle::open(&place.bundle()).unwrap().manifest().model,
         "newer"
     );
-    assert_eq!(older.exact(0).unwrap().dec_w, values(1, 24));
+    assert_eq!(*older.exact(0).unwrap().dec_w, values(1, 24));
     assert_eq!(place.names(), ["tiny"]);
 }
 
@@ -158,44 +158,28 @@ fn the_writer_refuses_what_no_reader_takes() {
     }
     is_invalid(writer.graph("a/b", b"").unwrap_err());
 
-    let good = CodebookView {
-        perm: &[1, 0],
-        dims: &[2],
-        words: &[0.0; 8],
-    };
-    is_invalid(writer.codebooks(&[]).unwrap_err());
+    let good = one_stage(&[1, 0], &[2], &[0.0; 8]);
     for bad in [
-        CodebookView { perm: &[], ..good },
-        CodebookView { dims: &[], ..good },
-        CodebookView { words: &[], ..good },
-        CodebookView {
-            words: &[0.0; 7],
-            ..good
-        },
-        CodebookView {
-            words: &[0.0; 16],
-            ..good
-        },
-        CodebookView {
-            perm: &[0, 0],
-            ..good
-        },
-        CodebookView { dims: &[1], ..good },
-        CodebookView {
-            words: &[f32::INFINITY; 8],
-            ..good
-        },
+        one_stage(&[], &[2], &[0.0; 8]),
+        one_stage(&[1, 0], &[], &[0.0; 8]),
+        one_stage(&[1, 0], &[2], &[]),
+        one_stage(&[1, 0], &[2], &[0.0; 7]),
+        one_stage(&[0, 0], &[2], &[0.0; 8]),
+        one_stage(&[1, 0], &[1], &[0.0; 8]),
+        one_stage(&[1, 0], &[2], &[f32::INFINITY; 8]),
+        one_stage(&[1, 0], &[2], &[1e6; 8]),
     ] {
-        is_invalid(writer.codebooks(&[good, bad]).unwrap_err());
+        let second = CodebookView {
+            second: Some(bad.first.clone()),
+            ..good.clone()
+        };
+        if second.perm == bad.perm {
+            is_invalid(writer.codebook(&second).unwrap_err());
+        }
+        is_invalid(writer.codebook(&bad).unwrap_err());
     }
-    assert_eq!(
-        writer.codebooks(&[good, good]).unwrap(),
-        CodebooksRef {
-            offset: 64,
-            stride: 128
-        },
-        "nothing was appended"
-    );
+    assert_eq!(writer.codebook(&good).unwrap(), 64, "nothing was appended");
+    assert_eq!(writer.codebook(&good).unwrap(), 64 + 128);
 }
 
 #[test]
@@ -229,9 +213,9 @@ fn a_manifest_that_is_not_of_these_files_is_not_written() {
     let mut other_files = good.clone();
     other_files.files.remove("head.onnx");
     let mut other_rank = good.clone();
-    other_rank.bases[0].rank = 2;
+    other_rank.bases[0].blocks[0].rank = 2;
     let mut other_place = good.clone();
-    other_place.rungs[0].codebooks.offset += 64 * 64;
+    other_place.rungs[0].blocks[0].codebooks += 64 * 64;
     let mut nan = good.clone();
     nan.rungs[1].agreement[0].map_mae = Some(f64::NAN);
     for manifest in [other_files, other_rank, other_place, nan] {

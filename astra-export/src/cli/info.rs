@@ -76,7 +76,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         shape.hidden,
         shape.heads,
         manifest.calibration.source,
-        manifest.calibration.images,
+        manifest.calibration.inputs,
         manifest.calibration.tokens,
     );
     if manifest.rungs.is_empty() {
@@ -86,8 +86,11 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
     push_heading(&mut text, &manifest.task);
     for rung in &manifest.rungs {
         let about = format!(
-            "\n{:>5} {:>5} {:>7} {:>6}",
-            rung.bits, rung.rank, rung.groups, rung.words
+            "\n{:>5} {:>8} {:>7} {:>6}",
+            rung.bits,
+            span(rung.blocks.iter().map(|block| block.rank)),
+            span(rung.blocks.iter().map(|block| block.groups)),
+            rung.words
         );
         if rung.agreement.is_empty() {
             text.push_str(&about);
@@ -100,8 +103,17 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
     text
 }
 
+/// The least and the greatest of what blocks have: `96..288`, or one number where they are the same.
+fn span(blocks: impl Iterator<Item = usize> + Clone) -> String {
+    match (blocks.clone().min(), blocks.max()) {
+        (Some(least), Some(most)) if least < most => format!("{least}..{most}"),
+        (Some(same), _) => same.to_string(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
 fn push_heading(text: &mut String, task: &Task) {
-    text.push_str("\n bits  rank  groups  words  devices");
+    text.push_str("\n bits     rank  groups  words  devices");
     text.push_str(match task {
         Task::Generation => "  perplexity   exact",
         Task::Embedding(_) => "  cosine",

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
-    FORMAT, Manifest, PredictionBlock, Rung, Source,
+    FORMAT, Manifest, PredictionBlock, Rung, RungBlock, Source, StageView,
 };
 
 use crate::family::predict_graph;
@@ -118,8 +118,9 @@ impl Draft {
             rungs: Vec::new(),
             calibration: Calibration {
                 source: "none".to_owned(),
-                images: 0,
+                inputs: 0,
                 tokens: 0,
+                held_out: 0,
             },
             files: Default::default(),
         };
@@ -168,7 +169,6 @@ impl Draft {
         let blocks = blocks.map(|block| self.add_transform(block, basis.rank));
         Ok(Basis {
             name: basis.name.clone(),
-            rank: basis.rank,
             blocks: blocks.collect::<Result<_, _>>()?,
         })
     }
@@ -181,6 +181,7 @@ impl Draft {
         let hidden = self.manifest.shape.hidden;
         let both = 2 * self.manifest.shape.kv_width();
         Ok(BasisBlock {
+            rank,
             enc_w: self.writer.weights(&transform.enc_w, &[rank, hidden])?,
             enc_b: self.writer.weights(&transform.enc_b, &[rank])?,
             dec_w: self.writer.weights(&transform.dec_w, &[rank, both])?,
@@ -189,7 +190,6 @@ impl Draft {
     }
 
     fn add_rung(&mut self, rung: &FittedRung) -> Result<Rung, BundleError> {
-        let views: Vec<_> = rung.blocks.iter().map(codebook_view).collect();
         let rank = rung.spec.rank;
         let prediction = rung.prediction.iter().map(|block| {
             Ok::<_, BundleError>(PredictionBlock {
@@ -198,14 +198,22 @@ impl Draft {
             })
         });
         let prediction = prediction.collect::<Result<_, _>>()?;
+        let blocks = rung.blocks.iter().map(|block| {
+            Ok::<_, BundleError>(RungBlock {
+                rank,
+                groups: rung.spec.groups,
+                refined_groups: 0,
+                codebooks: self.writer.codebook(&codebook_view(block))?,
+            })
+        });
+        let blocks = blocks.collect::<Result<_, _>>()?;
         Ok(Rung {
             bits: rung.spec.bits(),
             basis: rung.spec.basis_name(),
-            rank,
-            groups: rung.spec.groups,
-            words: rung.spec.words(),
             code_bits: rung.spec.code_bits,
-            codebooks: self.writer.codebooks(&views)?,
+            words: rung.spec.words(),
+            refinement: None,
+            blocks,
             prediction,
             agreement: Vec::new(),
             calibration_note: None,
@@ -243,7 +251,10 @@ pub fn record_agreement(
 fn codebook_view(block: &FittedCodebooks) -> CodebookView<'_> {
     CodebookView {
         perm: &block.perm,
-        dims: &block.dims,
-        words: &block.words,
+        first: StageView {
+            dims: &block.dims,
+            words: (&block.words).into(),
+        },
+        second: None,
     }
 }

@@ -130,7 +130,7 @@ impl Bed<'_> {
         };
         Ok(Agreement {
             devices,
-            images: scores.len(),
+            inputs: scores.len(),
             cls_cosine: mean(&scores, |score| score.cls_cosine),
             patch_cosine: mean(&scores, |score| score.patch_cosine),
             map_mae: mean(&scores, |score| score.map_mae),

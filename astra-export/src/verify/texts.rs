@@ -212,7 +212,7 @@ impl Figures {
         };
         match (self, found) {
             (Self::Surprise { .. }, Self::Surprise { .. }) => Agreement {
-                images: found.count(),
+                inputs: found.count(),
                 perplexity: found.perplexity(),
                 perplexity_exact: self.perplexity(),
                 ..agreement
@@ -220,7 +220,7 @@ impl Figures {
             (Self::Embeddings(expected), Self::Embeddings(found)) => {
                 let cosines = expected.iter().zip(found).map(|(a, b)| cosine(a, b));
                 Agreement {
-                    images: found.len(),
+                    inputs: found.len(),
                     embedding_cosine: Some(cosines.sum::<f64>() / found.len().max(1) as f64),
                     ..agreement
                 }

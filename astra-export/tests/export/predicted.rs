@@ -49,8 +49,9 @@ fn export(imported: &Imported, folder: &std::path::Path, rungs: &[RungSpec]) -> 
     let fitted = fit_on_noise(&imported.content, rungs);
     let calibration = Calibration {
         source: "noise".to_owned(),
-        images: 1,
+        inputs: 1,
         tokens: ROWS,
+        held_out: 0,
     };
     draft.add_codec(&fitted, calibration).unwrap();
     (draft.finish().unwrap(), fitted)
@@ -66,13 +67,16 @@ fn predictions_are_in_the_bundle_and_their_graph_is_its_formula() {
     assert!(blocks > 1);
 
     let rung = bundle.rung(6).unwrap();
-    assert_eq!((rung.basis.as_str(), rung.rank), ("predicted-6", 4));
+    assert_eq!(
+        (rung.basis.as_str(), rung.blocks[1].rank),
+        ("predicted-6", 4)
+    );
     let mut graph = Graph::open(&bundle.graph("predict").unwrap());
     assert!(bundle.prediction(rung, 0).unwrap().is_none());
     for block in 1..blocks {
         let found = bundle.prediction(rung, block).unwrap().unwrap();
         let expected = &fitted.rungs[1].prediction[block - 1];
-        assert_eq!((found.w, found.b), (&expected.w[..], &expected.b[..]));
+        assert_eq!((&*found.w, &*found.b), (&*expected.w, &*expected.b));
 
         for rows in [0, 1, 5] {
             let states = Random::new(block as u64).around(0.0, 1.0, rows * 4);
@@ -85,7 +89,7 @@ fn predictions_are_in_the_bundle_and_their_graph_is_its_formula() {
             let product: Vec<f32> = product.collect();
             let inputs = vec![
                 ("state", matrix(4, &states)),
-                ("w", matrix(4, found.w)),
+                ("w", matrix(4, &found.w)),
                 ("b", Array::F32(vec![4], found.b.to_vec())),
             ];
             let [predicted] = graph.run(inputs, ["predicted"]);

@@ -292,7 +292,7 @@ mod tests {
 
     fn manifest(bits: u32, prediction: &[Value], head_rows: &Value) -> Manifest {
         serde_json::from_value(json!({
-            "format": 1,
+            "format": 3,
             "model": "m",
             "family": "vit",
             "task": {"kind": "saliency"},
@@ -308,14 +308,12 @@ mod tests {
             "rungs": [{
                 "bits": bits,
                 "basis": "attention",
-                "rank": 4,
-                "groups": 1,
                 "words": 2,
                 "code_bits": 1,
-                "codebooks": {"offset": 0, "stride": 0},
+                "blocks": [],
                 "prediction": prediction,
             }],
-            "calibration": {"source": "", "images": 0, "tokens": 0},
+            "calibration": {"source": "", "inputs": 0, "tokens": 0, "held_out": 0},
             "files": {},
         }))
         .unwrap()

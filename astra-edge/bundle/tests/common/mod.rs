@@ -63,7 +63,12 @@ impl Place {
     }
 }
 
-/// The values of the tensor or codebook numbered `tag`, different from those of any other.
+/// The words of the codebook numbered `tag`, which float16 holds.
+pub fn words(tag: usize, len: usize) -> Vec<f32> {
+    (0..len).map(|i| tag as f32 + i as f32 / 16.0).collect()
+}
+
+/// The values of the tensor numbered `tag`, different from those of any other.
 pub fn values(tag: usize, len: usize) -> Vec<f32> {
     (0..len).map(|i| tag as f32 + i as f32 / 64.0).collect()
 }
@@ -78,6 +83,7 @@ fn tensor(writer: &mut BundleWriter, tag: &mut usize, shape: &[usize]) -> Tensor
 pub fn basis(writer: &mut BundleWriter, tag: &mut usize, name: &str, rank: usize) -> Basis {
     let kv = 2 * SHAPE.kv_width();
     let blocks = (0..SHAPE.blocks).map(|_| BasisBlock {
+        rank,
         enc_w: tensor(writer, tag, &[rank, SHAPE.hidden]),
         enc_b: tensor(writer, tag, &[rank]),
         dec_w: tensor(writer, tag, &[rank, kv]),
@@ -85,7 +91,6 @@ pub fn basis(writer: &mut BundleWriter, tag: &mut usize, name: &str, rank: usize
     });
     Basis {
         name: name.to_owned(),
-        rank,
         blocks: blocks.collect(),
     }
 }
@@ -99,32 +104,53 @@ pub fn exact(writer: &mut BundleWriter, tag: &mut usize) -> Vec<ExactBlock> {
     blocks.collect()
 }
 
+/// Codebooks of one stage.
+pub fn one_stage<'a>(perm: &'a [u16], dims: &'a [u16], words: &'a [f32]) -> CodebookView<'a> {
+    CodebookView {
+        perm,
+        first: stage(dims, words),
+        second: None,
+    }
+}
+
+pub fn stage<'a>(dims: &'a [u16], words: &'a [f32]) -> StageView<'a> {
+    StageView {
+        dims,
+        words: words.into(),
+    }
+}
+
+/// Writes the codebooks of a block; words have numbers of `tag`.
+pub fn rung_block(writer: &mut BundleWriter, tag: usize, perm: &[u16], dims: &[u16]) -> RungBlock {
+    let words = words(tag, perm.len() * 4);
+    RungBlock {
+        rank: perm.len(),
+        groups: dims.len(),
+        refined_groups: 0,
+        codebooks: writer.codebook(&one_stage(perm, dims, &words)).unwrap(),
+    }
+}
+
 /// Writes both rungs, with other words in each block.
 pub fn rungs(writer: &mut BundleWriter) -> Vec<Rung> {
-    let mut rung = |bits, basis: &str, perm: &[u16], dims: &[u16], agreement: Vec<Agreement>| {
-        let words: Vec<_> = (0..SHAPE.blocks)
-            .map(|b| values(bits as usize * 10 + b, perm.len() * 4))
-            .collect();
-        let blocks: Vec<_> = words
-            .iter()
-            .map(|words| CodebookView { perm, dims, words })
-            .collect();
-        Rung {
-            bits,
-            basis: basis.to_owned(),
-            rank: perm.len(),
-            groups: dims.len(),
-            words: 4,
-            code_bits: 2,
-            codebooks: writer.codebooks(&blocks).unwrap(),
-            prediction: vec![],
-            agreement,
-            calibration_note: None,
-        }
-    };
+    let mut rung =
+        |bits: u32, basis: &str, perm: &[u16], dims: &[u16], agreement: Vec<Agreement>| {
+            let block = |b| rung_block(writer, bits as usize * 10 + b, perm, dims);
+            Rung {
+                bits,
+                basis: basis.to_owned(),
+                code_bits: 2,
+                words: 4,
+                refinement: None,
+                blocks: (0..SHAPE.blocks).map(block).collect(),
+                prediction: vec![],
+                agreement,
+                calibration_note: None,
+            }
+        };
     let measured = Agreement {
         devices: 4,
-        images: 20,
+        inputs: 20,
         cls_cosine: Some(0.9881),
         patch_cosine: Some(0.987),
         map_mae: Some(0.022),
@@ -165,8 +191,9 @@ pub fn empty_manifest() -> Manifest {
         rungs: vec![],
         calibration: Calibration {
             source: "photographs".to_owned(),
-            images: 2,
+            inputs: 2,
             tokens: 8,
+            held_out: 1,
         },
         files: BTreeMap::new(),
     }
@@ -221,7 +248,7 @@ pub fn write_text(dir: &Path) -> Bundle {
     let mut manifest = text_parts(&mut writer);
     manifest.rungs[1].agreement = vec![Agreement {
         devices: 4,
-        images: 20,
+        inputs: 20,
         perplexity: Some(30.31),
         perplexity_exact: Some(30.02),
         ..Agreement::default()
@@ -245,13 +272,8 @@ pub fn write_predicting(dir: &Path) -> Bundle {
     let mut manifest = write_parts(&mut writer);
     let mut tag = TENSORS;
     let basis = basis(&mut writer, &mut tag, "predicted-6", 3);
-    let words: Vec<_> = (0..SHAPE.blocks).map(|b| values(60 + b, 3 * 4)).collect();
-    let blocks = words.iter().map(|words| CodebookView {
-        perm: &[1, 2, 0],
-        dims: &[1, 1, 1],
-        words,
-    });
-    let codebooks = writer.codebooks(&blocks.collect::<Vec<_>>()).unwrap();
+    let block = |b| rung_block(&mut writer, 60 + b, &[1, 2, 0], &[1, 1, 1]);
+    let blocks = (0..SHAPE.blocks).map(block).collect();
     let prediction = (1..SHAPE.blocks).map(|_| PredictionBlock {
         w: tensor(&mut writer, &mut tag, &[3, 3]),
         b: tensor(&mut writer, &mut tag, &[3]),
@@ -259,11 +281,10 @@ pub fn write_predicting(dir: &Path) -> Bundle {
     manifest.rungs.push(Rung {
         bits: 6,
         basis: basis.name.clone(),
-        rank: 3,
-        groups: 3,
-        words: 4,
         code_bits: 2,
-        codebooks,
+        words: 4,
+        refinement: None,
+        blocks,
         prediction: prediction.collect(),
         agreement: vec![],
         calibration_note: None,

@@ -1,6 +1,6 @@
 //! Matrices of one rung as tensors, and its codebooks in both orders.
 
-use astra_bundle::{Bundle, Shape};
+use astra_bundle::{Bundle, Rung, RungBlock, Shape};
 use astra_codec::Codebook;
 use astra_wire::{Layout, LayoutError};
 use ort::memory::Allocator;
@@ -60,6 +60,7 @@ impl Codec {
             return Self::exact(bundle);
         }
         let rung = bundle.rung(u32::from(bits))?;
+        let RungBlock { rank, groups, .. } = even_blocks(rung)?;
         let hidden = bundle.manifest().shape.hidden;
         let blocks = (0..bundle.manifest().shape.blocks)
             .map(|block| {
@@ -69,22 +70,22 @@ impl Codec {
                 let perm = codebook.perm;
                 Ok(Block {
                     matrices: Matrices {
-                        enc_w: tensor(&rows(basis.enc_w, hidden, perm), [perm.len(), hidden])?,
-                        enc_b: tensor(&rows(basis.enc_b, 1, perm), [perm.len()])?,
-                        dec_w: tensor(&rows(basis.dec_w, kv, perm), [perm.len(), kv])?,
-                        dec_b: tensor(basis.dec_b, [kv])?,
+                        enc_w: tensor(&rows(&basis.enc_w, hidden, perm), [perm.len(), hidden])?,
+                        enc_b: tensor(&rows(&basis.enc_b, 1, perm), [perm.len()])?,
+                        dec_w: tensor(&rows(&basis.dec_w, kv, perm), [perm.len(), kv])?,
+                        dec_b: tensor(&basis.dec_b, [kv])?,
                     },
                     prediction: bundle
                         .prediction(rung, block)?
                         .map(|view| {
                             Ok::<_, EngineError>(Linear {
-                                w: tensor(view.w, [perm.len(), perm.len()])?,
-                                b: tensor(view.b, [perm.len()])?,
+                                w: tensor(&view.w, [perm.len(), perm.len()])?,
+                                b: tensor(&view.b, [perm.len()])?,
                             })
                         })
                         .transpose()?,
                     codebook: Some(
-                        CodebookTables::new(codebook.dims, rung.words, codebook.words)
+                        CodebookTables::new(codebook.first.dims, rung.words, &codebook.first.words)
                             .map_err(|source| EngineError::Codebook { block, source })?,
                     ),
                 })
@@ -92,8 +93,8 @@ impl Codec {
             .collect::<Result<_, EngineError>>()?;
         Ok(Self {
             bits,
-            rank: rung.rank,
-            codes: rung.groups,
+            rank,
+            codes: groups,
             // The manifest is refused with codes wider than 16 bits.
             code_bits: u8::try_from(rung.code_bits).unwrap_or(u8::MAX),
             blocks,
@@ -109,8 +110,8 @@ impl Codec {
                     matrices: Matrices {
                         enc_w: tensor(&[], [0, hidden])?,
                         enc_b: tensor(&[], [0])?,
-                        dec_w: tensor(view.dec_w, [hidden, view.dec_b.len()])?,
-                        dec_b: tensor(view.dec_b, [view.dec_b.len()])?,
+                        dec_w: tensor(&view.dec_w, [hidden, view.dec_b.len()])?,
+                        dec_b: tensor(&view.dec_b, [view.dec_b.len()])?,
                     },
                     prediction: None,
                     codebook: None,
@@ -264,6 +265,23 @@ impl CodebookTables {
             &self.word_major,
             &self.half_norms,
         )
+    }
+}
+
+/// The one way in which a rung codes all its blocks, in one stage.
+fn even_blocks(rung: &Rung) -> Result<RungBlock, EngineError> {
+    let refused = |found| EngineError::Rung {
+        bits: rung.bits,
+        found,
+    };
+    if rung.refinement.is_some() {
+        return Err(refused("a second stage"));
+    }
+    let same =
+        |one: &RungBlock, other: &RungBlock| (one.rank, one.groups) == (other.rank, other.groups);
+    match rung.blocks.split_first() {
+        Some((first, rest)) if rest.iter().all(|block| same(first, block)) => Ok(*first),
+        _ => Err(refused("blocks of different ranks or groups")),
     }
 }
 

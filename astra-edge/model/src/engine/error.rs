@@ -96,6 +96,16 @@ pub enum EngineError {
     /// A part of the bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// A rung that codes its blocks in a way the engine does not run.
+    #[error(
+        "rung {bits}: found {found}, expected one stage with the same rank and groups in every block"
+    )]
+    Rung {
+        /// The rung.
+        bits: u32,
+        /// What it has.
+        found: &'static str,
+    },
     /// A codebook whose parts do not fit together.
     #[error("codebook of block {block}: {source}")]
     Codebook {

@@ -121,7 +121,8 @@ fn apply(bundle: &Bundle, step: &EmbeddingStep, vector: &[f64]) -> Result<Vec<f6
         } => {
             let weight = bundle.tensor(weight)?;
             let bias = bias.as_ref().map(|bias| bundle.tensor(bias)).transpose()?;
-            let bias = bias.unwrap_or_default().iter().copied().map(f64::from);
+            let bias = bias.as_deref().unwrap_or_default();
+            let bias = bias.iter().copied().map(f64::from);
             let rows = weight.chunks_exact(vector.len().max(1));
             let outputs = rows.zip(bias.chain(std::iter::repeat(0.0)));
             let outputs = outputs.map(|(row, bias)| activate(*activation, dot(row, vector) + bias));

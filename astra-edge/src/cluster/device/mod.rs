@@ -204,7 +204,7 @@ impl Device {
         let manifest = self.bundle().manifest();
         let shape = &manifest.shape;
         let rank = match self.bundle().rung(rung.into()) {
-            Ok(rung) => rung.rank,
+            Ok(rung) => rung.mean_rank(),
             // In exact mode tokens travel as they are.
             Err(_) => shape.hidden,
         };

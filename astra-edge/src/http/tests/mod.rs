@@ -151,13 +151,13 @@ fn empty() -> Api {
 
 fn manifest() -> Manifest {
     serde_json::from_value(json!({
-        "format": 2, "model": MODEL, "family": "llama", "task": { "kind": "generation" },
+        "format": 3, "model": MODEL, "family": "llama", "task": { "kind": "generation" },
         "source": { "file": "fake.gguf", "sha256": "0".repeat(64) },
         "seed": 0, "software": "test",
         "shape": { "hidden": 3, "heads": 1, "kv_heads": 1, "head_dim": 3, "blocks": 1, "tokens": 252,
                    "class_tokens": 4 },
         "bases": [], "exact": [], "rungs": [], "files": {},
-        "calibration": { "source": "none", "images": 0, "tokens": 0 },
+        "calibration": { "source": "none", "inputs": 0, "tokens": 0, "held_out": 0 },
     }))
     .unwrap()
 }

@@ -156,8 +156,9 @@ impl Export {
         };
         let calibration = Calibration {
             source: inputs.source(),
-            images: seen.inputs,
+            inputs: seen.inputs,
             tokens: seen.blocks.first().map_or(0, |block| block.rows()),
+            held_out: 0,
         };
         draft.add_codec(&fitted, calibration)?;
         let mut bundle = draft.finish()?;

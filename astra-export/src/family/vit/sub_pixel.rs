@@ -318,6 +318,7 @@ mod tests {
         let tensor = || TensorRef {
             offset: 0,
             shape: Vec::new(),
+            dtype: Default::default(),
         };
         StoredStage {
             weight: tensor(),

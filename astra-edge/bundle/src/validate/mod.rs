@@ -1,18 +1,17 @@
 //! Which manifests are possible, as far as their own text shows. The files are checked by [`Bundle::open`](crate::Bundle::open).
 
+mod rung;
+
 use crate::checks::{MAX_HIDDEN, in_range, require};
-use crate::codebook::Layout;
 use crate::error::Invalid;
-use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
-use crate::manifest::{Agreement, Basis, ExactBlock, Manifest, Rung, Task, TextInput};
+use crate::layout::{CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
+use crate::manifest::{Basis, ExactBlock, Manifest, Task, TextInput};
 use crate::shape::{Shape, TensorRef};
 
 /// A token's position is 16 bits on the wire.
 const MAX_TOKENS: usize = 65_535;
 /// A block's number is 8 bits on the wire.
 const MAX_BLOCKS: usize = 255;
-/// A code is at most 16 bits on the wire.
-const MAX_CODE_BITS: u32 = 16;
 /// Far above any tokenizer; a head of that many rows would be gigabytes.
 const MAX_VOCAB: usize = 1 << 24;
 
@@ -143,7 +142,7 @@ impl Manifest {
 }
 
 impl Shape {
-    /// Checks the ranges of format 2: all dimensions above zero except `class_tokens`; at most 65,535 tokens of either
+    /// Checks the ranges of the format: all dimensions above zero except `class_tokens`; at most 65,535 tokens of either
     /// kind, 255 blocks and 8,192 channels, per token and over all heads; `heads` a multiple of `kv_heads`.
     ///
     /// # Errors
@@ -192,7 +191,6 @@ impl TextInput {
 
 impl Basis {
     fn validate(&self, field: &str, shape: &Shape) -> Result<(), Invalid> {
-        in_range(format!("{field}.rank"), self.rank, 1..=shape.hidden)?;
         let blocks = self.blocks.len();
         require(
             blocks == shape.blocks,
@@ -203,11 +201,11 @@ impl Basis {
         let kv = 2 * shape.kv_width();
         for (b, block) in self.blocks.iter().enumerate() {
             let at = |name| format!("{field}.blocks[{b}].{name}");
-            block
-                .enc_w
-                .validate(&at("enc_w"), &[self.rank, shape.hidden])?;
-            block.enc_b.validate(&at("enc_b"), &[self.rank])?;
-            block.dec_w.validate(&at("dec_w"), &[self.rank, kv])?;
+            let rank = block.rank;
+            in_range(at("rank"), rank, 1..=shape.hidden)?;
+            block.enc_w.validate(&at("enc_w"), &[rank, shape.hidden])?;
+            block.enc_b.validate(&at("enc_b"), &[rank])?;
+            block.dec_w.validate(&at("dec_w"), &[rank, kv])?;
             block.dec_b.validate(&at("dec_b"), &[kv])?;
         }
         Ok(())
@@ -231,116 +229,5 @@ impl TensorRef {
             format!("{:?}", self.shape),
             format!("{shape:?}"),
         )
-    }
-}
-
-impl Rung {
-    fn validate(&self, field: &str, bases: &[Basis], shape: &Shape) -> Result<(), Invalid> {
-        let at = |name| format!("{field}.{name}");
-        let Some(basis) = bases.iter().find(|basis| basis.name == self.basis) else {
-            let names: Vec<_> = bases.iter().map(|basis| &basis.name).collect();
-            return Err(Invalid::new(
-                at("basis"),
-                format!("{:?}", self.basis),
-                format!("one of {names:?}"),
-            ));
-        };
-        in_range(at("rank"), self.rank, 1..=basis.rank)?;
-        in_range(at("groups"), self.groups, 1..=self.rank)?;
-        require(
-            (1..=MAX_CODE_BITS).contains(&self.code_bits),
-            at("code_bits"),
-            self.code_bits,
-            format!("1 to {MAX_CODE_BITS}"),
-        )?;
-        let words = 1usize << self.code_bits;
-        require(
-            self.words == words,
-            at("words"),
-            self.words,
-            format!("{words}, 2 to the code_bits"),
-        )?;
-        let bits = self.groups as u64 * u64::from(self.code_bits);
-        require(
-            u64::from(self.bits) == bits,
-            at("bits"),
-            self.bits,
-            format!("{bits}, groups times code_bits"),
-        )?;
-        require(
-            self.codebooks.offset.is_multiple_of(ALIGN),
-            at("codebooks.offset"),
-            self.codebooks.offset,
-            format!("a multiple of {ALIGN}"),
-        )?;
-        let stride = Layout::of(self).stride();
-        require(
-            self.codebooks.stride == stride,
-            at("codebooks.stride"),
-            self.codebooks.stride,
-            format!("{stride}, the bytes of a block"),
-        )?;
-        if !self.prediction.is_empty() {
-            self.validate_prediction(field, basis, shape)?;
-        }
-        for (i, agreement) in self.agreement.iter().enumerate() {
-            agreement.validate(&format!("{field}.agreement[{i}]"))?;
-        }
-        Ok(())
-    }
-
-    fn validate_prediction(
-        &self,
-        field: &str,
-        basis: &Basis,
-        shape: &Shape,
-    ) -> Result<(), Invalid> {
-        let (rank, blocks) = (self.rank, self.prediction.len());
-        require(
-            rank == basis.rank,
-            format!("{field}.rank"),
-            rank,
-            format!(
-                "{}, all axes of the basis of a rung that predicts",
-                basis.rank
-            ),
-        )?;
-        require(
-            blocks + 1 == shape.blocks,
-            format!("{field}.prediction"),
-            format!("{blocks} blocks"),
-            format!("{}, every block but the first", shape.blocks - 1),
-        )?;
-        for (b, block) in self.prediction.iter().enumerate() {
-            let at = |name| format!("{field}.prediction[{b}].{name}");
-            block.w.validate(&at("w"), &[rank, rank])?;
-            block.b.validate(&at("b"), &[rank])?;
-        }
-        Ok(())
-    }
-}
-
-impl Agreement {
-    fn validate(&self, field: &str) -> Result<(), Invalid> {
-        let measures = [
-            ("cls_cosine", self.cls_cosine),
-            ("patch_cosine", self.patch_cosine),
-            ("map_mae", self.map_mae),
-            ("map_max", self.map_max),
-            ("top1", self.top1),
-            ("perplexity", self.perplexity),
-            ("perplexity_exact", self.perplexity_exact),
-            ("embedding_cosine", self.embedding_cosine),
-        ];
-        for (name, value) in measures {
-            let value = value.unwrap_or_default();
-            require(
-                value.is_finite(),
-                format!("{field}.{name}"),
-                value,
-                "a finite number",
-            )?;
-        }
-        Ok(())
     }
 }
