@@ -4,6 +4,7 @@
 //! - [`interface`]: the network interfaces of this machine, and which one to use
 //! - [`address`]: the settings of that, and the addresses that follow from them
 //! - [`session`]: opening and closing
+//! - `linger`: no connection holds up the thread that closes it
 //! - [`presence`]: which devices are there, by liveliness tokens
 //! - [`control`]: one message to one device and its reply, or replies
 //! - [`codes`]: code frames to all members of a plan at once
@@ -16,6 +17,7 @@ pub mod codes;
 pub mod control;
 pub mod interface;
 pub mod keys;
+mod linger;
 mod message;
 pub mod presence;
 pub mod session;

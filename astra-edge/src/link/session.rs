@@ -7,7 +7,7 @@ use serde_json::json;
 use zenoh::{Config, Session};
 
 use super::interface::{self, SCOUTING_GROUP};
-use super::{ClusterName, LinkError};
+use super::{ClusterName, LinkError, linger};
 
 /// Longest wait for a session: scouting itself gives up earlier.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,6 +60,8 @@ impl Link {
             .map_err(|_| LinkError::OpenTimeout(OPEN_TIMEOUT))?
             .map_err(|error| LinkError::Open(error.to_string()))?
             .map_err(|error| LinkError::Open(error.to_string()))?;
+        let watching = linger::watch(&session).await;
+        watching.map_err(|error| LinkError::Open(error.to_string()))?;
         Ok(Self {
             session,
             cluster: settings.cluster,
@@ -82,6 +84,8 @@ impl Link {
 
     /// Leaves the network; everything declared goes with it.
     pub async fn close(&self) {
+        // Connections that are still being made, too.
+        linger::stop_all();
         let session = self.session.clone();
         // In a task of its own, which continues where this wait ends.
         let closing = tokio::spawn(async move { session.close().await });

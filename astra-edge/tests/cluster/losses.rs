@@ -1,6 +1,7 @@
 //! Devices that die, fall silent, leave and come back.
 
-use crate::device::{Cluster, finish, run, start};
+use crate::device::{Cluster, Device, astra_edge, finish, photo, run, start};
+use crate::namespace::Lan;
 
 fn names(report: &astra_edge::report::Report) -> Vec<&str> {
     report
@@ -86,4 +87,41 @@ fn a_device_that_dies_in_the_middle_does_not_hold_the_request() {
     assert_eq!(report.missing.len(), 1, "{report}");
     assert!(report.masked_tokens > 0, "{report}");
     assert_eq!(names(&cluster.report(&["--device", "a"])), ["a", "c"]);
+}
+
+#[test]
+fn a_device_that_gets_out_of_reach_does_not_hold_up_the_others() {
+    let mut cluster = Cluster::new();
+    let addresses = ["10.9.8.1", "10.9.8.2", "10.9.8.3"];
+    let Some(lan) = Lan::new(&cluster.name, &addresses) else {
+        return;
+    };
+    for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let command = cluster.device_command(name);
+        cluster.spawn(name, lan.host(number).command(&command));
+    }
+    let [a, b, c] = &cluster.devices[..] else {
+        unreachable!("three were started");
+    };
+    let logs = |at: &Device, event: &str, other: &Device| {
+        let line = format!("device {event} device={}", other.id);
+        at.log().contains(&line)
+    };
+    let both_log = |event: &str| logs(a, event, c) && logs(b, event, c);
+    cluster.until("they see each other", || {
+        both_log("joined") && logs(a, "joined", b) && logs(b, "joined", a)
+    });
+
+    // Its connections are not closed: they time out.
+    lan.plug(2, "down");
+    cluster.until("a and b see c go", || both_log("left"));
+    let mut client = astra_edge();
+    client
+        .args(["infer", "--json", "--cluster", &cluster.name])
+        .args(["--device", "a", "--deadline", "60s"])
+        .arg(photo());
+    let output = run(&mut lan.host(0).command(&client));
+    assert_eq!(names(&cluster.read(output)), ["a", "b"]);
+    let kept = !logs(a, "left", b) && !logs(b, "left", a);
+    assert!(kept, "{}", cluster.logs());
 }
