@@ -61,7 +61,8 @@ fn run(
                 let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
-                let wire = Wire::new(frames, plan.receivers(me), lose, codec.layout().unwrap());
+                let layouts = vec![codec.layout().unwrap(); shape.blocks];
+                let wire = Wire::new(frames, plan.receivers(me), lose, layouts);
                 let width = pixels.len() / shape.tokens;
                 let range = plan.ranges[me];
                 let mut path = DataPath::new(&model, codec, plan, me, Box::new(wire)).unwrap();

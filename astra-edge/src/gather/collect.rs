@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use astra_codec::{Codebook, LengthError};
 use astra_model::partition::TokenRange;
-use astra_wire::MAX_MEMBERS;
+use astra_wire::{Layout, MAX_MEMBERS};
 
-use super::Gather;
 use super::position::Position;
 use super::slots::SlotKey;
+use super::{Gather, parts_of};
 
 /// Result of gathering one block.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,6 +45,14 @@ pub enum GatherError {
         /// Members of the plan.
         members: usize,
     },
+    /// The model has no such block.
+    #[error("block: found {found}, expected one below {blocks}")]
+    Block {
+        /// The block.
+        found: usize,
+        /// Blocks of the model.
+        blocks: u64,
+    },
     /// A buffer has fewer rows than the plan has tokens.
     #[error("rows of remote tokens: found {found}, expected {expected} of the plan")]
     Rows {
@@ -62,6 +70,24 @@ pub struct WaitState {
     pub deadline: Instant,
     /// Members that missed a deadline, as a bit mask: not waited for until all their codes of a block arrive in time again.
     pub late: u16,
+}
+
+/// How the codes of one block are decoded.
+#[derive(Clone, Copy)]
+struct BlockCodes<'a> {
+    /// Number of the block over all requests of the plan.
+    sequence: u64,
+    layout: &'a Layout,
+    /// `None` in exact mode.
+    book: Option<&'a Codebook<'a>>,
+}
+
+impl BlockCodes<'_> {
+    /// Values of a decoded token.
+    fn width(&self) -> usize {
+        let channels = usize::from(self.layout.codes_per_token());
+        self.book.map_or(channels, Codebook::rank)
+    }
 }
 
 impl Gather {
@@ -82,6 +108,15 @@ impl Gather {
         wait: &mut WaitState,
     ) -> Result<GatheredBlock, GatherError> {
         let sequence = u64::from(request) * self.blocks + block as u64;
+        let layout = self.layout(block).ok_or(GatherError::Block {
+            found: block,
+            blocks: self.blocks,
+        })?;
+        let codes = BlockCodes {
+            sequence,
+            layout,
+            book,
+        };
         let others = self.plan.senders(self.me);
         let mut gathered = GatheredBlock::default();
         let mut pending = others;
@@ -91,7 +126,7 @@ impl Gather {
                 return Err(GatherError::Cancelled { request });
             }
             for member in members(pending) {
-                if self.decode_if_complete(sequence, member, book, remote, &mut gathered)? {
+                if self.decode_if_complete(codes, member, remote, &mut gathered)? {
                     pending &= !(1 << member);
                     wait.late &= !(1 << member);
                 }
@@ -117,7 +152,7 @@ impl Gather {
         if pending == 0 {
             gathered.arrived = self.plan.remote_tokens(self.me);
         } else {
-            gathered.arrived = self.compact(sequence, pending, book, remote, tokens)?;
+            gathered.arrived = self.compact(codes, pending, remote, tokens)?;
             gathered.missing = self.plan.remote_tokens(self.me) - gathered.arrived;
         }
         Ok(gathered)
@@ -125,18 +160,18 @@ impl Gather {
 
     fn decode_if_complete(
         &self,
-        sequence: u64,
+        codes: BlockCodes<'_>,
         member: usize,
-        book: Option<&Codebook<'_>>,
         remote: &mut [f32],
         gathered: &mut GatheredBlock,
     ) -> Result<bool, GatherError> {
         let range = self.range(member)?;
-        if self.slots.progress(SlotKey { sequence, member }) != self.parts_of(range) {
+        let sequence = codes.sequence;
+        if self.slots.progress(SlotKey { sequence, member }) != parts_of(codes.layout, range) {
             return Ok(false);
         }
         let start = Instant::now();
-        let width = self.width(book);
+        let width = codes.width();
         let at = self.first_row(member)? * width;
         let end = at + usize::from(range.tokens) * width;
         let found = remote.len() / width.max(1);
@@ -145,7 +180,7 @@ impl Gather {
             expected: end / width.max(1),
         })?;
         for (token, row) in range.indexes().zip(rows.chunks_exact_mut(width)) {
-            self.decode_token(sequence, token, book, row)?;
+            self.decode_token(codes, token, row)?;
         }
         gathered.decoded += start.elapsed();
         Ok(true)
@@ -155,13 +190,12 @@ impl Gather {
     /// of valid rows.
     fn compact(
         &self,
-        sequence: u64,
+        codes: BlockCodes<'_>,
         pending: u16,
-        book: Option<&Codebook<'_>>,
         remote: &mut [f32],
         tokens: &mut [usize],
     ) -> Result<usize, GatherError> {
-        let width = self.width(book);
+        let width = codes.width();
         let mut next = 0;
         for member in members(self.plan.senders(self.me)) {
             let range = self.range(member)?;
@@ -183,9 +217,9 @@ impl Gather {
                 if complete {
                     // Rows only move to lower indexes, so none is overwritten before it is moved.
                     remote.copy_within(from, to.start);
-                } else if self.slots.has_token(sequence, token) {
+                } else if self.slots.has_token(codes.sequence, token) {
                     let row = remote.get_mut(to).ok_or(short)?;
-                    self.decode_token(sequence, token, book, row)?;
+                    self.decode_token(codes, token, row)?;
                 } else {
                     continue;
                 }
@@ -198,20 +232,19 @@ impl Gather {
 
     fn decode_token(
         &self,
-        sequence: u64,
+        codes: BlockCodes<'_>,
         token: usize,
-        book: Option<&Codebook<'_>>,
         row: &mut [f32],
     ) -> Result<(), GatherError> {
-        let codes = usize::from(self.layout.codes_per_token());
+        let count = usize::from(codes.layout.codes_per_token());
         let values = self
             .slots
-            .codes(sequence, token * codes..(token + 1) * codes)
+            .codes(codes.sequence, token * count..(token + 1) * count)
             .ok_or(GatherError::Rows {
                 found: self.plan.tokens(),
                 expected: token + 1,
             })?;
-        match book {
+        match codes.book {
             Some(book) => book.decode_token(values, row)?,
             None => {
                 for (value, bits) in row.iter_mut().zip(values) {
@@ -220,10 +253,6 @@ impl Gather {
             }
         }
         Ok(())
-    }
-
-    fn width(&self, book: Option<&Codebook<'_>>) -> usize {
-        book.map_or(usize::from(self.layout.codes_per_token()), Codebook::rank)
     }
 
     fn range(&self, member: usize) -> Result<TokenRange, GatherError> {

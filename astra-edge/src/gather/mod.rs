@@ -31,7 +31,8 @@ pub struct Gather {
     plan: Arc<Plan>,
     me: usize,
     blocks: u64,
-    layout: Layout,
+    /// Of the codes of each block.
+    layouts: Vec<Layout>,
     predicts: bool,
     slots: Slots,
     counters: Counters,
@@ -45,32 +46,35 @@ pub struct Gather {
 }
 
 impl Gather {
-    /// Allocates slots for codes of the other members of `plan` in `layout`. `thread` is unparked when a member's codes of a block are
-    /// complete. `predicts` says whether codes after the first block are of residuals.
+    /// Allocates slots for codes of the other members of `plan`, those of each block in one of `layouts`. `thread` is unparked when a
+    /// member's codes of a block are complete. `predicts` says whether codes after the first block are of residuals.
     pub fn new(
         plan: Arc<Plan>,
         me: usize,
-        blocks: usize,
-        layout: Layout,
+        layouts: Vec<Layout>,
         predicts: bool,
         thread: Thread,
     ) -> Self {
         let (depth, tokens) = if plan.causal {
-            (blocks, plan.remote_tokens(me))
+            (layouts.len(), plan.remote_tokens(me))
         } else {
             (DEPTH, plan.tokens())
+        };
+        let most = |count: fn(&Layout) -> u16| {
+            let counts = layouts.iter().map(count);
+            usize::from(counts.max().unwrap_or_default())
         };
         let slots = Slots::new(
             depth,
             tokens,
-            usize::from(layout.codes_per_token()),
-            usize::from(layout.parts()),
+            most(Layout::codes_per_token),
+            most(|layout| layout.parts().into()),
             plan.ranges.len(),
         );
         Self {
             me,
-            blocks: blocks as u64,
-            layout,
+            blocks: layouts.len() as u64,
+            layouts,
             predicts,
             slots,
             counters: Counters::default(),
@@ -89,7 +93,7 @@ impl Gather {
             bytes: batch.len() as u64,
             ..ReceiveStats::default()
         };
-        for frame in Frames::new(batch, self.layout) {
+        for frame in Frames::new(batch, &self.layouts) {
             stats.frames += 1;
             let accepted = frame.map_err(FrameRejection::from);
             match accepted.and_then(|frame| self.accept(frame)) {
@@ -119,13 +123,15 @@ impl Gather {
         };
         Position::unpack(self.position.load(Ordering::Acquire))
             .check(key.sequence, self.slots.depth())?;
-        let codes = frame.codes(&self.layout)?;
-        let span = self.layout.span(&header).map_err(FrameError::from)?;
+        let layout = self.layout(header.block.into());
+        let layout = layout.ok_or(FrameRejection::Foreign)?;
+        let codes = frame.codes(layout)?.first;
+        let span = layout.span(&header).map_err(FrameError::from)?;
         let first = usize::from(header.first_token);
         let tokens = first..first + usize::from(header.tokens);
         let part = usize::from(header.part);
         let count = self.slots.write(key, span, tokens, part, codes)?;
-        Ok(count == self.parts_of(range))
+        Ok(count == parts_of(layout, range))
     }
 
     /// The sender's range, if the frame belongs to this plan and stays within it.
@@ -142,9 +148,8 @@ impl Gather {
         ours.then_some(range)
     }
 
-    /// Number of parts of a member's codes of a block.
-    fn parts_of(&self, range: TokenRange) -> u64 {
-        u64::from(range.tokens) * u64::from(self.layout.parts())
+    fn layout(&self, block: usize) -> Option<&Layout> {
+        self.layouts.get(block)
     }
 
     /// Records that a member left the cluster: its codes are no longer waited for.
@@ -190,6 +195,11 @@ impl Gather {
         self.position
             .store(Position::idle(sequence).pack(), Ordering::Release);
     }
+}
+
+/// Number of parts of a member's codes of a block.
+fn parts_of(layout: &Layout, range: TokenRange) -> u64 {
+    u64::from(range.tokens) * u64::from(layout.parts())
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl BatchSender {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use astra_wire::{CodeHeader, Flags, Frames, Layout};
+    use astra_wire::{CodeHeader, Flags, Frames, Layout, Refined};
 
     use super::*;
 
@@ -124,7 +124,7 @@ mod tests {
             limit,
         };
         let mut sender = BatchSender::new(Box::new(recorder));
-        let framer = Framer::new(header, layout, &codes).unwrap();
+        let framer = Framer::new(header, layout, &codes, Refined::NONE).unwrap();
         sender.send(framer, &mut stats).unwrap();
         let batches = std::mem::take(&mut *batches.lock().unwrap());
         (batches, stats)
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn frames_are_batched_in_order() {
-        let layout = Layout::new(20, 8).unwrap();
+        let layout = Layout::new(160, 20, 8, None).unwrap();
         // Less than one batch, and a little more than one.
         for (tokens, expected) in [(342, 1), (800, 1), (900, 2), (1369, 2), (1, 1)] {
             let (batches, stats) = sent(layout, tokens, 9);
@@ -140,7 +140,7 @@ mod tests {
             let mut next = 0;
             for batch in &batches {
                 assert!(batch.len() <= MAX_CODE_BATCH);
-                for frame in Frames::new(batch, layout) {
+                for frame in Frames::new(batch, &[layout]) {
                     let header = frame.unwrap().header;
                     assert_eq!(header.first_token, next);
                     next += header.tokens;
@@ -155,9 +155,9 @@ mod tests {
 
     #[test]
     fn frames_of_a_batch_that_is_not_sent_are_counted() {
-        let layout = Layout::new(20, 8).unwrap();
+        let layout = Layout::new(160, 20, 8, None).unwrap();
         let (batches, stats) = sent(layout, 1369, 1);
-        let frames = Frames::new(&batches[0], layout).count() as u64;
+        let frames = Frames::new(&batches[0], &[layout]).count() as u64;
         assert_eq!(stats.frames_sent, frames);
         assert_eq!(stats.frames_lost, u64::from(layout.frames(1369)) - frames);
     }

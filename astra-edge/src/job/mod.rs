@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError};
+use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, Refined};
 
 use crate::gather::{Gather, GatherError};
 use crate::plan::Plan;
@@ -101,8 +101,7 @@ impl DataPath {
         let gather = Gather::new(
             Arc::clone(&plan),
             me,
-            model.shape().blocks,
-            layout,
+            vec![layout; model.shape().blocks],
             codec.predicts(),
             std::thread::current(),
         );
@@ -281,16 +280,20 @@ impl DataPath {
                 let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
                 let codes = slice_mut("codes", &mut self.codes, from..to)?;
                 book.encode(y, codes).map_err(EngineError::from)?;
-                self.sender
-                    .send(Framer::new(header, self.layout, codes)?, stats)?;
+                self.sender.send(
+                    Framer::new(header, self.layout, codes, Refined::NONE)?,
+                    stats,
+                )?;
             }
             None => {
                 let values = rows(self.member.n_patches()?, &tokens, self.codec.codes())?;
-                self.sender
-                    .send(Framer::new(header, self.layout, values)?, stats)?;
+                self.sender.send(
+                    Framer::new(header, self.layout, values, Refined::NONE)?,
+                    stats,
+                )?;
             }
         }
-        stats.code_bytes_sent += self.code_bytes(header.tokens);
+        stats.code_bytes_sent += self.layout.packed_bytes(header.tokens);
         stats.encode += start.elapsed();
         Ok(())
     }
@@ -326,12 +329,6 @@ impl DataPath {
         stats.decode += gathered.decoded;
         stats.masked_tokens += gathered.missing as u64;
         Ok(self.member.reconstruct_remote(gathered.arrived)?)
-    }
-
-    /// Bytes of the packed codes of `tokens` tokens, without padding of each frame's last byte.
-    fn code_bytes(&self, tokens: u16) -> u64 {
-        let bits = u64::from(self.layout.codes_per_token()) * u64::from(self.layout.bits());
-        (u64::from(tokens) * bits).div_ceil(8)
     }
 }
 

@@ -131,7 +131,7 @@ mod tests {
             causal: true,
             ranges: vec![range(0, 1000), range(1000, 1044)],
         };
-        let layout = Layout::new(40, 8).unwrap();
+        let layout = Layout::new(320, 40, 8, None).unwrap();
         assert_eq!(received_bytes(&plan, 0, 30, layout), 0);
         assert_eq!(received_bytes(&plan, 1, 30, layout), 30 * 1000 * 41 * 4);
         plan.causal = false;

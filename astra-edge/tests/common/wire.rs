@@ -14,24 +14,25 @@ pub(crate) struct Wire {
     frames: Receiver<Arc<Gather>>,
     expected: usize,
     lose: usize,
-    layout: Layout,
+    layouts: Vec<Layout>,
     sent: usize,
 }
 
 impl Wire {
-    /// Delivers frames in `layout` to `expected` members, whose gathers arrive from `frames`; one of every `lose` frames is lost, none if 0.
+    /// Delivers frames, those of each block in one of `layouts`, to `expected` members, whose gathers arrive from `frames`; one of
+    /// every `lose` frames is lost, none if 0: layouts are then not needed.
     pub(crate) fn new(
         frames: Receiver<Arc<Gather>>,
         expected: usize,
         lose: usize,
-        layout: Layout,
+        layouts: Vec<Layout>,
     ) -> Self {
         Self {
             others: Vec::new(),
             frames,
             expected,
             lose,
-            layout,
+            layouts,
             sent: 0,
         }
     }
@@ -52,9 +53,9 @@ impl FrameSink for Wire {
             self.others.iter().for_each(|other| other.receive(message));
             return Ok(());
         }
-        let mut rest = message;
-        for frame in Frames::new(message, self.layout).map(Result::unwrap) {
-            let (bytes, after) = rest.split_at(frame.header.encoded_len() + frame.codes.len());
+        let (mut rest, layouts) = (message, self.layouts.clone());
+        for frame in Frames::new(message, &layouts).map(Result::unwrap) {
+            let (bytes, after) = rest.split_at(frame.header.encoded_len() + frame.body.len());
             rest = after;
             if !self.is_lost() {
                 self.others.iter().for_each(|other| other.receive(bytes));

@@ -29,6 +29,7 @@ pub(crate) fn run(
 ) -> Vec<Part> {
     let modality = Modality::of(bed.bundle.manifest());
     let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
+    let layouts = vec![layout; bed.bundle.manifest().shape.blocks];
     let plan = Arc::new(Plan {
         id: 1,
         version: astra_wire::VERSION,
@@ -43,11 +44,12 @@ pub(crate) fn run(
         .enumerate()
         .map(|(me, frames)| {
             let (plan, senders) = (Arc::clone(&plan), senders.clone());
+            let layouts = layouts.clone();
             let (bundle, runtime, ids) =
                 (Arc::clone(&bed.bundle), bed.runtime.clone(), ids.to_vec());
             let lose = usize::from(lost == Some(me));
             std::thread::spawn(move || {
-                let wire = Wire::new(frames, plan.receivers(me), lose, layout);
+                let wire = Wire::new(frames, plan.receivers(me), lose, layouts);
                 let bed = Bed { runtime, bundle };
                 let lost = lost.filter(|lost| *lost != me);
                 member(&bed, &plan, me, wire, &senders, &ids, lost)

@@ -1,31 +1,47 @@
-//! One code frame: a header and bit-packed codes.
+//! One code frame: a header, bit-packed codes, and those of the refined tokens.
 //!
 //! ```text
-//! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+-----------+
-//! | version | 1 flags| request | epoch | block | sender | first | tokens | part | rung | codes ... |
-//! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+-----------+
+//! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+
+//! | version | 1 flags| request | epoch | block | sender | first | tokens | part | rung |
+//! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+
+//! | first-stage codes ...      | positions of refined tokens ... | second-stage codes ... |
+//! +----------------------------+---------------------------------+------------------------+
 //! ```
 //!
 //! A frame can be read without any other: losing one loses its own tokens and nothing else.
 
-use crate::bits::{self, Code, Unpack, packed_len};
-use crate::error::{EmitError, FrameError};
+use crate::bits::{self, Code, Unpack};
+use crate::error::{EmitError, FrameError, MismatchError, PositionError};
 use crate::header::CodeHeader;
 use crate::layout::Layout;
 use crate::limits::MAX_BODY;
+use crate::refinement::Refined;
+use crate::sections::{Section, Sections};
 
 /// A code frame as received, its header checked and its codes still packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeFrame<'a> {
     /// What the codes are.
     pub header: CodeHeader,
-    /// The codes, packed as [`bits`] says.
-    pub codes: &'a [u8],
+    /// The codes and positions, packed as [`bits`] says.
+    pub body: &'a [u8],
+}
+
+/// The content of a frame, checked.
+#[derive(Clone, Debug)]
+pub struct FrameCodes<'a> {
+    /// First-stage codes, token by token; in exact mode bit patterns of `f32`.
+    pub first: Unpack<'a>,
+    /// Refined tokens relative to the frame's first, strictly ascending and below the frame's tokens.
+    pub positions: Unpack<'a>,
+    /// Second-stage codes of the refined tokens, token by token.
+    pub second: Unpack<'a>,
 }
 
 /// Writes one frame to the front of `out` and returns its length, at most [`MAX_BODY`].
 ///
-/// `codes` are those of the header's tokens, token by token, or of the header's part of its one token.
+/// `codes` are those of the header's tokens, token by token, or of the header's part of its one token; `refined` are its refined
+/// tokens.
 ///
 /// # Errors
 ///
@@ -35,25 +51,84 @@ pub fn emit<C: Code>(
     header: &CodeHeader,
     layout: &Layout,
     codes: &[C],
+    refined: Refined<'_>,
     out: &mut [u8],
 ) -> Result<usize, EmitError> {
     header.check_to_write()?;
-    let expected = layout.codes_in_frame(header)?;
-    let found = codes.len();
-    if found != expected {
-        return Err(EmitError::Codes { found, expected });
-    }
+    let sections = layout.sections(header)?;
+    let counts = (codes.len(), sections.first.count);
+    check_counts(counts, &refined, sections.positions.count, layout)?;
     let room = EmitError::Room {
         found: out.len(),
-        needed: header.encoded_len() + packed_len(found, layout.bits()),
+        needed: header.encoded_len() + sections.packed_len(),
     };
-    let start = header.write(out).ok_or(room)?;
-    let body = out.get_mut(start..).ok_or(room)?;
-    match bits::pack(codes, layout.bits(), body) {
-        Ok(length) => Ok(start + length),
-        Err(bits::PackError::Room { .. }) => Err(room),
-        Err(error) => Err(error.into()),
+    let mut length = header.write(out).ok_or(room)?;
+    length += pack(codes, sections.first, length, out, room)?;
+    if refined.positions.is_empty() {
+        return Ok(length);
     }
+    check_positions(refined.positions.iter().copied().map(u32::from), header)?;
+    length += pack(refined.positions, sections.positions, length, out, room)?;
+    length += pack(refined.codes, sections.second, length, out, room)?;
+    Ok(length)
+}
+
+/// Packs one section into `out` from byte `start` on. Returns its bytes.
+fn pack<C: Code>(
+    codes: &[C],
+    section: Section,
+    start: usize,
+    out: &mut [u8],
+    room: EmitError,
+) -> Result<usize, EmitError> {
+    let out = out.get_mut(start..).ok_or(room)?;
+    bits::pack(codes, section.bits, out).map_err(|error| match error {
+        bits::PackError::Room { .. } => room,
+        error => error.into(),
+    })
+}
+
+/// Checks the numbers of first-stage codes, found and expected, of `expected` refined tokens and of their codes.
+pub(crate) fn check_counts(
+    codes: (usize, usize),
+    refined: &Refined<'_>,
+    expected: usize,
+    layout: &Layout,
+) -> Result<(), EmitError> {
+    if codes.0 != codes.1 {
+        let (found, expected) = codes;
+        return Err(EmitError::Codes { found, expected });
+    }
+    let found = refined.positions.len();
+    if found != expected {
+        return Err(EmitError::Positions { found, expected });
+    }
+    let refinement = layout.refinement();
+    let expected = expected * refinement.map_or(0, |second| usize::from(second.codes));
+    let found = refined.codes.len();
+    if found != expected {
+        return Err(EmitError::RefinedCodes { found, expected });
+    }
+    Ok(())
+}
+
+/// Checks that positions ascend and are of the header's tokens.
+fn check_positions(
+    positions: impl Iterator<Item = u32>,
+    header: &CodeHeader,
+) -> Result<(), PositionError> {
+    let mut least = 0;
+    for found in positions {
+        if found < least || found >= u32::from(header.tokens) {
+            return Err(PositionError {
+                found,
+                least,
+                tokens: header.tokens,
+            });
+        }
+        least = found + 1;
+    }
+    Ok(())
 }
 
 /// Reads one frame and checks its header. [`CodeFrame::codes`] and [`CodeFrame::read_into`] check and unpack the codes.
@@ -66,14 +141,14 @@ pub fn parse(bytes: &[u8]) -> Result<CodeFrame<'_>, FrameError> {
     if bytes.len() > MAX_BODY {
         return Err(FrameError::TooLong { found: bytes.len() });
     }
-    let (header, codes) = CodeHeader::read(bytes)?;
-    if codes.is_empty() {
+    let (header, body) = CodeHeader::read(bytes)?;
+    if body.is_empty() {
         return Err(FrameError::Truncated);
     }
-    Ok(CodeFrame { header, codes })
+    Ok(CodeFrame { header, body })
 }
 
-/// Reads the frame that `bytes` begin with, of a rung laid out as `layout`, and returns it with the bytes after it.
+/// Reads the frame that `bytes` begin with, whose block is laid out as `layouts` has it, and returns it with the bytes after it.
 ///
 /// # Errors
 ///
@@ -81,29 +156,43 @@ pub fn parse(bytes: &[u8]) -> Result<CodeFrame<'_>, FrameError> {
 #[inline]
 pub(crate) fn parse_first<'a>(
     bytes: &'a [u8],
-    layout: &Layout,
+    layouts: &[Layout],
 ) -> Result<(CodeFrame<'a>, &'a [u8]), FrameError> {
     let (header, rest) = CodeHeader::read(bytes)?;
-    let length = packed_len(layout.codes_in_frame(&header)?, layout.bits());
-    let (codes, rest) = rest.split_at_checked(length).ok_or(FrameError::Truncated)?;
-    Ok((CodeFrame { header, codes }, rest))
+    let layout = layouts
+        .get(usize::from(header.block))
+        .ok_or(MismatchError::Block {
+            found: header.block,
+            blocks: layouts.len(),
+        })?;
+    let length = layout.sections(&header)?.packed_len();
+    let (body, rest) = rest.split_at_checked(length).ok_or(FrameError::Truncated)?;
+    Ok((CodeFrame { header, body }, rest))
 }
 
 impl<'a> CodeFrame<'a> {
-    /// The codes, token by token. Any value of the layout's bits can appear, whatever the codebook's size;
+    /// The codes and positions. Any value of the layout's bits can appear as a code, whatever the codebook's size;
     /// in exact mode any bit pattern of an `f32`, NaN included.
     ///
     /// # Errors
     ///
     /// [`FrameError::Mismatch`] if the frame does not belong to the layout, [`FrameError::Codes`] if its
-    /// bytes are not what its header announces.
+    /// bytes are not what its header announces, [`FrameError::Position`] if positions do not ascend below its tokens.
     #[inline]
-    pub fn codes(&self, layout: &Layout) -> Result<Unpack<'a>, FrameError> {
-        let count = layout.codes_in_frame(&self.header)?;
-        Ok(bits::unpack(self.codes, layout.bits(), count)?)
+    pub fn codes(&self, layout: &Layout) -> Result<FrameCodes<'a>, FrameError> {
+        let sections = layout.sections(&self.header)?;
+        let (first, rest) = self.divide(&sections)?;
+        let first = bits::unpack(first, sections.first.bits, sections.first.count)?;
+        let (positions, second) = self.refined(&sections, rest)?;
+        Ok(FrameCodes {
+            first,
+            positions,
+            second,
+        })
     }
 
-    /// Unpacks the codes into a slot of exactly their number, such as the one [`Layout::span`] names.
+    /// Unpacks the first-stage codes into a slot of exactly their number, such as the one [`Layout::span`] names. The refined part
+    /// is checked and left out.
     ///
     /// # Errors
     ///
@@ -111,13 +200,43 @@ impl<'a> CodeFrame<'a> {
     /// for one of too narrow a type. The slot is untouched on error.
     #[inline]
     pub fn read_into<C: Code>(&self, layout: &Layout, slot: &mut [C]) -> Result<(), FrameError> {
-        let count = layout.codes_in_frame(&self.header)?;
-        if slot.len() != count {
+        let sections = layout.sections(&self.header)?;
+        if slot.len() != sections.first.count {
             return Err(FrameError::Slot {
                 found: slot.len(),
-                expected: count,
+                expected: sections.first.count,
             });
         }
-        Ok(bits::unpack_into(self.codes, layout.bits(), slot)?)
+        let (first, rest) = self.divide(&sections)?;
+        self.refined(&sections, rest)?;
+        Ok(bits::unpack_into(first, sections.first.bits, slot)?)
+    }
+
+    /// The bytes of the first-stage codes and those after them.
+    fn divide(&self, sections: &Sections) -> Result<(&'a [u8], &'a [u8]), FrameError> {
+        let (found, expected) = (self.body.len(), sections.packed_len());
+        let divided = self.body.split_at_checked(sections.first.packed_len());
+        match divided {
+            Some(divided) if found == expected => Ok(divided),
+            _ => Err(bits::UnpackError::Length { found, expected }.into()),
+        }
+    }
+
+    /// The refined tokens and their codes, in `bytes`.
+    fn refined(
+        &self,
+        sections: &Sections,
+        bytes: &'a [u8],
+    ) -> Result<(Unpack<'a>, Unpack<'a>), FrameError> {
+        let Sections {
+            positions, second, ..
+        } = sections;
+        let (places, codes) = bytes
+            .split_at_checked(positions.packed_len())
+            .ok_or(FrameError::Truncated)?;
+        let places = bits::unpack(places, positions.bits, positions.count)?;
+        check_positions(places.clone(), &self.header)?;
+        let codes = bits::unpack(codes, second.bits, second.count)?;
+        Ok((places, codes))
     }
 }

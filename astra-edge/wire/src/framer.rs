@@ -1,35 +1,53 @@
 //! A member's token range as successive frames.
 
-use core::ops::Range;
-
 use crate::bits::Code;
 use crate::error::EmitError;
 use crate::frame;
 use crate::header::CodeHeader;
 use crate::layout::Layout;
 use crate::limits::MAX_FRAME;
+use crate::refinement::Refined;
+use crate::split::Split;
 
 /// Writes the codes of a token range as successive frames, each into the same buffer of the caller.
 ///
 /// Tokens are distributed evenly: the numbers of tokens of two frames differ by at most one.
 #[derive(Clone, Debug)]
 pub struct Framer<'a, C> {
-    /// Template of every frame's header; its token range is what is still to be sent.
+    /// Template of every frame's header; its first token is the next to be sent.
     header: CodeHeader,
     layout: Layout,
-    /// Codes of the tokens still to be sent, token by token.
+    /// Tokens still to be sent.
+    split: Split,
+    /// First-stage codes of the tokens still to be sent, token by token.
     codes: &'a [C],
+    /// Refined tokens still to be sent.
+    refined: Refined<'a>,
     frames_left: u32,
+}
+
+/// One frame of a framer.
+struct Next<'a, C> {
+    header: CodeHeader,
+    codes: &'a [C],
+    refined: Refined<'a>,
 }
 
 impl<'a, C: Code> Framer<'a, C> {
     /// A framer of the header's whole token range, which may be longer than a frame. The header's part is ignored; each frame
-    /// gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode).
+    /// gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode), `refined` the
+    /// refined tokens of each of the ranges that [`Layout::split`] yields.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Version`], [`EmitError::Header`], [`EmitError::Mismatch`] and [`EmitError::Codes`].
-    pub fn new(header: CodeHeader, layout: Layout, codes: &'a [C]) -> Result<Self, EmitError> {
+    /// [`EmitError::Version`], [`EmitError::Header`], [`EmitError::Mismatch`], [`EmitError::Codes`], [`EmitError::Positions`] and
+    /// [`EmitError::RefinedCodes`].
+    pub fn new(
+        header: CodeHeader,
+        layout: Layout,
+        codes: &'a [C],
+        refined: Refined<'a>,
+    ) -> Result<Self, EmitError> {
         let header = CodeHeader { part: 0, ..header };
         header.check_to_write()?;
         // One token fits a frame of every layout, so what is left to compare is the rung.
@@ -38,16 +56,18 @@ impl<'a, C: Code> Framer<'a, C> {
             ..header
         })?;
         let expected = usize::from(header.tokens) * usize::from(layout.codes_per_token());
-        if codes.len() != expected {
-            return Err(EmitError::Codes {
-                found: codes.len(),
-                expected,
-            });
-        }
+        frame::check_counts(
+            (codes.len(), expected),
+            &refined,
+            layout.refined_of_all(header.tokens),
+            &layout,
+        )?;
         Ok(Self {
             header,
             layout,
+            split: layout.split(header.tokens),
             codes,
+            refined,
             frames_left: layout.frames(header.tokens),
         })
     }
@@ -63,46 +83,62 @@ impl<'a, C: Code> Framer<'a, C> {
     ///
     /// # Errors
     ///
-    /// [`EmitError::Pack`] if a code does not fit its bits; calling again then tries the same frame.
+    /// [`EmitError::Pack`] if a code does not fit its bits, [`EmitError::Position`] if positions do not ascend; calling again then
+    /// tries the same frame.
     #[inline]
     pub fn next_frame(&mut self, out: &mut [u8; MAX_FRAME]) -> Result<Option<usize>, EmitError> {
         if self.frames_left == 0 {
             return Ok(None);
         }
-        let (header, range) = self.next_header();
-        let codes = self.codes.get(range).unwrap_or_default();
-        let length = frame::emit(&header, &self.layout, codes, out)?;
-        self.advance(&header);
+        let next = self.next_content();
+        let length = frame::emit(&next.header, &self.layout, next.codes, next.refined, out)?;
+        self.advance(&next);
         Ok(Some(length))
     }
 
-    /// The next frame's header, and where its codes lie in `self.codes`.
-    fn next_header(&self) -> (CodeHeader, Range<usize>) {
+    /// The next frame. Were the lengths checked in `new` wrong, there would be too few codes, which `emit` refuses.
+    fn next_content(&self) -> Next<'a, C> {
         let mut header = self.header;
-        if self.layout.parts() > 1 {
-            header.tokens = 1;
-            let range = self.layout.part_range(header.part).unwrap_or_default();
-            return (header, range);
+        header.tokens = self.split.next_size();
+        let codes = match self.layout.parts() {
+            1 => 0..usize::from(header.tokens) * usize::from(self.layout.codes_per_token()),
+            _ => self.layout.part_range(header.part).unwrap_or_default(),
+        };
+        let refined = usize::from(self.layout.refined(header.tokens));
+        let refinement = self.layout.refinement();
+        let second = refined * refinement.map_or(0, |second| usize::from(second.codes));
+        Next {
+            header,
+            codes: self.codes.get(codes).unwrap_or_default(),
+            refined: Refined {
+                positions: self.refined.positions.get(..refined).unwrap_or_default(),
+                codes: self.refined.codes.get(..second).unwrap_or_default(),
+            },
         }
-        // Dividing the tokens left by the frames left, rounded up, distributes evenly; it is at most the tokens
-        // of a frame, so it fits a u16.
-        header.tokens = u32::from(header.tokens).div_ceil(self.frames_left) as u16;
-        let codes = usize::from(header.tokens) * usize::from(self.layout.codes_per_token());
-        (header, 0..codes)
     }
 
     /// Moves on to the next part, or after the last part to the next tokens.
-    fn advance(&mut self, sent: &CodeHeader) {
+    fn advance(&mut self, sent: &Next<'a, C>) {
         self.frames_left -= 1;
-        if sent.part + 1 < self.layout.parts() {
-            self.header.part = sent.part + 1;
+        if sent.header.part + 1 < self.layout.parts() {
+            self.header.part = sent.header.part + 1;
             return;
         }
-        let codes = usize::from(sent.tokens) * usize::from(self.layout.codes_per_token());
+        let tokens = sent.header.tokens;
+        let codes = usize::from(tokens) * usize::from(self.layout.codes_per_token());
         self.codes = self.codes.get(codes..).unwrap_or_default();
+        let Refined { positions, codes } = sent.refined;
+        self.refined = Refined {
+            positions: self
+                .refined
+                .positions
+                .get(positions.len()..)
+                .unwrap_or_default(),
+            codes: self.refined.codes.get(codes.len()..).unwrap_or_default(),
+        };
+        self.split.next();
         self.header.part = 0;
         // Wraps only after the last frame of a range that ends at token 65,535.
-        self.header.first_token = sent.first_token.wrapping_add(sent.tokens);
-        self.header.tokens -= sent.tokens;
+        self.header.first_token = sent.header.first_token.wrapping_add(tokens);
     }
 }

@@ -49,7 +49,7 @@ pub struct CodeHeader {
     pub tokens: u16,
     /// Part of the token, where a token does not fit a frame; else 0. A part other than 0 has one token.
     pub part: u8,
-    /// Rung the codes are of: bits per token per block, 0 in exact mode.
+    /// Name of the rung the codes are of, 0 in exact mode.
     pub rung: u16,
     /// How the codes are to be read.
     pub flags: Flags,

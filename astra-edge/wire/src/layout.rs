@@ -1,4 +1,4 @@
-//! How the codes of a rung are laid out in frames.
+//! How the codes of one block are laid out in frames.
 
 use core::ops::Range;
 
@@ -8,18 +8,23 @@ use crate::bits::{self, EXACT_BITS, packed_len};
 use crate::error::MismatchError;
 use crate::header::{CodeHeader, MAX_HEADER};
 use crate::limits::MAX_BODY;
+use crate::refinement::{MAX_SHARE, Refinement, position_bits};
+use crate::sections::{Section, Sections};
+use crate::split::Split;
 
-/// Bytes of packed codes that fit a frame after the longest header.
+/// Bytes of packed codes and positions that fit a frame after the longest header.
 pub const MAX_CODES: usize = MAX_BODY - MAX_HEADER;
 
-/// How one rung's codes become frames.
+/// How the codes that one rung has in one block become frames.
 ///
 /// Whole tokens share a frame as long as they fit. A token too large for one (exact mode) is cut into
-/// parts of nearly equal size that travel one to a frame.
+/// parts of nearly equal size that travel one to a frame; it has no second stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
+    rung: u16,
     codes_per_token: u16,
     bits: u8,
+    refinement: Option<Refinement>,
     parts: u8,
     tokens_per_frame: u16,
 }
@@ -37,12 +42,32 @@ pub enum LayoutError {
     /// A token has at least one code.
     #[error("codes per token: found none, expected at least one")]
     NoCodes,
-    /// A rung is named by its bits per token, as a `u16`.
-    #[error("bits per token: found {found}, expected at most 65535")]
+    /// Exact mode is rung 0, and no other rung is.
+    #[error("rung: found {found} with codes of {bits} bits, expected 0 with 32 bits only")]
     Rung {
-        /// Codes per token times bits.
-        found: u32,
+        /// The rung.
+        found: u16,
+        /// Bits of a code.
+        bits: u8,
     },
+    /// Second-stage codes have 1 to 16 bits.
+    #[error("width of second-stage codes: found {found} bits, expected 1 to 16")]
+    RefinedWidth {
+        /// Bits requested.
+        found: u8,
+    },
+    /// A refined token has at least one second-stage code.
+    #[error("second-stage codes per token: found none, expected at least one")]
+    NoRefinedCodes,
+    /// Some tokens are refined, and at most a quarter of them.
+    #[error("share of refined tokens: found {found}/256, expected 1/256 to {MAX_SHARE}/256")]
+    Share {
+        /// Share requested, in 1/256.
+        found: u8,
+    },
+    /// Exact values leave no residual.
+    #[error("second stage: found one in exact mode, expected none")]
+    ExactRefinement,
 }
 
 // The most parts a token can have, 65,535 exact codes, must fit a u8; and so must the most tokens a u16.
@@ -50,49 +75,92 @@ const _: () = assert!(packed_len(u16::MAX as usize, EXACT_BITS).div_ceil(MAX_COD
 const _: () = assert!(MAX_CODES * 8 <= u16::MAX as usize);
 
 impl Layout {
-    /// The layout of tokens of `codes_per_token` codes of `bits` bits each; 32 bits is exact mode, with
-    /// one code a channel.
+    /// The layout of tokens of `codes_per_token` codes of `bits` bits each, in one block of the rung of that name; 32 bits is exact
+    /// mode, rung 0, with one code a channel. `refinement` is dropped where a token does not fit a frame.
     ///
     /// # Errors
     ///
     /// [`LayoutError`].
-    pub const fn new(codes_per_token: u16, bits: u8) -> Result<Self, LayoutError> {
+    pub const fn new(
+        rung: u16,
+        codes_per_token: u16,
+        bits: u8,
+        refinement: Option<Refinement>,
+    ) -> Result<Self, LayoutError> {
         if !bits::is_width(bits) {
             return Err(LayoutError::Width { found: bits });
         }
         if codes_per_token == 0 {
             return Err(LayoutError::NoCodes);
         }
-        let token_bits = codes_per_token as u32 * bits as u32;
-        if bits != EXACT_BITS && token_bits > u16::MAX as u32 {
-            return Err(LayoutError::Rung { found: token_bits });
+        if (rung == 0) != (bits == EXACT_BITS) {
+            return Err(LayoutError::Rung { found: rung, bits });
+        }
+        if let Err(error) = check_refinement(&refinement, bits) {
+            return Err(error);
         }
         let codes_per_frame = MAX_CODES * 8 / bits as usize;
         let parts = (codes_per_token as usize).div_ceil(codes_per_frame);
-        let tokens_per_frame = if parts > 1 {
-            1
-        } else {
-            codes_per_frame / codes_per_token as usize
-        };
-        // Neither is cut short: see the assertions above.
-        Ok(Self {
+        // The parts are not cut short: see the assertions above.
+        let layout = Self {
+            rung,
             codes_per_token,
             bits,
+            refinement: if parts > 1 { None } else { refinement },
             parts: parts as u8,
-            tokens_per_frame: tokens_per_frame as u16,
+            tokens_per_frame: 1,
+        };
+        let tokens_per_frame = layout.most_tokens(codes_per_frame);
+        Ok(Self {
+            tokens_per_frame,
+            ..layout
         })
     }
 
-    /// Codes of one token; in exact mode its channels.
+    /// Most tokens whose codes and positions fit a frame, by bisection: more tokens take no fewer bytes. One token fits, because
+    /// one that is alone is not refined.
+    const fn most_tokens(&self, codes_per_frame: usize) -> u16 {
+        if self.parts > 1 {
+            return 1;
+        }
+        // Not cut short: see the assertions above.
+        let (mut fits, mut most) = (1, (codes_per_frame / self.codes_per_token as usize) as u16);
+        while fits < most {
+            let middle = most - (most - fits) / 2;
+            if self.packed_len(middle) <= MAX_CODES {
+                fits = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        fits
+    }
+
+    /// Bytes after the header of a frame of whole tokens.
+    const fn packed_len(&self, tokens: u16) -> usize {
+        let first = packed_len(tokens as usize * self.codes_per_token as usize, self.bits);
+        match &self.refinement {
+            Some(refinement) => first + refinement.packed_len(tokens),
+            None => first,
+        }
+    }
+
+    /// First-stage codes of one token; in exact mode its channels.
     #[must_use]
     pub const fn codes_per_token(&self) -> u16 {
         self.codes_per_token
     }
 
-    /// Bits of one code; 32 in exact mode.
+    /// Bits of one first-stage code; 32 in exact mode.
     #[must_use]
     pub const fn bits(&self) -> u8 {
         self.bits
+    }
+
+    /// The second stage, if there is one.
+    #[must_use]
+    pub const fn refinement(&self) -> Option<Refinement> {
+        self.refinement
     }
 
     /// Whether `f32` values travel instead of codes.
@@ -101,20 +169,25 @@ impl Layout {
         self.bits == EXACT_BITS
     }
 
-    /// Name of the rung: bits per token per block, 0 in exact mode.
+    /// Name of the rung, 0 in exact mode.
     #[must_use]
     pub const fn rung(&self) -> u16 {
-        if self.is_exact() {
-            0
-        } else {
-            self.codes_per_token * self.bits as u16
-        }
+        self.rung
     }
 
     /// Most tokens in one frame, at least 1.
     #[must_use]
     pub const fn tokens_per_frame(&self) -> u16 {
         self.tokens_per_frame
+    }
+
+    /// Refined tokens of a frame of `tokens` tokens, fewer than there are tokens.
+    #[must_use]
+    pub const fn refined(&self, tokens: u16) -> u16 {
+        match &self.refinement {
+            Some(refinement) => refinement.tokens(tokens),
+            None => 0,
+        }
     }
 
     /// Frames one token is spread over: 1 unless it does not fit a frame.
@@ -136,7 +209,7 @@ impl Layout {
         Some(start..start + each + usize::from(part < extra))
     }
 
-    /// Codes of a token in the given part; 0 beyond the last part.
+    /// First-stage codes of a token in the given part; 0 beyond the last part.
     #[must_use]
     pub fn codes_in_part(&self, part: u8) -> usize {
         self.part_range(part).map_or(0, |range| range.len())
@@ -145,14 +218,42 @@ impl Layout {
     /// Frames that `tokens` tokens take.
     #[must_use]
     pub const fn frames(&self, tokens: u16) -> u32 {
-        if self.parts > 1 {
-            tokens as u32 * self.parts as u32
-        } else {
-            tokens.div_ceil(self.tokens_per_frame) as u32
-        }
+        self.ranges(tokens) * self.parts as u32
     }
 
-    /// Codes a frame with this header carries.
+    /// Ranges of tokens that travel together, of `tokens` tokens.
+    pub(crate) const fn ranges(&self, tokens: u16) -> u32 {
+        tokens.div_ceil(self.tokens_per_frame) as u32
+    }
+
+    /// The tokens of each frame, where `tokens` tokens are sent, the first being 0: as many in each frame as in any other, or one
+    /// less. A token that is cut into parts is one range.
+    #[must_use]
+    pub const fn split(&self, tokens: u16) -> Split {
+        Split::new(tokens, self.ranges(tokens))
+    }
+
+    /// Bytes of codes and positions in the frames of `tokens` tokens: all but the headers.
+    #[must_use]
+    pub fn packed_bytes(&self, tokens: u16) -> u64 {
+        if self.parts > 1 {
+            let parts = (0..self.parts).map(|part| packed_len(self.codes_in_part(part), self.bits));
+            return u64::from(tokens) * parts.map(|bytes| bytes as u64).sum::<u64>();
+        }
+        let (larger, smaller) = self.split(tokens).sizes();
+        let bytes = |(frames, tokens)| u64::from(frames) * self.packed_len(tokens) as u64;
+        bytes(larger) + bytes(smaller)
+    }
+
+    /// Refined tokens of all frames of `tokens` tokens.
+    #[must_use]
+    pub fn refined_of_all(&self, tokens: u16) -> usize {
+        let (larger, smaller) = self.split(tokens).sizes();
+        let refined = |(frames, tokens)| frames as usize * usize::from(self.refined(tokens));
+        refined(larger) + refined(smaller)
+    }
+
+    /// First-stage codes that a frame with this header carries.
     ///
     /// # Errors
     ///
@@ -180,7 +281,35 @@ impl Layout {
         Ok(usize::from(header.tokens) * self.codes_in_part(header.part))
     }
 
-    /// Where the codes of a frame lie in an array of the whole request's codes, token by token from
+    /// What a frame with this header carries.
+    #[inline]
+    pub(crate) fn sections(&self, header: &CodeHeader) -> Result<Sections, MismatchError> {
+        let first = Section {
+            count: self.codes_in_frame(header)?,
+            bits: self.bits,
+        };
+        let refined = usize::from(self.refined(header.tokens));
+        let (positions, second) = match &self.refinement {
+            Some(refinement) if refined > 0 => (
+                Section {
+                    count: refined,
+                    bits: position_bits(header.tokens),
+                },
+                Section {
+                    count: refined * usize::from(refinement.codes),
+                    bits: refinement.bits,
+                },
+            ),
+            _ => (Section::EMPTY, Section::EMPTY),
+        };
+        Ok(Sections {
+            first,
+            positions,
+            second,
+        })
+    }
+
+    /// Where the first-stage codes of a frame lie in an array of the whole request's codes, token by token from
     /// token 0.
     ///
     /// # Errors
@@ -192,4 +321,27 @@ impl Layout {
         let start = token + self.part_range(header.part).map_or(0, |part| part.start);
         Ok(start..start + codes)
     }
+}
+
+const fn check_refinement(refinement: &Option<Refinement>, bits: u8) -> Result<(), LayoutError> {
+    let Some(refinement) = refinement else {
+        return Ok(());
+    };
+    if bits == EXACT_BITS {
+        return Err(LayoutError::ExactRefinement);
+    }
+    if refinement.share == 0 || refinement.share > MAX_SHARE {
+        return Err(LayoutError::Share {
+            found: refinement.share,
+        });
+    }
+    if refinement.codes == 0 {
+        return Err(LayoutError::NoRefinedCodes);
+    }
+    if refinement.bits == 0 || refinement.bits > 16 {
+        return Err(LayoutError::RefinedWidth {
+            found: refinement.bits,
+        });
+    }
+    Ok(())
 }

@@ -11,7 +11,10 @@
 //! - [`token_range`] and [`flags`]: the parts of a header that have rules of their own
 //! - [`error`]: what can be wrong with received bytes, or with what is to be sent
 //! - [`header`]: the header of a code frame and what makes one valid
-//! - [`layout`]: how many tokens of a rung fit one frame, and how a token that does not fit is cut
+//! - [`refinement`]: which tokens of a frame have codes of a second stage
+//! - [`split`]: tokens distributed evenly over frames
+//! - `sections`: the packed parts of one frame
+//! - [`layout`]: how many tokens of a block fit one frame, and how a token that does not fit is cut
 //! - [`frame`]: one code frame: [`emit`] and [`parse`]
 //! - [`framer`]: a member's whole token range as successive frames
 //! - [`frames`]: the frames of one received message
@@ -21,20 +24,21 @@
 //! A sender, once a block, and a receiver:
 //!
 //! ```
-//! use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, VERSION};
+//! use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refined, VERSION};
 //!
-//! let layout = Layout::new(40, 8)?; // 40 codes of 8 bits a token: the 320-bit rung
+//! let layout = Layout::new(320, 40, 8, None)?; // in each of 12 blocks 40 codes of 8 bits a token: the 320-bit rung
+//! let layouts = [layout; 12];
 //! let codes = [7_u8; 64 * 40];
 //! let header = CodeHeader {
 //!     version: VERSION, request: 1, epoch: 1, block: 0, sender: 2, first_token: 128, tokens: 64,
 //!     part: 0, rung: layout.rung(), flags: Flags::NONE,
 //! };
-//! let mut framer = Framer::new(header, layout, &codes)?;
+//! let mut framer = Framer::new(header, layout, &codes, Refined::NONE)?;
 //! let mut buffer = [0; MAX_FRAME];
 //! let mut slots = [0_u8; 256 * 40]; // the receiver's codes of the whole request, token by token
 //! while let Some(length) = framer.next_frame(&mut buffer)? {
 //!     // The receiver: a message may hold several frames.
-//!     for frame in Frames::new(&buffer[..length], layout) {
+//!     for frame in Frames::new(&buffer[..length], &layouts) {
 //!         let frame = frame?;
 //!         let span = layout.span(&frame.header)?;
 //!         frame.read_into(&layout, &mut slots[span])?;
@@ -62,6 +66,9 @@ pub mod frames;
 pub mod header;
 pub mod layout;
 pub mod limits;
+pub mod refinement;
+mod sections;
+pub mod split;
 pub mod token_range;
 pub mod traffic;
 pub mod version;
@@ -74,14 +81,16 @@ pub use control::{
     ProbeFrame, Prompt, Reason, RequestOptions, Resume, SamplingParams, Start, StartText, pack_ids,
     unpack_ids,
 };
-pub use error::{ControlError, EmitError, FrameError, HeaderError, MismatchError};
+pub use error::{ControlError, EmitError, FrameError, HeaderError, MismatchError, PositionError};
 pub use flags::Flags;
-pub use frame::{CodeFrame, emit, parse};
+pub use frame::{CodeFrame, FrameCodes, emit, parse};
 pub use framer::Framer;
 pub use frames::Frames;
 pub use header::{CodeHeader, MAX_HEADER};
 pub use layout::{Layout, LayoutError};
 pub use limits::{MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_TOKENS, TAG};
+pub use refinement::{MAX_SHARE, Refined, Refinement};
+pub use split::Split;
 pub use token_range::RangeError;
 pub use traffic::Traffic;
 pub use version::{MIN_VERSION, VERSION, VersionError, Versions, negotiate};

@@ -17,11 +17,11 @@ use core::fmt;
 
 use thiserror::Error;
 
-/// Oldest version this crate reads. Version 1 was in no release.
-pub const MIN_VERSION: u8 = 2;
+/// Oldest version this crate reads. Versions 1 and 2 were in no release.
+pub const MIN_VERSION: u8 = 3;
 
 /// Newest version this crate reads and writes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The versions a device reads and writes, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Versions {
         self.min <= version && version <= self.max
     }
 
-    /// Reads what [`Display`](fmt::Display) writes: `2-3`. `None` where that is not a range.
+    /// Reads what [`Display`](fmt::Display) writes: `3-4`. `None` where that is not a range.
     #[must_use]
     pub fn from_text(text: &str) -> Option<Self> {
         let (min, max) = text.split_once('-')?;

@@ -77,8 +77,16 @@ fn code_frames_are_as_written() {
         let bytes = joined(example);
         let frame = parse(&bytes).unwrap();
         assert_eq!(frame.header, sample.header, "{}", sample.name);
-        let codes: Vec<u32> = frame.codes(&sample.layout).unwrap().collect();
-        assert_eq!(codes, sample.codes, "{}", sample.name);
+        let found = frame.codes(&sample.layout).unwrap();
+        let words = |codes: Unpack<'_>| codes.map(|code| code as u16).collect::<Vec<_>>();
+        assert_eq!(
+            found.first.collect::<Vec<_>>(),
+            sample.codes,
+            "{}",
+            sample.name
+        );
+        assert_eq!(words(found.positions), sample.positions, "{}", sample.name);
+        assert_eq!(words(found.second), sample.second, "{}", sample.name);
         assert_eq!(Traffic::parse(&bytes), Ok(Traffic::Codes(&bytes)));
     }
 }
@@ -239,7 +247,12 @@ fn finish_reasons_keep_their_numbers() {
 
 #[test]
 fn rejected_encodings_are_rejected_for_the_reason_given() {
-    let layout = Layout::new(1, 10).unwrap();
+    let layout = Layout::new(10, 1, 10, None).unwrap();
+    let refined = common::refined_layout(10, (1, 10), (64, 1, 8));
+    let read = |bytes: &[u8], layout| {
+        let frame = parse(bytes)?;
+        frame.codes(layout).map(drop)
+    };
     let table = WIRE_MD.split("## Rejected encodings").nth(1).unwrap();
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let mut count = 0;
@@ -247,10 +260,8 @@ fn rejected_encodings_are_rejected_for_the_reason_given() {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let bytes = hex(cells[1].trim_matches('`'));
         let error = match cells[2] {
-            "code frame" => parse(&bytes)
-                .and_then(|frame| frame.codes(&layout))
-                .map(drop)
-                .unwrap_err(),
+            "code frame" => read(&bytes, &layout).unwrap_err(),
+            "refined code frame" => read(&bytes, &refined).unwrap_err(),
             "control message" => Control::parse(&bytes).map(drop).unwrap_err(),
             "hello of any version" => HelloPrefix::parse(&bytes).map(drop).unwrap_err(),
             other => panic!("read as {other:?}?"),
@@ -258,7 +269,7 @@ fn rejected_encodings_are_rejected_for_the_reason_given() {
         assert_eq!(error.to_string(), cells[3], "{row}");
         count += 1;
     }
-    assert!(count > 30, "{count} rows found");
+    assert!(count > 40, "{count} rows found");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use core::ffi::c_int;
 use core::panic::PanicInfo;
 
 use astra_codec::{Codebook, half_norms, word_major};
-use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, VERSION};
+use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refined, VERSION};
 
 // Start and end of a program, and the copying of memory that the compiler asks for.
 #[link(name = "c")]
@@ -44,7 +44,7 @@ fn sends_codes() -> Option<bool> {
     let mut codes = [0_u16; 2];
     codebook.encode(&[1.0, 1.0, 2.0, 3.0], &mut codes).ok()?;
 
-    let layout = Layout::new(1, 1).ok()?;
+    let layout = Layout::new(1, 1, 1, None).ok()?;
     let header = CodeHeader {
         version: VERSION,
         request: 1,
@@ -57,10 +57,10 @@ fn sends_codes() -> Option<bool> {
         rung: layout.rung(),
         flags: Flags::NONE,
     };
-    let mut framer = Framer::new(header, layout, &codes).ok()?;
+    let mut framer = Framer::new(header, layout, &codes, Refined::NONE).ok()?;
     let (mut buffer, mut received) = ([0; MAX_FRAME], [7_u16; 2]);
     while let Some(length) = framer.next_frame(&mut buffer).ok()? {
-        for frame in Frames::new(buffer.get(..length)?, layout) {
+        for frame in Frames::new(buffer.get(..length)?, &[layout]) {
             let frame = frame.ok()?;
             let span = layout.span(&frame.header).ok()?;
             frame.read_into(&layout, received.get_mut(span)?).ok()?;

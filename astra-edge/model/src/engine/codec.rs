@@ -201,7 +201,7 @@ impl Codec {
     /// A token's codes do not fit the wire format.
     pub fn layout(&self) -> Result<Layout, LayoutError> {
         // A hidden width or a number of groups beyond 65,535 is refused with the manifest.
-        Layout::new(self.codes as u16, self.code_bits)
+        Layout::new(self.bits, self.codes as u16, self.code_bits, None)
     }
 
     /// Tokens whose codes fill one frame, at least one.

@@ -55,7 +55,7 @@ fn a_slow_causal_member_finds_every_block_of_the_request() {
         ranges: vec![range(0, 3), range(3, 4)],
     };
     let thread = std::thread::current();
-    let gather = Gather::new(Arc::new(plan), 1, blocks, coded(), false, thread);
+    let gather = Gather::new(Arc::new(plan), 1, vec![coded(); blocks], false, thread);
     for request in 0..2 {
         // The first member finishes before this one begins.
         (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
@@ -89,7 +89,7 @@ fn all_blocks_but_the_first_are_predicted() {
         ranges: vec![range(0, 3), range(3, 4), range(7, 3)],
     };
     let thread = std::thread::current();
-    let gather = Gather::new(Arc::new(plan), 1, BLOCKS, coded(), true, thread);
+    let gather = Gather::new(Arc::new(plan), 1, vec![coded(); BLOCKS], true, thread);
     gather.begin(1);
     for (block, flags, used) in [
         (0, Flags::NONE, true),
@@ -102,7 +102,7 @@ fn all_blocks_but_the_first_are_predicted() {
             ..header(coded(), 1, block, 0)
         };
         let codes = codes(1, block, 0);
-        for frame in frames(Framer::new(header, coded(), &codes).unwrap()) {
+        for frame in frames(Framer::new(header, coded(), &codes, Refined::NONE).unwrap()) {
             gather.receive(&frame);
         }
         let received = gather.take_stats();

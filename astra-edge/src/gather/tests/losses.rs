@@ -35,7 +35,9 @@ fn a_lost_frame_loses_only_its_own_tokens() {
     let mut remote = vec![-1.0; 6 * 600];
     gather.begin(0);
     for sender in [0, 2] {
-        let all = frames(Framer::new(header(layout, 0, 0, sender), layout, &values).unwrap());
+        let all = frames(
+            Framer::new(header(layout, 0, 0, sender), layout, &values, Refined::NONE).unwrap(),
+        );
         let parts = usize::from(layout.parts());
         assert!(parts > 1 && all.len() == 3 * parts);
         for (index, frame) in all.iter().enumerate() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use astra_codec::Codebook;
 
 use super::*;
-use astra_wire::{Flags, Framer, MAX_FRAME};
+use astra_wire::{Flags, Framer, MAX_FRAME, Refined};
 
 const BLOCKS: usize = 3;
 const CODES: usize = 4;
@@ -30,20 +30,19 @@ fn gather_of(layout: Layout, me: usize, causal: bool) -> Arc<Gather> {
     Arc::new(Gather::new(
         Arc::new(plan),
         me,
-        BLOCKS,
-        layout,
+        vec![layout; BLOCKS],
         false,
         thread,
     ))
 }
 
 fn coded() -> Layout {
-    Layout::new(CODES as u16, 8).unwrap()
+    Layout::new(32, CODES as u16, 8, None).unwrap()
 }
 
 fn exact() -> Layout {
     // 600 channels: a token is cut into several parts.
-    Layout::new(600, 32).unwrap()
+    Layout::new(0, 600, 32, None).unwrap()
 }
 
 fn header(layout: Layout, request: u32, block: u8, sender: u8) -> CodeHeader {
@@ -101,7 +100,7 @@ fn send(gather: &Gather, request: u32, block: u8, sender: u8) {
     let layout = coded();
     let codes = codes(request, block, sender);
     let header = header(layout, request, block, sender);
-    for frame in frames(Framer::new(header, layout, &codes).unwrap()) {
+    for frame in frames(Framer::new(header, layout, &codes, Refined::NONE).unwrap()) {
         gather.receive(&frame);
     }
 }
@@ -255,7 +254,7 @@ fn foreign_frames_are_counted_and_dropped() {
     ];
     for header in bad {
         let codes = [0_u16; 3 * CODES];
-        for frame in frames(Framer::new(header, layout, &codes).unwrap()) {
+        for frame in frames(Framer::new(header, layout, &codes, Refined::NONE).unwrap()) {
             gather.receive(&frame);
         }
     }

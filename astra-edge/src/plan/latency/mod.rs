@@ -118,7 +118,7 @@ pub fn predict(profile: &Profile, case: &Case) -> Result<Prediction, PredictErro
     let request = Request {
         profile,
         rung,
-        layout: Layout::new(rung.codes, rung.code_bits)?,
+        layout: Layout::new(rung.bits, rung.codes, rung.code_bits, None)?,
         ranges: &ranges,
         case,
         chunked: false,

@@ -1,22 +1,29 @@
 //! Any bytes on a code key, read with any layout: no panic, and what is accepted has one encoding, as one frame and as several.
 #![no_main]
 
-use astra_wire::{CodeFrame, Frames, Layout, MAX_FRAME, Traffic, emit, parse, unpack_into};
+use astra_wire::{
+    CodeFrame, Frames, Layout, MAX_FRAME, Refined, Refinement, Traffic, Unpack, emit, parse,
+    unpack_into,
+};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u16, u8, &[u8])| {
-    let (codes_per_token, bits, bytes) = input;
+/// Rung, codes and bits of a token; share, codes and bits of a second stage.
+type Numbers = (u16, u16, u8, Option<(u8, u16, u8)>);
+
+fuzz_target!(|input: (Numbers, &[u8])| {
+    let ((rung, codes_per_token, bits, second), bytes) = input;
     let Ok(Traffic::Codes(bytes)) = Traffic::parse(bytes) else {
         return;
     };
-    let Ok(layout) = Layout::new(codes_per_token, bits) else {
+    let refinement = second.map(|(share, codes, bits)| Refinement { share, codes, bits });
+    let Ok(layout) = Layout::new(rung, codes_per_token, bits, refinement) else {
         return;
     };
     if let Some(again) = parse(bytes).ok().and_then(|frame| sent_again(&frame, &layout)) {
         assert_eq!(again, bytes);
     }
     let mut read = 0;
-    for frame in Frames::new(bytes, layout) {
+    for frame in Frames::new(bytes, &[layout; 256]) {
         let Some(again) = frame.ok().and_then(|frame| sent_again(&frame, &layout)) else {
             return;
         };
@@ -28,15 +35,29 @@ fuzz_target!(|input: (u16, u8, &[u8])| {
 
 /// The bytes of a frame; `None` where its codes are none of the layout's.
 fn sent_again(frame: &CodeFrame, layout: &Layout) -> Option<Vec<u8>> {
-    let codes: Vec<u32> = frame.codes(layout).ok()?.collect();
+    let content = frame.codes(layout).ok()?;
+    let codes: Vec<u32> = content.first.collect();
+    let (positions, second) = (words(content.positions), words(content.second));
+    let tokens = frame.header.tokens;
     assert_eq!(layout.codes_in_frame(&frame.header), Ok(codes.len()));
+    assert_eq!(usize::from(layout.refined(tokens)), positions.len());
+    assert!(positions.is_sorted_by(|a, b| a < b));
+    assert!(positions.iter().all(|&position| position < tokens));
 
     let mut unpacked = vec![0_u32; codes.len()];
-    assert_eq!(unpack_into(frame.codes, layout.bits(), &mut unpacked), Ok(()));
+    assert_eq!(frame.read_into(layout, &mut unpacked), Ok(()));
+    assert_eq!(unpacked, codes);
+    let first = (codes.len() * usize::from(layout.bits())).div_ceil(8);
+    assert_eq!(unpack_into(&frame.body[..first], layout.bits(), &mut unpacked), Ok(()));
     assert_eq!(unpacked, codes);
 
+    let refined = Refined { positions: &positions, codes: &second };
     let mut again = vec![0; MAX_FRAME];
-    let length = emit(&frame.header, layout, &codes, &mut again).expect("what was read can be sent");
+    let length = emit(&frame.header, layout, &codes, refined, &mut again).expect("what was read can be sent");
     again.truncate(length);
     Some(again)
+}
+
+fn words(codes: Unpack) -> Vec<u16> {
+    codes.map(|code| code.try_into().expect("at most 16 bits")).collect()
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with the header of a code frame.
+//! What can be wrong with the header and the refined tokens of a code frame.
 
 use thiserror::Error;
 
@@ -28,6 +28,18 @@ pub enum HeaderError {
     },
 }
 
+/// Refined tokens that do not ascend, or of which one is not in the frame.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("refined token: found {found}, expected {least} or above and less than {tokens}")]
+pub struct PositionError {
+    /// The position.
+    pub found: u32,
+    /// The position after the one before, 0 of the first.
+    pub least: u32,
+    /// Tokens of the frame.
+    pub tokens: u16,
+}
+
 /// Why a header does not belong to a layout.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +51,14 @@ pub enum MismatchError {
         found: u16,
         /// The layout's.
         expected: u16,
+    },
+    /// A block the rung does not have.
+    #[error("block: found {found}, expected less than {blocks}")]
+    Block {
+        /// The header's.
+        found: u8,
+        /// Blocks of the rung.
+        blocks: usize,
     },
     /// A part this layout does not have.
     #[error("part of a token: found {found}, expected less than {parts}")]

@@ -6,7 +6,7 @@ mod frame;
 use thiserror::Error;
 
 pub use self::control::ControlError;
-pub use self::frame::{HeaderError, MismatchError};
+pub use self::frame::{HeaderError, MismatchError, PositionError};
 use crate::bits::{PackError, UnpackError};
 use crate::flags::Flags;
 use crate::limits::MAX_BODY;
@@ -71,6 +71,9 @@ pub enum FrameError {
     /// A code frame's codes are not what its header announces.
     #[error("code frame: {0}")]
     Codes(#[from] UnpackError),
+    /// A code frame's refined tokens are in no order, or not in the frame.
+    #[error("code frame: {0}")]
+    Position(#[from] PositionError),
     /// The slot for a frame's codes has another size.
     #[error("slot: found {found} codes, expected {expected}")]
     Slot {
@@ -123,6 +126,25 @@ pub enum EmitError {
         /// Tokens times codes of a token.
         expected: usize,
     },
+    /// The number of refined tokens is not what the layout says.
+    #[error("refined tokens: found {found}, expected {expected}")]
+    Positions {
+        /// Positions given.
+        found: usize,
+        /// Sum over the frames.
+        expected: usize,
+    },
+    /// The number of second-stage codes is not what the layout says.
+    #[error("second-stage codes: found {found}, expected {expected}")]
+    RefinedCodes {
+        /// Codes given.
+        found: usize,
+        /// Refined tokens times their codes.
+        expected: usize,
+    },
+    /// The refined tokens are in no order, or not in the frame.
+    #[error("code frame: {0}")]
+    Position(#[from] PositionError),
     /// The header contradicts itself.
     #[error("code frame: {0}")]
     Header(#[from] HeaderError),

@@ -14,16 +14,30 @@ pub(crate) struct FrameSample {
     pub(crate) header: CodeHeader,
     pub(crate) layout: Layout,
     pub(crate) codes: std::vec::Vec<u32>,
+    pub(crate) positions: std::vec::Vec<u16>,
+    pub(crate) second: std::vec::Vec<u16>,
 }
 
 impl FrameSample {
     pub(crate) fn emit(&self, out: &mut [u8]) -> usize {
-        emit(&self.header, &self.layout, &self.codes, out).unwrap()
+        emit(&self.header, &self.layout, &self.codes, self.refined(), out).unwrap()
+    }
+
+    fn refined(&self) -> Refined<'_> {
+        Refined {
+            positions: &self.positions,
+            codes: &self.second,
+        }
     }
 }
 
 pub(crate) fn frames() -> std::vec::Vec<FrameSample> {
-    let header = CodeHeader {
+    plain_frames().into_iter().chain(refined_frames()).collect()
+}
+
+/// Of two tokens of block 11 of request 1000.
+fn header(rung: u16) -> CodeHeader {
+    CodeHeader {
         version: VERSION,
         request: 1000,
         epoch: 5,
@@ -32,43 +46,83 @@ pub(crate) fn frames() -> std::vec::Vec<FrameSample> {
         first_token: 200,
         tokens: 2,
         part: 0,
-        rung: 32,
+        rung,
         flags: Flags::NONE,
+    }
+}
+
+fn plain_frames() -> [FrameSample; 3] {
+    let sample = |name, header: CodeHeader, (codes_per_token, bits), codes| FrameSample {
+        name,
+        header,
+        layout: Layout::new(header.rung, codes_per_token, bits, None).unwrap(),
+        codes,
+        positions: vec![],
+        second: vec![],
     };
-    vec![
+    let predicted = CodeHeader {
+        request: u32::MAX,
+        epoch: u16::MAX,
+        block: 255,
+        sender: 15,
+        first_token: 65_533,
+        tokens: 3,
+        flags: Flags::PREDICTED,
+        ..header(10)
+    };
+    let exact = CodeHeader {
+        tokens: 1,
+        ..header(0)
+    };
+    let values = vec![1.0_f32.to_bits(), (-0.5_f32).to_bits()];
+    let bytes = vec![0, 1, 127, 255, 16, 32, 64, 128];
+    [
+        sample("codes of 8 bits", header(32), (4, 8), bytes),
+        sample(
+            "codes of 10 bits, predicted",
+            predicted,
+            (1, 10),
+            vec![1, 1023, 512],
+        ),
+        sample("exact", exact, (2, 32), values),
+    ]
+}
+
+fn refined_frames() -> [FrameSample; 2] {
+    let codes = [0, 1, 127, 255, 16, 32, 64, 128];
+    let codes = codes.into_iter().chain([0; 4]).chain(1..=12);
+    [
         FrameSample {
-            name: "codes of 8 bits",
-            header,
-            layout: Layout::new(4, 8).unwrap(),
-            codes: vec![0, 1, 127, 255, 16, 32, 64, 128],
+            name: "codes of 8 bits, refined",
+            header: CodeHeader {
+                tokens: 6,
+                ..header(40)
+            },
+            layout: refined_layout(40, (4, 8), (64, 3, 8)),
+            codes: codes.collect(),
+            positions: vec![1, 4],
+            second: vec![0xa0, 0xa1, 0xa2, 255, 0, 128],
         },
         FrameSample {
-            name: "codes of 10 bits, predicted",
+            name: "codes of 10 bits, predicted and refined",
             header: CodeHeader {
-                request: u32::MAX,
-                epoch: u16::MAX,
-                block: 255,
-                sender: 15,
-                first_token: 65_533,
                 tokens: 3,
-                rung: 10,
                 flags: Flags::PREDICTED,
-                ..header
+                ..header(20)
             },
-            layout: Layout::new(1, 10).unwrap(),
+            layout: refined_layout(20, (1, 10), (43, 2, 9)),
             codes: vec![1, 1023, 512],
-        },
-        FrameSample {
-            name: "exact",
-            header: CodeHeader {
-                tokens: 1,
-                rung: 0,
-                ..header
-            },
-            layout: Layout::new(2, 32).unwrap(),
-            codes: vec![1.0_f32.to_bits(), (-0.5_f32).to_bits()],
+            positions: vec![2],
+            second: vec![511, 1],
         },
     ]
+}
+
+/// Of first-stage codes of some bits, and of a share of the tokens second-stage codes of some bits.
+pub(crate) fn refined_layout(rung: u16, first: (u16, u8), second: (u8, u16, u8)) -> Layout {
+    let (share, codes, bits) = second;
+    let refinement = Refinement { share, codes, bits };
+    Layout::new(rung, first.0, first.1, Some(refinement)).unwrap()
 }
 
 pub(crate) fn device(seed: u8) -> DeviceId {
@@ -81,8 +135,8 @@ pub(crate) fn text<const N: usize>(text: &str) -> String<N> {
 
 pub(crate) fn hello() -> Hello {
     Hello {
-        min_version: 2,
-        max_version: 2,
+        min_version: 3,
+        max_version: 3,
         device: device(0x10),
         name: text("kitchen"),
         software: text("astra-edge 0.1.0"),

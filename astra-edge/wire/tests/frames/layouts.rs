@@ -3,16 +3,13 @@
 use astra_wire::layout::MAX_CODES;
 use astra_wire::*;
 
-use super::header;
+use super::{header, plain};
 
 #[test]
 fn every_layout_tiles_its_tokens_and_fills_its_frames() {
     for bits in (1..=16).chain([32]) {
         for codes in (1..=u16::MAX).step_by(if bits == 8 { 1 } else { 37 }) {
-            let Ok(layout) = Layout::new(codes, bits) else {
-                assert!(bits < 32 && u32::from(codes) * u32::from(bits) > 65_535);
-                continue;
-            };
+            let layout = plain(codes, bits);
             let fits = |codes: usize| packed_len(codes, bits) <= MAX_CODES;
             let whole = usize::from(layout.tokens_per_frame()) * usize::from(codes);
             if layout.parts() == 1 {
@@ -42,38 +39,34 @@ fn every_layout_tiles_its_tokens_and_fills_its_frames() {
 #[test]
 fn layouts_of_the_rungs() {
     let facts = |codes, bits| {
-        let layout = Layout::new(codes, bits).unwrap();
-        (
-            layout.rung(),
-            layout.tokens_per_frame(),
-            layout.parts(),
-            layout.frames(64),
-        )
+        let layout = plain(codes, bits);
+        (layout.tokens_per_frame(), layout.parts(), layout.frames(64))
     };
-    assert_eq!(facts(1, 10), (10, 929, 1, 1));
-    assert_eq!(facts(4, 10), (40, 232, 1, 1));
-    assert_eq!(facts(10, 8), (80, 116, 1, 1));
-    assert_eq!(facts(20, 8), (160, 58, 1, 2));
-    assert_eq!(facts(40, 8), (320, 29, 1, 3));
-    assert_eq!(facts(80, 8), (640, 14, 1, 5));
-    assert_eq!(facts(290, 32), (0, 1, 1, 64));
-    assert_eq!(facts(291, 32), (0, 1, 2, 128));
-    assert_eq!(facts(384, 32), (0, 1, 2, 128));
-    assert_eq!(facts(4096, 32), (0, 1, 15, 960));
-    assert_eq!(facts(65_535, 32), (0, 1, 226, 14_464));
+    assert_eq!(facts(1, 10), (929, 1, 1));
+    assert_eq!(facts(4, 10), (232, 1, 1));
+    assert_eq!(facts(10, 8), (116, 1, 1));
+    assert_eq!(facts(20, 8), (58, 1, 2));
+    assert_eq!(facts(40, 8), (29, 1, 3));
+    assert_eq!(facts(80, 8), (14, 1, 5));
+    assert_eq!(facts(290, 32), (1, 1, 64));
+    assert_eq!(facts(291, 32), (1, 2, 128));
+    assert_eq!(facts(384, 32), (1, 2, 128));
+    assert_eq!(facts(4096, 32), (1, 15, 960));
+    assert_eq!(facts(65_535, 32), (1, 226, 14_464));
 }
 
 #[test]
 fn layouts_that_cannot_be_are_refused() {
+    let new = |rung, codes, bits| Layout::new(rung, codes, bits, None);
     for found in [0, 17, 31, 33, 255] {
-        assert_eq!(Layout::new(1, found), Err(LayoutError::Width { found }));
+        assert_eq!(new(8, 1, found), Err(LayoutError::Width { found }));
     }
-    assert_eq!(Layout::new(0, 8), Err(LayoutError::NoCodes));
-    assert_eq!(
-        Layout::new(8192, 8),
-        Err(LayoutError::Rung { found: 65_536 })
-    );
-    assert!(Layout::new(8191, 8).is_ok());
+    assert_eq!(new(8, 0, 8), Err(LayoutError::NoCodes));
+    for (found, bits) in [(0, 8), (1, 32)] {
+        assert_eq!(new(found, 1, bits), Err(LayoutError::Rung { found, bits }));
+    }
+    // The name of a rung says nothing of a block.
+    assert_eq!(new(u16::MAX, 1, 1).unwrap().rung(), u16::MAX);
 }
 
 #[test]
@@ -97,7 +90,7 @@ fn the_longest_header_is_within_its_bound() {
 #[test]
 fn a_full_frame_after_the_longest_header_fits() {
     // 15 codes of 7 bits, 88 tokens: all 1,155 bytes a frame of this rung can have.
-    let layout = Layout::new(15, 7).unwrap();
+    let layout = plain(15, 7);
     let tokens = layout.tokens_per_frame();
     let header = CodeHeader {
         request: u32::MAX,
@@ -110,13 +103,16 @@ fn a_full_frame_after_the_longest_header_fits() {
     };
     let codes = vec![127_u8; usize::from(tokens) * 15];
     let mut buffer = [0xa5; MAX_FRAME];
-    let length = emit(&header, &layout, &codes, &mut buffer).unwrap();
+    let length = emit(&header, &layout, &codes, Refined::NONE, &mut buffer).unwrap();
     assert!(length <= MAX_BODY);
     let mut exact = vec![0; length];
-    assert_eq!(emit(&header, &layout, &codes, &mut exact), Ok(length));
+    assert_eq!(
+        emit(&header, &layout, &codes, Refined::NONE, &mut exact),
+        Ok(length)
+    );
     for found in 0..length {
         assert_eq!(
-            emit(&header, &layout, &codes, &mut exact[..found]),
+            emit(&header, &layout, &codes, Refined::NONE, &mut exact[..found]),
             Err(EmitError::Room {
                 found,
                 needed: length

@@ -8,10 +8,32 @@
 
 mod layouts;
 mod messages;
+mod model;
+mod refinements;
 mod refusals;
 mod round_trips;
 
 use astra_wire::*;
+
+/// A layout without a second stage, of a rung of any name.
+fn plain(codes: u16, bits: u8) -> Layout {
+    Layout::new(rung(bits), codes, bits, None).unwrap()
+}
+
+/// A layout whose second stage has `second`: share, codes and bits.
+fn refined(codes: u16, bits: u8, second: (u8, u16, u8)) -> Layout {
+    let (share, second_codes, second_bits) = second;
+    let refinement = Refinement {
+        share,
+        codes: second_codes,
+        bits: second_bits,
+    };
+    Layout::new(rung(bits), codes, bits, Some(refinement)).unwrap()
+}
+
+fn rung(bits: u8) -> u16 {
+    if bits == 32 { 0 } else { 160 }
+}
 
 fn header(layout: &Layout, first_token: u16, tokens: u16) -> CodeHeader {
     CodeHeader {
@@ -29,8 +51,13 @@ fn header(layout: &Layout, first_token: u16, tokens: u16) -> CodeHeader {
 }
 
 /// Frames of a token range, each without its buffer's rest.
-fn frames<C: Code>(header: CodeHeader, layout: Layout, codes: &[C]) -> Vec<Vec<u8>> {
-    let mut framer = Framer::new(header, layout, codes).unwrap();
+fn frames<C: Code>(
+    header: CodeHeader,
+    layout: Layout,
+    codes: &[C],
+    refined: Refined<'_>,
+) -> Vec<Vec<u8>> {
+    let mut framer = Framer::new(header, layout, codes, refined).unwrap();
     let mut frames = Vec::new();
     loop {
         let mut buffer = [0xa5; MAX_FRAME];
@@ -44,4 +71,8 @@ fn frames<C: Code>(header: CodeHeader, layout: Layout, codes: &[C]) -> Vec<Vec<u
         assert!(buffer[length..].iter().all(|&byte| byte == 0xa5));
         frames.push(buffer[..length].to_vec());
     }
+}
+
+fn words(codes: Unpack<'_>) -> Vec<u16> {
+    codes.map(|code| u16::try_from(code).unwrap()).collect()
 }

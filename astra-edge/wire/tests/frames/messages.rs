@@ -2,23 +2,23 @@
 
 use astra_wire::*;
 
-use super::{frames, header};
+use super::{frames, header, plain};
 
 #[test]
 fn frames_of_one_message_are_read_up_to_the_first_unreadable_one() {
     for (codes, bits, tokens) in [(20, 8, 342), (40, 8, 65), (3, 10, 900), (384, 32, 3)] {
-        let layout = Layout::new(codes, bits).unwrap();
+        let layout = plain(codes, bits);
         let all: Vec<u32> = (0..u32::from(codes) * u32::from(tokens))
             .map(|code| code % 200)
             .collect();
         let (mut message, mut ends) = (Vec::new(), Vec::new());
-        for frame in frames(header(&layout, 5, tokens), layout, &all) {
+        for frame in frames(header(&layout, 5, tokens), layout, &all, Refined::NONE) {
             message.extend(frame);
             ends.push(message.len());
         }
         assert!(ends.len() > 1, "{ends:?}");
         for cut in 0..=message.len() {
-            let read: Vec<_> = Frames::new(&message[..cut], layout).collect();
+            let read: Vec<_> = Frames::new(&message[..cut], &[layout; 10]).collect();
             let whole = ends.iter().take_while(|end| **end <= cut).count();
             let mut start = 0;
             for (read, &end) in read.iter().zip(&ends[..whole]) {
@@ -33,12 +33,12 @@ fn frames_of_one_message_are_read_up_to_the_first_unreadable_one() {
         }
         // Of another version, in the second frame: what comes after it cannot be found.
         message[ends[0]] = 0;
-        let read: Vec<_> = Frames::new(&message, layout).collect();
+        let read: Vec<_> = Frames::new(&message, &[layout; 10]).collect();
         assert_eq!(read.len(), 2);
         assert!(matches!(read[1], Err(FrameError::Version { .. })));
     }
-    let layout = Layout::new(20, 8).unwrap();
-    let none: Vec<_> = Frames::new(&[], layout).collect();
+    let layout = plain(20, 8);
+    let none: Vec<_> = Frames::new(&[], &[layout]).collect();
     assert_eq!(none, [Err(FrameError::Truncated)]);
 }
 

@@ -2,14 +2,14 @@
 
 use astra_wire::*;
 
-use super::header;
+use super::{header, plain};
 
 #[test]
 fn what_a_sender_gets_wrong_is_named() {
-    let layout = Layout::new(40, 8).unwrap();
+    let layout = plain(40, 8);
     let good = header(&layout, 0, 2);
     let codes = [0_u16; 80];
-    let new = |header, codes: &[u16]| Framer::new(header, layout, codes).map(drop);
+    let new = |header, codes: &[u16]| Framer::new(header, layout, codes, Refined::NONE).map(drop);
     assert_eq!(new(good, &codes), Ok(()));
     assert_eq!(
         new(good, &codes[..79]),
@@ -22,7 +22,7 @@ fn what_a_sender_gets_wrong_is_named() {
         new(CodeHeader { rung: 0, ..good }, &codes),
         Err(EmitError::Mismatch(MismatchError::Rung {
             found: 0,
-            expected: 320
+            expected: 160
         }))
     );
     assert_eq!(
@@ -45,12 +45,12 @@ fn what_a_sender_gets_wrong_is_named() {
 
 #[test]
 fn codes_that_do_not_fit_are_named() {
-    let layout = Layout::new(40, 8).unwrap();
+    let layout = plain(40, 8);
     let good = header(&layout, 0, 2);
     let mut buffer = [0; MAX_FRAME];
     let mut large = [0_u16; 80];
     large[41] = 256;
-    let mut framer = Framer::new(good, layout, &large).unwrap();
+    let mut framer = Framer::new(good, layout, &large, Refined::NONE).unwrap();
     let too_large = PackError::CodeTooLarge {
         index: 41,
         found: 256,
@@ -66,7 +66,7 @@ fn codes_that_do_not_fit_are_named() {
 
     let many = CodeHeader { tokens: 30, ..good };
     assert_eq!(
-        emit(&many, &layout, &[0_u8; 1200], &mut buffer),
+        emit(&many, &layout, &[0_u8; 1200], Refined::NONE, &mut buffer),
         Err(EmitError::Mismatch(MismatchError::Tokens {
             found: 30,
             max: 29
@@ -74,14 +74,14 @@ fn codes_that_do_not_fit_are_named() {
     );
     let floats = [0.0_f32; 80];
     assert_eq!(
-        emit(&good, &layout, &floats, &mut buffer),
+        emit(&good, &layout, &floats, Refined::NONE, &mut buffer),
         Err(EmitError::Pack(PackError::Width { found: 8 }))
     );
 }
 
 #[test]
 fn what_does_not_belong_to_the_layout_is_refused() {
-    let layout = Layout::new(291, 32).unwrap();
+    let layout = plain(291, 32);
     let mut header = header(&layout, 0, 2);
     // Two parts of 145 codes would fit a frame, yet a cut token travels alone.
     assert_eq!(
@@ -101,10 +101,17 @@ fn what_does_not_belong_to_the_layout_is_refused() {
 
 #[test]
 fn a_slot_of_another_size_is_refused_and_left_alone() {
-    let layout = Layout::new(4, 10).unwrap();
+    let layout = plain(4, 10);
     let header = header(&layout, 0, 1);
     let mut buffer = [0; MAX_FRAME];
-    let length = emit(&header, &layout, &[1_u16, 2, 3, 4], &mut buffer).unwrap();
+    let length = emit(
+        &header,
+        &layout,
+        &[1_u16, 2, 3, 4],
+        Refined::NONE,
+        &mut buffer,
+    )
+    .unwrap();
     let frame = parse(&buffer[..length]).unwrap();
     for found in [0, 3, 5] {
         let mut slot = vec![9_u16; found];

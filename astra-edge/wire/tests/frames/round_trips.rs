@@ -3,11 +3,16 @@
 use astra_wire::*;
 use proptest::prelude::*;
 
-use super::{frames, header};
+use super::{frames, header, plain};
 
 fn check_round_trip(header: CodeHeader, layout: Layout, codes: &[u32]) {
-    let frames = frames(header, layout, codes);
+    let frames = frames(header, layout, codes, Refined::NONE);
     assert_eq!(frames.len(), layout.frames(header.tokens) as usize);
+    let bodies: usize = frames
+        .iter()
+        .map(|bytes| parse(bytes).unwrap().body.len())
+        .sum();
+    assert_eq!(layout.packed_bytes(header.tokens), bodies as u64);
 
     let per_token = usize::from(layout.codes_per_token());
     let base = usize::from(header.first_token) * per_token;
@@ -15,7 +20,7 @@ fn check_round_trip(header: CodeHeader, layout: Layout, codes: &[u32]) {
     let mut sizes = Vec::new();
     for bytes in &frames {
         let frame = parse(bytes).unwrap();
-        assert!(bytes.len() - frame.codes.len() <= 24);
+        assert!(bytes.len() - frame.body.len() <= 24);
         let same = CodeHeader {
             first_token: header.first_token,
             tokens: header.tokens,
@@ -42,9 +47,7 @@ fn check_round_trip(header: CodeHeader, layout: Layout, codes: &[u32]) {
 fn layouts() -> impl Strategy<Value = Layout> {
     let codes = prop_oneof![1..100_u16, 1..3000_u16, Just(384), Just(4096)];
     let bits = prop_oneof![1..=16_u8, Just(8), Just(32)];
-    (codes, bits).prop_filter_map("rung above 65,535 bits", |(codes, bits)| {
-        Layout::new(codes, bits).ok()
-    })
+    (codes, bits).prop_map(|(codes, bits)| plain(codes, bits))
 }
 
 proptest! {
@@ -69,31 +72,31 @@ proptest! {
 
 #[test]
 fn the_last_tokens_there_can_be_are_framed() {
-    let layout = Layout::new(40, 8).unwrap();
+    let layout = plain(40, 8);
     check_round_trip(header(&layout, 65_535, 1), layout, &[1; 40]);
-    let layout = Layout::new(1, 1).unwrap();
+    let layout = plain(1, 1);
     let codes: Vec<u32> = (0..65_535).map(|i| i % 2).collect();
     check_round_trip(header(&layout, 1, 65_535), layout, &codes);
 }
 
 #[test]
 fn every_type_of_code_is_framed_alike() {
-    let layout = Layout::new(40, 8).unwrap();
+    let layout = plain(40, 8);
     let header = header(&layout, 0, 64);
     let bytes: Vec<u8> = (0..64 * 40).map(|i| (i % 251) as u8).collect();
     let words: Vec<u16> = bytes.iter().map(|&byte| u16::from(byte)).collect();
-    let expected = frames(header, layout, &bytes);
+    let expected = frames(header, layout, &bytes, Refined::NONE);
     assert_eq!(expected.len(), 3);
-    assert_eq!(frames(header, layout, &words), expected);
+    assert_eq!(frames(header, layout, &words, Refined::NONE), expected);
 }
 
 #[test]
 fn exact_channels_come_out_bit_for_bit() {
-    let layout = Layout::new(384, 32).unwrap();
+    let layout = plain(384, 32);
     assert_eq!((layout.parts(), layout.rung()), (2, 0));
     let values: Vec<f32> = (0..3 * 384).map(|i| (i as f32 - 500.0) / 7.0).collect();
     let mut found = vec![0.0_f32; 13 * 384];
-    for bytes in frames(header(&layout, 10, 3), layout, &values) {
+    for bytes in frames(header(&layout, 10, 3), layout, &values, Refined::NONE) {
         let frame = parse(&bytes).unwrap();
         let span = layout.span(&frame.header).unwrap();
         frame.read_into(&layout, &mut found[span]).unwrap();
