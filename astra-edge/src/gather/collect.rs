@@ -37,6 +37,9 @@ pub enum GatherError {
     /// The codes do not fit the codebook, or a row of `remote` does not.
     #[error(transparent)]
     Code(#[from] LengthError),
+    /// Codes of a second stage, of a block without one.
+    #[error("codebook of the second stage: found none, expected that of the refined tokens")]
+    SecondStage,
     /// The plan has no such member.
     #[error("member: found {found}, expected one below {members}")]
     Member {
@@ -79,14 +82,23 @@ struct BlockCodes<'a> {
     sequence: u64,
     layout: &'a Layout,
     /// `None` in exact mode.
-    book: Option<&'a Codebook<'a>>,
+    stages: Option<Stages<'a>>,
+}
+
+/// The codebooks of a block.
+#[derive(Clone, Copy)]
+pub struct Stages<'a> {
+    /// Of every token.
+    pub first: Codebook<'a>,
+    /// Of what the first stage leaves of the refined tokens.
+    pub second: Option<Codebook<'a>>,
 }
 
 impl BlockCodes<'_> {
     /// Values of a decoded token.
     fn width(&self) -> usize {
         let channels = usize::from(self.layout.codes_per_token());
-        self.book.map_or(channels, Codebook::rank)
+        self.stages.map_or(channels, |stages| stages.first.rank())
     }
 }
 
@@ -94,7 +106,7 @@ impl Gather {
     /// Decodes the other members' tokens of a block into `remote`, [r, R], as they arrive, until all are decoded or the deadline passes.
     ///
     /// Tokens that arrived fill the first rows, in ascending order. Where some are missing, `tokens`, `[r]`, is set to the token of each
-    /// row. `book` is the block's codebook, `None` in exact mode.
+    /// row. `stages` are the block's codebooks, `None` in exact mode.
     ///
     /// # Errors
     /// The request was cancelled, or a buffer has the wrong length.
@@ -102,7 +114,7 @@ impl Gather {
         &self,
         request: u32,
         block: usize,
-        book: Option<&Codebook<'_>>,
+        stages: Option<Stages<'_>>,
         remote: &mut [f32],
         tokens: &mut [usize],
         wait: &mut WaitState,
@@ -115,7 +127,7 @@ impl Gather {
         let codes = BlockCodes {
             sequence,
             layout,
-            book,
+            stages,
         };
         let others = self.plan.senders(self.me);
         let mut gathered = GatheredBlock::default();
@@ -236,21 +248,24 @@ impl Gather {
         token: usize,
         row: &mut [f32],
     ) -> Result<(), GatherError> {
-        let count = usize::from(codes.layout.codes_per_token());
-        let values = self
-            .slots
-            .codes(codes.sequence, token * count..(token + 1) * count)
-            .ok_or(GatherError::Rows {
-                found: self.plan.tokens(),
-                expected: token + 1,
-            })?;
-        match codes.book {
-            Some(book) => book.decode_token(values, row)?,
-            None => {
-                for (value, bits) in row.iter_mut().zip(values) {
-                    *value = f32::from_bits(bits);
-                }
+        let (sequence, layout) = (codes.sequence, codes.layout);
+        let no_slot = || GatherError::Rows {
+            found: self.plan.tokens(),
+            expected: token + 1,
+        };
+        let first = self.slots.codes(sequence, layout, token);
+        let first = first.ok_or_else(no_slot)?;
+        let Some(stages) = codes.stages else {
+            for (value, bits) in row.iter_mut().zip(first) {
+                *value = f32::from_bits(bits);
             }
+            return Ok(());
+        };
+        stages.first.decode_token(first, row)?;
+        let second = self.slots.second(sequence, layout, token);
+        if let Some(second) = second.ok_or_else(no_slot)? {
+            let book = stages.second.ok_or(GatherError::SecondStage)?;
+            book.add_token(second, row)?;
         }
         Ok(())
     }

@@ -3,15 +3,25 @@
 //! A ring of slots holds one block each. Slots are never cleared: tags say what they hold. A tag is the number of the block over all
 //! requests of the plan, so codes of an earlier use of a slot are never mistaken for new ones. Values are relaxed atomics, which are plain
 //! loads and stores on all supported processors; a frame that arrives twice writes the same values twice.
+//!
+//! Second-stage codes are stored for the refined tokens only, in entries whose place follows from the frame's first token
+//! ([`first_entry`]); for each token a number says which entry is its own. Frames of one member that overlap, which no correct
+//! member sends, overwrite each other's entries and no one else's.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+use astra_wire::{CodeHeader, FrameCodes, FrameError, Layout};
 
 use super::position::FrameRejection;
+use super::sizes::{SlotSizes, first_entry, halves, halves_per_token};
 
 /// Low bits of a progress word that count; the tag is above them.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// A token without second-stage codes. Other numbers are those of entries, from 1 on: at most 2 * 64 * 65,536 / 256 = 32,768.
+const NOT_REFINED: u16 = 0;
 
 pub(super) struct Slots {
     /// One for each buffered block.
@@ -20,8 +30,12 @@ pub(super) struct Slots {
 }
 
 struct Slot {
-    /// Codes of all tokens; in exact mode the bits of float32 values.
-    codes: Vec<AtomicU32>,
+    /// First-stage codes of all tokens; in exact mode the lower and the upper half of float32 values.
+    codes: Vec<AtomicU16>,
+    /// The entry of each token, or [`NOT_REFINED`]; empty without a second stage.
+    entries: Vec<AtomicU16>,
+    /// Second-stage codes, by entry.
+    second: Vec<AtomicU16>,
     /// Tag of the last write, by token and part of the token.
     written: Vec<AtomicU32>,
     /// Tag and number of written parts, by member.
@@ -29,48 +43,46 @@ struct Slot {
 }
 
 impl Slots {
-    /// Slots for `depth` blocks of `tokens` tokens of `codes` codes each, a token being sent in `parts` parts.
-    pub(super) fn new(
-        depth: usize,
-        tokens: usize,
-        codes: usize,
-        parts: usize,
-        members: usize,
-    ) -> Self {
+    pub(super) fn new(sizes: &SlotSizes) -> Self {
+        let words = |count: usize| (0..count).map(|_| AtomicU16::new(0)).collect();
+        let refines = usize::from(sizes.entries > 0);
         let slot = || Slot {
-            codes: (0..tokens * codes).map(|_| AtomicU32::new(0)).collect(),
-            written: (0..tokens * parts).map(|_| AtomicU32::new(0)).collect(),
-            progress: (0..members).map(|_| AtomicU64::new(0)).collect(),
+            codes: words(sizes.tokens * sizes.halves),
+            entries: words(sizes.tokens * refines),
+            second: words(sizes.entries * sizes.entry_codes),
+            written: (0..sizes.tokens * sizes.parts)
+                .map(|_| AtomicU32::new(0))
+                .collect(),
+            progress: (0..sizes.members).map(|_| AtomicU64::new(0)).collect(),
         };
         Self {
-            slots: (0..depth.max(1)).map(|_| slot()).collect(),
-            parts,
+            slots: (0..sizes.depth).map(|_| slot()).collect(),
+            parts: sizes.parts,
         }
     }
 
-    /// Writes codes of complete tokens, or of one part of one token. Returns the number of parts of the member written so far, 0 if a
-    /// later block has taken the slot.
+    /// Writes the codes of a frame. Returns the number of parts of the member written so far, 0 if a later block has taken the slot.
     ///
     /// # Errors
     /// There is no slot of that member, or of those tokens.
     pub(super) fn write(
         &self,
         key: SlotKey,
-        span: Range<usize>,
-        tokens: Range<usize>,
-        part: usize,
-        codes: impl Iterator<Item = u32>,
+        layout: &Layout,
+        header: &CodeHeader,
+        codes: FrameCodes<'_>,
     ) -> Result<u64, FrameRejection> {
         let slot = self.slot(key.sequence).ok_or(FrameRejection::NoSlot)?;
-        let entries = slot.codes.get(span).ok_or(FrameRejection::NoSlot)?;
-        for (entry, code) in entries.iter().zip(codes) {
-            entry.store(code, Ordering::Relaxed);
-        }
+        let first = usize::from(header.first_token);
+        let tokens = first..first + usize::from(header.tokens);
+        slot.write_second(layout, tokens.clone(), codes.positions, codes.second)?;
+        let span = layout.span(header).map_err(FrameError::from)?;
+        slot.write_first(layout, span, codes.first)?;
         let tag = short_tag(key.sequence);
         let mut new_parts = 0;
         for token in tokens {
-            let written = slot.written.get(token * self.parts + part);
-            let written = written.ok_or(FrameRejection::NoSlot)?;
+            let written = token * self.parts + usize::from(header.part);
+            let written = slot.written.get(written).ok_or(FrameRejection::NoSlot)?;
             // Releases the codes above to the thread that reads the tag.
             if written.swap(tag, Ordering::AcqRel) != tag {
                 new_parts += 1;
@@ -105,14 +117,47 @@ impl Slots {
             })
     }
 
-    /// The codes in `span` of all tokens; `None` if the slot is shorter.
+    /// First-stage codes of a token, or the values of exact mode; `None` if the slot is shorter.
     pub(super) fn codes(
         &self,
         sequence: u64,
-        span: Range<usize>,
+        layout: &Layout,
+        token: usize,
     ) -> Option<impl Iterator<Item = u32> + '_> {
-        let codes = self.slot(sequence)?.codes.get(span)?;
-        Some(codes.iter().map(|code| code.load(Ordering::Relaxed)))
+        let width = halves_per_token(layout);
+        let slot = self.slot(sequence)?;
+        let words = slot.codes.get(token * width..(token + 1) * width)?;
+        let code = |halves: &[AtomicU16]| {
+            let halves = halves.iter().rev();
+            halves.fold(0, |code, half| {
+                code << u16::BITS | u32::from(half.load(Ordering::Relaxed))
+            })
+        };
+        Some(words.chunks_exact(halves(layout)).map(code))
+    }
+
+    /// Second-stage codes of a token, if it was refined; `None` if the slot is shorter.
+    pub(super) fn second(
+        &self,
+        sequence: u64,
+        layout: &Layout,
+        token: usize,
+    ) -> Option<Option<impl Iterator<Item = u32> + '_>> {
+        let Some(second) = layout.refinement() else {
+            return Some(None);
+        };
+        let slot = self.slot(sequence)?;
+        let entry = slot.entries.get(token)?.load(Ordering::Relaxed);
+        if entry == NOT_REFINED {
+            return Some(None);
+        }
+        let (end, codes) = (usize::from(entry), usize::from(second.codes));
+        let words = slot.second.get((end - 1) * codes..end * codes)?;
+        Some(Some(
+            words
+                .iter()
+                .map(|word| u32::from(word.load(Ordering::Relaxed))),
+        ))
     }
 
     /// Number of buffered blocks.
@@ -135,6 +180,58 @@ pub(super) struct SlotKey {
 }
 
 impl Slot {
+    /// Writes first-stage codes whose place among all codes is `span`.
+    fn write_first(
+        &self,
+        layout: &Layout,
+        span: Range<usize>,
+        codes: impl Iterator<Item = u32>,
+    ) -> Result<(), FrameRejection> {
+        let halves = halves(layout);
+        let words = self.codes.get(span.start * halves..span.end * halves);
+        let words = words.ok_or(FrameRejection::NoSlot)?;
+        for (halves, code) in words.chunks_exact(halves).zip(codes) {
+            for (half, shift) in halves.iter().zip([0, u16::BITS]) {
+                // The cast takes the half.
+                half.store((code >> shift) as u16, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the entries of `tokens`, and the second-stage codes of those that are refined. The number of a token is written once, so
+    /// that a frame that arrives again while its tokens are read changes nothing.
+    fn write_second(
+        &self,
+        layout: &Layout,
+        tokens: Range<usize>,
+        positions: impl Iterator<Item = u32>,
+        codes: impl ExactSizeIterator<Item = u32>,
+    ) -> Result<(), FrameRejection> {
+        let Some(second) = layout.refinement() else {
+            return Ok(());
+        };
+        let first = first_entry(&second, tokens.start);
+        let start = first * usize::from(second.codes);
+        let words = self.second.get(start..start + codes.len());
+        let words = words.ok_or(FrameRejection::NoSlot)?;
+        let numbers = self.entries.get(tokens).ok_or(FrameRejection::NoSlot)?;
+        for (word, code) in words.iter().zip(codes) {
+            // Second-stage codes have at most 16 bits.
+            word.store(code as u16, Ordering::Relaxed);
+        }
+        let mut positions = positions.peekable();
+        let mut end = first;
+        for (number, token) in numbers.iter().zip(0_u32..) {
+            let refined = positions.next_if_eq(&token).is_some();
+            end += usize::from(refined);
+            // Entries are numbered below 2^16: see `NOT_REFINED`.
+            let entry = if refined { end as u16 } else { NOT_REFINED };
+            number.store(entry, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     fn advance(&self, key: SlotKey, new_parts: u64) -> Result<u64, FrameRejection> {
         let progress = self.progress.get(key.member);
         let progress = progress.ok_or(FrameRejection::NoSlot)?;

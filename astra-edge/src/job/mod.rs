@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, Refined};
 
-use crate::gather::{Gather, GatherError};
+use crate::gather::{Gather, GatherError, Stages};
 use crate::plan::Plan;
 use astra_model::engine::{
     Codec, Decoder, EngineError, Member, Model, OwnedInput, slice, slice_mut,
@@ -321,10 +321,13 @@ impl DataPath {
     ) -> Result<usize, JobError> {
         timer.set_deadline(block);
         let book = self.codec.codebook(block)?;
+        let stages = book.map(|first| Stages {
+            first,
+            second: None,
+        });
         let (remote, tokens) = self.member.remote_rows_mut();
         let wait = &mut timer.wait;
-        let gathered =
-            (self.gather).collect(request, block, book.as_ref(), remote, tokens, wait)?;
+        let gathered = (self.gather).collect(request, block, stages, remote, tokens, wait)?;
         stats.wait += gathered.waited;
         stats.decode += gathered.decoded;
         stats.masked_tokens += gathered.missing as u64;

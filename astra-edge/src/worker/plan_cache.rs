@@ -1,12 +1,8 @@
 //! An LRU cache of the plans' data paths, limited in number and memory.
 
-use astra_wire::Layout;
-
-use crate::plan::Plan;
-
 /// Most plans in the cache. A coordinator needs one, or one for each length of its texts, and a device can serve several.
 const MAX_PLANS: usize = 8;
-/// Limit of the bytes for received codes of all plans. At 320 bits, eight plans of SmolLM2's longest text take 80 MB; in exact mode a
+/// Limit of the bytes for received codes of all plans. At 320 bits, eight plans of SmolLM2's longest text take up to 80 MB; in exact mode a
 /// single plan can take more than this.
 const MAX_BYTES: usize = 128 << 20;
 
@@ -63,17 +59,6 @@ impl<T> PlanCache<T> {
     }
 }
 
-/// Upper bound for the bytes of a plan's received codes in a model of `blocks` blocks: codes of all blocks may be buffered at once.
-pub(super) fn received_bytes(plan: &Plan, me: usize, blocks: usize, layout: Layout) -> usize {
-    let tokens = match plan.causal {
-        true => plan.remote_tokens(me),
-        false => plan.tokens(),
-    };
-    // A code, and the tag of a token's part, are 4 bytes each.
-    let words = usize::from(layout.codes_per_token()) + usize::from(layout.parts());
-    blocks * tokens * words * 4
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,23 +103,5 @@ mod tests {
         assert_eq!(plans(&cache), [5]);
         insert(&mut cache, 6, 1);
         assert_eq!(plans(&cache), [6]);
-    }
-
-    #[test]
-    fn a_causal_member_buffers_only_earlier_tokens() {
-        let range = |first, tokens| astra_model::partition::TokenRange { first, tokens };
-        let mut plan = Plan {
-            id: 1,
-            version: astra_wire::VERSION,
-            epoch: 1,
-            rung: 320,
-            causal: true,
-            ranges: vec![range(0, 1000), range(1000, 1044)],
-        };
-        let layout = Layout::new(320, 40, 8, None).unwrap();
-        assert_eq!(received_bytes(&plan, 0, 30, layout), 0);
-        assert_eq!(received_bytes(&plan, 1, 30, layout), 30 * 1000 * 41 * 4);
-        plan.causal = false;
-        assert_eq!(received_bytes(&plan, 0, 30, layout), 30 * 2044 * 41 * 4);
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use astra_bundle::{Bundle, Task};
 
-use super::plan_cache::{PlanCache, received_bytes};
+use super::plan_cache::PlanCache;
 use super::prefill::PrefillResult;
 use super::watchdog::Watchdog;
 use super::{Command, WorkerError};
-use crate::gather::Gather;
+use crate::gather::{Gather, received_bytes};
 use crate::generation::{GenerationJob, GenerationStats, Prefill, TokenLoop};
 use crate::job::{DataPath, FrameSink, Job, JobError, JobOutput, microseconds};
 use crate::plan::Plan;
@@ -131,7 +131,7 @@ impl WorkerState {
     ) -> Result<Arc<Gather>, WorkerError> {
         let codec = self.codec(plan.rung)?;
         let (id, layout) = (plan.id, codec.layout().map_err(JobError::from)?);
-        let bytes = received_bytes(&plan, me, self.model.shape().blocks, layout);
+        let bytes = received_bytes(&plan, me, &vec![layout; self.model.shape().blocks]);
         self.plans.make_room(id, bytes);
         let path = DataPath::new(&self.model, codec, plan, me, sink)?;
         let gather = Arc::clone(path.gather());

@@ -34,7 +34,7 @@ fn the_first_causal_member_stops_when_the_request_is_cancelled() {
     let end = first.collect(
         0,
         1,
-        Some(&ramp.book()),
+        Some(ramp.stages()),
         &mut [],
         &mut [],
         &mut wait_state(LONG),

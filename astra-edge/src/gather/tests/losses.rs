@@ -91,7 +91,7 @@ fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled(
     let end = gather.collect(
         0,
         2,
-        Some(&ramp.book()),
+        Some(ramp.stages()),
         &mut remote,
         &mut [0; 6],
         &mut wait_state(LONG),

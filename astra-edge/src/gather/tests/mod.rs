@@ -1,5 +1,8 @@
 mod causal;
 mod losses;
+mod model;
+mod refined;
+mod sizes;
 
 use std::time::{Duration, Instant};
 
@@ -80,8 +83,12 @@ impl Ramp {
         }
     }
 
-    fn book(&self) -> Codebook<'_> {
-        Codebook::new(&self.dims, 256, &self.words, &self.words, &self.norms).unwrap()
+    fn stages(&self) -> Stages<'_> {
+        let first = Codebook::new(&self.dims, 256, &self.words, &self.words, &self.norms);
+        Stages {
+            first: first.unwrap(),
+            second: None,
+        }
     }
 }
 
@@ -130,8 +137,8 @@ fn collect(
 ) -> GatheredBlock {
     let ramp = Ramp::new();
     let mut tokens = vec![0; remote.len() / CODES];
-    let book = ramp.book();
-    let gathered = gather.collect(request, block, Some(&book), remote, &mut tokens, wait_state);
+    let stages = Some(ramp.stages());
+    let gathered = gather.collect(request, block, stages, remote, &mut tokens, wait_state);
     let gathered = gathered.unwrap();
     assert!(gathered.waited < LONG / 2, "nothing woke it");
     gathered
