@@ -61,7 +61,7 @@ fn run(
                 let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
                 let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
                 let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
-                let layouts = vec![codec.layout().unwrap(); shape.blocks];
+                let layouts = codec.layouts().collect();
                 let wire = Wire::new(frames, plan.receivers(me), lose, layouts);
                 let width = pixels.len() / shape.tokens;
                 let range = plan.ranges[me];
@@ -184,7 +184,7 @@ fn leaving_out_tokens_equals_a_member_without_them() {
         member.embed(&mut model, own).unwrap();
         for block in 0..model.shape().blocks {
             member.local(&mut model, block).unwrap();
-            member.remote_mut()[..rows.len()].copy_from_slice(&rows);
+            member.remote_mut(block).unwrap()[..rows.len()].copy_from_slice(&rows);
             member.finish_block(&mut model, &codec, block, 10).unwrap();
         }
         features.push(member.n().to_vec());

@@ -89,8 +89,8 @@ impl Sequence {
     }
 
     /// Receives the rows that this device attends to.
-    fn receive(&mut self, mesh: &mut Mesh, times: &mut Times) -> Result<()> {
-        let width = self.codec.rank();
+    fn receive(&mut self, mesh: &mut Mesh, block: usize, times: &mut Times) -> Result<()> {
+        let width = self.codec.rank(block)?;
         let own = self
             .plan
             .ranges
@@ -111,7 +111,7 @@ impl Sequence {
             let rows = first * width..(first + usize::from(range.tokens)) * width;
             let rows = self
                 .member
-                .remote_mut()
+                .remote_mut(block)?
                 .get_mut(rows)
                 .context("rows outside the remote tokens")?;
             timed(&mut times.encode, || self.wire.read(&received, rows))?;
@@ -245,7 +245,7 @@ impl Parallel for Sequence {
             timed(&mut times.compute, || {
                 self.member.local(&mut self.model, block)
             })?;
-            self.receive(mesh, times)?;
+            self.receive(mesh, block, times)?;
             let remote = self.member.remote_tokens();
             timed(&mut times.compute, || {
                 self.member

@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use astra_codec::{Codebook, LengthError};
+use astra_codec::LengthError;
+use astra_model::engine::Stages;
 use astra_model::partition::TokenRange;
 use astra_wire::{Layout, MAX_MEMBERS};
 
@@ -83,15 +84,6 @@ struct BlockCodes<'a> {
     layout: &'a Layout,
     /// `None` in exact mode.
     stages: Option<Stages<'a>>,
-}
-
-/// The codebooks of a block.
-#[derive(Clone, Copy)]
-pub struct Stages<'a> {
-    /// Of every token.
-    pub first: Codebook<'a>,
-    /// Of what the first stage leaves of the refined tokens.
-    pub second: Option<Codebook<'a>>,
 }
 
 impl BlockCodes<'_> {

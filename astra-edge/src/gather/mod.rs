@@ -29,7 +29,7 @@ use astra_wire::{CodeFrame, CodeHeader, Frames, Layout, MAX_MEMBERS};
 
 use crate::plan::Plan;
 use astra_model::partition::TokenRange;
-pub use collect::{GatherError, GatheredBlock, Stages, WaitState};
+pub use collect::{GatherError, GatheredBlock, WaitState};
 use counters::Counters;
 pub use counters::ReceiveStats;
 use position::{FrameRejection, Position};

@@ -9,12 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{CodeHeader, EmitError, Flags, Framer, Layout, LayoutError, Refined};
+use astra_wire::{CodeHeader, EmitError, Flags, Framer, Refined};
 
-use crate::gather::{Gather, GatherError, Stages};
+use crate::gather::{Gather, GatherError};
 use crate::plan::Plan;
 use astra_model::engine::{
-    Codec, Decoder, EngineError, Member, Model, OwnedInput, slice, slice_mut,
+    Codec, Decoder, EngineError, Member, Model, OwnedInput, TokenEncoder, slice,
 };
 use batch_sender::BatchSender;
 pub use batch_sender::{FrameSink, SinkError};
@@ -33,9 +33,6 @@ pub enum JobError {
     /// The request was cancelled, or a buffer has the wrong length.
     #[error(transparent)]
     Gather(#[from] GatherError),
-    /// A token's codes do not fit the wire format.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
     /// Codes do not fit their layout.
     #[error(transparent)]
     Emit(#[from] EmitError),
@@ -68,11 +65,10 @@ pub struct DataPath {
     plan: Arc<Plan>,
     me: usize,
     codec: Arc<Codec>,
-    layout: Layout,
     member: Member,
+    encoder: TokenEncoder,
     gather: Arc<Gather>,
     sender: BatchSender,
-    codes: Vec<u16>,
     overlap: OverlapPolicy,
 }
 
@@ -88,7 +84,6 @@ impl DataPath {
         me: usize,
         sink: Box<dyn FrameSink>,
     ) -> Result<Self, JobError> {
-        let layout = codec.layout()?;
         let range = plan.ranges.get(me).copied();
         let range = range.ok_or_else(|| no_member(&plan, me))?;
         let remote = plan.remote_tokens(me);
@@ -101,14 +96,13 @@ impl DataPath {
         let gather = Gather::new(
             Arc::clone(&plan),
             me,
-            vec![layout; model.shape().blocks],
+            codec.layouts().collect(),
             codec.predicts(),
             std::thread::current(),
         );
         Ok(Self {
             me,
-            codes: vec![0; usize::from(range.tokens) * codec.codes()],
-            layout,
+            encoder: codec.encoder(range.tokens.into())?,
             member,
             gather: Arc::new(gather),
             sender: BatchSender::new(sink),
@@ -255,6 +249,7 @@ impl DataPath {
             return Ok(());
         }
         let start = Instant::now();
+        let layout = self.codec.layout(block)?;
         let header = CodeHeader {
             version: self.plan.version,
             request,
@@ -266,34 +261,32 @@ impl DataPath {
             first_token: range.first + tokens.start as u16,
             tokens: tokens.len() as u16,
             part: 0,
-            rung: self.layout.rung(),
+            rung: layout.rung(),
             flags: if self.codec.predicts() && block > 0 {
                 Flags::PREDICTED
             } else {
                 Flags::NONE
             },
         };
-        match self.codec.codebook(block)? {
-            Some(book) => {
-                self.member.subtract_prediction(tokens.clone())?;
-                let y = rows(self.member.y()?, &tokens, self.codec.rank())?;
-                let (from, to) = (tokens.start * book.groups(), tokens.end * book.groups());
-                let codes = slice_mut("codes", &mut self.codes, from..to)?;
-                book.encode(y, codes).map_err(EngineError::from)?;
-                self.sender.send(
-                    Framer::new(header, self.layout, codes, Refined::NONE)?,
-                    stats,
-                )?;
+        match self.codec.stages(block)? {
+            Some(stages) => {
+                let encoder = (&stages, &mut self.encoder);
+                let encoded = self.member.encode(&self.codec, block, tokens, encoder)?;
+                let refined = Refined {
+                    positions: encoded.positions,
+                    codes: encoded.refined,
+                };
+                let framer = Framer::new(header, layout, encoded.codes, refined)?;
+                self.sender.send(framer, stats)?;
             }
             None => {
-                let values = rows(self.member.n_patches()?, &tokens, self.codec.codes())?;
-                self.sender.send(
-                    Framer::new(header, self.layout, values, Refined::NONE)?,
-                    stats,
-                )?;
+                let width = layout.codes_per_token().into();
+                let values = rows(self.member.n_patches()?, &tokens, width)?;
+                let framer = Framer::new(header, layout, values, Refined::NONE)?;
+                self.sender.send(framer, stats)?;
             }
         }
-        stats.code_bytes_sent += self.layout.packed_bytes(header.tokens);
+        stats.code_bytes_sent += layout.packed_bytes(header.tokens);
         stats.encode += start.elapsed();
         Ok(())
     }
@@ -304,8 +297,9 @@ impl DataPath {
             return Ok(());
         }
         let start = Instant::now();
-        if let Some(book) = self.codec.codebook(block)? {
-            self.member.reconstruct_own(&book, &self.codes)?;
+        if let Some(stages) = self.codec.stages(block)? {
+            let encoder = &self.encoder;
+            self.member.reconstruct_own(block, &stages, encoder)?;
         }
         stats.encode += start.elapsed();
         Ok(())
@@ -320,18 +314,14 @@ impl DataPath {
         stats: &mut JobStats,
     ) -> Result<usize, JobError> {
         timer.set_deadline(block);
-        let book = self.codec.codebook(block)?;
-        let stages = book.map(|first| Stages {
-            first,
-            second: None,
-        });
-        let (remote, tokens) = self.member.remote_rows_mut();
+        let stages = self.codec.stages(block)?;
+        let (remote, tokens) = self.member.remote_rows_mut(block)?;
         let wait = &mut timer.wait;
         let gathered = (self.gather).collect(request, block, stages, remote, tokens, wait)?;
         stats.wait += gathered.waited;
         stats.decode += gathered.decoded;
         stats.masked_tokens += gathered.missing as u64;
-        Ok(self.member.reconstruct_remote(gathered.arrived)?)
+        Ok(self.member.reconstruct_remote(block, gathered.arrived)?)
     }
 }
 

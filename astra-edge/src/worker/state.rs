@@ -11,7 +11,7 @@ use super::watchdog::Watchdog;
 use super::{Command, WorkerError};
 use crate::gather::{Gather, received_bytes};
 use crate::generation::{GenerationJob, GenerationStats, Prefill, TokenLoop};
-use crate::job::{DataPath, FrameSink, Job, JobError, JobOutput, microseconds};
+use crate::job::{DataPath, FrameSink, Job, JobOutput, microseconds};
 use crate::plan::Plan;
 use astra_model::engine::{
     Codec, Decoder, DistributedHead, Encoder, EngineError, FullModel, Head, LanguageHead, Modality,
@@ -130,8 +130,8 @@ impl WorkerState {
         sink: Box<dyn FrameSink>,
     ) -> Result<Arc<Gather>, WorkerError> {
         let codec = self.codec(plan.rung)?;
-        let (id, layout) = (plan.id, codec.layout().map_err(JobError::from)?);
-        let bytes = received_bytes(&plan, me, &vec![layout; self.model.shape().blocks]);
+        let (id, layouts) = (plan.id, codec.layouts().collect::<Vec<_>>());
+        let bytes = received_bytes(&plan, me, &layouts);
         self.plans.make_room(id, bytes);
         let path = DataPath::new(&self.model, codec, plan, me, sink)?;
         let gather = Arc::clone(path.gather());

@@ -188,7 +188,7 @@ fn leaving_out_tokens_keeps_the_positions_of_the_others() {
         member.embed(&mut model, Input::Ids(&own)).unwrap();
         for block in 0..model.shape().blocks {
             member.local(&mut model, block).unwrap();
-            let (remote, tokens) = member.remote_rows_mut();
+            let (remote, tokens) = member.remote_rows_mut(block).unwrap();
             for (row, &token) in order.iter().enumerate() {
                 let from = token * hidden..(token + 1) * hidden;
                 remote[row * hidden..(row + 1) * hidden].copy_from_slice(&rows[from]);

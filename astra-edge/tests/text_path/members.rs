@@ -28,8 +28,8 @@ pub(crate) fn run(
     lost: Option<usize>,
 ) -> Vec<Part> {
     let modality = Modality::of(bed.bundle.manifest());
-    let layout = Codec::load(&bed.bundle, rung).unwrap().layout().unwrap();
-    let layouts = vec![layout; bed.bundle.manifest().shape.blocks];
+    let codec = Codec::load(&bed.bundle, rung).unwrap();
+    let layouts: Vec<_> = codec.layouts().collect();
     let plan = Arc::new(Plan {
         id: 1,
         version: astra_wire::VERSION,

@@ -33,13 +33,14 @@ pub(super) fn remote_keys_and_values(graph: &mut GraphBuilder, shape: &Shape) ->
     graph.split_columns(&decoded, width)
 }
 
-/// `predict`, of any model: what is expected of a block's tokens, `[n, R]`, from their decoded states in the block before.
+/// `predict`, of any model: what is expected of a block's tokens, `[n, R]`, from their decoded states in the block before, of
+/// another rank.
 pub fn predict_graph() -> NamedGraph {
     let name = "predict";
-    let (rows, rank) = (Dim::Named("n"), Dim::Named("R"));
+    let (rows, before, rank) = (Dim::Named("n"), Dim::Named("R_before"), Dim::Named("R"));
     let mut graph = GraphBuilder::new(name);
-    let state = graph.input("state", Element::F32, &[rows, rank]);
-    let w = graph.input("w", Element::F32, &[rank, rank]);
+    let state = graph.input("state", Element::F32, &[rows, before]);
+    let w = graph.input("w", Element::F32, &[before, rank]);
     let b = graph.input("b", Element::F32, &[rank]);
     let predicted = graph.apply("Gemm", &[&state, &w, &b], &[]);
     graph.output(&predicted, "predicted", Element::F32, &[rows, rank]);

@@ -88,7 +88,7 @@ pub fn measure(
         for &devices in devices {
             rows.push(Row {
                 bits,
-                rank: codec.rank(),
+                rank: codec.mean_rank(),
                 agreement: bed.score(&codec, devices, &meter)?,
             });
         }

@@ -59,7 +59,7 @@ pub fn measure_texts(
             let figures = bed.divided(&codec, devices)?;
             rows.push(Row {
                 bits,
-                rank: codec.rank(),
+                rank: codec.mean_rank(),
                 agreement: exact.agreement(devices, &figures),
             });
         }

@@ -102,7 +102,7 @@ pub(super) fn embed(
         .input("enc_b", &first_block.enc_b)?
         .output("x", &mut buffers.x)?
         .output("n", &mut buffers.n)?
-        .output("y", &mut buffers.y)?
+        .output("y", buffers.y.get_mut(0)?)?
         .build())
 }
 
@@ -128,7 +128,7 @@ pub(super) fn local(
 pub(super) fn attend(
     session: &Session,
     modality: Modality,
-    matrices: &Matrices,
+    (block, matrices): (usize, &Matrices),
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
     let mut bind = BindingBuilder::new(session, "bind attend")?
@@ -136,7 +136,7 @@ pub(super) fn attend(
         .input("q", &buffers.q)?
         .input("k", &buffers.k)?
         .input("v", &buffers.v)?
-        .input("remote", &buffers.remote)?
+        .input("remote", buffers.remote.get(block)?)?
         .input("dec_w", &matrices.dec_w)?
         .input("dec_b", &matrices.dec_b)?
         .output("x_out", &mut buffers.attended)?;
@@ -155,22 +155,22 @@ pub(super) fn attend(
     Ok(bind.build())
 }
 
-/// `next` holds the matrices of the next block, for which `mlp` also projects; the last block has none.
+/// `next` is the next block with its matrices, for which `mlp` also projects; the last block has none.
 pub(super) fn mlp(
     session: &Session,
-    next: Option<&Matrices>,
+    next: Option<(usize, &Matrices)>,
     buffers: &mut MlpBuffers<'_>,
 ) -> Result<IoBinding, EngineError> {
     let bind = BindingBuilder::new(session, "bind mlp")?
         .input("x", buffers.attended)?
         .output("x_out", buffers.x)?
         .output("n_out", buffers.n)?;
-    let Some(next) = next else {
+    let Some((block, next)) = next else {
         return Ok(bind.build());
     };
     Ok(bind
         .input("enc_w", &next.enc_w)?
         .input("enc_b", &next.enc_b)?
-        .output("y_out", buffers.y)?
+        .output("y_out", buffers.y.get_mut(block)?)?
         .build())
 }

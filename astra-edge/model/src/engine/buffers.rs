@@ -3,7 +3,8 @@
 use ort::memory::Allocator;
 use ort::value::{PrimitiveTensorElementType, Tensor};
 
-use super::{EngineError, Input, Modality};
+use super::per_block::PerBlock;
+use super::{Codec, EngineError, Input, Modality};
 
 /// Inputs and outputs of a member's steps.
 pub(super) struct Buffers {
@@ -12,11 +13,13 @@ pub(super) struct Buffers {
     /// x after attention: [m, D].
     pub(super) attended: Tensor<f32>,
     pub(super) n: Tensor<f32>,
-    pub(super) y: Tensor<f32>,
+    /// Input of the encoder: [m, R] of each block; no columns in exact mode.
+    pub(super) y: PerBlock,
     pub(super) q: Tensor<f32>,
     pub(super) k: Tensor<f32>,
     pub(super) v: Tensor<f32>,
-    pub(super) remote: Tensor<f32>,
+    /// Decoded tokens of other members: [r, R] of each block.
+    pub(super) remote: PerBlock,
     /// Keys and values that attention read, where they are kept.
     pub(super) attended_kv: Option<AttendedKv>,
 }
@@ -61,18 +64,14 @@ pub(super) struct Sizes {
     pub(super) queries: usize,
     /// Width of keys: W.
     pub(super) kv: usize,
-    /// Columns of y.
-    pub(super) coded: usize,
-    /// Columns of `remote`.
-    pub(super) rank: usize,
 }
 
-/// Inputs and outputs of `mlp` for some of a member's rows: [rows, D], y [rows, R].
+/// Inputs and outputs of `mlp` for some of a member's rows: [rows, D], y [rows, R] of each block.
 pub(super) struct MlpBuffers<'a> {
     pub(super) attended: &'a Tensor<f32>,
     pub(super) x: &'a mut Tensor<f32>,
     pub(super) n: &'a mut Tensor<f32>,
-    pub(super) y: &'a mut Tensor<f32>,
+    pub(super) y: &'a mut PerBlock,
 }
 
 impl Sizes {
@@ -94,6 +93,7 @@ impl Sizes {
 impl Buffers {
     pub(super) fn new(
         modality: Modality,
+        codec: &Codec,
         sizes: &Sizes,
         keep_kv: bool,
     ) -> Result<Self, EngineError> {
@@ -110,14 +110,20 @@ impl Buffers {
             x: zeros([rows, sizes.hidden])?,
             attended: zeros([rows, sizes.hidden])?,
             n: zeros([rows, sizes.hidden])?,
-            y: zeros([rows, sizes.coded])?,
+            y: encoder_input(codec, rows)?,
             q: zeros([rows, sizes.queries])?,
             k: zeros([rows, sizes.kv])?,
             v: zeros([rows, sizes.kv])?,
-            remote: zeros([sizes.remote, sizes.rank])?,
+            remote: PerBlock::new(sizes.remote, codec.ranks())?,
             attended_kv: keep_kv.then(attended_kv).transpose()?,
         })
     }
+}
+
+/// y of `rows` rows.
+pub(super) fn encoder_input(codec: &Codec, rows: usize) -> Result<PerBlock, EngineError> {
+    let coded = usize::from(!codec.is_exact());
+    PerBlock::new(rows, codec.ranks().map(|rank| coded * rank))
 }
 
 impl EmbedInput {

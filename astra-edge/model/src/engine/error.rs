@@ -96,16 +96,19 @@ pub enum EngineError {
     /// A part of the bundle cannot be read.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A rung that codes its blocks in a way the engine does not run.
+    /// A share of refined tokens without codebooks of a second stage, or the reverse.
     #[error(
-        "rung {bits}: found {found}, expected one stage with the same rank and groups in every block"
+        "second stage: found a share of {share}/256 and {groups} groups, expected both or neither"
     )]
-    Rung {
-        /// The rung.
-        bits: u32,
-        /// What it has.
-        found: &'static str,
+    Refinement {
+        /// Share of refined tokens.
+        share: u8,
+        /// Groups of the second stage.
+        groups: usize,
     },
+    /// A token's codes do not fit the wire format.
+    #[error(transparent)]
+    Layout(#[from] astra_wire::LayoutError),
     /// A codebook whose parts do not fit together.
     #[error("codebook of block {block}: {source}")]
     Codebook {

@@ -36,10 +36,10 @@ pub(super) fn attend_masked(
         ..
     } = buffers;
     let arrived = tokens.len();
-    let (_, rows) = remote.extract_tensor();
-    let rows = slice("remote rows", rows, 0..arrived * sizes.rank)?;
+    let rank = remote.width(block)?;
+    let rows = slice("remote rows", remote.values(block)?, 0..arrived * rank)?;
     let failed = EngineError::run("attend");
-    let remote = TensorRef::from_array_view(([arrived, sizes.rank], rows)).map_err(&failed)?;
+    let remote = TensorRef::from_array_view(([arrived, rank], rows)).map_err(&failed)?;
     let mut inputs = ort::inputs![
         "x" => &*x, "q" => &*q, "k" => &*k, "v" => &*v, "remote" => remote,
         "dec_w" => &matrices.dec_w, "dec_b" => &matrices.dec_b,

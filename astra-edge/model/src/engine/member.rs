@@ -2,7 +2,6 @@
 
 use core::ops::Range;
 
-use astra_codec::Codebook;
 use ort::session::IoBinding;
 
 use super::bind;
@@ -11,15 +10,14 @@ use super::error::{slice, slice_mut};
 use super::masked_attention::attend_masked;
 use super::mlp::Mlp;
 use super::prediction::{Prediction, scatter_rows};
-use super::{Codec, EngineError, Input, Model};
+use super::{Codec, Encoded, EngineError, Input, Model, Stages, TokenEncoder};
 use crate::partition::TokenRange;
 
 /// Buffers and bindings of one token range at one rung, allocated once for a plan.
 ///
 /// Order of the steps: [`embed`](Self::embed), then for each block [`local`](Self::local), [`attend`](Self::attend), and
-/// [`mlp`](Self::mlp) for each chunk. Where the codec predicts, these are added: before own tokens are encoded
-/// [`subtract_prediction`](Self::subtract_prediction), after all are encoded [`reconstruct_own`](Self::reconstruct_own) and
-/// [`predict_own`](Self::predict_own), before remote tokens are decoded [`predict_remote`](Self::predict_remote), and after it
+/// [`mlp`](Self::mlp) for each chunk. Own tokens are encoded by [`encode`](Self::encode) before their block. Where the codec predicts,
+/// these are added: after all are encoded [`reconstruct_own`](Self::reconstruct_own) and [`predict_own`](Self::predict_own), before remote tokens are decoded [`predict_remote`](Self::predict_remote), and after it
 /// [`reconstruct_remote`](Self::reconstruct_remote).
 pub struct Member {
     sizes: Sizes,
@@ -76,10 +74,8 @@ impl Member {
             hidden: shape.hidden,
             queries: shape.heads * shape.head_dim,
             kv: shape.kv_width(),
-            coded: if codec.is_exact() { 0 } else { codec.rank() },
-            rank: codec.rank(),
         };
-        let mut buffers = Buffers::new(modality, &sizes, keep_kv)?;
+        let mut buffers = Buffers::new(modality, codec, &sizes, keep_kv)?;
         let embed = bind::embed(&model.embed, modality, codec.matrices(0)?, &mut buffers)?;
         let local = model
             .local
@@ -91,7 +87,8 @@ impl Member {
             .iter()
             .enumerate()
             .map(|(block, session)| {
-                bind::attend(session, modality, codec.matrices(block)?, &mut buffers)
+                let matrices = (block, codec.matrices(block)?);
+                bind::attend(session, modality, matrices, &mut buffers)
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -113,38 +110,48 @@ impl Member {
     pub fn embed(&mut self, model: &mut Model, input: Input<'_>) -> Result<(), EngineError> {
         self.buffers.input.fill(input)?;
         if let Some(prediction) = &mut self.prediction {
-            prediction.reset();
+            prediction.reset()?;
         }
         bind::run(&mut model.embed, &self.embed, "embed")
     }
 
-    /// Replaces y of some own tokens by the residual to the prediction, where the codec predicts.
+    /// Encodes some own tokens of a block, in place of the y of which the residual of the first stage is left: the difference to the
+    /// prediction, where the codec predicts. All own tokens must be encoded in ascending order.
     ///
     /// # Errors
-    /// There are no such tokens.
-    pub fn subtract_prediction(&mut self, tokens: Range<usize>) -> Result<(), EngineError> {
-        let Some(prediction) = &self.prediction else {
-            return Ok(());
-        };
-        let (_, y) = self.buffers.y.extract_tensor_mut();
-        let own = self.sizes.class_tokens * self.sizes.coded..y.len();
-        prediction.subtract(slice_mut("y", y, own)?, tokens)
+    /// There are no such tokens, or they do not follow those encoded last.
+    pub fn encode<'a>(
+        &mut self,
+        codec: &Codec,
+        block: usize,
+        tokens: Range<usize>,
+        (stages, encoder): (&Stages<'_>, &'a mut TokenEncoder),
+    ) -> Result<Encoded<'a>, EngineError> {
+        let rank = self.buffers.y.width(block)?;
+        let own = |token: usize| (self.sizes.class_tokens + token) * rank;
+        let rows = own(tokens.start)..own(tokens.end);
+        let y = slice_mut("y", self.buffers.y.values_mut(block)?, rows)?;
+        if let Some(prediction) = &self.prediction {
+            prediction.subtract(block, y, &tokens)?;
+        }
+        encoder.encode(stages, &codec.layout(block)?, tokens, y)
     }
 
-    /// Decodes the codes of the own tokens, [t, G], to the state that receivers have of them, where the codec predicts.
+    /// Decodes the codes of the own tokens to the state that receivers have of them, where the codec predicts.
     ///
     /// # Errors
-    /// The codes are of another number of tokens.
+    /// Not all own tokens have been encoded.
     pub fn reconstruct_own(
         &mut self,
-        book: &Codebook<'_>,
-        codes: &[u16],
+        block: usize,
+        stages: &Stages<'_>,
+        encoder: &TokenEncoder,
     ) -> Result<(), EngineError> {
-        if let Some(prediction) = &mut self.prediction {
-            book.decode(codes, prediction.own_residual_mut())?;
-            prediction.reconstruct_own();
-        }
-        Ok(())
+        let Some(prediction) = &mut self.prediction else {
+            return Ok(());
+        };
+        encoder.decode(stages, prediction.own_residual_mut(block)?)?;
+        prediction.reconstruct_own(block)
     }
 
     /// Predicts the own tokens of the next block as receivers do. A member without receivers does not need it.
@@ -174,17 +181,22 @@ impl Member {
     ///
     /// # Errors
     /// More rows arrived than `remote` holds, or they are of other tokens.
-    pub fn reconstruct_remote(&mut self, arrived: usize) -> Result<usize, EngineError> {
+    pub fn reconstruct_remote(
+        &mut self,
+        block: usize,
+        arrived: usize,
+    ) -> Result<usize, EngineError> {
         let Some(prediction) = &self.prediction else {
             return Ok(arrived);
         };
         let sizes = &self.sizes;
-        let (_, remote) = self.buffers.remote.extract_tensor_mut();
+        let rank = self.buffers.remote.width(block)?;
+        let remote = self.buffers.remote.values_mut(block)?;
         if arrived < sizes.remote {
             let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
-            scatter_rows(remote, sizes.rank, tokens, |row| sizes.remote_token(row))?;
+            scatter_rows(remote, rank, tokens, |row| sizes.remote_token(row))?;
         }
-        prediction.reconstruct_remote(remote);
+        prediction.reconstruct_remote(block, remote)?;
         Ok(sizes.remote)
     }
 
@@ -297,15 +309,6 @@ impl Member {
         )
     }
 
-    /// Input of the encoder: [t, R]; empty in exact mode.
-    ///
-    /// # Errors
-    /// y is shorter than its class rows.
-    pub fn y(&self) -> Result<&[f32], EngineError> {
-        let (_, y) = self.buffers.y.extract_tensor();
-        slice("y", y, self.sizes.class_tokens * self.sizes.coded..y.len())
-    }
-
     /// Queries of the own rows after [`local`](Self::local): [m, H * d].
     pub fn q(&self) -> &[f32] {
         self.buffers.q.extract_tensor().1
@@ -321,17 +324,23 @@ impl Member {
         self.buffers.v.extract_tensor().1
     }
 
-    /// Buffer for decoded tokens, one after another: [r, R].
-    pub fn remote_mut(&mut self) -> &mut [f32] {
-        self.buffers.remote.extract_tensor_mut().1
+    /// Buffer for decoded tokens of a block, one after another: [r, R].
+    ///
+    /// # Errors
+    /// There is no such block.
+    pub fn remote_mut(&mut self, block: usize) -> Result<&mut [f32], EngineError> {
+        self.buffers.remote.values_mut(block)
     }
 
     /// The same, and the divided token of each row: `[r]`, read only where rows are missing.
-    pub fn remote_rows_mut(&mut self) -> (&mut [f32], &mut [usize]) {
-        (
-            self.buffers.remote.extract_tensor_mut().1,
-            &mut self.arrived,
-        )
+    ///
+    /// # Errors
+    /// There is no such block.
+    pub fn remote_rows_mut(
+        &mut self,
+        block: usize,
+    ) -> Result<(&mut [f32], &mut [usize]), EngineError> {
+        Ok((self.buffers.remote.values_mut(block)?, &mut self.arrived))
     }
 
     /// Keys and values of all rows that attention read in the last block computed, [c + r + t, W] each: class rows, remote rows, own

@@ -6,8 +6,9 @@ use core::ops::Range;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use super::buffers::{Buffers, MlpBuffers, Sizes, zeros};
+use super::buffers::{Buffers, MlpBuffers, Sizes, encoder_input, zeros};
 use super::error::{slice, slice_mut};
+use super::per_block::PerBlock;
 use super::{Codec, EngineError, Model, bind};
 use crate::partition::RowChunks;
 
@@ -28,7 +29,7 @@ struct ChunkBuffers {
     attended: Tensor<f32>,
     x: Tensor<f32>,
     n: Tensor<f32>,
-    y: Tensor<f32>,
+    y: PerBlock,
     /// For each block.
     bindings: Vec<IoBinding>,
 }
@@ -103,7 +104,11 @@ impl Mlp {
         bind::run_block(sessions, &copy.bindings, block, "mlp")?;
         copy_out(&copy.x, &mut buffers.x, &rows)?;
         copy_out(&copy.n, &mut buffers.n, &rows)?;
-        copy_out(&copy.y, &mut buffers.y, &rows)
+        // After the last block nothing is encoded.
+        match block + 1 < self.bindings.len() {
+            true => copy_out(copy.y.get(block + 1)?, buffers.y.get_mut(block + 1)?, &rows),
+            false => Ok(()),
+        }
     }
 }
 
@@ -115,7 +120,8 @@ fn bindings(
 ) -> Result<Vec<IoBinding>, EngineError> {
     let following = (1..codec.blocks()).map(Some).chain([None]);
     let bindings = model.mlp.iter().zip(following).map(|(session, next)| {
-        let next = next.map(|block| codec.matrices(block)).transpose()?;
+        let next = next.map(|block| Ok::<_, EngineError>((block, codec.matrices(block)?)));
+        let next = next.transpose()?;
         bind::mlp(session, next, buffers)
     });
     bindings.collect()
@@ -129,7 +135,7 @@ impl ChunkBuffers {
             attended: hidden()?,
             x: hidden()?,
             n: hidden()?,
-            y: zeros([rows, sizes.coded])?,
+            y: encoder_input(codec, rows)?,
             bindings: Vec::new(),
         };
         let mut buffers = MlpBuffers {

@@ -1,8 +1,8 @@
 //! The model on ONNX Runtime: sessions, preallocated buffers, and one function for each step that computes.
 //!
 //! [`Runtime`] is the loaded library with its execution [`Provider`]s, [`Model`] the per-block sessions of a bundle, [`Modality`] the
-//! kind of input they take, [`Member`] the buffers of one token range at one rung bound to those sessions, and [`Codec`] the matrices
-//! and codebooks of a rung. On a single device the model is one fused graph: [`FullModel`] for images, [`Encoder`] for embeddings of
+//! kind of input they take, [`Member`] the buffers of one token range at one rung bound to those sessions, [`Codec`] the matrices
+//! and codebooks of a rung, and [`TokenEncoder`] what codes a member's tokens with them. On a single device the model is one fused graph: [`FullModel`] for images, [`Encoder`] for embeddings of
 //! text, [`Decoder`] with a KV cache for generation. [`Head`] turns features into a [`ModelOutput`], [`LanguageHead`] into logits;
 //! [`DistributedHead`] is computed by several members, each for its rows of the map.
 //!
@@ -33,11 +33,13 @@ mod mlp;
 mod model;
 mod output;
 mod packed_weights;
+mod per_block;
 mod prediction;
 mod provider;
 mod runtime;
+mod token_encoder;
 
-pub use codec::Codec;
+pub use codec::{BlockTables, Codec, RungTables, Stages};
 pub use compute_thread::{COMPUTE_THREAD, thread_time};
 pub use decoder::Decoder;
 pub use distributed_head::DistributedHead;
@@ -54,3 +56,4 @@ pub use model::Model;
 pub use output::{Map, ModelOutput};
 pub use provider::Provider;
 pub use runtime::{Runtime, disable_telemetry};
+pub use token_encoder::{Encoded, TokenEncoder};

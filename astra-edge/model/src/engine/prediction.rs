@@ -1,28 +1,27 @@
 //! Closed-loop prediction across blocks: a block's y is predicted from what receivers decoded in the block before.
 //!
 //! Sender and receivers keep the decoded state ẑ of every token. In each block they predict ŷ = ẑ w + b, the codes are those of the
-//! residual y - ŷ, and the new state is ŷ plus the decoded residual: differential coding (Cutler, 1952; Jayant and Noll, "Digital
+//! residual y - ŷ, and the new state is ŷ plus what both stages decoded of it: differential coding (Cutler, 1952; Jayant and Noll, "Digital
 //! Coding of Waveforms", 1984) along the depth of the model.
 
 use core::ops::Range;
 
 use ort::session::{IoBinding, Session};
-use ort::value::Tensor;
 
 use super::bind::{self, BindingBuilder};
-use super::buffers::{Buffers, Sizes, zeros};
+use super::buffers::{Buffers, Sizes};
 use super::error::{slice, slice_mut};
+use super::per_block::PerBlock;
 use super::{Codec, EngineError};
 
 /// States and predictions of a member's own tokens and of remote tokens. The state of remote tokens is the content of `remote`.
 pub(super) struct Prediction {
-    /// ẑ of the own tokens: [t, R].
-    own: Tensor<f32>,
-    /// ŷ of the own tokens: [t, R].
-    own_predicted: Tensor<f32>,
-    /// ŷ of the remote tokens: [r, R].
-    remote_predicted: Tensor<f32>,
-    rank: usize,
+    /// ẑ of the own tokens: [t, R] of each block.
+    own: PerBlock,
+    /// ŷ of the own tokens: [t, R] of each block.
+    own_predicted: PerBlock,
+    /// ŷ of the remote tokens: [r, R] of each block.
+    remote_predicted: PerBlock,
     /// Of the own and of the remote tokens, for each block but the first.
     bindings: Vec<[IoBinding; 2]>,
 }
@@ -38,9 +37,9 @@ impl Prediction {
         let Some(session) = session.filter(|_| codec.predicts()) else {
             return Ok(None);
         };
-        let own = zeros([sizes.tokens, sizes.rank])?;
-        let mut own_predicted = zeros([sizes.tokens, sizes.rank])?;
-        let mut remote_predicted = zeros([sizes.remote, sizes.rank])?;
+        let own = PerBlock::new(sizes.tokens, codec.ranks())?;
+        let mut own_predicted = PerBlock::new(sizes.tokens, codec.ranks())?;
+        let mut remote_predicted = PerBlock::new(sizes.remote, codec.ranks())?;
         let mut bindings = Vec::new();
         for block in 1..codec.blocks() {
             let linear = codec.prediction(block).ok_or(EngineError::Length {
@@ -48,13 +47,13 @@ impl Prediction {
                 found: bindings.len(),
                 expected: codec.blocks() - 1,
             })?;
-            let bind = |state: &Tensor<f32>, predicted: &mut Tensor<f32>| {
+            let bind = |states: &PerBlock, predicted: &mut PerBlock| {
                 Ok::<_, EngineError>(
                     BindingBuilder::new(session, "bind predict")?
-                        .input("state", state)?
+                        .input("state", states.get(block - 1)?)?
                         .input("w", &linear.w)?
                         .input("b", &linear.b)?
-                        .output("predicted", predicted)?
+                        .output("predicted", predicted.get_mut(block)?)?
                         .build(),
                 )
             };
@@ -67,46 +66,53 @@ impl Prediction {
             own,
             own_predicted,
             remote_predicted,
-            rank: sizes.rank,
             bindings,
         }))
     }
 
-    /// Predicts zero for the own tokens, as in the first block.
-    pub(super) fn reset(&mut self) {
-        self.own_predicted.extract_tensor_mut().1.fill(0.0);
+    /// Predicts zero for the own tokens of the first block.
+    pub(super) fn reset(&mut self) -> Result<(), EngineError> {
+        self.own_predicted.values_mut(0)?.fill(0.0);
+        Ok(())
     }
 
-    /// Subtracts the prediction of some own tokens from their rows of `y`, [t, R], which leaves the residual.
-    pub(super) fn subtract(&self, y: &mut [f32], tokens: Range<usize>) -> Result<(), EngineError> {
-        let rows = tokens.start * self.rank..tokens.end * self.rank;
-        let (_, predicted) = self.own_predicted.extract_tensor();
-        let predicted = slice("predicted tokens", predicted, rows.clone())?;
-        let y = slice_mut("y", y, rows)?;
+    /// Subtracts the prediction of some own tokens of a block from their rows of `y`, [t, R], which leaves the residual.
+    pub(super) fn subtract(
+        &self,
+        block: usize,
+        y: &mut [f32],
+        tokens: &Range<usize>,
+    ) -> Result<(), EngineError> {
+        let rank = self.own_predicted.width(block)?;
+        let rows = tokens.start * rank..tokens.end * rank;
+        let predicted = self.own_predicted.values(block)?;
+        let predicted = slice("predicted tokens", predicted, rows)?;
+        EngineError::length("y", y.len(), predicted.len())?;
         y.iter_mut().zip(predicted).for_each(|(y, x)| *y -= x);
         Ok(())
     }
 
     /// Buffer for the decoded residual of the own tokens, before [`reconstruct_own`](Self::reconstruct_own).
-    pub(super) fn own_residual_mut(&mut self) -> &mut [f32] {
-        self.own.extract_tensor_mut().1
+    pub(super) fn own_residual_mut(&mut self, block: usize) -> Result<&mut [f32], EngineError> {
+        self.own.values_mut(block)
     }
 
     /// Adds the prediction to the decoded residual of the own tokens, which gives their new state.
-    pub(super) fn reconstruct_own(&mut self) {
-        let (_, state) = self.own.extract_tensor_mut();
-        let (_, predicted) = self.own_predicted.extract_tensor();
+    pub(super) fn reconstruct_own(&mut self, block: usize) -> Result<(), EngineError> {
+        let predicted = self.own_predicted.values(block)?;
+        let state = self.own.values_mut(block)?;
         state.iter_mut().zip(predicted).for_each(|(z, x)| *z += x);
+        Ok(())
     }
 
-    /// Predicts the own tokens of the next block from their state.
+    /// Predicts the own tokens of the block after `block` from their state.
     pub(super) fn predict_own(
         &self,
         session: &mut Session,
         block: usize,
     ) -> Result<(), EngineError> {
         match self.bindings.get(block) {
-            Some([own, _]) if !self.own_predicted.extract_tensor().1.is_empty() => {
+            Some([own, _]) if !self.own_predicted.values(block + 1)?.is_empty() => {
                 bind::run(session, own, "predict")
             }
             _ => Ok(()),
@@ -119,7 +125,7 @@ impl Prediction {
         session: &mut Session,
         block: usize,
     ) -> Result<(), EngineError> {
-        let (_, predicted) = self.remote_predicted.extract_tensor_mut();
+        let predicted = self.remote_predicted.values_mut(block)?;
         match block.checked_sub(1).and_then(|at| self.bindings.get(at)) {
             Some([_, remote]) if !predicted.is_empty() => bind::run(session, remote, "predict"),
             _ => {
@@ -130,9 +136,14 @@ impl Prediction {
     }
 
     /// Adds the prediction to the decoded residuals in `remote`, which gives the new state of the remote tokens.
-    pub(super) fn reconstruct_remote(&self, remote: &mut [f32]) {
-        let (_, predicted) = self.remote_predicted.extract_tensor();
+    pub(super) fn reconstruct_remote(
+        &self,
+        block: usize,
+        remote: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let predicted = self.remote_predicted.values(block)?;
         remote.iter_mut().zip(predicted).for_each(|(z, x)| *z += x);
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod sizes;
 use std::time::{Duration, Instant};
 
 use astra_codec::Codebook;
+use astra_model::engine::Stages;
 
 use super::*;
 use astra_wire::{Flags, Framer, MAX_FRAME, Refined};

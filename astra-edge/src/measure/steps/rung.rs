@@ -29,6 +29,10 @@ struct Block {
     mlp: f64,
 }
 
+fn middle(blocks: usize) -> usize {
+    blocks / 2
+}
+
 impl StepBench<'_> {
     /// Runs them for every length of text and size of cluster.
     pub(super) fn rung(&mut self, bundle: &Bundle, bits: u16) -> Result<Steps, MeasureError> {
@@ -53,34 +57,49 @@ impl StepBench<'_> {
                 expect.push((tokens + remote, block.expect));
                 let rows = AttendSize::of(class, tokens, remote, self.modality.is_causal());
                 attend.push((rows, block.attend));
-                let Some(book) = codec.codebook(1)? else {
-                    continue;
-                };
-                let mut codes = vec![0; tokens * codec.codes()];
-                let y = member.y()?;
-                encode.push((tokens, self.clock.fastest(|| book.encode(y, &mut codes))?));
-                let mut rows = vec![0.0; tokens * codec.rank()];
-                decode.push((
-                    tokens,
-                    self.clock.fastest(|| book.decode(&codes, &mut rows))?,
-                ));
+                if !codec.is_exact() {
+                    let (encoding, decoding) = self.codes(&codec, &mut member)?;
+                    encode.push((tokens, encoding));
+                    decode.push((tokens, decoding));
+                }
             }
         }
+        let code_bits = codec.layout(middle(self.model.shape().blocks))?.bits();
         Ok(Steps {
             embed,
             local,
             mlp,
             profile: RungProfile {
                 bits,
-                rank: codec.rank(),
-                codes: u16::try_from(codec.codes()).unwrap_or(u16::MAX),
-                code_bits: codec.code_bits(),
+                rank: codec.mean_rank(),
+                codes: (codec.mean_bits() / f64::from(code_bits)).round() as u16,
+                code_bits,
                 encode: Curve::fit_line(&encode),
                 decode: Curve::fit_line(&decode),
                 expect: Curve::fit_line(&expect),
                 attend: Surface::fit(&attend),
             },
         })
+    }
+
+    /// Encoding the own tokens in the middle block, whose rank and groups are near the mean, and decoding as many.
+    fn codes(&self, codec: &Codec, member: &mut Member) -> Result<(f64, f64), EngineError> {
+        let block = middle(self.model.shape().blocks);
+        let tokens = member.tokens();
+        let stages = codec.stages(block)?.ok_or(EngineError::Length {
+            what: "codebooks of the codec",
+            found: 0,
+            expected: 1,
+        })?;
+        let mut encoder = codec.encoder(tokens)?;
+        let clock = self.clock;
+        let encoding = clock.fastest(|| {
+            let encoder = (&stages, &mut encoder);
+            member.encode(codec, block, 0..tokens, encoder).map(drop)
+        })?;
+        let mut rows = vec![0.0; tokens * codec.rank(block)?];
+        let decoding = clock.fastest(|| encoder.decode(&stages, &mut rows))?;
+        Ok((encoding, decoding))
     }
 
     fn embed(&mut self, member: &mut Member, range: TokenRange) -> Result<f64, EngineError> {
