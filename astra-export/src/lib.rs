@@ -8,6 +8,7 @@
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
 //! - [`source`]: files of pretrained models, read into a family's weights
 //! - [`fit`]: bases and codebooks from calibration activations
+//! - [`split`]: which inputs are kept from the fit
 //! - [`photographs`]: the photographs of a folder, and [`texts`]: text files as inputs of a model
 //! - [`calibrate`]: the activations of photographs or texts
 //! - [`package`]: from a source to a finished bundle
@@ -25,5 +26,6 @@ pub mod photographs;
 pub mod position;
 pub mod progress;
 pub mod source;
+pub mod split;
 pub mod texts;
 pub mod verify;

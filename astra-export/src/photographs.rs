@@ -46,7 +46,7 @@ impl PhotographError {
 ///
 /// # Errors
 /// The folder does not read, or has none.
-pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>, PhotographError> {
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, PhotographError> {
     let unread = |source| PhotographError::Read {
         path: folder.to_owned(),
         source,

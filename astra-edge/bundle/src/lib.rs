@@ -10,8 +10,10 @@
 //! - `checks`: checks of single values
 //! - `shape`: dimensions of the model and of tensors
 //! - `image` and `embedding`: the parts of a manifest that say what goes in and what comes out
+//! - `quality`: [`Quality`], the measure that decides about a rung
 //! - `rung`: [`Rung`], the part of a manifest about a setting of the codec
 //! - `manifest`: [`Manifest`], the JSON file
+//! - `promise`: [`Promise`], and the rung that keeps it
 //! - `float16`: the stored type of the codec's tables
 //! - `codebook`: [`CodebookView`], the binary layout of one block's codebooks
 //! - `views`: what a reader gives of one block
@@ -46,6 +48,8 @@ mod image;
 mod install;
 mod layout;
 mod manifest;
+mod promise;
+mod quality;
 mod rung;
 mod shape;
 mod validate;
@@ -64,7 +68,9 @@ pub use manifest::{
     Basis, BasisBlock, Calibration, ExactBlock, Family, FileEntry, Manifest, Source, Task,
     TextInput,
 };
-pub use rung::{Agreement, PredictionBlock, Quality, QualityMeasure, Refinement, Rung, RungBlock};
+pub use promise::{DefaultRung, Promise, PromiseError, RungReason};
+pub use quality::{Quality, QualityMeasure};
+pub use rung::{Agreement, PredictionBlock, Refinement, Rung, RungBlock};
 pub use shape::{Dtype, Shape, TensorRef};
 pub use views::{BasisView, ExactView, PredictionView};
 pub use writer::BundleWriter;

@@ -1,7 +1,10 @@
 //! The part of a manifest about a rung: how its blocks are coded, and how well that was measured to do.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
+use crate::quality::Quality;
 use crate::shape::TensorRef;
 
 /// One setting of the codec.
@@ -108,31 +111,6 @@ pub struct Agreement {
     pub embedding_cosine: Option<f64>,
 }
 
-/// A measure with its confidence interval.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
-    /// What was measured of each input.
-    pub measure: QualityMeasure,
-    /// Mean over the inputs.
-    pub mean: f64,
-    /// Lower end of the 95 % interval of the mean.
-    pub low: f64,
-    /// Upper end of it.
-    pub high: f64,
-}
-
-/// What a [`Quality`] is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum QualityMeasure {
-    /// Cosine of the class token's feature.
-    ClsCosine,
-    /// Cosine of the text's embedding.
-    EmbeddingCosine,
-    /// Perplexity over that on one device, minus 1.
-    PerplexityIncrease,
-}
-
 impl Refinement {
     /// Largest share, a quarter of the tokens.
     pub const MAX_SHARE: u8 = 64;
@@ -149,5 +127,19 @@ impl Rung {
     pub fn mean_rank(&self) -> usize {
         let ranks = self.blocks.iter().map(|block| block.rank);
         ranks.sum::<usize>().div_ceil(self.blocks.len().max(1))
+    }
+
+    /// What was measured at the number of devices nearest to `devices`, of two as near that of more devices, where agreement is
+    /// lower. Measurements without [`Agreement::quality`] stand in only where there are no others.
+    pub fn measured(&self, devices: usize) -> Option<&Agreement> {
+        let order = |measured: &&Agreement| {
+            let distance = measured.devices.abs_diff(devices);
+            (
+                measured.quality.is_none(),
+                distance,
+                Reverse(measured.devices),
+            )
+        };
+        self.agreement.iter().min_by_key(order)
     }
 }

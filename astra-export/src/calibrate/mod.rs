@@ -1,6 +1,6 @@
 //! What a model's blocks see of calibration inputs: the tokens that the codec is fitted to.
 //!
-//! - `views`: photographs of a folder, whole, and as crops and mirror images of themselves
+//! - `views`: photographs, whole, and as crops and mirror images of themselves
 //! - [`written`]: texts for models where no text is given
 //! - `attention`: how much attention a token gets, and so what an error in it is worth
 //! - `rotation`: queries as keys before rotary positions see them
@@ -13,7 +13,7 @@ mod tokens;
 mod views;
 pub mod written;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use astra_bundle::Manifest;
 use astra_model::engine::{Input, Runtime};
@@ -23,7 +23,7 @@ pub use error::CalibrateError;
 use crate::fit::BlockSamples;
 use crate::progress::{Meter, Progress};
 use tokens::Sampler;
-use views::Folder;
+use views::Photographs;
 
 /// Tokens taken of each block at most: 96 images at 256 tokens each calibrate as well as 600 do.
 const TOKENS: usize = 96 * 256;
@@ -37,28 +37,34 @@ pub struct Calibrated {
     pub inputs: usize,
 }
 
-/// Runs the graphs in `dir`, a bundle or one that is being written, over the photographs of `folder`.
+/// Runs the graphs in `dir`, a bundle or one that is being written, over photographs.
 ///
-/// Photographs are taken in the order of their names, each whole and, where there are few, again as seeded crops, half of them
-/// mirrored. Files with other extensions than those of photographs are passed over.
+/// Each is taken whole and, where there are few, again as seeded crops, half of them mirrored.
 ///
 /// # Errors
-/// The model does not see, the folder holds no photograph, one of them does not decode, or the model does not run.
+/// The model does not see, there are no photographs, one of them does not decode, or the model does not run.
 pub fn calibrate_on_photographs(
     runtime: &Runtime,
     dir: &Path,
     manifest: &Manifest,
-    folder: &Path,
+    photographs: &[PathBuf],
     seed: u64,
     progress: Progress<'_>,
 ) -> Result<Calibrated, CalibrateError> {
     let image = manifest.image.as_ref();
     let image = image.ok_or(CalibrateError::Input("photographs"))?;
-    let folder = Folder::open(folder)?;
-    let views = folder.views();
+    let photographs = Photographs::new(photographs);
+    let views = photographs.views();
     let meter = Meter::new(views as u64, progress);
-    let mut sampler = Sampler::new(runtime, dir, manifest, &[], TOKENS.div_ceil(views), seed)?;
-    for photograph in folder.photographs() {
+    let mut sampler = Sampler::new(
+        runtime,
+        dir,
+        manifest,
+        &[],
+        TOKENS.div_ceil(views.max(1)),
+        seed,
+    )?;
+    for photograph in photographs.each() {
         for pixels in photograph.views(image, seed)? {
             sampler.take(Input::Pixels(&pixels?), manifest.shape.tokens)?;
             meter.add(1);

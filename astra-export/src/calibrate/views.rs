@@ -1,4 +1,4 @@
-//! Photographs of a folder as many views.
+//! Photographs as many views.
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ const VIEWS: usize = 96;
 /// Smallest side of a crop, as a share of the photograph's.
 const SMALLEST: f64 = 0.5;
 
-/// The photographs of a folder, by name.
-#[derive(Debug)]
-pub(super) struct Folder {
-    paths: Vec<PathBuf>,
+/// Photographs that views are made of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Photographs<'a> {
+    paths: &'a [PathBuf],
 }
 
 /// One of them.
@@ -31,25 +31,27 @@ pub(super) struct Photograph<'a> {
     views: usize,
 }
 
-impl Folder {
-    pub(super) fn open(folder: &Path) -> Result<Self, CalibrateError> {
-        let paths = photographs::list(folder)?;
-        Ok(Self { paths })
+impl<'a> Photographs<'a> {
+    pub(super) fn new(paths: &'a [PathBuf]) -> Self {
+        Self { paths }
     }
 
-    /// Views of all photographs together.
-    pub(super) fn views(&self) -> usize {
-        self.paths.len() * self.views_each()
+    /// Views of all photographs together: each whole, and crops where these are fewer than [`VIEWS`].
+    pub(super) fn views(self) -> usize {
+        match self.paths.len() {
+            0 => 0,
+            count => count.max(VIEWS),
+        }
     }
 
-    fn views_each(&self) -> usize {
-        VIEWS.div_ceil(self.paths.len())
-    }
-
-    pub(super) fn photographs(&self) -> impl Iterator<Item = Photograph<'_>> {
-        let views = self.views_each();
+    pub(super) fn each(self) -> impl Iterator<Item = Photograph<'a>> {
+        let (views, count) = (self.views(), self.paths.len());
         let paths = self.paths.iter().enumerate();
-        paths.map(move |(index, path)| Photograph { path, index, views })
+        paths.map(move |(index, path)| Photograph {
+            path,
+            index,
+            views: (index + 1) * views / count - index * views / count,
+        })
     }
 }
 
@@ -128,31 +130,42 @@ mod tests {
         dir
     }
 
-    fn all(folder: &Folder, seed: u64) -> Vec<Vec<u8>> {
-        let views = folder
-            .photographs()
+    fn paths(folder: &tempfile::TempDir) -> Vec<PathBuf> {
+        photographs::list(folder.path()).unwrap()
+    }
+
+    fn all(paths: &[PathBuf], seed: u64) -> Vec<Vec<u8>> {
+        let views = Photographs::new(paths)
+            .each()
             .flat_map(|p| p.views(&INPUT, seed).unwrap());
         views.collect::<Result<_, _>>().unwrap()
     }
 
     #[test]
-    fn few_photographs_make_many_views() {
-        let (few, many) = (folder(5), folder(120));
-        let (few, many) = (
-            Folder::open(few.path()).unwrap(),
-            Folder::open(many.path()).unwrap(),
-        );
-        assert_eq!((few.views(), many.views()), (100, 120));
-        assert_eq!(all(&few, 1).len(), 100);
+    fn few_photographs_make_many_views_and_many_are_seen_whole() {
+        let views = |count: usize| {
+            let paths = vec![PathBuf::new(); count];
+            let photographs = Photographs::new(&paths);
+            let each: Vec<usize> = photographs.each().map(|p| p.views).collect();
+            assert_eq!(each.iter().sum::<usize>(), photographs.views());
+            let range = each.iter().min().zip(each.iter().max());
+            (photographs.views(), range.map(|(a, b)| (*a, *b)))
+        };
+        assert_eq!(views(0), (0, None));
+        assert_eq!(views(5), (96, Some((19, 20))));
+        assert_eq!(views(59), (96, Some((1, 2))));
+        assert_eq!(views(120), (120, Some((1, 1))));
+        let few = folder(5);
+        assert_eq!(all(&paths(&few), 1).len(), 96);
     }
 
     #[test]
     fn views_are_all_different_and_a_seed_decides_them() {
         let dir = folder(2);
-        let folder = Folder::open(dir.path()).unwrap();
-        let views = all(&folder, 1);
-        assert_eq!(views, all(&folder, 1));
-        let mut other = all(&folder, 2);
+        let paths = paths(&dir);
+        let views = all(&paths, 1);
+        assert_eq!(views, all(&paths, 1));
+        let mut other = all(&paths, 2);
         // Whole photographs are what they are.
         assert_eq!((&views[0], &views[48]), (&other[0], &other[48]));
         assert_ne!(views, other);
@@ -162,14 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_photographs_are_passed_over_and_broken_ones_named() {
+    fn a_photograph_that_does_not_decode_is_named() {
         let dir = folder(1);
-        std::fs::write(dir.path().join("notes.txt"), "no picture").unwrap();
-        assert_eq!(Folder::open(dir.path()).unwrap().views(), 96);
         std::fs::write(dir.path().join("broken.JPG"), "no picture").unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
-        let error = folder
-            .photographs()
+        let paths = paths(&dir);
+        let error = Photographs::new(&paths)
+            .each()
             .find_map(|p| p.views(&INPUT, 1).err())
             .unwrap();
         assert!(

@@ -26,6 +26,8 @@ const SENTENCES: &str = include_str!("sentences.txt");
 const PASSAGES: usize = 192;
 /// Longest of them in sentences.
 const LONGEST: usize = 8;
+/// One sentence in this number is kept from calibration.
+const HELD_OUT: usize = 5;
 
 /// Texts that the model in `dir` writes, each of [`WINDOW`] tokens or as many as the model takes. The same seed gives the same
 /// texts.
@@ -72,8 +74,20 @@ pub fn by_model(
 
 /// Passages for an encoder, one a line: sentences in an order that the seed decides.
 pub fn passages(seed: u64) -> String {
+    arranged(seed, |place| place % HELD_OUT != 0)
+}
+
+/// Passages to measure agreement on: [`passages`] has none of their sentences, whatever the seeds.
+pub fn held_out_passages(seed: u64) -> String {
+    arranged(seed, |place| place % HELD_OUT == 0)
+}
+
+/// Passages of the sentences whose places are `of`.
+fn arranged(seed: u64, of: impl Fn(usize) -> bool) -> String {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut sentences: Vec<&str> = SENTENCES.lines().collect();
+    let sentences = SENTENCES.lines().enumerate();
+    let sentences = sentences.filter(|(place, _)| of(*place));
+    let mut sentences: Vec<&str> = sentences.map(|(_, sentence)| sentence).collect();
     let mut passages = String::new();
     for _ in 0..PASSAGES {
         sentences.shuffle(&mut rng);
@@ -96,5 +110,14 @@ mod tests {
         assert_ne!(found, passages(2));
         assert_eq!(found.lines().count(), PASSAGES);
         assert!(found.lines().all(|line| line.len() > 20));
+    }
+
+    #[test]
+    fn no_sentence_is_both_calibrated_and_measured_on() {
+        let (calibrate, held_out) = (passages(1), held_out_passages(1));
+        let both = |sentence: &&str| calibrate.contains(*sentence) && held_out.contains(*sentence);
+        assert_eq!(SENTENCES.lines().find(both), None);
+        let used = |sentence: &&str| calibrate.contains(*sentence) || held_out.contains(*sentence);
+        assert!(SENTENCES.lines().all(|sentence| used(&sentence)));
     }
 }

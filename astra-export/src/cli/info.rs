@@ -67,7 +67,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
          from {}, SHA-256 {}\n\
          {input}\n\
          {} blocks, {} channels, {} heads\n\
-         calibrated on {}: {} inputs, {} tokens a block\n",
+         calibrated on {}: {} inputs, {} tokens a block; agreement measured on {} others\n",
         manifest.model,
         bytes as f64 / 1e6,
         manifest.source.file,
@@ -78,6 +78,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         manifest.calibration.source,
         manifest.calibration.inputs,
         manifest.calibration.tokens,
+        manifest.calibration.held_out,
     );
     if manifest.rungs.is_empty() {
         text.push_str("exact mode only");
@@ -113,12 +114,13 @@ fn span(blocks: impl Iterator<Item = usize> + Clone) -> String {
 }
 
 fn push_heading(text: &mut String, task: &Task) {
-    text.push_str("\n bits     rank  groups  words  devices");
+    text.push_str("\n bits     rank  groups  words  devices  inputs");
     text.push_str(match task {
         Task::Generation => "  perplexity   exact",
         Task::Embedding(_) => "  cosine",
         _ => "  cls cosine  patch cosine  map error",
     });
+    text.push_str("  measured, with 95 % interval");
 }
 
 fn push_agreement(text: &mut String, task: &Task, agreement: &Agreement) {
@@ -126,7 +128,7 @@ fn push_agreement(text: &mut String, task: &Task, agreement: &Agreement) {
         value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
     };
     // Writing to a String cannot fail.
-    let _ = write!(text, " {:>8}", agreement.devices);
+    let _ = write!(text, " {:>8} {:>7}", agreement.devices, agreement.inputs);
     let _ = match task {
         Task::Generation => write!(
             text,
@@ -143,4 +145,7 @@ fn push_agreement(text: &mut String, task: &Task, agreement: &Agreement) {
             number(agreement.map_mae, 4)
         ),
     };
+    if let Some(quality) = &agreement.quality {
+        let _ = write!(text, "  {} {quality}", quality.measure.name());
+    }
 }

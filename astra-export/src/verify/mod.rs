@@ -4,19 +4,27 @@
 //! - [`Original`]: the ONNX file the model came from, run whole
 //! - [`measure`]: every rung, and exact mode, at several numbers of devices against the one-device answer
 //! - [`measure_texts`]: the same for models that read
+//! - [`Interval`]: how far the mean of what was measured can be from that of all inputs
+//! - [`beaten`]: rungs that one of fewer bits is better than
 //!
 //! Members run in lock step in one process: what is measured is the codec, not a network.
 
+mod beaten;
+mod interval;
 mod original;
 mod photographs;
+mod row;
 mod score;
 mod texts;
 
 use std::path::PathBuf;
 
+pub use beaten::{Beaten, beaten};
+pub use interval::Interval;
 pub use original::Original;
 pub use photographs::photographs;
-pub use score::{Row, all_rungs, measure, one_device};
+pub use row::{Division, Row, rungs};
+pub use score::{measure, one_device};
 pub use texts::measure_texts;
 
 use astra_bundle::BundleError;

@@ -1,23 +1,22 @@
 //! The images to score on.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use astra_bundle::ImageInput;
 use astra_model::tasks::image::prepare;
 
-use crate::photographs::{PhotographError, list, read};
+use crate::photographs::{PhotographError, read};
 use crate::progress::{Meter, Progress};
 
-/// Pixels of every photograph in `folder`, in the order of their names: [T, patch * patch * 3] bytes each.
+/// Pixels of every photograph: [T, patch * patch * 3] bytes each.
 ///
 /// # Errors
-/// The folder does not read or has no photographs, or one of them does not decode.
+/// One of them does not read or decode.
 pub fn photographs(
-    folder: &Path,
+    paths: &[PathBuf],
     image: &ImageInput,
     progress: Progress<'_>,
 ) -> Result<Vec<Vec<u8>>, PhotographError> {
-    let paths = list(folder)?;
     let meter = Meter::new(paths.len() as u64, progress);
     let pixels = |path: &PathBuf| {
         let prepared = prepare(&read(path)?, image).map_err(PhotographError::of(path))?;

@@ -1,26 +1,15 @@
-//! Rungs and numbers of devices against one device.
+//! Rungs and numbers of devices against one device, on photographs.
 
-use astra_bundle::{Agreement, Bundle};
+use astra_bundle::{Agreement, Bundle, QualityMeasure};
 use astra_model::agreement;
 use astra_model::engine::{Codec, FullModel, Head, Input, Modality, Model, ModelOutput, Runtime};
 use astra_model::partition::split;
 use astra_model::simulate::Simulation;
-use serde::Serialize;
 
 use super::VerifyError;
+use super::interval::Interval;
+use super::row::{Division, Row};
 use crate::progress::{Meter, Progress};
-
-/// One rung at one number of devices, means over the images.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Row {
-    /// Bits per token per block; 0 is exact mode.
-    pub bits: u16,
-    /// Axes coded; the hidden width in exact mode.
-    pub rank: usize,
-    /// Agreement, with the number of devices.
-    #[serde(flatten)]
-    pub agreement: Agreement,
-}
 
 /// One-device answers for the pixels of each image.
 ///
@@ -42,14 +31,6 @@ pub fn one_device(
     pixels.iter().map(run).collect()
 }
 
-/// Every rung of a bundle, exact mode (0) last.
-pub fn all_rungs(bundle: &Bundle) -> Vec<u16> {
-    let rungs = bundle.manifest().rungs.iter();
-    // Bits and ranges are 16 bits wide on the wire, and refused beyond with the manifest.
-    let rungs = rungs.filter_map(|rung| u16::try_from(rung.bits).ok());
-    rungs.chain([0]).collect()
-}
-
 /// Scores each of `rungs` at every number of devices, with tokens divided evenly.
 ///
 /// `answers` are the one-device answers for `pixels`.
@@ -62,35 +43,30 @@ pub fn measure(
     pixels: &[Vec<u8>],
     answers: &[ModelOutput],
     rungs: &[u16],
-    devices: &[usize],
+    divisions: &[Division],
     progress: Progress<'_>,
 ) -> Result<Vec<Row>, VerifyError> {
     let manifest = bundle.manifest();
+    let modality = Modality::of(manifest);
     let mut bed = Bed {
-        model: Model::open(
-            runtime,
-            bundle.dir(),
-            &manifest.shape,
-            Modality::of(manifest),
-        )?,
+        model: Model::open(runtime, bundle.dir(), &manifest.shape, modality)?,
         head: Head::open(runtime, bundle.dir(), manifest)?,
         hidden: manifest.shape.hidden,
         // A manifest with more tokens than a plan can number is refused.
         tokens: u16::try_from(manifest.shape.tokens).unwrap_or(u16::MAX),
-        images: pixels,
-        answers,
+        images: pixels.iter().zip(answers).collect(),
     };
-    let all = rungs.len() * devices.len() * pixels.len();
+    let each = divisions
+        .iter()
+        .map(|division| division.count(pixels.len()));
+    let all = rungs.len() * each.sum::<usize>();
     let meter = Meter::new(all as u64, progress);
-    let mut rows = Vec::with_capacity(rungs.len() * devices.len());
+    let mut rows = Vec::with_capacity(rungs.len() * divisions.len());
     for &bits in rungs {
         let codec = Codec::load(bundle, bits)?;
-        for &devices in devices {
-            rows.push(Row {
-                bits,
-                rank: codec.mean_rank(),
-                agreement: bed.score(&codec, devices, &meter)?,
-            });
+        for &division in divisions {
+            let scores = bed.score(&codec, division, &meter)?;
+            rows.push(row(bits, codec.mean_rank(), division.devices, &scores));
         }
     }
     Ok(rows)
@@ -101,21 +77,21 @@ struct Bed<'a> {
     head: Head,
     hidden: usize,
     tokens: u16,
-    images: &'a [Vec<u8>],
-    answers: &'a [ModelOutput],
+    /// Pixels with their answer.
+    images: Vec<(&'a Vec<u8>, &'a ModelOutput)>,
 }
 
 impl Bed<'_> {
     fn score(
         &mut self,
         codec: &Codec,
-        devices: usize,
+        division: Division,
         meter: &Meter<'_>,
-    ) -> Result<Agreement, VerifyError> {
-        let ranges = split(self.tokens, &vec![1.0; devices])?;
+    ) -> Result<Vec<agreement::Agreement>, VerifyError> {
+        let ranges = split(self.tokens, &vec![1.0; division.devices])?;
         let mut simulation = Simulation::new(&self.model, codec, &ranges)?;
-        let mut scores = Vec::with_capacity(self.images.len());
-        for (pixels, expected) in self.images.iter().zip(self.answers) {
+        let mut scores = Vec::with_capacity(division.count(self.images.len()));
+        for (pixels, expected) in division.of(&self.images) {
             let features = simulation.run(&mut self.model, codec, Input::Pixels(pixels))?;
             let answer = self.head.run(features.cls, features.patches)?;
             scores.push(agreement::Agreement::between(
@@ -125,25 +101,76 @@ impl Bed<'_> {
             ));
             meter.add(1);
         }
-        let top = |map: fn(&agreement::Agreement) -> Option<f64>| {
-            scores.iter().filter_map(map).reduce(f64::max)
-        };
-        Ok(Agreement {
-            devices,
-            inputs: scores.len(),
-            cls_cosine: mean(&scores, |score| score.cls_cosine),
-            patch_cosine: mean(&scores, |score| score.patch_cosine),
-            map_mae: mean(&scores, |score| score.map_mae),
-            map_max: top(|score| score.map_max),
-            ..Agreement::default()
-        })
+        Ok(scores)
     }
 }
 
-fn mean(
-    scores: &[agreement::Agreement],
-    figure: impl Fn(&agreement::Agreement) -> Option<f64>,
-) -> Option<f64> {
-    let figures: Vec<f64> = scores.iter().filter_map(figure).collect();
-    (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+fn row(bits: u16, rank: usize, devices: usize, scores: &[agreement::Agreement]) -> Row {
+    let all = |figure: fn(&agreement::Agreement) -> Option<f64>| -> Vec<f64> {
+        scores.iter().filter_map(figure).collect()
+    };
+    let [cls, patches, errors, worst] = [
+        all(|score| score.cls_cosine),
+        all(|score| score.patch_cosine),
+        all(|score| score.map_mae),
+        all(|score| score.map_max),
+    ];
+    let mean = |figures: &[f64]| {
+        (!figures.is_empty()).then(|| figures.iter().sum::<f64>() / figures.len() as f64)
+    };
+    let agreement = Agreement {
+        devices,
+        inputs: scores.len(),
+        cls_cosine: mean(&cls),
+        patch_cosine: mean(&patches),
+        map_mae: mean(&errors),
+        map_max: worst.into_iter().reduce(f64::max),
+        ..Agreement::default()
+    };
+    let (measure, scores) = match cls.is_empty() {
+        false => (QualityMeasure::ClsCosine, cls),
+        true => (QualityMeasure::PatchCosine, patches),
+    };
+    Row {
+        bits,
+        rank,
+        agreement: Agreement {
+            quality: Interval::quality(measure, &scores),
+            ..agreement
+        },
+        scores,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_means_and_the_interval_of_the_class_token() {
+        let score = |cls, patch| agreement::Agreement {
+            cls_cosine: cls,
+            patch_cosine: Some(patch),
+            map_max: Some(patch / 10.0),
+            ..agreement::Agreement::default()
+        };
+        let found = row(
+            160,
+            96,
+            4,
+            &[score(Some(0.98), 0.9), score(Some(0.99), 0.8)],
+        );
+        assert_eq!((found.agreement.devices, found.agreement.inputs), (4, 2));
+        assert_eq!(found.agreement.map_max, Some(0.09));
+        let quality = found.agreement.quality.unwrap();
+        assert_eq!(quality.measure, QualityMeasure::ClsCosine);
+        assert!((quality.mean - 0.985).abs() < 1e-12 && quality.low < 0.98);
+        assert_eq!(found.scores, [0.98, 0.99]);
+
+        let without = row(160, 96, 4, &[score(None, 0.9), score(None, 0.8)]);
+        assert_eq!(without.agreement.cls_cosine, None);
+        let quality = without.agreement.quality.unwrap();
+        assert_eq!(quality.measure, QualityMeasure::PatchCosine);
+        assert!((quality.mean - 0.85).abs() < 1e-12);
+    }
 }

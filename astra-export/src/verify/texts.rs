@@ -1,13 +1,14 @@
 //! Rungs and numbers of devices against one device, on texts.
 
-use astra_bundle::{Agreement, Bundle, Embedding, Manifest, Task};
+use astra_bundle::{Agreement, Bundle, Embedding, Manifest, QualityMeasure, Task};
 use astra_model::engine::{Codec, Encoder, Input, LanguageHead, Modality, Model, Runtime};
 use astra_model::partition::{TokenRange, split};
 use astra_model::simulate::{Features, Simulation};
 use astra_model::tasks::embedding::{combine, pool_part};
 
 use super::VerifyError;
-use super::score::Row;
+use super::interval::Interval;
+use super::row::{Division, Row};
 use crate::progress::{Meter, Progress};
 
 /// Rows of scores at once; each is as long as the vocabulary.
@@ -23,12 +24,13 @@ pub fn measure_texts(
     bundle: &Bundle,
     texts: &[Vec<u32>],
     rungs: &[u16],
-    devices: &[usize],
+    divisions: &[Division],
     progress: Progress<'_>,
 ) -> Result<Vec<Row>, VerifyError> {
     let manifest = bundle.manifest();
     let measure = Measure::of(runtime, bundle)?;
-    let most = devices.iter().copied().max().unwrap_or(1);
+    let devices = divisions.iter().map(|division| division.devices);
+    let most = devices.max().unwrap_or(1);
     let sink = manifest.shape.class_tokens;
     let texts: Vec<&[u32]> = texts
         .iter()
@@ -38,29 +40,32 @@ pub fn measure_texts(
     if texts.is_empty() {
         return Err(VerifyError::NoTexts);
     }
-    let all = (1 + rungs.len() * devices.len()) * texts.len();
+    let each = divisions.iter().map(|division| division.count(texts.len()));
+    let all = texts.len() + rungs.len() * each.sum::<usize>();
+    let modality = Modality::of(manifest);
     let mut bed = Bed {
-        model: Model::open(
-            runtime,
-            bundle.dir(),
-            &manifest.shape,
-            Modality::of(manifest),
-        )?,
+        model: Model::open(runtime, bundle.dir(), &manifest.shape, modality)?,
         measure,
-        texts: &texts,
         sink,
         meter: Meter::new(all as u64, progress),
     };
-    let exact = bed.one_device(manifest)?;
-    let mut rows = Vec::with_capacity(rungs.len() * devices.len());
+    let exact = bed.one_device(manifest, &texts)?;
+    let texts: Vec<(&[u32], Figure)> = texts.into_iter().zip(exact).collect();
+    let mut rows = Vec::with_capacity(rungs.len() * divisions.len());
     for &bits in rungs {
         let codec = Codec::load(bundle, bits)?;
-        for &devices in devices {
-            let figures = bed.divided(&codec, devices)?;
+        for &division in divisions {
+            let (texts, exact): (Vec<&[u32]>, Vec<&Figure>) = division
+                .of(&texts)
+                .map(|(text, exact)| (*text, exact))
+                .unzip();
+            let found = bed.divided(&codec, division.devices, &texts)?;
+            let (agreement, scores) = agreement(division.devices, &exact, &found);
             rows.push(Row {
                 bits,
                 rank: codec.mean_rank(),
-                agreement: exact.agreement(devices, &figures),
+                agreement,
+                scores,
             });
         }
     }
@@ -77,16 +82,13 @@ enum Measure<'a> {
     },
 }
 
-/// What came of all texts.
-enum Figures {
+/// What came of a text.
+#[derive(Debug, PartialEq)]
+enum Figure {
     /// Negative logarithms of the probability of all tokens that follow another, summed, and how many they are.
-    Surprise {
-        sum: f64,
-        tokens: usize,
-        texts: usize,
-    },
-    /// A vector each.
-    Embeddings(Vec<Vec<f32>>),
+    Surprise { sum: f64, tokens: usize },
+    /// Its vector.
+    Embedding(Vec<f32>),
 }
 
 impl<'a> Measure<'a> {
@@ -106,14 +108,29 @@ impl<'a> Measure<'a> {
         }
     }
 
-    fn nothing(&self) -> Figures {
+    /// Of the features of a text's tokens.
+    fn figure(
+        &mut self,
+        features: Features,
+        text: &[u32],
+        hidden: usize,
+    ) -> Result<Figure, VerifyError> {
+        let mut rows = features.cls;
+        rows.extend(features.patches);
         match self {
-            Self::Perplexity(_) => Figures::Surprise {
-                sum: 0.0,
-                tokens: 0,
-                texts: 0,
-            },
-            Self::Embedding { .. } => Figures::Embeddings(Vec::new()),
+            Self::Perplexity(head) => {
+                let following = text.get(1..).unwrap_or_default();
+                let mut sum = 0.0;
+                for (rows, ids) in rows.chunks(ROWS * hidden).zip(following.chunks(ROWS)) {
+                    let rows = rows.get(..ids.len() * hidden).unwrap_or_default();
+                    sum += surprise(&head.run(rows)?, ids);
+                }
+                let tokens = following.len();
+                Ok(Figure::Surprise { sum, tokens })
+            }
+            Self::Embedding {
+                bundle, embedding, ..
+            } => Ok(Figure::Embedding(embed(bundle, embedding, &rows)?)),
         }
     }
 }
@@ -121,19 +138,22 @@ impl<'a> Measure<'a> {
 struct Bed<'a> {
     model: Model,
     measure: Measure<'a>,
-    texts: &'a [&'a [u32]],
     /// Tokens that every member computes.
     sink: usize,
     meter: Meter<'a>,
 }
 
 impl Bed<'_> {
-    /// The answer to compare with.
-    fn one_device(&mut self, manifest: &Manifest) -> Result<Figures, VerifyError> {
+    /// The answers to compare with.
+    fn one_device(
+        &mut self,
+        manifest: &Manifest,
+        texts: &[&[u32]],
+    ) -> Result<Vec<Figure>, VerifyError> {
         match &mut self.measure {
             Measure::Perplexity(_) => {
                 let alone = Codec::single_device(&manifest.shape)?;
-                self.divided(&alone, 1)
+                self.divided(&alone, 1, texts)
             }
             Measure::Embedding {
                 whole,
@@ -143,20 +163,22 @@ impl Bed<'_> {
                 let embed = |text: &&[u32]| {
                     let features = whole.run(text)?;
                     self.meter.add(1);
-                    embed(bundle, embedding, &features)
+                    Ok(Figure::Embedding(embed(bundle, embedding, &features)?))
                 };
-                let embeddings = self.texts.iter().map(embed);
-                Ok(Figures::Embeddings(
-                    embeddings.collect::<Result<_, VerifyError>>()?,
-                ))
+                texts.iter().map(embed).collect()
             }
         }
     }
 
-    fn divided(&mut self, codec: &Codec, devices: usize) -> Result<Figures, VerifyError> {
-        let mut figures = self.measure.nothing();
+    fn divided(
+        &mut self,
+        codec: &Codec,
+        devices: usize,
+        texts: &[&[u32]],
+    ) -> Result<Vec<Figure>, VerifyError> {
+        let mut figures = Vec::with_capacity(texts.len());
         let mut kept: Option<(Vec<TokenRange>, Simulation)> = None;
-        for text in self.texts {
+        for text in texts {
             let divided = text.len() - self.sink;
             let divided = u16::try_from(divided).unwrap_or(u16::MAX);
             let ranges = split(divided, &vec![1.0; devices])?;
@@ -165,7 +187,8 @@ impl Bed<'_> {
                 _ => Simulation::new(&self.model, codec, &ranges)?,
             };
             let features = simulation.run(&mut self.model, codec, Input::Ids(text))?;
-            figures.add(&mut self.measure, features, text, self.model.shape().hidden)?;
+            let hidden = self.model.shape().hidden;
+            figures.push(self.measure.figure(features, text, hidden)?);
             kept = Some((ranges, simulation));
             self.meter.add(1);
         }
@@ -173,75 +196,59 @@ impl Bed<'_> {
     }
 }
 
-impl Figures {
-    fn add(
-        &mut self,
-        measure: &mut Measure<'_>,
-        features: Features,
-        text: &[u32],
-        hidden: usize,
-    ) -> Result<(), VerifyError> {
-        let mut rows = features.cls;
-        rows.extend(features.patches);
-        match (self, measure) {
-            (Self::Surprise { sum, tokens, texts }, Measure::Perplexity(head)) => {
-                let following = text.get(1..).unwrap_or_default();
-                for (rows, ids) in rows.chunks(ROWS * hidden).zip(following.chunks(ROWS)) {
-                    let rows = rows.get(..ids.len() * hidden).unwrap_or_default();
-                    *sum += surprise(&head.run(rows)?, ids);
-                }
-                *tokens += following.len();
-                *texts += 1;
-            }
-            (
-                Self::Embeddings(embeddings),
-                Measure::Embedding {
-                    bundle, embedding, ..
-                },
-            ) => embeddings.push(embed(bundle, embedding, &rows)?),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// How close `found` comes to these, which are of one device.
-    fn agreement(&self, devices: usize, found: &Self) -> Agreement {
+/// How close `found` comes to `exact`, which is of one device; with the score of each text.
+fn agreement(devices: usize, exact: &[&Figure], found: &[Figure]) -> (Agreement, Vec<f64>) {
+    let agreement = Agreement {
+        devices,
+        inputs: found.len(),
+        ..Agreement::default()
+    };
+    let cosines: Vec<f64> = (exact.iter().zip(found))
+        .filter_map(|(a, b)| match (a, b) {
+            (Figure::Embedding(a), Figure::Embedding(b)) => Some(cosine(a, b)),
+            _ => None,
+        })
+        .collect();
+    if !cosines.is_empty() {
+        let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
         let agreement = Agreement {
-            devices,
-            ..Agreement::default()
+            embedding_cosine: Some(mean),
+            quality: Interval::quality(QualityMeasure::EmbeddingCosine, &cosines),
+            ..agreement
         };
-        match (self, found) {
-            (Self::Surprise { .. }, Self::Surprise { .. }) => Agreement {
-                inputs: found.count(),
-                perplexity: found.perplexity(),
-                perplexity_exact: self.perplexity(),
-                ..agreement
-            },
-            (Self::Embeddings(expected), Self::Embeddings(found)) => {
-                let cosines = expected.iter().zip(found).map(|(a, b)| cosine(a, b));
-                Agreement {
-                    inputs: found.len(),
-                    embedding_cosine: Some(cosines.sum::<f64>() / found.len().max(1) as f64),
-                    ..agreement
-                }
-            }
-            _ => agreement,
-        }
+        return (agreement, cosines);
     }
+    let differences: Vec<f64> = (exact.iter().zip(found))
+        .filter_map(|(exact, found)| Some(found.mean_surprise()? - exact.mean_surprise()?))
+        .collect();
+    let agreement = Agreement {
+        perplexity: perplexity(found.iter()),
+        perplexity_exact: perplexity(exact.iter().copied()),
+        quality: Interval::quality(QualityMeasure::PerplexityIncrease, &differences),
+        ..agreement
+    };
+    (agreement, differences)
+}
 
-    fn count(&self) -> usize {
+impl Figure {
+    /// Mean over the tokens.
+    fn mean_surprise(&self) -> Option<f64> {
         match self {
-            Self::Surprise { texts, .. } => *texts,
-            Self::Embeddings(embeddings) => embeddings.len(),
+            Self::Surprise { sum, tokens } if *tokens > 0 => Some(sum / *tokens as f64),
+            _ => None,
         }
     }
+}
 
-    fn perplexity(&self) -> Option<f64> {
-        match self {
-            Self::Surprise { sum, tokens, .. } => Some((sum / (*tokens).max(1) as f64).exp()),
-            Self::Embeddings(_) => None,
+/// Of all tokens of all texts.
+fn perplexity<'a>(figures: impl Iterator<Item = &'a Figure>) -> Option<f64> {
+    let mut all = (0.0, 0);
+    for figure in figures {
+        if let Figure::Surprise { sum, tokens } = figure {
+            all = (all.0 + sum, all.1 + tokens);
         }
     }
+    (all.1 > 0).then(|| (all.0 / all.1 as f64).exp())
 }
 
 /// Sum over rows of the negative logarithm of the probability that `logits` `[rows, vocab]` give to each of `ids`.
@@ -293,6 +300,46 @@ mod tests {
         let found = surprise(&logits, &[1, 0]);
         let expected = -(0.5_f64.ln() + 0.75_f64.ln());
         assert!((found - expected).abs() < 1e-6, "{found} and {expected}");
+    }
+
+    #[test]
+    fn perplexities_are_compared_text_by_text() {
+        let figures = |sums: [f64; 3]| sums.map(|sum| Figure::Surprise { sum, tokens: 10 });
+        let exact = figures([10.0, 20.0, 30.0]);
+        let exact: Vec<&Figure> = exact.iter().collect();
+        // The texts differ by far more than the rung makes of them.
+        let (found, scores) = agreement(4, &exact, &figures([10.1, 20.2, 30.3]));
+        assert!((found.perplexity_exact.unwrap() - 2.0_f64.exp()).abs() < 1e-9);
+        assert!((found.perplexity.unwrap() - 2.02_f64.exp()).abs() < 1e-9);
+        for (score, expected) in scores.iter().zip([0.01, 0.02, 0.03]) {
+            assert!((score - expected).abs() < 1e-12);
+        }
+        // 0.02 ± 4.302653 x 0.01 / sqrt(3)
+        let quality = found.quality.unwrap();
+        assert_eq!(quality.measure, QualityMeasure::PerplexityIncrease);
+        for (found, expected) in [
+            (quality.mean, 0.020_201_3),
+            (quality.low, -0.004_829),
+            (quality.high, 0.045_861),
+        ] {
+            assert!((found - expected).abs() < 1e-5, "{found} and {expected}");
+        }
+    }
+
+    #[test]
+    fn embeddings_have_a_cosine_each() {
+        let exact = Figure::Embedding(vec![1.0, 0.0]);
+        let found = [
+            Figure::Embedding(vec![1.0, 0.0]),
+            Figure::Embedding(vec![3.0, 4.0]),
+        ];
+        let (found, scores) = agreement(2, &[&exact, &exact], &found);
+        assert_eq!((found.devices, found.inputs), (2, 2));
+        assert!((found.embedding_cosine.unwrap() - 0.8).abs() < 1e-9);
+        assert!((scores[1] - 0.6).abs() < 1e-9);
+        let quality = found.quality.unwrap();
+        assert_eq!(quality.measure, QualityMeasure::EmbeddingCosine);
+        assert!((quality.mean - 0.8).abs() < 1e-9 && quality.high <= 1.0);
     }
 
     #[test]

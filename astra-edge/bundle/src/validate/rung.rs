@@ -4,7 +4,8 @@ use crate::checks::{in_range, require};
 use crate::error::Invalid;
 use crate::layout::ALIGN;
 use crate::manifest::Basis;
-use crate::rung::{Agreement, Quality, Refinement, Rung, RungBlock};
+use crate::quality::Quality;
+use crate::rung::{Agreement, Refinement, Rung, RungBlock};
 use crate::shape::Shape;
 
 /// A code is at most 16 bits on the wire.

@@ -1,46 +1,71 @@
-//! What a model is calibrated and scored on.
+//! What a model is calibrated on, and the rest, which agreement is measured on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use astra_bundle::Bundle;
 use astra_export::calibrate::{Calibrated, calibrate_on_photographs, calibrate_on_texts, written};
 use astra_export::package::Draft;
+use astra_export::photographs::list;
+use astra_export::split::Split;
 use astra_export::texts;
-use astra_export::verify::{Row, all_rungs, measure, measure_texts, one_device, photographs};
+use astra_export::verify::{Division, Row, measure, measure_texts, one_device, photographs, rungs};
 use astra_model::engine::Runtime;
 use astra_model::tasks::text::tokenizer::Tokenizer;
 
 use crate::cli::progress::Bar;
 
-/// Numbers of devices that agreement is measured for.
-const DEVICES: [usize; 2] = [2, 4];
-/// Photographs that agreement is measured on at most; more take minutes and hardly move the means.
-const SCORED: usize = 16;
+/// Numbers of devices that agreement is measured for. On all inputs that were kept for the one most clusters are close to, on
+/// a part of them for the others: the interval says what that costs.
+const DIVISIONS: [Division; 3] = [
+    Division {
+        devices: 2,
+        inputs: 12,
+    },
+    Division {
+        devices: 4,
+        inputs: usize::MAX,
+    },
+    Division {
+        devices: 8,
+        inputs: 12,
+    },
+];
 /// Windows of a file that a language model is calibrated on at most.
 const WINDOWS: usize = 48;
 /// Windows that it writes itself where there is no file, a fraction of a minute each.
 const WRITTEN: usize = 16;
 /// Passages that an encoder is calibrated on at most.
 const PASSAGES: usize = 384;
-/// One in this number of texts is kept for scoring.
-const HELD_OUT: usize = 12;
+/// Of the built-in sentences that agreement is measured on: another than those of calibration.
+const HELD_OUT_SEED: u64 = 1 << 32;
 
-/// A folder of photographs.
+/// Photographs of a folder.
 pub(super) struct Photographs {
-    pub(super) folder: PathBuf,
+    pub(super) source: String,
+    calibrate: Vec<PathBuf>,
+    held_out: Vec<PathBuf>,
 }
 
 /// Texts in token ids.
 pub(super) struct Texts {
     /// Name, for people.
     pub(super) source: String,
+    split: Split,
     calibrate: Vec<Vec<u32>>,
-    /// Others.
-    score: Vec<Vec<u32>>,
+    held_out: Vec<Vec<u32>>,
 }
 
 impl Photographs {
+    pub(super) fn of_folder(folder: &Path, seed: u64) -> Result<Self> {
+        let (calibrate, held_out) = Split::PHOTOGRAPHS.divide(list(folder)?, seed);
+        Ok(Self {
+            source: super::file_name(folder),
+            calibrate,
+            held_out,
+        })
+    }
+
     pub(super) fn calibrate(
         &self,
         runtime: &Runtime,
@@ -48,25 +73,33 @@ impl Photographs {
         seed: u64,
     ) -> Result<Calibrated> {
         let bar = Bar::new("calibrate");
-        let (dir, manifest) = (draft.dir(), draft.manifest());
-        let folder = &self.folder;
-        let seen = calibrate_on_photographs(runtime, dir, manifest, folder, seed, &bar.report())?;
+        let (dir, manifest, paths) = (draft.dir(), draft.manifest(), &self.calibrate);
+        let seen = calibrate_on_photographs(runtime, dir, manifest, paths, seed, &bar.report())?;
         Ok(seen)
     }
 
-    pub(super) fn score(&self, runtime: &Runtime, bundle: &Bundle) -> Result<Vec<Row>> {
+    pub(super) fn held_out(&self) -> usize {
+        self.held_out.len()
+    }
+
+    pub(super) fn shortage(&self) -> Option<String> {
+        let (calibrate, held_out) = (self.calibrate.len(), self.held_out.len());
+        shortage(Split::PHOTOGRAPHS, "photographs", calibrate, held_out)
+    }
+
+    pub(super) fn measure(&self, runtime: &Runtime, bundle: &Bundle) -> Result<Vec<Row>> {
+        if self.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
         let image = bundle.manifest().image;
         let image = image.context("the bundle's input is no image, which is what is scored on")?;
         let bar = Bar::new("measure agreement");
-        let pixels = photographs(&self.folder, &image, &|_, _| ())?;
-        let step = pixels.len().div_ceil(SCORED).max(1);
-        let pixels: Vec<_> = pixels.into_iter().step_by(step).collect();
+        let pixels = photographs(&self.held_out, &image, &|_, _| ())?;
         let answers = one_device(runtime, bundle, &pixels, &|_, _| ())?;
-        let rungs = all_rungs(bundle);
-        let devices = devices(bundle);
+        let (rungs, divisions) = (rungs(bundle), divisions(bundle));
         let report = bar.report();
         Ok(measure(
-            runtime, bundle, &pixels, &answers, &rungs, &devices, &report,
+            runtime, bundle, &pixels, &answers, &rungs, &divisions, &report,
         )?)
     }
 }
@@ -77,13 +110,20 @@ impl Texts {
         source: String,
         text: &str,
         most: Option<usize>,
+        seed: u64,
     ) -> Result<Self> {
-        let usual = match draft.manifest().family.is_causal() {
-            true => WINDOWS,
-            false => PASSAGES,
+        let (split, usual) = match draft.manifest().family.is_causal() {
+            true => (Split::WINDOWS, WINDOWS),
+            false => (Split::PASSAGES, PASSAGES),
         };
-        let most = and_held_out(most.unwrap_or(usual));
-        Ok(Self::held_out(source, tokens(draft, text, most)?))
+        let most = split.of_calibrated(most.unwrap_or(usual));
+        let (calibrate, held_out) = split.divide(tokens(draft, text, most)?, seed);
+        Ok(Self {
+            source,
+            split,
+            calibrate,
+            held_out,
+        })
     }
 
     /// Without a file: what a language model writes, or sentences for an encoder.
@@ -93,36 +133,38 @@ impl Texts {
         most: Option<usize>,
         seed: u64,
     ) -> Result<Self> {
-        let (dir, manifest) = (draft.dir(), draft.manifest());
-        if !manifest.family.is_causal() {
-            let text = written::passages(seed);
-            let source = "built-in sentences".to_owned();
-            let most = and_held_out(most.unwrap_or(PASSAGES));
-            return Ok(Self::held_out(source, tokens(draft, &text, most)?));
+        match draft.manifest().family.is_causal() {
+            true => Self::by_model(runtime, draft, most.unwrap_or(WRITTEN), seed),
+            false => Self::built_in(draft, most.unwrap_or(PASSAGES), seed),
         }
-        let bar = Bar::new("write text to calibrate on");
-        let count = and_held_out(most.unwrap_or(WRITTEN));
-        let texts = written::by_model(runtime, dir, manifest, count, seed, &bar.report())?;
-        Ok(Self::held_out(
-            "text written by the model".to_owned(),
-            texts,
-        ))
     }
 
-    fn held_out(source: String, texts: Vec<Vec<u32>>) -> Self {
-        let (mut calibrate, mut score) = (Vec::new(), Vec::new());
-        for (number, text) in texts.into_iter().enumerate() {
-            let list = match number % HELD_OUT {
-                1 => &mut score,
-                _ => &mut calibrate,
-            };
-            list.push(text);
-        }
-        Self {
-            source,
+    fn by_model(runtime: &Runtime, draft: &Draft, most: usize, seed: u64) -> Result<Self> {
+        let split = Split::WINDOWS;
+        let count = split.of_calibrated(most);
+        let bar = Bar::new("write text to calibrate on");
+        let (dir, manifest) = (draft.dir(), draft.manifest());
+        let texts = written::by_model(runtime, dir, manifest, count, seed, &bar.report())?;
+        let (calibrate, held_out) = split.divide(texts, seed);
+        Ok(Self {
+            source: "text written by the model".to_owned(),
+            split,
             calibrate,
-            score,
-        }
+            held_out,
+        })
+    }
+
+    fn built_in(draft: &Draft, most: usize, seed: u64) -> Result<Self> {
+        let split = Split::PASSAGES;
+        let calibrate = tokens(draft, &written::passages(seed), most)?;
+        let kept = split.of_calibrated(calibrate.len()) - calibrate.len();
+        let text = written::held_out_passages(seed.wrapping_add(HELD_OUT_SEED));
+        Ok(Self {
+            source: "built-in sentences".to_owned(),
+            split,
+            calibrate,
+            held_out: tokens(draft, &text, kept)?,
+        })
     }
 
     pub(super) fn calibrate(
@@ -144,28 +186,55 @@ impl Texts {
         )?)
     }
 
-    pub(super) fn score(&self, runtime: &Runtime, bundle: &Bundle) -> Result<Vec<Row>> {
-        // A file of one window leaves none over.
-        let texts = match self.score.as_slice() {
-            [] => &self.calibrate,
-            _ => &self.score,
-        };
+    pub(super) fn held_out(&self) -> usize {
+        self.held_out.len()
+    }
+
+    pub(super) fn shortage(&self) -> Option<String> {
+        let (calibrate, held_out) = (self.calibrate.len(), self.held_out.len());
+        shortage(self.split, "texts", calibrate, held_out)
+    }
+
+    pub(super) fn measure(&self, runtime: &Runtime, bundle: &Bundle) -> Result<Vec<Row>> {
+        if self.held_out.is_empty() {
+            return Ok(Vec::new());
+        }
         let bar = Bar::new("measure agreement");
-        let (rungs, devices) = (all_rungs(bundle), devices(bundle));
-        let rows = measure_texts(runtime, bundle, texts, &rungs, &devices, &bar.report())?;
-        Ok(rows)
+        let (rungs, divisions) = (rungs(bundle), divisions(bundle));
+        let report = bar.report();
+        Ok(measure_texts(
+            runtime,
+            bundle,
+            &self.held_out,
+            &rungs,
+            &divisions,
+            &report,
+        )?)
     }
 }
 
-/// At most this number of texts, and those that are kept for scoring.
-fn and_held_out(texts: usize) -> usize {
-    texts.saturating_add(texts.div_ceil(HELD_OUT - 1))
+/// Those the tokens can be divided among.
+fn divisions(bundle: &Bundle) -> Vec<Division> {
+    let tokens = bundle.manifest().shape.tokens;
+    let mut divisions = DIVISIONS.to_vec();
+    divisions.retain(|division| division.devices <= tokens);
+    divisions
 }
 
-/// Those the tokens can be divided among.
-fn devices(bundle: &Bundle) -> Vec<usize> {
-    let tokens = bundle.manifest().shape.tokens;
-    DEVICES.into_iter().filter(|&n| n <= tokens).collect()
+/// What is too small, in words.
+fn shortage(split: Split, what: &str, calibrate: usize, held_out: usize) -> Option<String> {
+    let shortage = split.shortage(calibrate, held_out)?;
+    let purpose = match (shortage.to_calibrate, shortage.to_measure) {
+        (true, true) => "to calibrate on, and to measure agreement on",
+        (true, false) => "to calibrate on: other inputs will agree less",
+        _ => "to measure agreement on",
+    };
+    Some(format!(
+        "found {} {what}, {calibrate} to calibrate on and {held_out} to measure agreement on: too few {purpose}; {} or more like \
+         those the model will process would do",
+        calibrate + held_out,
+        shortage.enough
+    ))
 }
 
 fn tokens(draft: &Draft, text: &str, most: usize) -> Result<Vec<Vec<u32>>> {
@@ -173,4 +242,26 @@ fn tokens(draft: &Draft, text: &str, most: usize) -> Result<Vec<Vec<u32>>> {
     let input = manifest.text.as_ref().context("the model takes no text")?;
     let tokenizer = Tokenizer::open(draft.dir(), input)?;
     Ok(texts::inputs(text, &tokenizer, manifest, most)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_small_is_said_with_what_would_do() {
+        let said =
+            |calibrate, held_out| shortage(Split::PHOTOGRAPHS, "photographs", calibrate, held_out);
+        assert_eq!(said(59, 15), None);
+        assert_eq!(
+            said(10, 4).unwrap(),
+            "found 14 photographs, 10 to calibrate on and 4 to measure agreement on: too few to calibrate on: other inputs will \
+             agree less; 40 or more like those the model will process would do"
+        );
+        let both = said(1, 0).unwrap();
+        assert!(
+            both.contains("too few to calibrate on, and to measure agreement on; 40 or more"),
+            "{both}"
+        );
+    }
 }

@@ -4,14 +4,16 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use astra_bundle::{Bundle, ImageInput, Sha256Digest};
+use astra_bundle::{Bundle, ImageInput, Manifest, Sha256Digest};
+use astra_export::photographs::list;
 use astra_export::source::{self, Content};
+use astra_export::split::Split;
 use astra_export::verify::{Original, Row, measure, one_device, photographs};
 use astra_model::engine::{ModelOutput, Runtime};
 use astra_model::paths::cache_dir;
 use serde::Serialize;
 
-use super::{Verify, name, number};
+use super::{Verify, interval, name, number};
 use crate::cli::progress::Bar;
 use crate::cli::{demo_photographs, print_json, print_text};
 
@@ -34,17 +36,17 @@ impl Verify {
     pub(super) fn photographs(&self, bundle: &Bundle) -> Result<()> {
         let image = bundle.manifest().image;
         let image = image.context("the bundle's input is no image, which is what is scored on")?;
-        let folder = match &self.images {
-            Some(folder) => folder.clone(),
-            None => demo_photographs()?,
+        let paths = match &self.images {
+            Some(folder) => list(folder)?,
+            None => not_calibrated_on(bundle.manifest(), list(&demo_photographs()?)?),
         };
         let runtime = self.runtime.load()?;
-        let pixels = photographs(&folder, &image, &Bar::new("read photographs").report())?;
+        let pixels = photographs(&paths, &image, &Bar::new("read photographs").report())?;
         let answers = {
             let bar = Bar::new("one device");
             one_device(&runtime, bundle, &pixels, &bar.report())?
         };
-        let rungs = self.chosen_rungs(bundle);
+        let (rungs, divisions) = (self.chosen_rungs(bundle), self.divisions());
         let figures = Figures {
             images: pixels.len(),
             one_device: self.original(&runtime, bundle, &image, &pixels, &answers)?,
@@ -52,13 +54,7 @@ impl Verify {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
                 measure(
-                    &runtime,
-                    bundle,
-                    &pixels,
-                    &answers,
-                    &rungs,
-                    &self.devices,
-                    &report,
+                    &runtime, bundle, &pixels, &answers, &rungs, &divisions, &report,
                 )?
             },
         };
@@ -126,6 +122,23 @@ impl Verify {
     }
 }
 
+/// Those of the demo's photographs that the bundle was not calibrated on; all where it was calibrated on others.
+fn not_calibrated_on(manifest: &Manifest, paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    let calibration = &manifest.calibration;
+    let folder = paths.first().and_then(|path| path.parent());
+    let is_source = folder.is_some_and(|folder| folder.ends_with(&calibration.source));
+    if !is_source || calibration.held_out == 0 {
+        return paths;
+    }
+    if Split::PHOTOGRAPHS.held_out(paths.len()) != calibration.held_out {
+        eprintln!(
+            "warning: the demo's photographs are others than when the bundle was calibrated on them: some of these may be among those"
+        );
+        return paths;
+    }
+    Split::PHOTOGRAPHS.divide(paths, manifest.seed).1
+}
+
 fn digest(path: &Path) -> Result<Sha256Digest> {
     let file = std::fs::File::open(path);
     let file = file.with_context(|| format!("{}: cannot be opened", path.display()))?;
@@ -146,15 +159,18 @@ fn table(figures: &Figures) -> String {
         }
         None => text.push_str("no original to compare one device with; give it with --onnx\n"),
     }
-    text.push_str("\n bits  rank  devices  cls cosine  patch cosine  map error");
+    text.push_str(
+        "\n bits  rank  devices  cls cosine       95 % interval  patch cosine  map error",
+    );
     for row in &figures.rows {
         let bits = name(row.bits);
         let _ = write!(
             text,
-            "\n{bits:>5} {:>5} {:>8} {:>11} {:>13} {:>10}",
+            "\n{bits:>5} {:>5} {:>8} {:>11} {:>19} {:>13} {:>10}",
             row.rank,
             row.agreement.devices,
             number(row.agreement.cls_cosine),
+            interval(row),
             number(row.agreement.patch_cosine),
             number(row.agreement.map_mae)
         );

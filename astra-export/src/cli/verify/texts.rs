@@ -10,11 +10,11 @@ use astra_export::verify::{Row, measure_texts};
 use astra_model::tasks::text::tokenizer::Tokenizer;
 use serde::Serialize;
 
-use super::{Verify, name, number};
+use super::{Verify, interval, name, number};
 use crate::cli::progress::Bar;
 use crate::cli::{print_json, print_text};
 
-/// Of the built-in sentences; another than those of calibration.
+/// Of the built-in passages.
 const SEED: u64 = 1 << 32;
 
 /// The figures.
@@ -35,14 +35,14 @@ impl Verify {
         let tokenizer = Tokenizer::open(bundle.dir(), input)?;
         let texts = texts::inputs(&text, &tokenizer, manifest, self.windows)?;
         let runtime = self.runtime.load()?;
-        let rungs = self.chosen_rungs(bundle);
+        let (rungs, divisions) = (self.chosen_rungs(bundle), self.divisions());
         let figures = Figures {
             texts: texts.len(),
             tokens: texts.iter().map(Vec::len).sum(),
             rows: {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
-                measure_texts(&runtime, bundle, &texts, &rungs, &self.devices, &report)?
+                measure_texts(&runtime, bundle, &texts, &rungs, &divisions, &report)?
             },
         };
         if self.json {
@@ -59,7 +59,7 @@ impl Verify {
             }
             (_, Some(_), _) => bail!("the bundle is of no language model: it has no perplexity"),
             (_, None, Some(file)) => file,
-            (_, None, None) => return Ok(written::passages(SEED)),
+            (_, None, None) => return Ok(written::held_out_passages(SEED)),
         };
         Ok(texts::read(file)?)
     }
@@ -67,7 +67,7 @@ impl Verify {
 
 fn table(figures: &Figures) -> String {
     let mut text = format!("{} texts, {} tokens\n", figures.texts, figures.tokens);
-    text.push_str("\n bits  rank  devices  perplexity   exact   change  cosine");
+    text.push_str("\n bits  rank  devices  perplexity   exact   change  cosine  95 % interval");
     for row in &figures.rows {
         let agreement = &row.agreement;
         let both = agreement.perplexity.zip(agreement.perplexity_exact);
@@ -78,13 +78,14 @@ fn table(figures: &Figures) -> String {
         // Writing to a String cannot fail.
         let _ = write!(
             text,
-            "\n{:>5} {:>5} {:>8} {:>11} {:>7} {change:>8} {:>7}",
+            "\n{:>5} {:>5} {:>8} {:>11} {:>7} {change:>8} {:>7}  {}",
             name(row.bits),
             row.rank,
             agreement.devices,
             short(agreement.perplexity),
             short(agreement.perplexity_exact),
-            number(agreement.embedding_cosine)
+            number(agreement.embedding_cosine),
+            interval(row)
         );
     }
     text
