@@ -19,6 +19,16 @@ pub trait FrameSink: Send {
 #[error("frames not sent: {0}")]
 pub struct SinkError(pub String);
 
+/// Frames of a batch.
+#[derive(Default)]
+struct Batch {
+    /// Bytes.
+    length: usize,
+    /// Those that are not of headers.
+    codes: usize,
+    frames: u64,
+}
+
 /// Concatenates frames to batches.
 pub(super) struct BatchSender {
     sink: Box<dyn FrameSink>,
@@ -39,25 +49,32 @@ impl BatchSender {
         mut framer: Framer<'_, C>,
         stats: &mut JobStats,
     ) -> Result<(), EmitError> {
-        let (mut length, mut frames) = (0, 0);
+        let mut batch = Batch::default();
         loop {
-            let free = self.buffer.get_mut(length..);
+            let codes = framer.next_body_len();
+            let free = self.buffer.get_mut(batch.length..);
             let frame = match free.and_then(|free| free.first_chunk_mut::<MAX_FRAME>()) {
                 Some(free) => framer.next_frame(free)?,
                 None => None,
             };
             match frame {
-                Some(bytes) => (length, frames) = (length + bytes, frames + 1),
-                None if frames == 0 => return Ok(()),
-                None => {
-                    self.flush(length, frames, stats);
-                    (length, frames) = (0, 0);
+                Some(bytes) => {
+                    batch.length += bytes;
+                    batch.codes += codes;
+                    batch.frames += 1;
                 }
+                None if batch.frames == 0 => return Ok(()),
+                None => self.flush(std::mem::take(&mut batch), stats),
             }
         }
     }
 
-    fn flush(&mut self, length: usize, frames: u64, stats: &mut JobStats) {
+    fn flush(&mut self, batch: Batch, stats: &mut JobStats) {
+        let Batch {
+            length,
+            codes,
+            frames,
+        } = batch;
         let batch = self.buffer.get(..length).ok_or_else(|| {
             let limit = self.buffer.len();
             SinkError(format!(
@@ -68,6 +85,7 @@ impl BatchSender {
             Ok(()) => {
                 stats.frames_sent += frames;
                 stats.bytes_sent += length as u64;
+                stats.code_bytes_sent += codes as u64;
             }
             Err(reason) => {
                 stats.frames_lost += frames;
@@ -150,6 +168,7 @@ mod tests {
             assert_eq!(stats.frames_sent, u64::from(layout.frames(tokens)));
             let bytes: usize = batches.iter().map(Vec::len).sum();
             assert_eq!((stats.bytes_sent, stats.frames_lost), (bytes as u64, 0));
+            assert_eq!(stats.code_bytes_sent, layout.packed_bytes(tokens));
         }
     }
 
@@ -157,7 +176,11 @@ mod tests {
     fn frames_of_a_batch_that_is_not_sent_are_counted() {
         let layout = Layout::new(160, 20, 8, None).unwrap();
         let (batches, stats) = sent(layout, 1369, 1);
-        let frames = Frames::new(&batches[0], &[layout]).count() as u64;
+        let bodies: Vec<usize> = Frames::new(&batches[0], &[layout])
+            .map(|frame| frame.unwrap().body.len())
+            .collect();
+        let (frames, codes) = (bodies.len() as u64, bodies.iter().sum::<usize>());
+        assert_eq!(stats.code_bytes_sent, codes as u64);
         assert_eq!(stats.frames_sent, frames);
         assert_eq!(stats.frames_lost, u64::from(layout.frames(1369)) - frames);
     }

@@ -286,7 +286,6 @@ impl DataPath {
                 self.sender.send(framer, stats)?;
             }
         }
-        stats.code_bytes_sent += layout.packed_bytes(header.tokens);
         stats.encode += start.elapsed();
         Ok(())
     }

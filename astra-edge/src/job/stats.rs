@@ -25,7 +25,7 @@ pub struct JobStats {
     pub frames_sent: u64,
     /// Their bytes.
     pub bytes_sent: u64,
-    /// Bytes of packed codes in them; the others are headers.
+    /// Bytes of codes and positions in them; the others are headers.
     pub code_bytes_sent: u64,
     /// Frames the link did not accept.
     pub frames_lost: u64,
@@ -48,6 +48,7 @@ impl JobStats {
             bytes_sent: self.bytes_sent * copies,
             bytes_received: self.received.bytes,
             halo_bytes: 0,
+            code_bytes: self.code_bytes_sent * copies,
             frames_sent: count(self.frames_sent * copies),
             frames_received: count(self.received.frames),
             masked_tokens: count(self.masked_tokens),

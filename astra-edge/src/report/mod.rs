@@ -97,7 +97,7 @@ pub struct MemberReport {
     pub frames_sent: u32,
     /// Code frames received.
     pub frames_received: u32,
-    /// Bytes of the codes in the frames sent: the rest are headers.
+    /// Bytes of codes and positions in the frames sent: the rest are headers.
     pub code_bytes_sent: u64,
     /// Tokens left out of its attention because they did not come in time, summed over blocks.
     pub masked_tokens: u32,

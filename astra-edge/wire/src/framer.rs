@@ -78,6 +78,17 @@ impl<'a, C: Code> Framer<'a, C> {
         self.frames_left
     }
 
+    /// Bytes of codes and positions in the next frame, which has them after its header; 0 after the last.
+    #[must_use]
+    pub fn next_body_len(&self) -> usize {
+        match self.frames_left {
+            0 => 0,
+            _ => self
+                .layout
+                .body_len(self.split.next_size(), self.header.part),
+        }
+    }
+
     /// Writes the next frame to the front of `out` and returns its length, or `None` after the last.
     /// Bytes of `out` after the frame are untouched and leave room for the tag.
     ///

@@ -145,6 +145,14 @@ impl Layout {
         }
     }
 
+    /// Bytes after the header of a frame of `tokens` tokens, or of a part of one.
+    pub(crate) fn body_len(&self, tokens: u16, part: u8) -> usize {
+        match self.parts {
+            1 => self.packed_len(tokens),
+            _ => packed_len(self.codes_in_part(part), self.bits),
+        }
+    }
+
     /// First-stage codes of one token; in exact mode its channels.
     #[must_use]
     pub const fn codes_per_token(&self) -> u16 {
@@ -237,8 +245,8 @@ impl Layout {
     #[must_use]
     pub fn packed_bytes(&self, tokens: u16) -> u64 {
         if self.parts > 1 {
-            let parts = (0..self.parts).map(|part| packed_len(self.codes_in_part(part), self.bits));
-            return u64::from(tokens) * parts.map(|bytes| bytes as u64).sum::<u64>();
+            let parts = (0..self.parts).map(|part| self.body_len(1, part) as u64);
+            return u64::from(tokens) * parts.sum::<u64>();
         }
         let (larger, smaller) = self.split(tokens).sizes();
         let bytes = |(frames, tokens)| u64::from(frames) * self.packed_len(tokens) as u64;

@@ -206,19 +206,19 @@ fn encodings_keep_their_numbers() {
     ];
     assert_eq!(encodings.len(), Encoding::COUNT);
     let mut bytes = vec![VERSION, 9, 0, 0, 0];
-    bytes.extend([0; 12]); // stats
+    bytes.extend([0; 13]); // stats
     bytes.extend([0; 4]); // encoding, cls, features, scales
     for (number, encoding) in (0_u8..).zip(encodings) {
-        bytes[17] = number;
+        bytes[18] = number;
         if encoding == Encoding::Sigmoid8Deflated {
-            bytes.splice(19..20, [1, 0]); // never empty
+            bytes.splice(20..21, [1, 0]); // never empty
         }
         match Control::parse(&bytes) {
             Ok(Control::Result(result)) => assert_eq!(result.encoding, encoding),
             other => panic!("{other:?}"),
         }
     }
-    bytes[17] = Encoding::COUNT as u8;
+    bytes[18] = Encoding::COUNT as u8;
     assert!(Control::parse(&bytes).is_err());
 }
 

@@ -196,7 +196,7 @@ impl PreparedImage {
         let (answer, missing) =
             answer_of(device, &plan.placement.ranges, &collected.shares).await?;
         let mut report = self.report(device, begun, &answer);
-        summary::of_members(&mut report, plan, &collected.accounts, device.shape());
+        summary::of_members(&mut report, plan, &collected.accounts);
         report.missing = missing.into_iter().map(Into::into).collect();
         Ok(ImageReply { report, answer })
     }

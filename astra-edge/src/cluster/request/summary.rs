@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use astra_bundle::{ImageInput, Shape, Task};
+use astra_bundle::{ImageInput, Task};
 
 use crate::cluster::device::Device;
 use crate::cluster::generation::token_sink::ReceivedTokens;
@@ -11,27 +11,16 @@ use crate::cluster::request::collected::Account;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::report::{Class, Input, MemberReport, Report};
 use astra_model::engine::ModelOutput;
-use astra_model::partition::TokenRange;
 use astra_model::tasks::image::Rect;
 
 /// Classes in a report.
 const CLASSES: usize = 5;
 
 /// Enters the members and their totals.
-pub(crate) fn of_members(
-    report: &mut Report,
-    plan: &ActivePlan,
-    accounts: &[Account],
-    shape: &Shape,
-) {
+pub(crate) fn of_members(report: &mut Report, plan: &ActivePlan, accounts: &[Account]) {
     let members = plan.placement.members.iter().zip(&plan.placement.ranges);
-    for (number, ((member, range), account)) in members.zip(accounts).enumerate() {
+    for ((member, range), account) in members.zip(accounts) {
         let stats = &account.stats;
-        let copies = if account.failure.is_none() {
-            plan.slot.plan.receivers(number)
-        } else {
-            0
-        };
         report.members.push(MemberReport {
             name: member.name.clone(),
             first_token: range.first,
@@ -44,7 +33,7 @@ pub(crate) fn of_members(
             bytes_received: stats.bytes_received,
             frames_sent: stats.frames_sent,
             frames_received: stats.frames_received,
-            code_bytes_sent: code_bytes(*range, report.rung_bits, shape) * copies as u64,
+            code_bytes_sent: stats.code_bytes,
             masked_tokens: stats.masked_tokens,
             late_frames: stats.late_frames,
             refused_frames: stats.refused_frames,
@@ -57,15 +46,6 @@ pub(crate) fn of_members(
         report.result_bytes += account.result_bytes;
         report.masked_tokens += u64::from(stats.masked_tokens);
     }
-}
-
-/// Bytes of the packed codes of a range over all blocks.
-fn code_bytes(range: TokenRange, rung: u16, shape: &Shape) -> u64 {
-    let bits = match rung {
-        0 => shape.hidden as u64 * 32,
-        bits => u64::from(bits),
-    };
-    (u64::from(range.tokens) * bits).div_ceil(8) * shape.blocks as u64
 }
 
 /// A report of a request whose answer is complete and whose turn came when it was `begun`.
@@ -193,25 +173,5 @@ mod tests {
         );
         assert_eq!((found[2].class, found[2].label.as_deref()), (2, None));
         assert!(classes(&ModelOutput::default(), &Task::Saliency).is_empty());
-    }
-
-    #[test]
-    fn codes_are_counted_without_headers() {
-        let shape = Shape {
-            hidden: 384,
-            heads: 6,
-            kv_heads: 6,
-            head_dim: 64,
-            blocks: 12,
-            tokens: 256,
-            class_tokens: 1,
-        };
-        let range = TokenRange {
-            first: 0,
-            tokens: 64,
-        };
-        assert_eq!(code_bytes(range, 320, &shape), 64 * 40 * 12);
-        assert_eq!(code_bytes(range, 10, &shape), 80 * 12);
-        assert_eq!(code_bytes(range, 0, &shape), 64 * 384 * 4 * 12);
     }
 }

@@ -63,6 +63,8 @@ pub struct MemberStats {
     pub refused_frames: u32,
     /// Bytes of [`Halo`](super::Halo) sent.
     pub halo_bytes: u64,
+    /// Bytes of codes and positions in the code frames sent, once for each receiver: the others are headers.
+    pub code_bytes: u64,
 }
 
 /// A member's part of the result.

@@ -179,6 +179,7 @@ pub(crate) fn stats() -> MemberStats {
         late_frames: 1,
         refused_frames: 0,
         halo_bytes: 300,
+        code_bytes: 39_464,
     }
 }
 

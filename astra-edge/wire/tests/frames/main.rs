@@ -61,14 +61,15 @@ fn frames<C: Code>(
     let mut frames = Vec::new();
     loop {
         let mut buffer = [0xa5; MAX_FRAME];
-        let left = framer.frames_left();
+        let (left, body) = (framer.frames_left(), framer.next_body_len());
         let Some(length) = framer.next_frame(&mut buffer).unwrap() else {
-            assert_eq!(left, 0);
+            assert_eq!((left, body), (0, 0));
             return frames;
         };
         assert_eq!(framer.frames_left(), left - 1);
         assert!(length + TAG <= MAX_FRAME);
         assert!(buffer[length..].iter().all(|&byte| byte == 0xa5));
+        assert_eq!(parse(&buffer[..length]).unwrap().body.len(), body);
         frames.push(buffer[..length].to_vec());
     }
 }
