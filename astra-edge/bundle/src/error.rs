@@ -85,7 +85,7 @@ pub enum BundleError {
         found: String,
     },
     /// Written by another generation of the software.
-    #[error("{}: format: found {found}, expected {expected}; export the model again", path.display())]
+    #[error("{}: format: found {found}, expected {expected}; {advice}", path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
@@ -93,6 +93,8 @@ pub enum BundleError {
         found: u64,
         /// [`FORMAT`](crate::FORMAT).
         expected: u32,
+        /// What to do about it: of an older bundle the command that makes it anew, as far as its manifest tells.
+        advice: String,
     },
     /// Not JSON, or a field is missing or of the wrong type.
     #[error("{}: manifest: {error}, expected format {}", path.display(), crate::FORMAT)]

@@ -11,6 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::error::BundleError;
 use crate::layout::{FORMAT, MANIFEST_FILE, MANIFEST_MAX_BYTES};
 use crate::manifest::{FileEntry, Manifest};
+use crate::other_format;
 
 /// Checks size and hash of a file that others will read by its path.
 pub(crate) fn check(dir: &Path, name: &str, entry: &FileEntry) -> Result<(), BundleError> {
@@ -174,6 +175,7 @@ fn check_format(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
             path: path.to_owned(),
             found,
             expected: FORMAT,
+            advice: other_format::advice(found, path, bytes),
         });
     }
     Ok(())

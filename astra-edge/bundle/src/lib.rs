@@ -18,6 +18,7 @@
 //! - `codebook`: [`CodebookView`], the binary layout of one block's codebooks
 //! - `views`: what a reader gives of one block
 //! - `validate`: the checks of a manifest that need nothing but its text
+//! - `other_format`: what to do about a bundle of another format
 //! - `files`: files checked against the manifest, two of them mapped into memory
 //! - `install`: a folder that is made under another name and renamed into place
 //! - `bundle`: [`Bundle`], the reader
@@ -48,6 +49,7 @@ mod image;
 mod install;
 mod layout;
 mod manifest;
+mod other_format;
 mod promise;
 mod quality;
 mod rung;

@@ -27,6 +27,10 @@ pub struct Rung {
     /// then has exactly the axes it codes in each block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prediction: Vec<PredictionBlock>,
+    /// Bits per token per block that it takes on the network, mean over blocks at four members with as many tokens: codes of both
+    /// stages and positions of refined tokens. For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_bits: Option<f64>,
     /// Measured agreement with the one-device answer, by number of devices.
     #[serde(default)]
     pub agreement: Vec<Agreement>,

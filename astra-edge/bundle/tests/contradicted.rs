@@ -13,15 +13,8 @@ use std::fs;
 use std::path::Path;
 
 use astra_bundle::*;
-use common::{edit, refusal};
+use common::{edit, refusal, substitute};
 use serde_json::json;
-
-/// Puts `bytes` in place of a file, and makes the manifest agree: damage that no hash shows.
-fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
-    fs::write(dir.join(name), bytes).unwrap();
-    let entry = json!({ "bytes": bytes.len(), "sha256": Sha256Digest::of(bytes).to_string() });
-    edit(dir, |manifest| manifest["files"][name] = entry);
-}
 
 #[test]
 fn edited_ranks_that_only_the_codebooks_tell() {

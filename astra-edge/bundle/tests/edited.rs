@@ -9,10 +9,8 @@
 
 mod common;
 
-use std::path::Path;
-
 use astra_bundle::*;
-use common::{Place, edit, manifest_of, refusal};
+use common::{Place, cases, edit, edited_of, manifest_of, refusal};
 use serde_json::{Value, json};
 
 /// What opening says after one value of the manifest, given by its JSON pointer, was edited; without the file's name.
@@ -25,37 +23,24 @@ fn edited_text(pointer: &str, value: Value) -> String {
     edited_of(common::write_text, pointer, value)
 }
 
-/// The same for the bundle that `write` makes.
-fn edited_of(write: impl FnOnce(&Path) -> Bundle, pointer: &str, value: Value) -> String {
-    let damage = |dir: &Path| {
-        edit(dir, |manifest| {
-            *manifest.pointer_mut(pointer).expect("pointer") = value
-        });
-    };
-    let text = common::refusal_of(write, damage);
-    text.strip_prefix("DIR/manifest.json: ")
-        .expect("names the manifest")
-        .to_owned()
-}
-
-/// The cases of a table: `POINTER = VALUE | REFUSAL` a line.
-fn cases(table: &'static str) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
-    table.trim().lines().map(|line| {
-        let (pointer, rest) = line.split_once(" = ").expect("a pointer");
-        let (value, refusal) = rest.split_once(" | ").expect("a value");
-        (pointer, serde_json::from_str(value).expect("JSON"), refusal)
-    })
-}
-
 #[test]
 fn another_format_is_refused_before_anything_else() {
-    let other = "format: found 1, expected 3; export the model again";
-    assert_eq!(edited("/format", json!(1)), other);
+    let command = |arguments| {
+        format!(
+            "DIR/manifest.json: format: found 2, expected 3; make it anew: astra-export export {arguments} --out DIR"
+        )
+    };
+    assert_eq!(
+        refusal(|dir| edit(dir, |manifest| manifest["format"] = json!(2))),
+        command("--onnx tiny.onnx --size 4")
+    );
     // Nothing else in it is a manifest of format 3.
     assert_eq!(
-        refusal(manifest_of(r#"{"format": 1, "shape": "new", "files": []}"#)),
-        format!("DIR/manifest.json: {other}")
+        refusal(manifest_of(r#"{"format": 2, "shape": "new", "files": []}"#)),
+        command("--onnx FILE|--gguf FILE|--hf DIR")
     );
+    let newer = "format: found 4, expected 3; a newer astra-export wrote it: use a newer version of this program";
+    assert_eq!(edited("/format", json!(4)), newer);
     assert!(edited("/format", json!(0)).starts_with("format: found 0, expected 3"));
     assert!(
         edited("/format", json!(u64::MAX))

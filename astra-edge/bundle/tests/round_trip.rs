@@ -22,10 +22,12 @@ fn manifest_is_golden() {
     let place = Place::new();
     let language = common::write_text(&place.root().join("language"));
     let predicting = common::write_predicting(&place.root().join("predicting"));
+    let refined = common::refined::write(&place.root().join("refined"));
     for (bundle, golden) in [
         (common::write(&place.bundle()), "manifest.json"),
         (language, "language.json"),
         (predicting, "predicting.json"),
+        (refined, "refined.json"),
     ] {
         let golden = format!("{GOLDEN}/{golden}");
         let written = fs::read_to_string(bundle.dir().join(MANIFEST_FILE)).unwrap();

@@ -62,7 +62,7 @@ fn a_missing_or_wrong_bundle_is_named() {
     std::fs::write(folder.path().join("manifest.json"), r#"{"format": 99}"#).unwrap();
     fails(
         &mut device(&["--bundle", path]),
-        &["format: found 99, expected 2"],
+        &["format: found 99, expected 3"],
     );
 }
 

@@ -3,6 +3,7 @@
 //! A [`Draft`] has the graphs and the weights, and ONNX Runtime can run them where they lie; calibration does. What was fitted
 //! is added, the bundle finished, its agreement measured and recorded.
 
+mod mean_bits;
 mod stored;
 mod weights;
 
@@ -18,6 +19,7 @@ use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransfo
 use crate::source::{Content, Imported};
 use stored::Stored;
 
+pub use mean_bits::{MEMBERS, mean_bits};
 pub use weights::codec_weights;
 
 /// What to make of a source.
@@ -182,10 +184,10 @@ impl Draft {
         let both = 2 * self.manifest.shape.kv_width();
         Ok(BasisBlock {
             rank,
-            enc_w: self.writer.weights(&transform.enc_w, &[rank, hidden])?,
-            enc_b: self.writer.weights(&transform.enc_b, &[rank])?,
-            dec_w: self.writer.weights(&transform.dec_w, &[rank, both])?,
-            dec_b: self.writer.weights(&transform.dec_b, &[both])?,
+            enc_w: self.writer.weights_f16(&transform.enc_w, &[rank, hidden])?,
+            enc_b: self.writer.weights_f16(&transform.enc_b, &[rank])?,
+            dec_w: self.writer.weights_f16(&transform.dec_w, &[rank, both])?,
+            dec_b: self.writer.weights_f16(&transform.dec_b, &[both])?,
         })
     }
 
@@ -193,8 +195,8 @@ impl Draft {
         let rank = rung.spec.rank;
         let prediction = rung.prediction.iter().map(|block| {
             Ok::<_, BundleError>(PredictionBlock {
-                w: self.writer.weights(&block.w, &[rank, rank])?,
-                b: self.writer.weights(&block.b, &[rank])?,
+                w: self.writer.weights_f16(&block.w, &[rank, rank])?,
+                b: self.writer.weights_f16(&block.b, &[rank])?,
             })
         });
         let prediction = prediction.collect::<Result<_, _>>()?;
@@ -207,7 +209,7 @@ impl Draft {
             })
         });
         let blocks = blocks.collect::<Result<_, _>>()?;
-        Ok(Rung {
+        let mut rung = Rung {
             bits: rung.spec.bits(),
             basis: rung.spec.basis_name(),
             code_bits: rung.spec.code_bits,
@@ -215,9 +217,12 @@ impl Draft {
             refinement: None,
             blocks,
             prediction,
+            mean_bits: None,
             agreement: Vec::new(),
             calibration_note: None,
-        })
+        };
+        rung.mean_bits = Some(mean_bits(&rung, self.manifest.shape.tokens));
+        Ok(rung)
     }
 
     /// Puts the finished bundle in its place.

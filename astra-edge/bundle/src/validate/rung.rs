@@ -43,6 +43,7 @@ impl Rung {
         if !self.prediction.is_empty() {
             self.validate_prediction(field, basis, shape)?;
         }
+        finite(at("mean_bits"), self.mean_bits.unwrap_or_default())?;
         for (i, agreement) in self.agreement.iter().enumerate() {
             agreement.validate(&format!("{field}.agreement[{i}]"))?;
         }

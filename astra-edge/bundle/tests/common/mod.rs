@@ -12,13 +12,15 @@
     reason = "helpers are tests too, but stand outside functions marked as such"
 )]
 
+pub mod refined;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use astra_bundle::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub const SHAPE: Shape = Shape {
     hidden: 4,
@@ -144,6 +146,7 @@ pub fn rungs(writer: &mut BundleWriter) -> Vec<Rung> {
                 refinement: None,
                 blocks: (0..SHAPE.blocks).map(block).collect(),
                 prediction: vec![],
+                mean_bits: None,
                 agreement,
                 calibration_note: None,
             }
@@ -286,6 +289,7 @@ pub fn write_predicting(dir: &Path) -> Bundle {
         refinement: None,
         blocks,
         prediction: prediction.collect(),
+        mean_bits: None,
         agreement: vec![],
         calibration_note: None,
     });
@@ -332,4 +336,34 @@ pub fn overwrite(path: &Path, bytes: &[u8]) {
 /// Damage that puts another text in place of the manifest.
 pub fn manifest_of(text: &'static str) -> impl FnOnce(&Path) {
     move |dir| fs::write(dir.join(MANIFEST_FILE), text).unwrap()
+}
+
+/// What opening the bundle that `write` makes says after one value of its manifest, given by its JSON pointer, was edited; without
+/// the file's name.
+pub fn edited_of(write: impl FnOnce(&Path) -> Bundle, pointer: &str, value: Value) -> String {
+    let damage = |dir: &Path| {
+        edit(dir, |manifest| {
+            *manifest.pointer_mut(pointer).expect("pointer") = value
+        });
+    };
+    let text = refusal_of(write, damage);
+    text.strip_prefix("DIR/manifest.json: ")
+        .expect("names the manifest")
+        .to_owned()
+}
+
+/// The cases of a table: `POINTER = VALUE | REFUSAL` a line.
+pub fn cases(table: &'static str) -> impl Iterator<Item = (&'static str, Value, &'static str)> {
+    table.trim().lines().map(|line| {
+        let (pointer, rest) = line.split_once(" = ").expect("a pointer");
+        let (value, refusal) = rest.split_once(" | ").expect("a value");
+        (pointer, serde_json::from_str(value).expect("JSON"), refusal)
+    })
+}
+
+/// Puts `bytes` in place of a file, and makes the manifest agree: damage that no hash shows.
+pub fn substitute(dir: &Path, name: &str, bytes: &[u8]) {
+    fs::write(dir.join(name), bytes).unwrap();
+    let entry = json!({ "bytes": bytes.len(), "sha256": Sha256Digest::of(bytes).to_string() });
+    edit(dir, |manifest| manifest["files"][name] = entry);
 }
