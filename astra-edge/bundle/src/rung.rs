@@ -27,8 +27,8 @@ pub struct Rung {
     /// then has exactly the axes it codes in each block.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prediction: Vec<PredictionBlock>,
-    /// Bits per token per block that it takes on the network, mean over blocks at four members with as many tokens: codes of both
-    /// stages and positions of refined tokens. For people.
+    /// Bits per token per block that it takes on the network, mean over blocks at four members with as many tokens: frames
+    /// without their headers. For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean_bits: Option<f64>,
     /// Measured agreement with the one-device answer, by number of devices.
@@ -118,12 +118,6 @@ pub struct Agreement {
 impl Refinement {
     /// Largest share, a quarter of the tokens.
     pub const MAX_SHARE: u8 = 64;
-
-    /// Refined tokens of a frame of `tokens`: its share of them, rounded half up.
-    pub fn tokens(&self, tokens: usize) -> usize {
-        let shares = tokens.saturating_mul(usize::from(self.share));
-        shares.saturating_add(128) / 256
-    }
 }
 
 impl Rung {

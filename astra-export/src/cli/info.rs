@@ -7,6 +7,7 @@ use anyhow::Result;
 use astra_bundle::{Agreement, Bundle, Manifest, Task};
 use serde_json::json;
 
+use super::rungs::RungSummary;
 use super::{print_json, print_text};
 
 /// Describe a bundle, after checking every byte of it
@@ -16,7 +17,7 @@ use super::{print_json, print_text};
 pub(super) struct Info {
     /// Directory of the bundle
     bundle: PathBuf,
-    /// Print the whole manifest as JSON, with the bundle's hash and size
+    /// Print the whole manifest as JSON, with the bundle's hash and size and its rungs in short
     #[arg(long)]
     json: bool,
 }
@@ -31,9 +32,11 @@ impl Info {
             .map(|file| file.bytes)
             .sum();
         if self.json {
+            let rungs = bundle.manifest().rungs.iter();
             return print_json(&json!({
                 "hash": bundle.short_hash(),
                 "bytes": bytes,
+                "rungs": rungs.map(RungSummary::of).collect::<Vec<_>>(),
                 "manifest": bundle.manifest(),
             }));
         }
@@ -86,13 +89,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
     }
     push_heading(&mut text, &manifest.task);
     for rung in &manifest.rungs {
-        let about = format!(
-            "\n{:>5} {:>8} {:>7} {:>6}",
-            rung.bits,
-            span(rung.blocks.iter().map(|block| block.rank)),
-            span(rung.blocks.iter().map(|block| block.groups)),
-            rung.words
-        );
+        let about = format!("\n{}", RungSummary::of(rung).columns());
         if rung.agreement.is_empty() {
             text.push_str(&about);
         }
@@ -104,17 +101,9 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
     text
 }
 
-/// The least and the greatest of what blocks have: `96..288`, or one number where they are the same.
-fn span(blocks: impl Iterator<Item = usize> + Clone) -> String {
-    match (blocks.clone().min(), blocks.max()) {
-        (Some(least), Some(most)) if least < most => format!("{least}..{most}"),
-        (Some(same), _) => same.to_string(),
-        (None, _) => "-".to_owned(),
-    }
-}
-
 fn push_heading(text: &mut String, task: &Task) {
-    text.push_str("\n bits     rank  groups  words  devices  inputs");
+    // Writing to a String cannot fail.
+    let _ = write!(text, "\n{}  devices  inputs", RungSummary::HEADING);
     text.push_str(match task {
         Task::Generation => "  perplexity   exact",
         Task::Embedding(_) => "  cosine",

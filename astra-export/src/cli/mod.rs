@@ -3,6 +3,7 @@
 mod export;
 mod info;
 mod progress;
+mod rungs;
 mod verify;
 
 use std::io::{self, Write};

@@ -1,70 +1,54 @@
 //! What a rung really takes on the network.
 
-use astra_bundle::{Refinement, Rung, RungBlock};
-use astra_wire::{MAX_BODY, MAX_HEADER};
+use astra_bundle::{Rung, RungBlock};
+use astra_wire::{Layout, LayoutError, Refinement};
 
 /// Members the tokens are divided among, evenly.
-pub const MEMBERS: usize = 4;
+pub const MEMBERS: u16 = 4;
 
 /// Mean bits per token per block that a rung takes where `tokens` tokens are divided evenly among [`MEMBERS`] members: codes of
-/// both stages and positions of the refined tokens, without the headers of frames. 0 without blocks.
-pub fn mean_bits(rung: &Rung, tokens: usize) -> f64 {
-    let members = parts(tokens, MEMBERS);
-    let of_block = |block: &RungBlock| -> usize {
-        let frames = Frames { rung, block };
-        members.clone().map(|tokens| frames.bits(tokens)).sum()
-    };
-    let bits: usize = rung.blocks.iter().map(of_block).sum();
-    bits as f64 / (tokens * rung.blocks.len()).max(1) as f64
+/// both stages and positions of refined tokens, each packed to whole bytes in a frame, without the headers. 0 without blocks.
+///
+/// # Errors
+/// No frame can carry the codes of a block.
+pub fn mean_bits(rung: &Rung, tokens: u16) -> Result<f64, LayoutError> {
+    let member = |i| tokens / MEMBERS + u16::from(i < tokens % MEMBERS);
+    let mut bytes = 0;
+    for block in &rung.blocks {
+        let layout = layout(rung, block)?;
+        bytes += (0..MEMBERS)
+            .map(member)
+            .map(|t| layout.packed_bytes(t))
+            .sum::<u64>();
+    }
+    let tokens = usize::from(tokens) * rung.blocks.len();
+    Ok(8.0 * bytes as f64 / tokens.max(1) as f64)
 }
 
-/// `tokens` in `count` parts that differ by one at most.
-fn parts(tokens: usize, count: usize) -> impl Iterator<Item = usize> + Clone {
-    (0..count).map(move |part| tokens / count + usize::from(part < tokens % count))
+/// How codes of a block lie in frames.
+fn layout(rung: &Rung, block: &RungBlock) -> Result<Layout, LayoutError> {
+    let refinement = rung.refinement.map(|refinement| Refinement {
+        share: refinement.share,
+        codes: clamp(block.refined_groups),
+        bits: narrow(refinement.code_bits),
+    });
+    let name = u16::try_from(rung.bits).unwrap_or(u16::MAX);
+    Layout::new(
+        name,
+        clamp(block.groups),
+        narrow(rung.code_bits),
+        refinement,
+    )
 }
 
-/// The frames of a block, as WIRE.md lays them out.
-struct Frames<'a> {
-    rung: &'a Rung,
-    block: &'a RungBlock,
+/// A number of groups; the manifest is refused with more than a `u16` holds.
+fn clamp(groups: usize) -> u16 {
+    u16::try_from(groups).unwrap_or(u16::MAX)
 }
 
-impl Frames<'_> {
-    /// Bits of the codes and positions of `tokens` tokens of a member.
-    fn bits(&self, tokens: usize) -> usize {
-        let most = (1..=tokens).take_while(|&tokens| self.bytes(tokens) <= MAX_BODY - MAX_HEADER);
-        match most.last() {
-            Some(most) => {
-                let frames = parts(tokens, tokens.div_ceil(most));
-                frames
-                    .map(|tokens| self.parts(tokens).iter().sum::<usize>())
-                    .sum()
-            }
-            // Tokens that are cut into parts have no second stage.
-            None => tokens * self.first_bits(),
-        }
-    }
-
-    fn first_bits(&self) -> usize {
-        self.block.groups * self.rung.code_bits as usize
-    }
-
-    /// Bits of the parts of a frame: codes, positions, codes of refined tokens.
-    fn parts(&self, tokens: usize) -> [usize; 3] {
-        let refined = |of: &Refinement| {
-            let refined = of.tokens(tokens);
-            let position = tokens.next_power_of_two().ilog2() as usize;
-            let codes = self.block.refined_groups * of.code_bits as usize;
-            [refined * position, refined * codes]
-        };
-        let [positions, second] = self.rung.refinement.as_ref().map_or([0, 0], refined);
-        [tokens * self.first_bits(), positions, second]
-    }
-
-    fn bytes(&self, tokens: usize) -> usize {
-        let parts = self.parts(tokens).into_iter();
-        parts.map(|bits| bits.div_ceil(8)).sum()
-    }
+/// Bits of a code; what no code has is refused by the layout.
+fn narrow(bits: u32) -> u8 {
+    u8::try_from(bits).unwrap_or(u8::MAX)
 }
 
 #[cfg(test)]
@@ -83,7 +67,7 @@ mod tests {
             basis: String::new(),
             code_bits: 8,
             words: 256,
-            refinement: (share > 0).then_some(Refinement {
+            refinement: (share > 0).then_some(astra_bundle::Refinement {
                 share,
                 code_bits: 8,
                 words: 256,
@@ -99,18 +83,28 @@ mod tests {
     #[test]
     fn one_stage_takes_its_codes() {
         for tokens in [1, 4, 49, 256, 1369] {
-            assert_eq!(mean_bits(&rung(&[(20, 0)], 0), tokens), 160.0);
-            assert_eq!(mean_bits(&rung(&[(10, 0), (20, 0)], 0), tokens), 120.0);
+            assert_eq!(mean_bits(&rung(&[(20, 0)], 0), tokens), Ok(160.0));
+            assert_eq!(mean_bits(&rung(&[(10, 0), (20, 0)], 0), tokens), Ok(120.0));
         }
-        assert_eq!(mean_bits(&rung(&[], 0), 256), 0.0);
+        assert_eq!(mean_bits(&rung(&[], 0), 256), Ok(0.0));
     }
 
-    /// 64 tokens of a member: frames of 32, in each (32 * 13 + 128) / 256 = 2 refined, positions of 5 bits.
+    /// 64 tokens of a member are two frames of 32; in each (32 * 13 + 128) / 256 = 2 are refined, their positions of 5 bits
+    /// packed to 2 bytes.
     #[test]
     fn a_second_stage_adds_its_codes_and_positions() {
         let found = mean_bits(&rung(&[(20, 60)], 13), 256);
-        assert_eq!(found, 160.0 + 2.0 * (5.0 + 480.0) / 32.0);
-        // A token that no frame holds is cut into parts.
-        assert_eq!(mean_bits(&rung(&[(2000, 2000)], 64), 8), 16_000.0);
+        assert_eq!(found, Ok(160.0 + 8.0 * (2.0 + 2.0 * 60.0) / 32.0));
+        // A token that no frame holds is cut into parts, without a second stage.
+        assert_eq!(mean_bits(&rung(&[(2000, 2000)], 64), 8), Ok(16_000.0));
+    }
+
+    #[test]
+    fn what_no_frame_carries_is_an_error() {
+        let wide = Rung {
+            code_bits: 17,
+            ..rung(&[(20, 0)], 0)
+        };
+        assert!(mean_bits(&wide, 256).is_err());
     }
 }

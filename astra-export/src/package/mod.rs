@@ -13,6 +13,7 @@ use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
     FORMAT, Manifest, PredictionBlock, Rung, RungBlock, Source, StageView,
 };
+use astra_wire::LayoutError;
 
 use crate::family::predict_graph;
 use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransform};
@@ -73,6 +74,9 @@ pub enum PackageError {
     /// The bundle cannot be written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+    /// No frame can carry the codes of a rung.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
 }
 
 /// A bundle that is being written.
@@ -142,7 +146,7 @@ impl Draft {
     /// Adds the bases, codebooks and predictions of every rung, and what they were fitted on.
     ///
     /// # Errors
-    /// [`PackageError::Bundle`]
+    /// [`PackageError::Bundle`], [`PackageError::Layout`]
     pub fn add_codec(
         &mut self,
         fitted: &Fitted,
@@ -191,7 +195,7 @@ impl Draft {
         })
     }
 
-    fn add_rung(&mut self, rung: &FittedRung) -> Result<Rung, BundleError> {
+    fn add_rung(&mut self, rung: &FittedRung) -> Result<Rung, PackageError> {
         let rank = rung.spec.rank;
         let prediction = rung.prediction.iter().map(|block| {
             Ok::<_, BundleError>(PredictionBlock {
@@ -199,7 +203,7 @@ impl Draft {
                 b: self.writer.weights_f16(&block.b, &[rank])?,
             })
         });
-        let prediction = prediction.collect::<Result<_, _>>()?;
+        let prediction = prediction.collect::<Result<_, BundleError>>()?;
         let blocks = rung.blocks.iter().map(|block| {
             Ok::<_, BundleError>(RungBlock {
                 rank,
@@ -208,7 +212,7 @@ impl Draft {
                 codebooks: self.writer.codebook(&codebook_view(block))?,
             })
         });
-        let blocks = blocks.collect::<Result<_, _>>()?;
+        let blocks = blocks.collect::<Result<_, BundleError>>()?;
         let mut rung = Rung {
             bits: rung.spec.bits(),
             basis: rung.spec.basis_name(),
@@ -221,7 +225,9 @@ impl Draft {
             agreement: Vec::new(),
             calibration_note: None,
         };
-        rung.mean_bits = Some(mean_bits(&rung, self.manifest.shape.tokens));
+        // A manifest with more tokens than that is refused.
+        let tokens = u16::try_from(self.manifest.shape.tokens).unwrap_or(u16::MAX);
+        rung.mean_bits = Some(mean_bits(&rung, tokens)?);
         Ok(rung)
     }
 
