@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use astra_edge::job::{DataPath, Job};
 use astra_edge::plan::Plan;
-use astra_model::engine::{Codec, Modality, Model, OwnedInput};
+use astra_model::engine::OwnedInput;
+use astra_model::fixtures::RAGGED;
 use common::Bed;
 use common::wire::{Wire, ranges};
 
@@ -82,6 +83,12 @@ fn is_of_ort(call: &str) -> bool {
 
 #[test]
 fn blocks_allocate_nothing_of_ours() {
+    for rung in [320, RAGGED] {
+        allocate_nothing(rung);
+    }
+}
+
+fn allocate_nothing(rung: u16) {
     let calls_of_one = calls(|| drop(std::hint::black_box(vec![0_u8; 64])));
     assert_eq!(calls_of_one.len(), 1);
     assert!(!is_of_ort(&calls_of_one[0]));
@@ -90,7 +97,7 @@ fn blocks_allocate_nothing_of_ours() {
         id: 1,
         version: astra_wire::VERSION,
         epoch: 1,
-        rung: 320,
+        rung,
         causal: false,
         ranges: ranges(&[128, 128]),
     });
@@ -100,13 +107,11 @@ fn blocks_allocate_nothing_of_ours() {
         .enumerate()
         .map(|(me, frames)| {
             let (plan, senders) = (Arc::clone(&plan), senders.clone());
-            let (bundle, runtime, pixels) =
-                (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
+            let (bed, pixels) = (bed.clone(), bed.pixels());
             std::thread::spawn(move || {
-                let shape = bundle.manifest().shape;
-                let modality = Modality::of(bundle.manifest());
-                let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
-                let codec = Arc::new(Codec::load(&bundle, plan.rung).unwrap());
+                let shape = bed.bundle.manifest().shape;
+                let mut model = bed.model();
+                let codec = Arc::new(bed.codec(plan.rung));
                 let width = pixels.len() / shape.tokens;
                 let own = plan.ranges[me].indexes();
                 let own = pixels[own.start * width..own.end * width].to_vec();

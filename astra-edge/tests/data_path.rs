@@ -16,12 +16,11 @@ use std::time::Duration;
 
 use astra_edge::job::{DataPath, Job, JobOutput};
 use astra_edge::plan::Plan;
-use astra_model::engine::{
-    Codec, FullModel, Heartbeat, Input, Member, Modality, Model, OwnedInput,
-};
+use astra_model::engine::{Codec, FullModel, Heartbeat, Input, Member, OwnedInput};
+use astra_model::fixtures::RAGGED;
 use astra_model::mean::mean;
 use astra_model::partition::{TokenRange, split};
-use astra_model::simulate::Simulation;
+use astra_model::simulate::{Features, Simulation};
 use common::wire::{Wire, ranges};
 use common::{Bed, worst};
 
@@ -36,7 +35,8 @@ fn plan(rung: u16, sizes: &[u16]) -> Plan {
     }
 }
 
-/// Runs `requests` requests with a thread per member; every `lose`th frame of the last member is lost.
+/// Runs `requests` requests with a thread per member; every `lose`th frame of the last member is lost, or all frames of all members
+/// where that is 1.
 fn run(
     bed: &Bed,
     rung: u16,
@@ -53,14 +53,14 @@ fn run(
         .enumerate()
         .map(|(me, frames)| {
             let (plan, senders) = (Arc::clone(&plan), senders.clone());
-            let (bundle, runtime, pixels) =
-                (Arc::clone(&bed.bundle), bed.runtime.clone(), bed.pixels());
+            let (bed, pixels) = (bed.clone(), bed.pixels());
             std::thread::spawn(move || {
-                let shape = bundle.manifest().shape;
-                let modality = Modality::of(bundle.manifest());
-                let mut model = Model::open(&runtime, bundle.dir(), &shape, modality).unwrap();
-                let codec = Arc::new(Codec::load(&bundle, rung).unwrap());
-                let lose = if me + 1 == plan.ranges.len() { lose } else { 0 };
+                let shape = bed.bundle.manifest().shape;
+                let mut model = bed.model();
+                let codec = Arc::new(bed.codec(rung));
+                let last = me + 1 == plan.ranges.len();
+                // Where all frames are lost, they are those of every member.
+                let lose = if last || lose == 1 { lose } else { 0 };
                 let layouts = codec.layouts().collect();
                 let wire = Wire::new(frames, plan.receivers(me), lose, layouts);
                 let width = pixels.len() / shape.tokens;
@@ -122,22 +122,85 @@ fn exact_mode_over_frames_gives_the_one_device_answer() {
 fn features_equal_those_of_the_simulation() {
     let bed = Bed::open();
     let sizes = [100, 80, 76];
-    let outcomes = run(&bed, 320, &sizes, 1, 0, LONG);
-    let mut model = bed.model();
-    let codec = Codec::load(&bed.bundle, 320).unwrap();
-    let pixels = bed.pixels();
-    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+    for rung in [320, RAGGED] {
+        let outcomes = run(&bed, rung, &sizes, 1, 0, LONG);
+        let (features, masked) = simulated(&bed, rung, &sizes, 0.0);
+        assert_eq!((patches(&outcomes), masked), (features.patches, 0));
+        let codec = bed.codec(rung);
+        let bytes = |tokens| {
+            codec
+                .layouts()
+                .map(move |layout| layout.packed_bytes(tokens))
+        };
+        assert_sent(&outcomes, &sizes.map(|tokens| bytes(tokens).sum()));
+    }
+}
+
+/// A receiver that gets nothing predicts, where the rung does, and else attends to its own tokens.
+#[test]
+fn losing_all_frames_equals_the_simulation() {
+    let bed = Bed::open();
+    let sizes = [128, 128];
+    for rung in [640, RAGGED] {
+        let outcomes = run(&bed, rung, &sizes, 1, 1, Duration::from_secs(3));
+        let (features, masked) = simulated(&bed, rung, &sizes, 1.0);
+        assert_eq!(patches(&outcomes), features.patches, "rung {rung}");
+        let counted = outcomes.iter().map(|m| m[0].stats.masked_tokens);
+        assert_eq!(counted.sum::<u64>(), masked);
+    }
+}
+
+#[test]
+fn simulated_losses_follow_from_their_seed_and_cost_more_the_more_is_lost() {
+    let bed = Bed::open();
+    let (mut model, pixels) = (bed.model(), bed.pixels());
+    let whole = bed.whole();
+    let sizes = [64; 4];
+    let sent = 3 * 256 * bed.bundle.manifest().shape.blocks as u64;
+    for rung in [0, 640, RAGGED] {
+        let codec = bed.codec(rung);
+        let mut run = |share: f64, seed: u64| {
+            let simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+            let mut simulation = simulation.with_losses(share, seed);
+            let input = Input::Pixels(&pixels);
+            let features = simulation.run(&mut model, &codec, input).unwrap();
+            (features.patches, simulation.masked_tokens())
+        };
+        let [all, few, again, other, most] = [(0.0, 1), (0.1, 1), (0.1, 1), (0.1, 2), (0.8, 1)]
+            .map(|(share, seed)| run(share, seed));
+        assert_eq!(few, again);
+        assert_ne!(few.0, other.0);
+        assert_eq!(all.1, 0);
+        assert!(few.1 > 0 && few.1 < most.1 && most.1 < sent);
+        // A random second stage makes no better answers of more tokens.
+        if rung != RAGGED {
+            let near = |patches: &[f32]| common::cosine(patches, &whole.patches);
+            assert!(near(&most.0) < near(&few.0), "rung {rung}");
+            assert!(near(&few.0) < near(&all.0), "rung {rung}");
+        }
+    }
+}
+
+/// Features and masked tokens of the simulation, in which each frame is lost with probability `share`.
+fn simulated(bed: &Bed, rung: u16, sizes: &[u16], share: f64) -> (Features, u64) {
+    let (mut model, codec, pixels) = (bed.model(), bed.codec(rung), bed.pixels());
+    let simulation = Simulation::new(&model, &codec, &ranges(sizes)).unwrap();
+    let mut simulation = simulation.with_losses(share, 1);
     let input = Input::Pixels(&pixels);
     let features = simulation.run(&mut model, &codec, input).unwrap();
-    let patches: Vec<f32> = outcomes
-        .iter()
-        .flat_map(|m| m[0].features.clone())
-        .collect();
-    assert_eq!(patches, features.patches);
-    for (outcome, tokens) in outcomes.iter().zip(sizes) {
+    (features, simulation.masked_tokens())
+}
+
+fn patches(outcomes: &[Vec<JobOutput>]) -> Vec<f32> {
+    let features = outcomes.iter().map(|m| m[0].features.clone());
+    features.collect::<Vec<_>>().concat()
+}
+
+/// Every member sent `bytes` of codes, and headers besides.
+fn assert_sent(outcomes: &[Vec<JobOutput>], bytes: &[u64]) {
+    for (outcome, &bytes) in outcomes.iter().zip(bytes) {
         let stats = &outcome[0].stats;
-        let blocks = bed.bundle.manifest().shape.blocks as u64;
-        assert_eq!(stats.code_bytes_sent, blocks * u64::from(tokens) * 40);
+        assert_eq!(stats.code_bytes_sent, bytes);
         let headers = stats.bytes_sent - stats.code_bytes_sent;
         assert!(headers <= 24 * stats.frames_sent, "{stats:?}");
         assert_eq!(stats.frames_lost, 0);

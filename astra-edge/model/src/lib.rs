@@ -17,6 +17,8 @@
 pub mod agreement;
 pub mod engine;
 pub mod error_line;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 pub mod mean;
 pub mod partition;
 pub mod paths;

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use astra_bundle::Bundle;
-use astra_model::engine::{FullModel, Modality, Model, ModelOutput, Runtime};
+use astra_model::engine::{Codec, FullModel, Modality, Model, ModelOutput, Runtime};
+use astra_model::fixtures::{RAGGED, ragged_codec};
 use astra_model::{paths, tasks};
 
 const HINT: &str = "run `cargo xtask test`, which provides it";
 
 /// A bundle on ONNX Runtime.
+#[derive(Clone)]
 pub(crate) struct Bed {
     pub(crate) runtime: Runtime,
     pub(crate) bundle: Arc<Bundle>,
@@ -46,6 +48,14 @@ impl Bed {
             Modality::of(self.bundle.manifest()),
         )
         .unwrap()
+    }
+
+    /// The codec of a rung of the bundle, or of [`RAGGED`].
+    pub(crate) fn codec(&self, rung: u16) -> Codec {
+        match rung {
+            RAGGED => ragged_codec(&self.bundle, 160).unwrap(),
+            rung => Codec::load(&self.bundle, rung).unwrap(),
+        }
     }
 
     /// Pixels of all tokens of one photograph.

@@ -15,6 +15,7 @@ mod members;
 use std::time::Duration;
 
 use astra_model::engine::{Codec, Decoder, Encoder, Heartbeat, Input, Member};
+use astra_model::fixtures::RAGGED;
 use astra_model::partition::{Costs, TokenRange, split};
 use astra_model::simulate::Simulation;
 use astra_model::tasks::text::tokenizer::Tokenizer;
@@ -135,22 +136,24 @@ fn decoded_features_equal_those_of_the_simulation() {
     let ids = ids(&bed, PROMPTS[1]);
     let shape = bed.bundle.manifest().shape;
     let sizes = causal_sizes(&bed, ids.len() - shape.class_tokens, 3);
-    let parts = run(&bed, 320, &sizes, &ids, None);
-    let features: Vec<f32> = (parts.iter())
-        .flat_map(|part| part.outcome.features.clone())
-        .collect();
     let mut model = bed.model();
-    let codec = Codec::load(&bed.bundle, 320).unwrap();
-    let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
-    let simulated = simulation
-        .run(&mut model, &codec, Input::Ids(&ids))
-        .unwrap();
-    assert_eq!(features, simulated.patches);
-    for (part, tokens) in parts.iter().zip(&sizes).take(2) {
-        let expected = u64::from(*tokens) * 40 * shape.blocks as u64;
-        assert_eq!(part.outcome.stats.code_bytes_sent, expected);
+    for rung in [320, RAGGED] {
+        let parts = run(&bed, rung, &sizes, &ids, None);
+        let features: Vec<f32> = (parts.iter())
+            .flat_map(|part| part.outcome.features.clone())
+            .collect();
+        let codec = bed.codec(rung);
+        let mut simulation = Simulation::new(&model, &codec, &ranges(&sizes)).unwrap();
+        let simulated = simulation
+            .run(&mut model, &codec, Input::Ids(&ids))
+            .unwrap();
+        assert_eq!(features, simulated.patches, "rung {rung}");
+        for (part, &tokens) in parts.iter().zip(&sizes).take(2) {
+            let bytes = codec.layouts().map(|layout| layout.packed_bytes(tokens));
+            assert_eq!(part.outcome.stats.code_bytes_sent, bytes.sum::<u64>());
+        }
+        assert_eq!(parts[2].decoder.as_ref().unwrap().rung(), rung);
     }
-    assert_eq!(parts[2].decoder.as_ref().unwrap().rung(), 320);
 }
 
 #[test]

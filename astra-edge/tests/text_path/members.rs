@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use astra_edge::gather::Gather;
 use astra_edge::job::{DataPath, Job, JobOutput};
 use astra_edge::plan::Plan;
-use astra_model::engine::{Codec, Decoder, LanguageHead, Modality, OwnedInput};
+use astra_model::engine::{Decoder, LanguageHead, Modality, OwnedInput};
 
 use crate::LONG;
 use crate::common::Bed;
@@ -28,7 +28,7 @@ pub(crate) fn run(
     lost: Option<usize>,
 ) -> Vec<Part> {
     let modality = Modality::of(bed.bundle.manifest());
-    let codec = Codec::load(&bed.bundle, rung).unwrap();
+    let codec = bed.codec(rung);
     let layouts: Vec<_> = codec.layouts().collect();
     let plan = Arc::new(Plan {
         id: 1,
@@ -69,7 +69,7 @@ fn member(
     lost: Option<usize>,
 ) -> Part {
     let mut model = bed.model();
-    let codec = Arc::new(Codec::load(&bed.bundle, plan.rung).unwrap());
+    let codec = Arc::new(bed.codec(plan.rung));
     let mut path = DataPath::new(&model, codec, Arc::clone(plan), me, Box::new(wire)).unwrap();
     for (other, sender) in senders.iter().enumerate() {
         if plan.senders(me) & (1 << other) != 0 {
