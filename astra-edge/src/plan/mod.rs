@@ -1,5 +1,6 @@
 //! The plan of a request, and the prediction of its latency.
 
+pub mod codes;
 pub mod latency;
 pub mod profile;
 

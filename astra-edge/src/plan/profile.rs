@@ -3,6 +3,8 @@
 use astra_bundle::{HeadRows, Shape};
 use serde::{Deserialize, Serialize};
 
+use super::codes::RungCodes;
+
 /// Times of each step on one device, in milliseconds of one core.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Profile {
@@ -49,17 +51,17 @@ pub struct Strip {
 }
 
 /// Times of one rung.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RungProfile {
-    /// Bits per token per block; 0 in exact mode.
+    /// Name of the rung: about the bits per token per block; 0 in exact mode.
     pub bits: u16,
-    /// Axes of a decoded token.
+    /// Axes of a decoded token, mean over the blocks.
     pub rank: usize,
-    /// Codes per token.
-    pub codes: u16,
-    /// Bits per code.
-    pub code_bits: u8,
-    /// Encoding in one block, by own tokens.
+    /// Codes of each block.
+    pub codes: RungCodes,
+    /// Tokens of the chunks that a member computes its rows in on a slow link.
+    pub chunk_tokens: usize,
+    /// Encoding in one block, by own tokens; this and the others are means over the blocks.
     pub encode: Curve,
     /// Decoding in one block, by remote tokens.
     pub decode: Curve,

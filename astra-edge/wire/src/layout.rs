@@ -145,8 +145,10 @@ impl Layout {
         }
     }
 
-    /// Bytes after the header of a frame of `tokens` tokens, or of a part of one.
-    pub(crate) fn body_len(&self, tokens: u16, part: u8) -> usize {
+    /// Bytes of codes and positions in a frame of `tokens` tokens, at most [`tokens_per_frame`](Self::tokens_per_frame), or of a
+    /// part of one: all after its header.
+    #[must_use]
+    pub fn body_len(&self, tokens: u16, part: u8) -> usize {
         match self.parts {
             1 => self.packed_len(tokens),
             _ => packed_len(self.codes_in_part(part), self.bits),

@@ -5,11 +5,13 @@ use astra_bundle::Bundle;
 use super::clock::RUNS;
 use super::{CLUSTERS, StepBench, parts};
 use crate::measure::error::MeasureError;
+use crate::plan::codes::RungCodes;
 use crate::plan::profile::{AttendSize, Curve, RungProfile, Surface};
 use astra_model::engine::{Codec, EngineError, Input, Member, Modality, OwnedInput};
 use astra_model::partition::TokenRange;
+use astra_wire::Layout;
 
-/// Blocks that are run; they are all alike.
+/// Most blocks that are run.
 const BLOCKS: usize = 4;
 
 /// Milliseconds of steps by tokens; those of a rung as curves.
@@ -29,8 +31,10 @@ struct Block {
     mlp: f64,
 }
 
-fn middle(blocks: usize) -> usize {
-    blocks / 2
+/// Some of the blocks, at equal distances: the rank and the codes of a block change from the first to the last.
+fn samples(blocks: usize) -> impl ExactSizeIterator<Item = usize> + Clone {
+    let count = blocks.min(BLOCKS);
+    (0..count).map(move |sample| (2 * sample + 1) * blocks / (2 * count))
 }
 
 impl StepBench<'_> {
@@ -64,7 +68,7 @@ impl StepBench<'_> {
                 }
             }
         }
-        let code_bits = codec.layout(middle(self.model.shape().blocks))?.bits();
+        let layouts: Vec<Layout> = codec.layouts().collect();
         Ok(Steps {
             embed,
             local,
@@ -72,8 +76,8 @@ impl StepBench<'_> {
             profile: RungProfile {
                 bits,
                 rank: codec.mean_rank(),
-                codes: (codec.mean_bits() / f64::from(code_bits)).round() as u16,
-                code_bits,
+                codes: RungCodes::of(&layouts),
+                chunk_tokens: codec.frame_tokens(),
                 encode: Curve::fit_line(&encode),
                 decode: Curve::fit_line(&decode),
                 expect: Curve::fit_line(&expect),
@@ -82,24 +86,26 @@ impl StepBench<'_> {
         })
     }
 
-    /// Encoding the own tokens in the middle block, whose rank and groups are near the mean, and decoding as many.
+    /// Encoding the own tokens, and decoding as many: means over some blocks.
     fn codes(&self, codec: &Codec, member: &mut Member) -> Result<(f64, f64), EngineError> {
-        let block = middle(self.model.shape().blocks);
         let tokens = member.tokens();
-        let stages = codec.stages(block)?.ok_or(EngineError::Length {
-            what: "codebooks of the codec",
-            found: 0,
-            expected: 1,
-        })?;
         let mut encoder = codec.encoder(tokens)?;
-        let clock = self.clock;
-        let encoding = clock.fastest(|| {
-            let encoder = (&stages, &mut encoder);
-            member.encode(codec, block, 0..tokens, encoder).map(drop)
-        })?;
-        let mut rows = vec![0.0; tokens * codec.rank(block)?];
-        let decoding = clock.fastest(|| encoder.decode(&stages, &mut rows))?;
-        Ok((encoding, decoding))
+        let (mut encoding, mut decoding) = (0.0, 0.0);
+        let samples = samples(self.model.shape().blocks);
+        for block in samples.clone() {
+            let Some(stages) = codec.stages(block)? else {
+                continue;
+            };
+            encoding += self.clock.fastest(|| {
+                let encoder = (&stages, &mut encoder);
+                member.encode(codec, block, 0..tokens, encoder).map(drop)
+            })?;
+            let mut rows = vec![0.0; tokens * codec.rank(block)?];
+            let decode = || encoder.decode(&stages, &mut rows);
+            decoding += self.clock.fastest(decode)?;
+        }
+        let blocks = samples.len().max(1) as f64;
+        Ok((encoding / blocks, decoding / blocks))
     }
 
     fn embed(&mut self, member: &mut Member, range: TokenRange) -> Result<f64, EngineError> {
@@ -123,7 +129,8 @@ impl StepBench<'_> {
         member: &mut Member,
         remote: usize,
     ) -> Result<Block, EngineError> {
-        let blocks = self.model.shape().blocks.min(BLOCKS);
+        let samples = samples(self.model.shape().blocks);
+        let blocks = samples.len().max(1);
         let clock = self.clock;
         let mut best = Block {
             local: f64::INFINITY,
@@ -133,7 +140,7 @@ impl StepBench<'_> {
         };
         for _ in 0..RUNS {
             let mut sum = Block::default();
-            for block in 0..blocks {
+            for block in samples.clone() {
                 let model = &mut self.model;
                 sum.local += clock.timed(|| member.local(model, block))?;
                 sum.expect += clock.timed(|| {

@@ -3,13 +3,14 @@
 //! A request is simulated block by block: each member has a clock, which its work advances, and each link a time until which it is busy.
 //! Frames of all members are sent at the same time; a shared medium carries one at a time.
 
+mod codes;
 mod head;
 mod links;
 mod request;
 #[cfg(test)]
 mod tests;
 
-use astra_wire::{Layout, LayoutError};
+use astra_wire::LayoutError;
 use serde::Serialize;
 
 use self::request::Request;
@@ -18,8 +19,6 @@ use astra_model::partition::{Costs, PartitionError, RowChunks};
 
 /// Bytes per message besides its content: headers of Zenoh and of the first TCP packet.
 const MESSAGE: f64 = 92.0;
-/// Bytes of a frame's header.
-const HEADER: f64 = 14.0;
 /// Bytes on the wire per byte of a long message.
 const BULK: f64 = 1.05;
 
@@ -82,7 +81,19 @@ pub enum PredictError {
     /// The tokens cannot be divided among the members.
     #[error(transparent)]
     Plan(#[from] PartitionError),
-    /// A token's codes do not fit the wire format.
+    /// The rung was measured on another model.
+    #[error(
+        "rung {rung}: found codes of {found} blocks, expected {expected}, as many as the model has"
+    )]
+    Blocks {
+        /// The rung.
+        rung: u16,
+        /// Blocks with codes.
+        found: usize,
+        /// Blocks of the model.
+        expected: usize,
+    },
+    /// The codes of a block do not fit the wire format.
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }
@@ -112,13 +123,21 @@ pub fn predict(profile: &Profile, case: &Case) -> Result<Prediction, PredictErro
         found: case.rung,
         measured: profile.rungs.iter().map(|rung| rung.bits).collect(),
     })?;
+    let layouts = rung.codes.layouts(rung.bits)?;
+    if layouts.len() != profile.shape.blocks {
+        return Err(PredictError::Blocks {
+            rung: rung.bits,
+            found: layouts.len(),
+            expected: profile.shape.blocks,
+        });
+    }
     let speeds = vec![1.0; case.devices];
     let costs = Costs::of(&profile.shape, rung.rank, profile.causal);
     let ranges = costs.split(case.tokens, &speeds)?;
     let request = Request {
         profile,
         rung,
-        layout: Layout::new(rung.bits, rung.codes, rung.code_bits, None)?,
+        layouts: &layouts,
         ranges: &ranges,
         case,
         chunked: false,

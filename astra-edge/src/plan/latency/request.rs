@@ -1,9 +1,12 @@
 //! Simulation of the members' blocks.
 
-use astra_wire::{Layout, MAX_CODE_BATCH, MAX_FRAME};
+use std::ops::Range;
 
+use astra_wire::Layout;
+
+use super::codes::Codes;
 use super::links::Links;
-use super::{BULK, Case, HEADER, MESSAGE, Prediction};
+use super::{BULK, Case, MESSAGE, Prediction};
 use crate::plan::profile::{AttendSize, Profile, RungProfile};
 use astra_model::partition::{RowChunks, TokenRange};
 
@@ -11,7 +14,8 @@ use astra_model::partition::{RowChunks, TokenRange};
 pub(super) struct Request<'a> {
     pub(super) profile: &'a Profile,
     pub(super) rung: &'a RungProfile,
-    pub(super) layout: Layout,
+    /// Of the codes of each block.
+    pub(super) layouts: &'a [Layout],
     pub(super) ranges: &'a [TokenRange],
     pub(super) case: &'a Case,
     /// Whether members compute their rows in several chunks.
@@ -23,13 +27,6 @@ struct Sent {
     ready: f64,
     sender: usize,
     bytes: f64,
-}
-
-/// Size of the codes of some tokens.
-struct Codes {
-    /// Including frame headers.
-    bytes: f64,
-    messages: f64,
 }
 
 /// Time of a member, and what it was spent on.
@@ -49,8 +46,7 @@ impl Request<'_> {
         let mut sent = self.first_codes(&mut members);
         for block in 0..self.profile.shape.blocks {
             let arrivals = self.deliver(sent, &mut links);
-            let last = block + 1 == self.profile.shape.blocks;
-            sent = self.block(&mut members, &arrivals, last);
+            sent = self.block(&mut members, &arrivals, block);
         }
         let latency_ms = self.end(&mut members, &mut links);
         let mean =
@@ -106,45 +102,47 @@ impl Request<'_> {
     fn first_codes(&self, members: &mut [Member]) -> Vec<Sent> {
         let mut sent = Vec::new();
         for (number, (member, range)) in members.iter_mut().zip(self.ranges).enumerate() {
-            sent.extend(self.encode(member, number, range.tokens));
+            sent.extend(self.encode(member, number, 0, *range));
         }
         sent
     }
 
-    /// Encodes and sends `tokens` tokens.
-    fn encode(&self, member: &mut Member, sender: usize, tokens: u16) -> Option<Sent> {
+    /// Encodes and sends the tokens `range` for a block.
+    fn encode(
+        &self,
+        member: &mut Member,
+        sender: usize,
+        block: usize,
+        range: TokenRange,
+    ) -> Option<Sent> {
         let receivers = self.receivers(sender).len();
-        if receivers == 0 || tokens == 0 {
+        if receivers == 0 || range.tokens == 0 {
             return None;
         }
-        let codes = self.codes(tokens);
+        let codes = self.codes(sender, block, range);
         let send = receivers as f64 * self.handling(&codes);
         // The base of the rung's curve is paid once for all tokens, not for each chunk.
-        let encode = self.rung.encode.token * f64::from(tokens) + send;
+        let encode = self.rung.encode.token * f64::from(range.tokens) + send;
         member.encode(self.on_device(encode));
         Some(Sent {
             ready: member.clock,
             sender,
-            bytes: codes.bytes * BULK + codes.messages * MESSAGE,
+            bytes: codes.bytes as f64 * BULK + codes.messages as f64 * MESSAGE,
         })
     }
 
-    /// Size of the codes of `tokens` tokens.
-    fn codes(&self, tokens: u16) -> Codes {
-        let token = f64::from(self.rung.codes) * f64::from(self.rung.code_bits) / 8.0;
-        let frames = f64::from(self.layout.frames(tokens));
-        let bytes = token * f64::from(tokens) + frames * HEADER;
-        Codes {
-            bytes,
-            // A batch ends when the next frame does not fit.
-            messages: (bytes / (MAX_CODE_BATCH - MAX_FRAME) as f64).ceil(),
-        }
+    /// Size of the codes of the tokens `range` in a block, of which `predict` found a layout for each. Models have at most 255.
+    fn codes(&self, sender: usize, block: usize, range: TokenRange) -> Codes {
+        let layout = self.layouts.get(block);
+        layout.map_or_else(Codes::default, |layout| {
+            Codes::of(layout, block as u8, sender as u8, range)
+        })
     }
 
     /// Processor time for sending them to one member, or for receiving them.
     fn handling(&self, codes: &Codes) -> f64 {
         let message = &self.profile.message;
-        codes.messages * message.base + codes.bytes * message.token
+        codes.messages as f64 * message.base + codes.bytes as f64 * message.token
     }
 
     /// When each member has received all its codes.
@@ -166,7 +164,7 @@ impl Request<'_> {
     }
 
     /// Computes a block whose codes arrive at `arrivals`. Returns the codes for the next block.
-    fn block(&self, members: &mut [Member], arrivals: &[f64], last: bool) -> Vec<Sent> {
+    fn block(&self, members: &mut [Member], arrivals: &[f64], block: usize) -> Vec<Sent> {
         let mut sent = Vec::new();
         let members = members.iter_mut().zip(self.ranges).zip(arrivals);
         for (number, ((member, range), arrival)) in members.enumerate() {
@@ -177,7 +175,7 @@ impl Request<'_> {
             member.compute(self.on_device(self.rung.expect.at(tokens + remote)));
             if remote > 0 {
                 // Messages are received while the member waits, as far as it does.
-                let received = member.clock + self.on_device(self.receiving(number));
+                let received = member.clock + self.on_device(self.receiving(number, block));
                 member.wait_until(arrival.max(received) + self.quota_delay());
                 member.encode(self.on_device(self.rung.decode.at(remote)));
             }
@@ -189,10 +187,9 @@ impl Request<'_> {
             for chunk in 0..chunks.count() {
                 let rows = chunks.rows(chunk).len();
                 member.compute(mlp * rows as f64 / (class + tokens) as f64);
-                if !last {
-                    // At most the tokens of the member.
-                    let tokens = chunks.tokens(chunk).len() as u16;
-                    sent.extend(self.encode(member, number, tokens));
+                if block + 1 < self.profile.shape.blocks {
+                    let tokens = within(range, chunks.tokens(chunk));
+                    sent.extend(self.encode(member, number, block + 1, tokens));
                 }
             }
         }
@@ -219,16 +216,16 @@ impl Request<'_> {
     }
 
     /// Processor time of a member for receiving the codes of one block.
-    fn receiving(&self, receiver: usize) -> f64 {
+    fn receiving(&self, receiver: usize, block: usize) -> f64 {
         let senders = self.ranges.iter().enumerate();
         let senders = senders.filter(|(sender, _)| match self.profile.causal {
             true => *sender < receiver,
             false => *sender != receiver,
         });
-        let times = senders.flat_map(|(_, range)| {
+        let times = senders.flat_map(|(sender, range)| {
             let chunks = self.chunks(range);
-            let tokens = (0..chunks.count()).map(move |chunk| chunks.tokens(chunk).len() as u16);
-            tokens.map(|tokens| self.handling(&self.codes(tokens)))
+            let tokens = (0..chunks.count()).map(move |chunk| within(range, chunks.tokens(chunk)));
+            tokens.map(move |tokens| self.handling(&self.codes(sender, block, tokens)))
         });
         times.sum()
     }
@@ -236,12 +233,18 @@ impl Request<'_> {
     fn chunks(&self, range: &TokenRange) -> RowChunks {
         let class = self.profile.shape.class_tokens;
         match self.chunked {
-            true => {
-                let frame = self.layout.tokens_per_frame().into();
-                RowChunks::new(class, range.tokens.into(), frame)
-            }
+            true => RowChunks::new(class, range.tokens.into(), self.rung.chunk_tokens),
             false => RowChunks::single(class, range.tokens.into()),
         }
+    }
+}
+
+/// Some tokens of a range, given from 0.
+fn within(range: &TokenRange, tokens: Range<usize>) -> TokenRange {
+    // At most the tokens of the range.
+    TokenRange {
+        first: range.first + tokens.start as u16,
+        tokens: tokens.len() as u16,
     }
 }
 

@@ -1,6 +1,7 @@
 use astra_bundle::{HeadRows, Shape};
 
 use super::*;
+use crate::plan::codes::{BlockCodes, RungCodes};
 use crate::plan::profile::{Curve, RungProfile, Strip, Surface};
 
 fn profile(causal: bool) -> Profile {
@@ -37,8 +38,19 @@ fn profile(causal: bool) -> Profile {
         rungs: vec![RungProfile {
             bits: 160,
             rank: 50,
-            codes: 20,
-            code_bits: 8,
+            codes: RungCodes {
+                code_bits: 8,
+                share: 0,
+                refined_code_bits: 0,
+                blocks: vec![
+                    BlockCodes {
+                        codes: 20,
+                        refined: 0
+                    };
+                    10
+                ],
+            },
+            chunk_tokens: 58,
             encode: line(0.0),
             decode: line(0.0),
             expect: line(0.0),
@@ -119,6 +131,29 @@ fn a_slow_link_is_what_takes_the_time() {
 }
 
 #[test]
+fn each_block_sends_its_own_codes() {
+    // A network that takes all the time.
+    let wait = |codes: [u16; 10], share, refined| {
+        let mut profile = profile(false);
+        let blocks = codes.map(|codes| BlockCodes { codes, refined });
+        profile.rungs[0].codes.blocks = blocks.to_vec();
+        profile.rungs[0].codes.share = share;
+        profile.rungs[0].codes.refined_code_bits = 8;
+        predict(&profile, &case(4, 0.1)).unwrap().wait_ms
+    };
+    let even = wait([20; 10], 0, 0);
+    let ramp = wait([11, 13, 15, 17, 19, 21, 23, 25, 27, 29], 0, 0);
+    assert!((ramp / even - 1.0).abs() < 0.01, "{ramp} beside {even}");
+    // A twentieth of the tokens has three times the codes more.
+    let refined = wait([20; 10], 13, 60);
+    let more = 1.0 + 3.0 * 13.0 / 256.0;
+    assert!(
+        (refined / even - more).abs() < 0.02,
+        "{refined} beside {even}"
+    );
+}
+
+#[test]
 fn what_was_not_measured_is_not_predicted() {
     let other = Case {
         rung: 320,
@@ -130,6 +165,13 @@ fn what_was_not_measured_is_not_predicted() {
         "rung: found 320, expected one of those measured: 160"
     );
     assert!(predict(&profile(false), &case(1001, 10.0)).is_err());
+    let mut other = profile(false);
+    other.rungs[0].codes.blocks.pop();
+    let error = predict(&other, &case(4, 10.0)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "rung 160: found codes of 9 blocks, expected 10, as many as the model has"
+    );
 }
 
 #[test]
