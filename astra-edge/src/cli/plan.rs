@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
-use astra_bundle::Bundle;
+use astra_bundle::{Bundle, Manifest, Promise};
 use astra_edge::config::{Rung, find_bundle};
 use astra_edge::measure::link::measure_link;
 use astra_edge::measure::steps::measure_steps;
@@ -44,14 +44,13 @@ pub(super) struct Args {
     /// Tokens of the input [default: as many as a picture has, and 1024 of a text]
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     tokens: Vec<u16>,
-    /// Rungs: bits per token per block, or exact
-    #[arg(
-        long,
-        value_name = "RUNG,...",
-        value_delimiter = ',',
-        default_value = "160,320"
-    )]
+    /// Rungs: bits per token per block, or exact [default: those that keep the quality of clusters of these sizes, or all that the
+    /// profile has]
+    #[arg(long, value_name = "RUNG,...", value_delimiter = ',')]
     rungs: Vec<Rung>,
+    /// Quality that decides about rungs where none are named, as in a device's settings
+    #[arg(long, value_name = "Q", default_value = "0.99", conflicts_with_all = ["rungs", "profile"])]
+    quality: Promise,
     /// All devices share one medium with this rate, as on Wi-Fi
     #[arg(long)]
     shared_medium: bool,
@@ -152,6 +151,36 @@ pub(super) fn main(args: &Args) -> Result<()> {
     super::print_line(&as_table(&rows))
 }
 
+impl Args {
+    fn sizes(&self) -> impl Iterator<Item = u16> {
+        self.devices.iter().flat_map(|each| each.first..=each.last)
+    }
+
+    /// Rungs to measure.
+    fn measured_rungs(&self, manifest: &Manifest) -> Vec<u16> {
+        if !self.rungs.is_empty() {
+            return self.rungs.iter().map(|rung| rung.0).collect();
+        }
+        let chosen = self.sizes().map(|devices| {
+            let chosen = manifest.default_rung(self.quality, devices.into());
+            // Bits are 16 bits wide on the wire; without any rung a cluster uses exact mode.
+            chosen.map_or(0, |chosen| u16::try_from(chosen.rung.bits).unwrap_or(0))
+        });
+        let mut rungs: Vec<u16> = chosen.collect();
+        rungs.sort_unstable();
+        rungs.dedup();
+        rungs
+    }
+
+    /// Rungs to predict with.
+    fn predicted_rungs(&self, profile: &Profile) -> Vec<u16> {
+        match self.rungs.as_slice() {
+            [] => profile.rungs.iter().map(|rung| rung.bits).collect(),
+            named => named.iter().map(|rung| rung.0).collect(),
+        }
+    }
+}
+
 fn read(path: &Path) -> Result<Profile> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let profile = serde_json::from_str(&text);
@@ -161,7 +190,7 @@ fn read(path: &Path) -> Result<Profile> {
 fn measured(args: &Args) -> Result<Profile> {
     let dir = find_bundle(args.bundle.clone())?;
     let bundle = Bundle::open(&dir)?;
-    let rungs: Vec<u16> = args.rungs.iter().map(|rung| rung.0).collect();
+    let rungs = args.measured_rungs(bundle.manifest());
     let pixels = match (&args.image, &bundle.manifest().image) {
         (Some(path), Some(spec)) => {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
@@ -198,9 +227,9 @@ fn rows(args: &Args, profile: &Profile) -> Result<Vec<Row>> {
     };
     let mut rows = Vec::new();
     for &tokens in &lengths {
-        for &Rung(rung) in &args.rungs {
+        for &rung in &args.predicted_rungs(profile) {
             for &mbps in &args.mbps {
-                for devices in args.devices.iter().flat_map(|each| each.first..=each.last) {
+                for devices in args.sizes() {
                     let case = Case {
                         devices: devices.into(),
                         tokens: tokens.saturating_sub(u16::try_from(class).unwrap_or(0)),

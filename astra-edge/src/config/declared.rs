@@ -40,9 +40,10 @@ pub(super) fn toml_value(arg: &Arg, texts: &[String]) -> Option<toml::Value> {
         ValueParser::os_string(),
     ];
     let is_text = texts_alone.iter().any(|text| text.type_id() == kind);
-    let one = |text: &String| match (text.parse(), text.parse()) {
-        (Ok(number), _) if !is_text => toml::Value::Integer(number),
-        (_, Ok(value)) if !is_text => toml::Value::Boolean(value),
+    let one = |text: &String| match (text.parse(), text.parse(), text.parse()) {
+        (Ok(number), ..) if !is_text => toml::Value::Integer(number),
+        (_, Ok(number), _) if !is_text => toml::Value::Float(number),
+        (.., Ok(value)) if !is_text => toml::Value::Boolean(value),
         _ => toml::Value::String(text.clone()),
     };
     if is_list(arg) {

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::link::{InterfaceSetting, NetworkSettings};
+use astra_bundle::Promise;
 use astra_model::engine::Provider;
 use astra_model::paths;
 
@@ -142,14 +143,24 @@ pub struct EngineConfig {
 #[derive(clap::Args, Clone, Copy, Debug, PartialEq)]
 #[command(next_help_heading = "Requests")]
 pub struct RequestDefaults {
-    /// Rung of requests that name none: bits per token per block, or "exact" for float32.
+    /// Quality of requests that name no rung, above 0 and up to 1: they use the fewest bits that keep it.
+    ///
+    /// A cosine with the one-device answer (of the class token, or of a text's embedding) is to be at least this, a perplexity at
+    /// most 1 minus this above that of one device: 0.99 is a cosine of 0.99, or 1 % of perplexity. What decides is what was
+    /// measured when the model was exported, at the nearest number of devices, on inputs that the codec was not fitted to: the
+    /// worse end of the 95 % interval. Where no rung keeps it the best one is used, and the log says so.
     #[arg(
         long,
-        env = "ASTRA_EDGE_RUNG",
-        value_name = "RUNG",
-        default_value = "320"
+        env = "ASTRA_EDGE_QUALITY",
+        value_name = "Q",
+        default_value = "0.99"
     )]
-    pub rung: Rung,
+    pub quality: Promise,
+    /// Rung of requests that name none: bits per token per block, or "exact" for float32 [default: by the quality].
+    ///
+    /// Example: 320
+    #[arg(long, env = "ASTRA_EDGE_RUNG", value_name = "RUNG")]
+    pub rung: Option<Rung>,
     /// Time of requests that name no deadline.
     #[arg(long, env = "ASTRA_EDGE_DEADLINE", value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
     pub deadline: Duration,

@@ -52,7 +52,8 @@ fn the_example_reads_and_says_what_holds_anyway() {
         .map(|line| line.trim_start_matches("# "))
         .collect();
     let everything = read(&all.join("\n")).unwrap();
-    assert_eq!(everything.defaults.rung, Rung(320));
+    assert_eq!(everything.defaults.rung, Some(Rung(320)));
+    assert_eq!(everything.defaults.quality.to_string(), "0.99");
     assert_eq!(everything.defaults.deadline, Duration::from_secs(5));
     assert_eq!(everything.network.cluster, DEFAULT_CLUSTER);
     assert_eq!(everything.log, DEFAULT_LOG);
@@ -74,6 +75,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         "execution_providers",
         "prepacking",
         "weights_cache",
+        "quality",
         "rung",
         "deadline",
         "max_members",
@@ -87,7 +89,7 @@ fn the_example_reads_and_says_what_holds_anyway() {
         );
     }
     let http = all.iter().position(|line| *line == "[http]").unwrap();
-    assert_eq!(http, 19, "{all:?}");
+    assert_eq!(http, 20, "{all:?}");
     assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
     assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
     assert!(as_shipped.bundle.is_some());
@@ -117,14 +119,21 @@ fn values_of_another_kind_are_refused() {
         ("deadline = \"0s\"", "1 ms"),
         ("rung = \"most\"", "exact"),
         ("rung = 0", "exact"),
+        (
+            "quality = 1.5",
+            "found \"1.5\", expected a number above 0 and at most 1",
+        ),
+        ("quality = \"good\"", "above 0"),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
         assert!(error.contains(": line 1, "), "{error}");
     }
     let defaults = |text: &str| read(text).unwrap().defaults;
-    assert_eq!(defaults("rung = 160").rung, Rung(160));
-    assert_eq!(defaults("rung = \"exact\"").rung, Rung(0));
+    assert_eq!(defaults("rung = 160").rung, Some(Rung(160)));
+    assert_eq!(defaults("rung = \"exact\"").rung, Some(Rung(0)));
+    assert_eq!(defaults("quality = 0.95").quality.to_string(), "0.95");
+    assert_eq!(defaults("quality = 1").quality.to_string(), "1");
     let half = defaults("deadline = \"500ms\"").deadline;
     assert_eq!(half, Duration::from_millis(500));
 }
@@ -184,7 +193,8 @@ fn gaps_are_filled() {
         addresses.interface,
         InterfaceSetting::Address("127.0.0.1".parse().unwrap())
     );
-    assert_eq!(settings.defaults.rung, Rung(320));
+    assert_eq!(settings.defaults.rung, None);
+    assert_eq!(settings.defaults.quality.to_string(), "0.99");
     assert!(settings.key.is_empty());
     assert!(!settings.name.is_empty());
 }

@@ -145,7 +145,7 @@ impl ResponseBody {
     }
 
     fn took(&self, response: &GenerationResponse) -> Value {
-        RequestStats::of(&response.report, &self.api.manifest).value()
+        RequestStats::of(&response.report).value()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use astra_bundle::{Agreement as Measured, Manifest};
+use astra_bundle::Agreement as Measured;
 use astra_wire::RequestOptions;
 use serde::de::{Deserializer, Error};
 use serde::{Deserialize, Serialize};
@@ -150,15 +150,15 @@ struct Bytes {
 }
 
 impl<'a> RequestStats<'a> {
-    /// The statistics in `report`, with the agreement measured for its rung at export.
-    pub(super) fn of(report: &'a Report, manifest: &'a Manifest) -> Self {
+    /// The statistics in `report`.
+    pub(super) fn of(report: &'a Report) -> Self {
         Self {
             coordinator: &report.coordinator,
             rung: match report.rung_bits {
                 0 => RungName::Exact("exact"),
                 bits => RungName::Bits(bits),
             },
-            agreement: agreement(report, manifest),
+            agreement: agreement(report),
             members: &report.members,
             timings: Timings {
                 prepare_ms: report.prepare_ms,
@@ -186,17 +186,8 @@ impl<'a> RequestStats<'a> {
     }
 }
 
-fn agreement<'a>(report: &Report, manifest: &'a Manifest) -> Agreement<'a> {
-    let devices = report.members.len();
-    let coded = report.rung_bits != 0 && devices > 1;
-    let rung = manifest
-        .rungs
-        .iter()
-        .find(|rung| coded && rung.bits == u32::from(report.rung_bits));
-    let measured = rung.and_then(|rung| {
-        let measured = rung.agreement.iter();
-        measured.min_by_key(|measured| measured.devices.abs_diff(devices))
-    });
+fn agreement(report: &Report) -> Agreement<'_> {
+    let coded = report.rung_bits != 0 && report.members.len() > 1;
     let class = if report.masked_tokens > 0 || !report.missing.is_empty() {
         Class::Partial
     } else if coded {
@@ -204,5 +195,6 @@ fn agreement<'a>(report: &Report, manifest: &'a Manifest) -> Agreement<'a> {
     } else {
         Class::Exact
     };
+    let measured = report.measured.as_ref();
     Agreement { class, measured }
 }

@@ -163,7 +163,7 @@ fn respond(
             "object": "embedding",
             "index": index,
             "embedding": write(&one.embedding, encoding),
-            "astra": RequestStats::of(&one.report, &api.manifest).value(),
+            "astra": RequestStats::of(&one.report).value(),
         });
         format!("{comma}{vector}")
     });

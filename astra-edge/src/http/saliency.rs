@@ -93,7 +93,7 @@ fn picture(api: &Api, kind: &str, bytes: Bytes) -> Result<(Vec<u8>, Options), Ap
 fn respond(api: &Api, reply: &ImageReply, form: Form) -> Result<Response, ApiError> {
     let map = reply.answer.map.as_ref();
     let map = map.ok_or_else(|| ApiError::failed("the model answered no map"))?;
-    let took = RequestStats::of(&reply.report, &api.manifest).value();
+    let took = RequestStats::of(&reply.report).value();
     if form == Form::Png {
         return png(map, &took.to_string());
     }

@@ -6,6 +6,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
+use astra_bundle::Agreement as Measured;
 use astra_model::agreement::Agreement;
 use astra_model::partition::TokenRange;
 
@@ -24,6 +25,10 @@ pub struct Report {
     /// How close the answer is to the coordinator's alone; absent where not compared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<Agreement>,
+    /// How close answers came to those of one device when the model was exported, at this rung and the number of devices nearest
+    /// to that of the members; absent in exact mode, on one device, and where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
     /// The members, by their number.
     pub members: Vec<MemberReport>,
     /// Bytes of input that went to other members.

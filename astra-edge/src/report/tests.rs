@@ -1,3 +1,5 @@
+use astra_bundle::{Quality, QualityMeasure};
+
 use super::*;
 
 fn report() -> Report {
@@ -31,6 +33,30 @@ latency    41.3 ms
 wire       7000 bytes of input out, 66000 bytes of features back
 ";
     assert_eq!(report().to_string(), expected);
+}
+
+#[test]
+fn people_read_what_was_measured_of_the_rung() {
+    let report = Report {
+        measured: Some(Measured {
+            devices: 4,
+            inputs: 24,
+            quality: Some(Quality {
+                measure: QualityMeasure::ClsCosine,
+                mean: 0.9921,
+                low: 0.9903,
+                high: 0.9938,
+            }),
+            ..Measured::default()
+        }),
+        ..report()
+    };
+    let expected = "rung       320 bits per token per block, measured class token cosine 0.9921 (0.9903 to 0.9938, 24 inputs, \
+                    4 devices)\n";
+    assert!(report.to_string().contains(expected), "{report}");
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["measured"]["quality"]["low"], 0.9903);
+    assert_eq!(json["measured"]["inputs"], 24);
 }
 
 #[test]
@@ -85,6 +111,10 @@ fn programs_read_back_what_was_written() {
         ..Agreement::default()
     });
     whole.one_device_latency_ms = Some(90.5);
+    whole.measured = Some(Measured {
+        devices: 4,
+        ..Measured::default()
+    });
     let json = serde_json::to_string(&whole).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), whole);
     assert!(
@@ -93,6 +123,9 @@ fn programs_read_back_what_was_written() {
     );
     assert!(json.contains(r#""picture":null"#), "{json}");
     let plain = serde_json::to_string(&report()).unwrap();
-    assert!(!plain.contains("one_device"), "{plain}");
+    assert!(
+        !plain.contains("one_device") && !plain.contains("measured"),
+        "{plain}"
+    );
     assert_eq!(serde_json::from_str::<Report>(&plain).unwrap(), report());
 }

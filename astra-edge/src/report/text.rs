@@ -31,7 +31,13 @@ impl fmt::Display for Report {
         writeln!(f)?;
         match self.rung_bits {
             0 => writeln!(f, "rung       exact mode")?,
-            bits => writeln!(f, "rung       {bits} bits per token per block")?,
+            bits => {
+                write!(f, "rung       {bits} bits per token per block")?;
+                match self.measured.and_then(|measured| measured.summary()) {
+                    Some(measured) => writeln!(f, ", measured {measured}")?,
+                    None => writeln!(f)?,
+                }
+            }
         }
         write!(f, "latency    {:.1} ms", self.latency_ms)?;
         match self.one_device_latency_ms {

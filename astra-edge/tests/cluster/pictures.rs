@@ -85,12 +85,14 @@ fn drawn(http: &str, picture: &[u8], alone: &[f64]) {
         .unwrap();
     let took: Value = serde_json::from_str(took).unwrap();
     assert_eq!(took["agreement"]["class"], "coded", "{took}");
+    let measured = &took["agreement"]["measured"];
     assert!(
-        took["agreement"]["measured"]["cls_cosine"]
-            .as_f64()
-            .unwrap()
-            > 0.9
+        measured["cls_cosine"].as_f64().unwrap() > 0.9 && measured["inputs"].as_u64().unwrap() > 3,
+        "{took}"
     );
+    let [low, mean, high] =
+        ["low", "mean", "high"].map(|end| measured["quality"][end].as_f64().unwrap());
+    assert!(low < mean && mean < high, "{took}");
     let grey = image::load_from_memory(&response.body)
         .unwrap()
         .into_luma8();

@@ -35,6 +35,7 @@ fn other_value(arg: &Arg) -> (&'static str, Value) {
             json!(["127.0.0.1:1", "127.0.0.2:2"]),
         ),
         ("threads" | "max_members" | "rung", _) => ("3", json!(3)),
+        ("quality", _) => ("0.95", json!(0.95)),
         ("deadline", _) => ("700ms", json!("700ms")),
         ("http.listen", _) => ("127.0.0.1:9", json!("127.0.0.1:9")),
         ("key", _) => ("other", json!("(hidden)")),

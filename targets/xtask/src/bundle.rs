@@ -190,6 +190,16 @@ fn made_as_now(manifest: &Manifest) -> Result<(), String> {
             let which = if found { "a" } else { "no" };
             return Err(format!("its rung {} has {which} prediction", rung.bits));
         }
+        if !rung
+            .agreement
+            .iter()
+            .any(|measured| measured.quality.is_some())
+        {
+            return Err(format!(
+                "its rung {} was not measured on inputs kept from calibration",
+                rung.bits
+            ));
+        }
     }
     let shared = manifest.image.is_none_or(|image| image.head_rows.is_some());
     if matches!(manifest.task, Task::Saliency) && !shared {
@@ -291,6 +301,11 @@ mod tests {
     }
 
     fn manifest(bits: u32, prediction: &[Value], head_rows: &Value) -> Manifest {
+        let quality = json!({"measure": "cls_cosine", "mean": 0.99, "low": 0.98, "high": 1.0});
+        measured(bits, prediction, head_rows, &quality)
+    }
+
+    fn measured(bits: u32, prediction: &[Value], head_rows: &Value, quality: &Value) -> Manifest {
         serde_json::from_value(json!({
             "format": 3,
             "model": "m",
@@ -312,6 +327,7 @@ mod tests {
                 "code_bits": 1,
                 "blocks": [],
                 "prediction": prediction,
+                "agreement": [{"devices": 4, "inputs": 8, "quality": quality}],
             }],
             "calibration": {"source": "", "inputs": 0, "tokens": 0, "held_out": 0},
             "files": {},
@@ -330,6 +346,10 @@ mod tests {
             (manifest(160, &without, &rows), "rung 160 has no"),
             (manifest(640, &with, &rows), "rung 640 has a"),
             (manifest(320, &with, &Value::Null), "share the map"),
+            (
+                measured(320, &with, &rows, &Value::Null),
+                "rung 320 was not measured",
+            ),
         ];
         for (manifest, word) in refused {
             let reason = made_as_now(&manifest).unwrap_err();

@@ -167,8 +167,8 @@ mod tests {
             panic!("not the demo")
         };
         assert_eq!(
-            (args.devices, args.rung.as_str(), args.size.pixels()),
-            (3, "320", 224)
+            (args.devices, args.rung, args.size.pixels()),
+            (3, None, 224)
         );
         assert!(!args.json && !args.keep && !args.fresh && args.photo.is_none());
         assert!(!args.text && args.prompt.is_none());

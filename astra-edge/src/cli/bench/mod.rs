@@ -53,13 +53,8 @@ pub(super) struct Args {
     /// Device that coordinates, and that is compared with [default: the fastest of those found first].
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Rungs to measure: bits per token per block, or exact.
-    #[arg(
-        long,
-        value_name = "RUNG,...",
-        value_delimiter = ',',
-        default_value = "160,320"
-    )]
+    /// Rungs to measure: bits per token per block, or exact [default: the one that the device chooses].
+    #[arg(long, value_name = "RUNG,...", value_delimiter = ',')]
     rungs: Vec<Rung>,
     /// Numbers of members, the coordinating device included; 0 for the limit in that device's settings.
     #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "0")]
@@ -224,13 +219,20 @@ impl Bench<'_> {
     }
 
     fn kinds(&self) -> Vec<Kind> {
+        let rungs: Vec<Option<u16>> = match self.args.rungs.as_slice() {
+            [] => vec![None],
+            named => named.iter().map(|rung| Some(rung.0)).collect(),
+        };
+        let rungs = &rungs;
         let of_members = self.args.members.iter().flat_map(|&max_members| {
-            self.args.rungs.iter().map(move |&Rung(bits)| {
+            rungs.iter().map(move |&rung| {
                 let options = RequestOptions {
-                    rung: Some(bits),
+                    rung,
                     max_members,
                     ..RequestOptions::default()
                 };
+                // What the device chooses is in its reports.
+                let bits = rung.unwrap_or_default();
                 self.kind(Method::of_rung(bits), bits, options)
             })
         });
@@ -274,6 +276,10 @@ impl Bench<'_> {
         let after = self.meters()?;
         let sent = after.0.zip(before.0);
         let time = after.1.zip(before.1);
+        if report.rung_bits > 0 {
+            kind.key.rung_bits = report.rung_bits;
+            kind.key.method = Method::of_rung(report.rung_bits);
+        }
         kind.samples.push(Sample {
             report,
             agreement: answer.agreement(one_device.unwrap_or(&answer)),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::RequestOptions;
 use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use crate::cluster::device::{Device, Engaged};
 use crate::cluster::generation::conversation::CachedConversation;
 use crate::cluster::placement::latency_history::LatencyHistory;
 use crate::cluster::request::base::RequestLimits;
+use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::error::RequestError;
+use crate::cluster::request::rung_choice::RungChoice;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::config::RequestDefaults;
 
@@ -21,6 +22,7 @@ pub const PLANS: usize = 4;
 pub struct Coordinator {
     device: Arc<Device>,
     defaults: RequestDefaults,
+    rung_choice: Arc<RungChoice>,
     state: Mutex<CoordinatorState>,
     /// Images decoded at the same time: a single one can take hundreds of megabytes.
     pub(crate) decoding: Arc<Semaphore>,
@@ -39,17 +41,23 @@ pub(crate) struct CoordinatorState {
 impl Coordinator {
     /// A coordinator without plans.
     pub fn new(device: Arc<Device>, defaults: RequestDefaults) -> Self {
-        Self {
-            device,
-            defaults,
-            state: Mutex::default(),
-            decoding: Arc::new(Semaphore::new(1)),
-        }
+        let rung_choice = Arc::new(RungChoice::new(&defaults));
+        Self::with(device, defaults, rung_choice)
     }
 
     /// A coordinator with the same defaults for the device on another link.
     pub fn moved_to(&self, device: Arc<Device>) -> Self {
-        Self::new(device, self.defaults)
+        Self::with(device, self.defaults, Arc::clone(&self.rung_choice))
+    }
+
+    fn with(device: Arc<Device>, defaults: RequestDefaults, rung_choice: Arc<RungChoice>) -> Self {
+        Self {
+            device,
+            defaults,
+            rung_choice,
+            state: Mutex::default(),
+            decoding: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The device.
@@ -61,24 +69,21 @@ impl Coordinator {
     ///
     /// # Errors
     /// The bundle has no such rung.
-    pub(crate) fn limits(&self, options: &RequestOptions) -> Result<RequestLimits, RequestError> {
+    pub(crate) fn limits(&self, context: &RequestContext) -> Result<RequestLimits, RequestError> {
+        let options = &context.options;
         let arrived = Instant::now();
         let time = match options.deadline_ms {
             0 => self.defaults.deadline,
             given => Duration::from_millis(given.into()),
         };
-        let rung = match options.rung {
-            Some(0) => 0,
-            Some(wanted) => {
-                self.device.bundle().rung(wanted.into())?;
-                wanted
-            }
-            None => self.default_rung(),
-        };
         let max_members = match options.max_members {
             0 => self.defaults.max_members,
             given => given.into(),
         };
+        let devices = self.devices(context, max_members);
+        let rung = self
+            .rung_choice
+            .rung(self.device.bundle(), options.rung, devices)?;
         Ok(RequestLimits {
             arrived,
             deadline: arrived + time,
@@ -88,16 +93,15 @@ impl Coordinator {
         })
     }
 
-    /// The default; where the bundle lacks it the next rung below, else the next above, else exact mode.
-    fn default_rung(&self) -> u16 {
-        let default = self.defaults.rung.0;
-        let rungs = self.device.bundle().manifest().rungs.iter();
-        // Ascending, and no wider on the wire than 16 bits.
-        let rungs: Vec<u16> = rungs.filter_map(|rung| rung.bits.try_into().ok()).collect();
-        let below = rungs.iter().rev().find(|rung| **rung <= default);
-        match default {
-            0 => 0,
-            _ => below.or(rungs.first()).copied().unwrap_or_default(),
+    /// Devices that a request can have at this moment.
+    fn devices(&self, context: &RequestContext, max_members: usize) -> usize {
+        let most = match max_members {
+            0 => usize::MAX,
+            given => given,
+        };
+        match &context.tokens_per_member {
+            Some(tokens) => tokens.len(),
+            None => (1 + self.device.roster().usable().len()).min(most),
         }
     }
 

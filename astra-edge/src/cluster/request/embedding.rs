@@ -85,7 +85,7 @@ impl DistributedRequest for EmbeddingWork {
         }
         let embedding = self.vector(device, &shares)?;
         let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
-        summary::of_members(&mut report, plan, &collected.accounts);
+        summary::of_members(&mut report, device, plan, &collected.accounts);
         report.missing = missing;
         report.prompt_tokens = Some(self.tokens);
         let reply = Embedded { report, embedding };

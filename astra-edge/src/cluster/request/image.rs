@@ -76,7 +76,7 @@ impl Coordinator {
     }
 
     async fn prepare(&self, request: ImageRequest) -> Result<PreparedImage, RequestError> {
-        let limits = self.limits(&request.context.options)?;
+        let limits = self.limits(&request.context)?;
         let wanted = "take pictures";
         let spec = (self.device().input).ok_or(RequestError::Task { wanted })?;
         let turn = Arc::clone(&self.decoding).acquire_owned();
@@ -196,7 +196,7 @@ impl PreparedImage {
         let (answer, missing) =
             answer_of(device, &plan.placement.ranges, &collected.shares).await?;
         let mut report = self.report(device, begun, &answer);
-        summary::of_members(&mut report, plan, &collected.accounts);
+        summary::of_members(&mut report, device, plan, &collected.accounts);
         report.missing = missing.into_iter().map(Into::into).collect();
         Ok(ImageReply { report, answer })
     }

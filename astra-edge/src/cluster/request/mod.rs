@@ -19,6 +19,7 @@ mod part;
 mod prompt;
 pub mod response;
 mod run;
+mod rung_choice;
 pub mod summary;
 pub mod text;
 

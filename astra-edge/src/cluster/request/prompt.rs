@@ -156,7 +156,7 @@ impl DistributedRequest for GenerationWork {
             *account = generation_outcome::account(account, &received, sent, own);
         }
         let mut report = summary::report(device, &self.base.limits, Duration::ZERO, begun);
-        summary::of_members(&mut report, plan, &collected.accounts);
+        summary::of_members(&mut report, device, plan, &collected.accounts);
         let first = received.first.unwrap_or_else(Instant::now);
         let took = (!received.is_unwanted()).then(|| first.saturating_duration_since(begun));
         let reply = self.reply(

@@ -16,8 +16,17 @@ use astra_model::tasks::image::Rect;
 /// Classes in a report.
 const CLASSES: usize = 5;
 
-/// Enters the members and their totals.
-pub(crate) fn of_members(report: &mut Report, plan: &ActivePlan, accounts: &[Account]) {
+/// Enters the members and their totals, and what was measured of the rung on about as many.
+pub(crate) fn of_members(
+    report: &mut Report,
+    device: &Device,
+    plan: &ActivePlan,
+    accounts: &[Account],
+) {
+    // Exact mode is no rung of the bundle.
+    let rung = device.bundle().rung(report.rung_bits.into()).ok();
+    let measured = rung.and_then(|rung| rung.measured(plan.placement.members.len()));
+    report.measured = measured.copied();
     let members = plan.placement.members.iter().zip(&plan.placement.ranges);
     for ((member, range), account) in members.zip(accounts) {
         let stats = &account.stats;

@@ -25,7 +25,7 @@ impl Coordinator {
         request: GenerationRequest,
         tokens: mpsc::Sender<u32>,
     ) -> Result<GenerationResponse, RequestError> {
-        let limits = self.limits(&context.options)?;
+        let limits = self.limits(&context)?;
         let manifest = self.device().bundle().manifest();
         let text = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Generation) => text,
@@ -62,7 +62,7 @@ impl Coordinator {
         context: RequestContext,
         ids: Vec<u32>,
     ) -> Result<Embedded, RequestError> {
-        let limits = self.limits(&context.options)?;
+        let limits = self.limits(&context)?;
         let manifest = self.device().bundle().manifest();
         let (text, embedding) = match (&manifest.text, &manifest.task) {
             (Some(text), Task::Embedding(embedding)) => (text, embedding),

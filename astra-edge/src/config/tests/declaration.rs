@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_setting_has_a_flag_a_variable_and_help() {
     let declared = declared();
-    assert_eq!(declared.get_arguments().count(), 20);
+    assert_eq!(declared.get_arguments().count(), 21);
     for arg in declared.get_arguments() {
         let key = arg.get_id().as_str();
         let flag = arg.get_long().unwrap_or_else(|| panic!("{key}: no flag"));

@@ -41,7 +41,7 @@ fn every_value_tells_its_source() {
     assert!(!config.network.multicast && !config.engine.prepacking);
     assert!(config.defaults.all_members);
     assert_eq!(config.network.connect, ["a:1", "b:2"]);
-    assert_eq!(config.defaults.rung, Rung(0));
+    assert_eq!(config.defaults.rung, Some(Rung(0)));
     assert_eq!(config.defaults.deadline, Duration::from_secs(5));
     for (key, value, origin) in [
         ("threads", "3", Origin::Flag("--threads".to_owned())),

@@ -25,10 +25,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) devices: u8,
 
-    /// Bits per token per block that members send each other; exact sends float32 instead of codes
-    #[arg(long, value_name = "BITS", default_value = "320",
-          value_parser = ["10", "40", "80", "160", "320", "640", "exact"])]
-    pub(crate) rung: String,
+    /// Bits per token per block that members send each other; exact sends float32 instead of codes [default: the fewest bits that
+    /// keep the quality a device promises]
+    #[arg(long, value_name = "BITS", value_parser = ["10", "20", "40", "80", "160", "320", "640", "exact"])]
+    pub(crate) rung: Option<String>,
 
     /// Side of the square the photograph is scaled to, pixels: 256 or 1369 tokens
     #[arg(long, value_enum, default_value = "224")]

@@ -62,22 +62,33 @@ pub(super) fn share(cores: usize, devices: u8) -> Result<f64> {
 }
 
 impl Demo<'_> {
-    /// An estimate for the request that was made, which had `tokens` if it was a prompt; `None` of one device, which divides nothing.
-    pub(super) fn estimate(&self, tokens: Option<u16>, folder: &Path) -> Result<Option<Estimate>> {
+    /// An estimate for the request that was made, which had `tokens` if it was a prompt, at the rung of `bits`; `None` of one device,
+    /// which divides nothing.
+    pub(super) fn estimate(
+        &self,
+        tokens: Option<u16>,
+        bits: Option<u32>,
+        folder: &Path,
+    ) -> Result<Option<Estimate>> {
         if self.args.devices < 2 {
             return Ok(None);
         }
+        let rung = match (&self.args.rung, bits) {
+            (Some(named), _) => named.clone(),
+            (None, None | Some(0)) => "exact".to_owned(),
+            (None, Some(bits)) => bits.to_string(),
+        };
         let estimate = match self.args.lab {
-            true => Estimate::Lab(self.measure(tokens)?),
-            false => Estimate::Predicted(self.predict(tokens, folder)?),
+            true => Estimate::Lab(self.measure(tokens, rung)?),
+            false => Estimate::Predicted(self.predict(tokens, &rung, folder)?),
         };
         Ok(Some(estimate))
     }
 
-    fn predict(&self, tokens: Option<u16>, folder: &Path) -> Result<Predicted> {
+    fn predict(&self, tokens: Option<u16>, rung: &str, folder: &Path) -> Result<Predicted> {
         let DemoArgs { devices, mbps, .. } = *self.args;
         let profile = folder.join("profile.json");
-        let rungs = std::slice::from_ref(&self.args.rung);
+        let rungs = &[rung.to_owned()];
         let photo = self.photo();
         let steps = Steps {
             bundle: self.bundle,
@@ -93,7 +104,7 @@ impl Demo<'_> {
             profile: &profile,
             devices: devices.into(),
             tokens: tokens.map(u64::from),
-            rung: &self.args.rung,
+            rung,
             mbps: mbps.0,
             cpu: Cpu::WHOLE,
             shared_medium: false,
@@ -109,7 +120,7 @@ impl Demo<'_> {
         })
     }
 
-    fn measure(&self, tokens: Option<u16>) -> Result<Lab> {
+    fn measure(&self, tokens: Option<u16>, rung: String) -> Result<Lab> {
         let DemoArgs { devices, mbps, .. } = *self.args;
         let cores = share(cores(), devices)?;
         let args = NetlabArgs {
@@ -121,7 +132,7 @@ impl Demo<'_> {
                 (None, Size::Small) => Bench::Vit224,
                 (None, Size::Large) => Bench::Vit518,
             }],
-            rungs: vec![self.args.rung.clone()],
+            rungs: vec![rung],
             members: vec![devices],
             repeat: REQUESTS,
             photo: self.args.photo.clone(),

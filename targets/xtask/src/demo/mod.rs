@@ -79,6 +79,7 @@ pub(crate) fn run(args: &DemoArgs, stop: &Stop) -> Result<()> {
 #[derive(Deserialize)]
 struct TextReport {
     prompt_tokens: u16,
+    rung_bits: u32,
 }
 
 impl Demo<'_> {
@@ -119,7 +120,7 @@ impl Demo<'_> {
     /// The photograph: one report when everything is known.
     fn picture(&self, folder: &Path) -> Result<()> {
         let mut report = self.through_cluster(folder, |cluster| self.infer(cluster))?;
-        let estimate = self.estimate(None, folder)?;
+        let estimate = self.estimate(None, report.rung_bits, folder)?;
         match estimate.clone() {
             Some(Estimate::Predicted(predicted)) => report.predicted = Some(predicted),
             Some(Estimate::Lab(lab)) => report.lab = Some(lab),
@@ -140,9 +141,10 @@ impl Demo<'_> {
         let file = folder.join("report.json");
         let answer = self.through_cluster(folder, |cluster| self.ask(cluster, &file))?;
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        let TextReport { prompt_tokens } =
+        let report: TextReport =
             serde_json::from_str(&text).with_context(|| file.display().to_string())?;
-        let estimate = self.estimate(Some(prompt_tokens), folder)?;
+        let (tokens, bits) = (report.prompt_tokens, report.rung_bits);
+        let estimate = self.estimate(Some(tokens), Some(bits), folder)?;
         if let Some(mut answer) = answer {
             if let (Some(estimate), Some(fields)) = (&estimate, answer.as_object_mut()) {
                 fields.insert(estimate.name().to_owned(), estimate.json()?);
@@ -166,7 +168,7 @@ impl Demo<'_> {
         let args = AskArgs {
             prompt: self.args.prompt.as_deref().unwrap_or(PROMPT),
             cluster,
-            rung: &self.args.rung,
+            rung: self.args.rung.as_deref(),
             report,
             json: self.args.json,
         };
@@ -180,7 +182,7 @@ impl Demo<'_> {
         let request = Infer {
             photo: &photo,
             cluster,
-            rung: &self.args.rung,
+            rung: self.args.rung.as_deref(),
             picture: &picture,
         };
         let report = edge::infer(self.binaries, self.provisioned, &request, self.stop);

@@ -39,8 +39,8 @@ const INFER_LIMIT: Duration = Duration::from_secs(300);
 pub(crate) struct Infer<'a> {
     pub(crate) photo: &'a Path,
     pub(crate) cluster: &'a str,
-    /// Bits per token per block, or `exact`.
-    pub(crate) rung: &'a str,
+    /// Bits per token per block, or `exact`; the devices' own choice if `None`.
+    pub(crate) rung: Option<&'a str>,
     /// File that the picture is drawn into.
     pub(crate) picture: &'a Path,
 }
@@ -50,8 +50,8 @@ pub(crate) struct Infer<'a> {
 pub(crate) struct AskArgs<'a> {
     pub(crate) prompt: &'a str,
     pub(crate) cluster: &'a str,
-    /// Bits per token per block, or `exact`.
-    pub(crate) rung: &'a str,
+    /// Bits per token per block, or `exact`; the devices' own choice if `None`.
+    pub(crate) rung: Option<&'a str>,
     /// File that the report of the request is written into.
     pub(crate) report: &'a Path,
     /// Print nothing; [`ask`] returns the JSON object instead.
@@ -120,16 +120,11 @@ pub(crate) fn infer(
     command
         .arg("infer")
         .arg(infer.photo)
-        .args([
-            "--cluster",
-            infer.cluster,
-            "--rung",
-            infer.rung,
-            "--compare",
-            "--json",
-            "--out",
-        ])
+        .args(["--cluster", infer.cluster, "--compare", "--json", "--out"])
         .arg(infer.picture);
+    if let Some(rung) = infer.rung {
+        command.args(["--rung", rung]);
+    }
     let output = child::capture(&mut command, stop, Some(INFER_LIMIT), false, || ())?;
     if !output.status.success() {
         bail!(
@@ -154,11 +149,14 @@ pub(crate) fn ask(
     let mut command = program(&binaries.edge, provisioned);
     command
         .args(["ask", args.prompt, "--cluster", args.cluster])
-        .args(["--rung", args.rung, "--max-tokens", "64"])
+        .args(["--max-tokens", "64"])
         // The devices share one machine.
         .args(["--deadline", "60s"])
         .arg("--report")
         .arg(args.report);
+    if let Some(rung) = args.rung {
+        command.args(["--rung", rung]);
+    }
     if !args.json {
         child::run_to_success(&mut command, stop)?;
         return Ok(None);

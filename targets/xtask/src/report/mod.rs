@@ -18,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) latency_ms: f64,
     pub(crate) one_device_latency_ms: f64,
     pub(crate) agreement: Agreement,
+    /// What the exporter measured of the rung.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) measured: Option<astra_bundle::Agreement>,
     pub(crate) members: Vec<Member>,
     pub(crate) picture: String,
     /// The same cluster on machines of its own.
@@ -65,7 +68,13 @@ impl Display for Report {
         writeln!(f)?;
         match self.rung_bits {
             None | Some(0) => writeln!(f, "rung       exact mode")?,
-            Some(bits) => writeln!(f, "rung       {bits} bits per token per block")?,
+            Some(bits) => {
+                write!(f, "rung       {bits} bits per token per block")?;
+                match self.measured.and_then(|measured| measured.summary()) {
+                    Some(measured) => writeln!(f, ", measured {measured}")?,
+                    None => writeln!(f)?,
+                }
+            }
         }
         writeln!(
             f,
@@ -173,6 +182,12 @@ picture    /p/coffee-saliency.png
         };
         let line = "predicted  50.0 ms on 2 machines like this one, linked at 100 Mbps: 1.80 times as fast as one (90.0 ms)";
         assert!(predicted.to_string().contains(line), "{predicted}");
+        let measured = r#""measured": {"devices": 4, "inputs": 15, "quality":
+            {"measure": "cls_cosine", "mean": 0.9921, "low": 0.9903, "high": 0.9938}}, "members""#;
+        let answer = ANSWER.replace("\"members\"", measured);
+        let measured: Report = serde_json::from_str(&answer).unwrap();
+        let line = "rung       320 bits per token per block, measured class token cosine 0.9921 (0.9903 to 0.9938, 15 inputs, 4 devices)\n";
+        assert!(measured.to_string().contains(line), "{measured}");
         let exact = Report {
             rung_bits: None,
             ..report

@@ -104,6 +104,7 @@ impl Answer {
 /// The part of a request's report that matters here.
 #[derive(Debug, Deserialize)]
 pub(crate) struct RequestReport {
+    pub(crate) rung_bits: u16,
     pub(crate) members: Vec<MemberReport>,
     pub(crate) masked_tokens: u32,
     pub(crate) latency_ms: f64,
@@ -209,10 +210,10 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// One request at a rung, each of `ranges` tokens for one member, in the order of their names.
+    /// One request at a rung, or at the device's choice, each of `ranges` tokens for one member, in the order of their names.
     pub(crate) fn infer(
         &mut self,
-        rung: &str,
+        rung: Option<&str>,
         ranges: &str,
         more: &[&str],
     ) -> Result<(RequestReport, Answer)> {
@@ -220,7 +221,8 @@ impl<'a> Cluster<'a> {
         let mut command = self.client_command("infer");
         command
             .arg(&self.photo)
-            .args(["--json", "--rung", rung, "--ranges", ranges])
+            .args(["--json", "--ranges", ranges])
+            .args(rung.map(|rung| ["--rung", rung]).into_iter().flatten())
             .args(["--deadline", DEADLINE, "--wait", "30s"])
             .args(more)
             .arg("--answer")

@@ -145,7 +145,7 @@ impl<'a> System<'a> {
         let mut command = self.command(Some(bench.bundle), &user, &words);
         cluster.start_by("there", &mut command)?;
         let took = cluster.wait()?.as_secs_f64();
-        let (report, answer) = cluster.infer("exact", "156,100", &[])?;
+        let (report, answer) = cluster.infer(Some("exact"), "156,100", &[])?;
         super::members(&report, &[("here", 156), ("there", 100)])?;
         bench.say(&format!("the packaged service is seen after {took:.0} s"));
         bench.exact("this machine and the packaged service", &report, &answer)
