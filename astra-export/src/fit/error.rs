@@ -62,13 +62,29 @@ pub enum FitError {
         /// Where it was met.
         what: &'static str,
     },
-    /// A rung asks for what the model cannot give.
-    #[error("rung of {bits} bits: {groups} groups over {rank} axes of {hidden}")]
-    Rung {
-        /// Bits a token a block.
+    /// A rung has settings for another number of blocks.
+    #[error("rung of {bits} bits: found {found} blocks, expected {expected}")]
+    RungBlocks {
+        /// Name of the rung.
         bits: u32,
-        /// Groups, G.
+        /// Blocks it has settings for.
+        found: usize,
+        /// Blocks of the model.
+        expected: usize,
+    },
+    /// A rung asks for what the model cannot give.
+    #[error(
+        "rung of {bits} bits: block {block}: {groups} and {refined} groups over {rank} axes of {hidden}"
+    )]
+    Rung {
+        /// Name of the rung.
+        bits: u32,
+        /// The block.
+        block: usize,
+        /// Groups of the first stage, G.
         groups: usize,
+        /// Groups of the second stage, H.
+        refined: usize,
         /// Axes, R.
         rank: usize,
         /// Width of a token, D.

@@ -36,7 +36,33 @@ impl Clustering {
         rng: &mut StdRng,
     ) -> Result<Vec<f32>, FitError> {
         let seeds = self.spread_out(points, importance, rng);
-        let mut words = Words::new(self.dim, self.words, seeds)?;
+        self.rounds(
+            Words::new(self.dim, self.words, seeds)?,
+            points,
+            importance,
+            rng,
+        )
+    }
+
+    /// The same from given words, dimension-major.
+    pub(crate) fn resume(
+        &self,
+        words: &[f32],
+        points: &[f32],
+        importance: &[f32],
+        rng: &mut StdRng,
+    ) -> Result<Vec<f32>, FitError> {
+        let words = Words::new(self.dim, self.words, transpose(words, self.words))?;
+        self.rounds(words, points, importance, rng)
+    }
+
+    fn rounds(
+        &self,
+        mut words: Words,
+        points: &[f32],
+        importance: &[f32],
+        rng: &mut StdRng,
+    ) -> Result<Vec<f32>, FitError> {
         let tokens = points.len() / self.dim;
         let (mut codes, mut before) = (vec![0; tokens], vec![0; tokens]);
         for _ in 0..self.rounds {

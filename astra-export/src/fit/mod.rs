@@ -5,42 +5,42 @@
 //! - `transform`: the axes to code, and the way from those to keys and values
 //! - `groups`: axes dealt to groups
 //! - `kmeans`: the words of one group
-//! - `predicted`: what is left to code where the block before predicts a block
+//! - `contiguous`: consecutive axes divided into groups
 //! - `rungs`: the settings that a bundle carries
+//! - `stages`: the codebooks of one block
+//! - `table`: the rungs of a bundle where nothing else is asked for
+//! - `chain`: a rung in all blocks, each predicted from the previous one
 //!
 //! A fit depends on samples, weights, rungs and seed alone, not on how many threads do it: every group draws from a generator of
 //! its own.
 
+mod chain;
+mod contiguous;
 mod error;
 mod groups;
 mod kmeans;
 mod metric;
-mod predicted;
 mod rungs;
 mod samples;
+mod stages;
+mod table;
 mod transform;
 
 #[cfg(test)]
 mod tests;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use rayon::prelude::*;
 
+pub use chain::FittedPrediction;
 pub use error::FitError;
-pub use predicted::FittedPrediction;
-pub use rungs::{BasisKind, RungSpec};
+pub use rungs::{BasisKind, BlockSpec, Refinement, RungSpec};
 pub use samples::{AttentionShape, BlockSamples, BlockWeights, RowsError};
+pub use stages::{FittedCodebooks, FittedStage};
 pub use transform::FittedTransform;
 
 use crate::progress::{Meter, Progress};
-use groups::{Deal, deal};
-use kmeans::Clustering;
-use predicted::Chain;
+use chain::Chain;
 use transform::{Spread, fit_transform};
-
-/// Rounds of k-means at most: more no longer show in the answer.
-const ROUNDS: usize = 8;
 
 /// Everything the codec needs, for all blocks.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,20 +73,6 @@ pub struct FittedRung {
     pub prediction: Vec<FittedPrediction>,
 }
 
-/// Codebooks of one rung in one block.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FittedCodebooks {
-    /// Axis of the basis at each place of the coded vector, `[R]`.
-    pub perm: Vec<u16>,
-    /// Places of each group, `[G]`; the groups lie one after another.
-    pub dims: Vec<u16>,
-    /// Words, dimension-major `[dims[g], K]` a group, the groups one after another.
-    pub words: Vec<f32>,
-}
-
-/// Each space's transform in one block, with the codebooks of the rungs that share its axes and their places in the list of rungs.
-type FittedBlock = Vec<(FittedTransform, Vec<(usize, FittedCodebooks)>)>;
-
 /// Fits every rung in every block. `samples` and `weights` hold one entry a block.
 ///
 /// # Errors
@@ -104,196 +90,96 @@ pub fn fit(
             weights: weights.len(),
         });
     }
+    let expected = samples.len();
     for (block, (samples, weights)) in samples.iter().zip(weights).enumerate() {
         samples::check(block, samples, weights)?;
         rungs
             .iter()
-            .try_for_each(|rung| rung.check(weights.shape.hidden))?;
+            .try_for_each(|rung| rung.check(expected, weights.shape.hidden))?;
     }
-    let predicts = |rung: &RungSpec| rung.predicted && samples.len() > 1;
-    let rungs = rungs.iter().map(|rung| RungSpec {
-        predicted: predicts(rung),
-        ..*rung
-    });
-    let rungs: Vec<RungSpec> = rungs.collect();
-    let work: u64 = rungs.iter().map(|r| work(r.rank, r.words())).sum();
+    // The only block of a model has none to be predicted from.
+    let rungs: Vec<RungSpec> = rungs
+        .iter()
+        .map(|rung| RungSpec {
+            predicted: rung.predicted && samples.len() > 1,
+            ..rung.clone()
+        })
+        .collect();
+    let works = rungs
+        .iter()
+        .flat_map(|rung| (0..samples.len()).map(|block| chain::work(rung, block)));
     let plan = Plan {
-        rungs: &rungs,
-        spaces: &spaces_of(&rungs),
         seed,
-        meter: Meter::new(samples.len() as u64 * work, progress),
+        meter: Meter::new(works.sum(), progress),
     };
-    let blocks: Vec<_> = (samples, weights)
-        .into_par_iter()
-        .enumerate()
-        .map(|(block, (samples, weights))| plan.fit_block(block, samples, weights))
-        .collect::<Result<_, _>>()?;
-    let chains = plan.fit_chains(samples, &blocks)?;
-    Ok(by_basis_and_rung(&plan, &blocks, chains))
+    let bases = [BasisKind::Plain, BasisKind::Attention].map(|kind| {
+        let used = rungs.iter().any(|rung| rung.basis == kind);
+        used.then(|| all_axes(samples, weights, kind))
+    });
+    let [plain, attention] = &bases;
+    let chains = rungs.par_iter().map(|rung| {
+        let basis = match rung.basis {
+            BasisKind::Plain => plain,
+            BasisKind::Attention => attention,
+        };
+        let transforms: Vec<_> = basis.iter().flatten().collect();
+        plan.fit_chain(rung, samples, &transforms)
+    });
+    let chains = chains.collect::<Result<Vec<_>, _>>()?;
+    Ok(Fitted::of(rungs, chains))
 }
 
-/// What a kind of basis can be made of.
-struct Space {
+/// The transform of each block along all axes.
+fn all_axes(
+    samples: &[BlockSamples],
+    weights: &[BlockWeights<'_>],
     kind: BasisKind,
-    /// Axes fitted: as many as the largest rung of the kind codes.
-    rank: usize,
-    /// Axes of the largest rung that codes along these very axes; those that predict turn them.
-    shared: Option<usize>,
-}
-
-/// Spaces in use.
-fn spaces_of(rungs: &[RungSpec]) -> Vec<Space> {
-    let mut spaces = std::collections::BTreeMap::new();
-    for rung in rungs {
-        let (rank, shared): &mut (usize, Option<usize>) = spaces.entry(rung.basis).or_default();
-        *rank = rung.rank.max(*rank);
-        if !rung.predicted {
-            *shared = Some(rung.rank).max(*shared);
-        }
-    }
-    let space = |(kind, (rank, shared))| Space { kind, rank, shared };
-    spaces.into_iter().map(space).collect()
-}
-
-/// Blocks of bases and rungs become bases and rungs of blocks.
-fn by_basis_and_rung(plan: &Plan<'_>, blocks: &[FittedBlock], chains: Vec<Chain>) -> Fitted {
-    let rung = |&spec: &_| FittedRung {
-        spec,
-        blocks: Vec::new(),
-        prediction: Vec::new(),
+) -> Vec<FittedTransform> {
+    let blocks = samples.par_iter().zip(weights);
+    let transform = |(samples, weights): (&BlockSamples, &BlockWeights<'_>)| {
+        let hidden = weights.shape.hidden;
+        let spread = Spread::of(samples.inputs(), samples.importance(), hidden);
+        let metric = match kind {
+            BasisKind::Plain => None,
+            BasisKind::Attention => Some(metric::attention_metric(samples, weights)),
+        };
+        fit_transform(&spread, metric.as_ref(), weights, hidden)
     };
-    let mut fitted = Fitted {
-        bases: Vec::new(),
-        rungs: plan.rungs.iter().map(rung).collect(),
-    };
-    for (place, space) in plan.spaces.iter().enumerate() {
-        let Some(rank) = space.shared else { continue };
-        let transforms = transforms_of(blocks, place);
-        fitted.bases.push(FittedBasis {
-            name: space.kind.name().to_owned(),
-            rank,
-            blocks: transforms.map(|t| t.leading(rank)).collect(),
-        });
-    }
-    for (place, codebooks) in blocks.iter().flatten().flat_map(|(_, books)| books) {
-        if let Some(rung) = fitted.rungs.get_mut(*place) {
-            rung.blocks.push(codebooks.clone());
+    blocks.map(transform).collect()
+}
+
+impl Fitted {
+    fn of(rungs: Vec<RungSpec>, chains: Vec<Chain>) -> Self {
+        let mut fitted = Self {
+            bases: Vec::new(),
+            rungs: Vec::new(),
+        };
+        for (spec, chain) in rungs.into_iter().zip(chains) {
+            fitted.bases.push(FittedBasis {
+                name: spec.basis_name(),
+                rank: spec.rank(),
+                blocks: chain.transforms,
+            });
+            fitted.rungs.push(FittedRung {
+                spec,
+                blocks: chain.codebooks,
+                prediction: chain.prediction,
+            });
         }
+        fitted
     }
-    let predicting = fitted.rungs.iter_mut().filter(|rung| rung.spec.predicted);
-    for (rung, chain) in predicting.zip(chains) {
-        fitted.bases.push(FittedBasis {
-            name: rung.spec.basis_name(),
-            rank: rung.spec.rank,
-            blocks: chain.transforms,
-        });
-        rung.blocks = chain.codebooks;
-        rung.prediction = chain.prediction;
-    }
-    fitted
 }
 
-/// The transforms of one space, block by block.
-fn transforms_of(blocks: &[FittedBlock], space: usize) -> impl Iterator<Item = &FittedTransform> {
-    let of_space = blocks.iter().filter_map(move |block| block.get(space));
-    of_space.map(|(transform, _)| transform)
-}
-
-/// What all blocks have in common.
+/// What all rungs have in common.
 struct Plan<'a> {
-    rungs: &'a [RungSpec],
-    spaces: &'a [Space],
     seed: u64,
     meter: Meter<'a>,
 }
 
 impl Plan<'_> {
-    fn fit_block(
-        &self,
-        block: usize,
-        samples: &BlockSamples,
-        weights: &BlockWeights<'_>,
-    ) -> Result<FittedBlock, FitError> {
-        let spread = Spread::of(samples.inputs(), samples.importance(), weights.shape.hidden);
-        let metric = metric::attention_metric(samples, weights);
-        let spaces = self.spaces.par_iter().map(|space| {
-            let metric = match space.kind {
-                BasisKind::Plain => None,
-                BasisKind::Attention => Some(&metric),
-            };
-            let transform = fit_transform(&spread, metric, weights, space.rank);
-            let y = transform.encode(samples.inputs());
-            let rungs = self.rungs.par_iter().enumerate();
-            let rungs = rungs.filter(|(_, rung)| rung.basis == space.kind && !rung.predicted);
-            let codebooks = rungs.map(|(place, rung)| {
-                let variances = transform.variances.get(..rung.rank).unwrap_or_default();
-                let deal = deal(variances, rung.groups);
-                let coded = pick(&y, space.rank, &deal.perm);
-                let seed = self.seed_of(block, place);
-                let codebooks = self.fit_words(rung, deal, &coded, samples.importance(), seed)?;
-                Ok((place, codebooks))
-            });
-            let codebooks = codebooks.collect::<Result<_, FitError>>()?;
-            Ok((transform, codebooks))
-        });
-        spaces.collect()
-    }
-
-    /// The rungs that predict, in their order.
-    fn fit_chains(
-        &self,
-        samples: &[BlockSamples],
-        blocks: &[FittedBlock],
-    ) -> Result<Vec<Chain>, FitError> {
-        let rungs = self.rungs.par_iter().enumerate();
-        let predicting = rungs.filter(|(_, rung)| rung.predicted);
-        let chains = predicting.map(|(place, rung)| {
-            let space = self.spaces.iter().position(|s| s.kind == rung.basis);
-            let transforms = transforms_of(blocks, space.unwrap_or_default());
-            let transforms: Vec<_> = transforms.map(|t| t.leading(rung.rank)).collect();
-            self.fit_chain(place, rung, samples, &transforms)
-        });
-        chains.collect()
-    }
-
     /// Seed of one rung in one block.
-    fn seed_of(&self, block: usize, rung: usize) -> u64 {
-        mix(mix(self.seed, block as u64), rung as u64)
-    }
-
-    /// The words of every group. `coded` holds what they stand for, `[rows, R]` in the order of the deal.
-    fn fit_words(
-        &self,
-        rung: &RungSpec,
-        Deal { perm, dims }: Deal,
-        coded: &[f32],
-        importance: &[f32],
-        seed: u64,
-    ) -> Result<FittedCodebooks, FitError> {
-        let hands = dims.iter().scan(0, |next, &dim| {
-            let first = *next;
-            *next += dim;
-            Some((first..*next).collect::<Vec<u16>>())
-        });
-        let hands: Vec<_> = hands.collect();
-        let words = hands.par_iter().enumerate().map(|(group, hand)| {
-            let clustering = Clustering {
-                dim: hand.len(),
-                words: rung.words(),
-                rounds: ROUNDS,
-            };
-            let points = pick(coded, perm.len(), hand);
-            let mut rng = StdRng::seed_from_u64(mix(seed, group as u64));
-            let words = clustering.fit(&points, importance, &mut rng)?;
-            self.meter.add(work(hand.len(), rung.words()));
-            Ok(words)
-        });
-        let words: Vec<_> = words.collect::<Result<_, FitError>>()?;
-        Ok(FittedCodebooks {
-            perm,
-            dims,
-            words: words.concat(),
-        })
+    fn seed_of(&self, block: usize, rung: &RungSpec) -> u64 {
+        mix(mix(self.seed, block as u64), u64::from(rung.bits))
     }
 }
 
@@ -305,11 +191,6 @@ fn pick(y: &[f32], rank: usize, axes: &[u16]) -> Vec<f32> {
         axes.copied().collect::<Vec<_>>()
     };
     rows.flat_map(places).collect()
-}
-
-/// Work of a group, for the progress bar: what a search costs.
-fn work(axes: usize, words: usize) -> u64 {
-    axes as u64 * words as u64
 }
 
 /// A seed for one of many (the finaliser of SplitMix64, Steele, Lea and Flood, 2014).

@@ -12,137 +12,95 @@ pub enum BasisKind {
 }
 
 /// One setting of the codec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RungSpec {
-    /// Axes coded, R.
-    pub rank: usize,
-    /// Groups, G.
-    pub groups: usize,
-    /// Bits of a code, log2 K.
+    /// Name: bits per token per block, mean over blocks and tokens, all counted.
+    pub bits: u32,
+    /// Bits of a code of the first stage, log2 K.
     pub code_bits: u32,
     /// What its axes keep.
     pub basis: BasisKind,
-    /// Whether it codes differences to a prediction from the block before. It then has a basis of its own.
+    /// Whether it codes residuals to a prediction from the previous block.
     pub predicted: bool,
+    /// The second stage, if there is one.
+    pub refinement: Option<Refinement>,
+    /// Each block.
+    pub blocks: Vec<BlockSpec>,
 }
 
-impl BasisKind {
-    /// Its name in a bundle.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::Attention => "attention",
-        }
+/// The second stage of a rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refinement {
+    /// Share of a frame's tokens that are refined, in 1/256.
+    pub share: u8,
+    /// Bits of a code.
+    pub code_bits: u32,
+}
+
+/// One block of a rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSpec {
+    /// Axes coded, R.
+    pub rank: usize,
+    /// Groups of the first stage, G.
+    pub groups: usize,
+    /// Groups of the second stage, H; 0 without one.
+    pub refined_groups: usize,
+}
+
+impl Refinement {
+    /// Refined tokens in a frame of `tokens`.
+    pub fn tokens(&self, tokens: usize) -> usize {
+        (tokens * usize::from(self.share) + 128) / 256
+    }
+
+    /// Words of a codebook.
+    pub fn words(&self) -> usize {
+        1 << self.code_bits
     }
 }
 
 impl RungSpec {
-    /// The rungs of a model whose tokens are `hidden` wide, by ascending bits.
-    ///
-    /// Fewer axes make the receivers' work per remote token smaller; each rung has as few as its bits can serve. With ten bits
-    /// for a whole token no direction can be told from another well enough for the metric to help. Prediction makes the most of few
-    /// bits; with very many there is little left for it to save.
-    pub fn table(hidden: usize) -> Vec<Self> {
-        let rung = |groups: usize, code_bits, share: usize, basis, predicted| Self {
-            rank: (hidden / share).max(groups),
-            groups,
-            code_bits,
-            basis,
-            predicted,
-        };
-        let rungs = [
-            rung(1, 10, 4, BasisKind::Plain, false),
-            rung(4, 10, 4, BasisKind::Attention, true),
-            rung(10, 8, 4, BasisKind::Attention, true),
-            rung(20, 8, 4, BasisKind::Attention, true),
-            rung(40, 8, 2, BasisKind::Attention, true),
-            rung(80, 8, 1, BasisKind::Attention, false),
-        ];
-        // A narrow model has no use for more groups than it has axes.
-        rungs.into_iter().filter(|r| r.rank <= hidden).collect()
-    }
-
-    /// Bits a token a block: the rung's name.
-    pub fn bits(&self) -> u32 {
-        self.groups as u32 * self.code_bits
-    }
-
     /// Name of its basis in a bundle.
     pub fn basis_name(&self) -> String {
-        if self.predicted {
-            format!("predicted-{}", self.bits())
-        } else {
-            self.basis.name().to_owned()
-        }
+        format!("rung-{}", self.bits)
     }
 
-    /// Words a codebook, K.
+    /// Words of a codebook of the first stage, K.
     pub fn words(&self) -> usize {
         1 << self.code_bits
     }
 
-    pub(crate) fn check(&self, hidden: usize) -> Result<(), FitError> {
-        let axes = self.groups <= self.rank && self.rank <= hidden;
-        if self.groups > 0 && axes && (1..=16).contains(&self.code_bits) {
-            return Ok(());
+    /// Axes of its widest block.
+    pub fn rank(&self) -> usize {
+        let ranks = self.blocks.iter().map(|block| block.rank);
+        ranks.max().unwrap_or_default()
+    }
+
+    pub(crate) fn check(&self, blocks: usize, hidden: usize) -> Result<(), FitError> {
+        if self.blocks.len() != blocks {
+            return Err(FitError::RungBlocks {
+                bits: self.bits,
+                found: self.blocks.len(),
+                expected: blocks,
+            });
         }
-        Err(FitError::Rung {
-            bits: self.bits(),
-            groups: self.groups,
-            rank: self.rank,
-            hidden,
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_and_ranks_are_the_design_s() {
-        let table = RungSpec::table(384);
-        let seen: Vec<_> = table.iter().map(|r| (r.bits(), r.rank)).collect();
-        let expected = [
-            (10, 96),
-            (40, 96),
-            (80, 96),
-            (160, 96),
-            (320, 192),
-            (640, 384),
-        ];
-        assert_eq!(seen, expected);
-        let table = RungSpec::table(576);
-        let seen: Vec<_> = table.iter().map(|r| (r.bits(), r.rank)).collect();
-        let expected = [
-            (10, 144),
-            (40, 144),
-            (80, 144),
-            (160, 144),
-            (320, 288),
-            (640, 576),
-        ];
-        assert_eq!(seen, expected);
-    }
-
-    #[test]
-    fn rungs_in_the_middle_predict() {
-        let table = RungSpec::table(384);
-        let predicted = table.iter().filter(|rung| rung.predicted);
-        let names: Vec<_> = predicted.map(RungSpec::basis_name).collect();
-        let expected = [
-            "predicted-40",
-            "predicted-80",
-            "predicted-160",
-            "predicted-320",
-        ];
-        assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn a_narrow_model_keeps_the_rungs_it_can_fill() {
-        let table = RungSpec::table(32);
-        assert_eq!(table.last().map(RungSpec::bits), Some(160));
-        assert!(table.iter().all(|rung| rung.check(32).is_ok()));
+        let width = |bits: u32| (1..=16).contains(&bits);
+        let refined = self.refinement.is_none_or(|r| width(r.code_bits));
+        for (block, spec) in self.blocks.iter().enumerate() {
+            let stages = spec.groups > 0 && (spec.refined_groups > 0) == self.refinement.is_some();
+            let axes = spec.groups.max(spec.refined_groups) <= spec.rank && spec.rank <= hidden;
+            if !(stages && axes && refined && width(self.code_bits)) {
+                return Err(FitError::Rung {
+                    bits: self.bits,
+                    block,
+                    groups: spec.groups,
+                    refined: spec.refined_groups,
+                    rank: spec.rank,
+                    hidden,
+                });
+            }
+        }
+        Ok(())
     }
 }

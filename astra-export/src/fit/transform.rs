@@ -9,6 +9,7 @@ use nalgebra::{DMatrix, DMatrixView, DVector, DVectorView, SymmetricEigen};
 
 use super::metric::matrix;
 use super::samples::BlockWeights;
+use astra_bundle::round_to_f16;
 
 /// Added to the metric, in units of its mean eigenvalue: M is nearly singular where no head reads, and its inverse root is needed.
 const RIDGE: f64 = 1e-3;
@@ -61,6 +62,18 @@ impl FittedTransform {
             dec_w: rows(&self.dec_w),
             dec_b: self.dec_b.clone(),
             variances: self.variances.iter().take(rank).copied().collect(),
+        }
+    }
+
+    /// Rounds its matrices and biases to what a bundle stores.
+    pub(crate) fn round(&mut self) {
+        for values in [
+            &mut self.enc_w,
+            &mut self.enc_b,
+            &mut self.dec_w,
+            &mut self.dec_b,
+        ] {
+            round_to_f16(values);
         }
     }
 

@@ -11,12 +11,12 @@ use std::path::Path;
 
 use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
-    FORMAT, Manifest, PredictionBlock, Rung, RungBlock, Source, StageView,
+    FORMAT, Manifest, PredictionBlock, Refinement, Rung, RungBlock, Source, StageView,
 };
 use astra_wire::LayoutError;
 
 use crate::family::predict_graph;
-use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedTransform};
+use crate::fit::{Fitted, FittedBasis, FittedCodebooks, FittedRung, FittedStage, FittedTransform};
 use crate::source::{Content, Imported};
 use stored::Stored;
 
@@ -172,53 +172,57 @@ impl Draft {
 
     fn add_basis(&mut self, basis: &FittedBasis) -> Result<Basis, BundleError> {
         let blocks = basis.blocks.iter();
-        let blocks = blocks.map(|block| self.add_transform(block, basis.rank));
+        let blocks = blocks.map(|block| self.add_transform(block));
         Ok(Basis {
             name: basis.name.clone(),
             blocks: blocks.collect::<Result<_, _>>()?,
         })
     }
 
-    fn add_transform(
-        &mut self,
-        transform: &FittedTransform,
-        rank: usize,
-    ) -> Result<BasisBlock, BundleError> {
+    fn add_transform(&mut self, transform: &FittedTransform) -> Result<BasisBlock, BundleError> {
+        let rank = transform.enc_b.len();
         let hidden = self.manifest.shape.hidden;
         let both = 2 * self.manifest.shape.kv_width();
+        let writer = &mut self.writer;
         Ok(BasisBlock {
             rank,
-            enc_w: self.writer.weights_f16(&transform.enc_w, &[rank, hidden])?,
-            enc_b: self.writer.weights_f16(&transform.enc_b, &[rank])?,
-            dec_w: self.writer.weights_f16(&transform.dec_w, &[rank, both])?,
-            dec_b: self.writer.weights_f16(&transform.dec_b, &[both])?,
+            enc_w: writer.weights_f16(&transform.enc_w, &[rank, hidden])?,
+            enc_b: writer.weights_f16(&transform.enc_b, &[rank])?,
+            dec_w: writer.weights_f16(&transform.dec_w, &[rank, both])?,
+            dec_b: writer.weights_f16(&transform.dec_b, &[both])?,
         })
     }
 
     fn add_rung(&mut self, rung: &FittedRung) -> Result<Rung, PackageError> {
-        let rank = rung.spec.rank;
-        let prediction = rung.prediction.iter().map(|block| {
+        let spec = &rung.spec;
+        let ranks = spec.blocks.iter().map(|block| block.rank);
+        let pairs = ranks.clone().zip(ranks.skip(1)).zip(&rung.prediction);
+        let prediction = pairs.map(|((before, rank), block)| {
             Ok::<_, BundleError>(PredictionBlock {
-                w: self.writer.weights_f16(&block.w, &[rank, rank])?,
+                w: self.writer.weights_f16(&block.w, &[before, rank])?,
                 b: self.writer.weights_f16(&block.b, &[rank])?,
             })
         });
         let prediction = prediction.collect::<Result<_, BundleError>>()?;
-        let blocks = rung.blocks.iter().map(|block| {
+        let blocks = spec.blocks.iter().zip(&rung.blocks).map(|(spec, block)| {
             Ok::<_, BundleError>(RungBlock {
-                rank,
-                groups: rung.spec.groups,
-                refined_groups: 0,
+                rank: spec.rank,
+                groups: spec.groups,
+                refined_groups: spec.refined_groups,
                 codebooks: self.writer.codebook(&codebook_view(block))?,
             })
         });
         let blocks = blocks.collect::<Result<_, BundleError>>()?;
         let mut rung = Rung {
-            bits: rung.spec.bits(),
-            basis: rung.spec.basis_name(),
-            code_bits: rung.spec.code_bits,
-            words: rung.spec.words(),
-            refinement: None,
+            bits: spec.bits,
+            basis: spec.basis_name(),
+            code_bits: spec.code_bits,
+            words: spec.words(),
+            refinement: spec.refinement.map(|refinement| Refinement {
+                share: refinement.share,
+                code_bits: refinement.code_bits,
+                words: refinement.words(),
+            }),
             blocks,
             prediction,
             mean_bits: None,
@@ -262,10 +266,14 @@ pub fn record_agreement(
 fn codebook_view(block: &FittedCodebooks) -> CodebookView<'_> {
     CodebookView {
         perm: &block.perm,
-        first: StageView {
-            dims: &block.dims,
-            words: (&block.words).into(),
-        },
-        second: None,
+        first: stage_view(&block.first),
+        second: block.second.as_ref().map(stage_view),
+    }
+}
+
+fn stage_view(stage: &FittedStage) -> StageView<'_> {
+    StageView {
+        dims: &stage.dims,
+        words: (&stage.words).into(),
     }
 }

@@ -58,7 +58,7 @@ pub(in crate::cli) struct Export {
     /// file, 16 that a model generates, 384 passages
     #[arg(long, value_name = "N", conflicts_with = "no_codec")]
     calib_texts: Option<NonZeroUsize>,
-    /// Settings of the codec to fit, by their bits per token per block; by default 10,40,80,160,320,640 as far as the model
+    /// Settings of the codec to fit, by their bits per token per block; by default 10,20,40,80,160,320,640 as far as the model
     /// is wide enough for them, without those that one of fewer bits turns out to be better than
     #[arg(
         long,
@@ -208,19 +208,19 @@ impl Export {
 
     /// The rungs requested, or all the model is wide enough for.
     fn chosen_rungs(&self, content: &Content) -> Result<Vec<RungSpec>> {
-        let known = RungSpec::table(content.hidden());
+        let known = RungSpec::table(codec_weights(content).len(), content.hidden());
         let Some(bits) = &self.rungs else {
             return Ok(known);
         };
         let find = |bits: &u32| {
-            let rung = known.iter().find(|rung| rung.bits() == *bits);
-            let bits_known = known.iter().map(RungSpec::bits).collect::<Vec<_>>();
-            rung.copied().with_context(|| {
+            let rung = known.iter().find(|rung| rung.bits == *bits);
+            let bits_known = known.iter().map(|rung| rung.bits).collect::<Vec<_>>();
+            rung.cloned().with_context(|| {
                 format!("--rungs: found {bits}, expected some of {bits_known:?} for this model")
             })
         };
         let mut rungs = bits.iter().map(find).collect::<Result<Vec<_>>>()?;
-        rungs.sort_by_key(RungSpec::bits);
+        rungs.sort_by_key(|rung| rung.bits);
         rungs.dedup();
         Ok(rungs)
     }

@@ -6,7 +6,7 @@ use astra_export::verify::Beaten;
 /// Takes beaten rungs out, with the bases that are then of no use.
 pub(super) fn leave_out(fitted: &mut Fitted, beaten: &[Beaten]) {
     let is_beaten = |bits: u32| beaten.iter().any(|rung| u32::from(rung.bits) == bits);
-    fitted.rungs.retain(|rung| !is_beaten(rung.spec.bits()));
+    fitted.rungs.retain(|rung| !is_beaten(rung.spec.bits));
     let used: Vec<String> = fitted
         .rungs
         .iter()
@@ -48,9 +48,9 @@ mod tests {
 
     #[test]
     fn a_beaten_rung_goes_with_its_basis() {
-        let specs = RungSpec::table(384);
-        let rungs = specs.iter().map(|&spec| FittedRung {
-            spec,
+        let specs = RungSpec::table(12, 384);
+        let rungs = specs.iter().map(|spec| FittedRung {
+            spec: spec.clone(),
             blocks: Vec::new(),
             prediction: Vec::new(),
         });
@@ -67,14 +67,14 @@ mod tests {
         };
         let kept: Vec<u32> = specs
             .iter()
-            .map(RungSpec::bits)
+            .map(|spec| spec.bits)
             .filter(|&b| b != 80)
             .collect();
         leave_out(&mut fitted, &[beaten(80, QualityMeasure::ClsCosine)]);
-        let found: Vec<u32> = fitted.rungs.iter().map(|rung| rung.spec.bits()).collect();
+        let found: Vec<u32> = fitted.rungs.iter().map(|rung| rung.spec.bits).collect();
         assert_eq!(found, kept);
         assert_eq!(fitted.bases.len(), names.len() - 1);
-        let own = specs.iter().find(|spec| spec.bits() == 80).unwrap();
+        let own = specs.iter().find(|spec| spec.bits == 80).unwrap();
         assert_eq!(own.basis, BasisKind::Attention);
         assert!(
             fitted

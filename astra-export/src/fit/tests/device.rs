@@ -1,5 +1,6 @@
 //! A slow model of a device, which knows a bundle's tensors and codes alone.
 
+use super::super::stages::FRAME;
 use super::*;
 
 /// One token on its way through a rung.
@@ -32,8 +33,8 @@ impl<'a> Device<'a> {
     }
 
     /// What is expected in a block of a token with these states in the blocks before.
-    pub(super) fn expected(&self, states: &[Vec<f64>]) -> Vec<f64> {
-        let rank = self.rung.spec.rank;
+    fn expected(&self, states: &[Vec<f64>], block: usize) -> Vec<f64> {
+        let rank = self.rung.spec.blocks[block].rank;
         let (Some(state), false) = (states.last(), self.rung.prediction.is_empty()) else {
             return vec![0.0; rank];
         };
@@ -46,74 +47,76 @@ impl<'a> Device<'a> {
         (0..rank).map(column).collect()
     }
 
-    /// Each group's words, a list of coordinates.
-    pub(super) fn words(&self, block: usize) -> Vec<Vec<Vec<f64>>> {
-        let books = &self.rung.blocks[block];
-        let count = self.rung.spec.words();
-        let mut rest = books.words.as_slice();
-        let group = |&dim: &u16| {
-            let (table, others) = rest.split_at(usize::from(dim) * count);
-            rest = others;
-            let word = |word: usize| table.iter().skip(word).step_by(count);
-            let word = |w: usize| word(w).map(|&x| f64::from(x)).collect::<Vec<_>>();
-            (0..count).map(word).collect()
-        };
-        books.dims.iter().map(group).collect()
-    }
-
-    /// What follows from a token's codes alone: its states, block by block.
-    pub(super) fn receive(&self, codes: &[Vec<usize>]) -> Vec<Vec<f64>> {
-        let mut states: Vec<Vec<f64>> = Vec::new();
-        for (block, codes) in codes.iter().enumerate() {
-            let words = self.words(block);
-            let decoded = words.iter().zip(codes).flat_map(|(group, &c)| &group[c]);
-            let expected = self.expected(&states);
-            states.push(decoded.zip(expected).map(|(x, e)| x + e).collect());
-        }
-        states
-    }
-
-    /// The codes of a token with these inputs to the blocks.
-    pub(super) fn send(&self, inputs: &[&[f32]]) -> Vec<Vec<usize>> {
-        let mut codes = Vec::new();
-        for (block, n) in inputs.iter().enumerate() {
-            let expected = self.expected(&self.receive(&codes));
-            let left: Vec<f64> = self
-                .y(block, n)
-                .iter()
-                .zip(expected)
-                .map(|(y, e)| y - e)
-                .collect();
-            let mut left = left.as_slice();
-            let nearest = |group: &Vec<Vec<f64>>| {
-                let (point, others) = left.split_at(group[0].len());
-                left = others;
-                let distance = |word: &[f64]| -> f64 {
-                    word.iter().zip(point).map(|(a, b)| (a - b).powi(2)).sum()
-                };
-                (0..group.len())
-                    .min_by(|&a, &b| distance(&group[a]).total_cmp(&distance(&group[b])))
-                    .unwrap()
+    /// The nearest word of each group of a stage, put together.
+    fn nearest(stage: &FittedStage, words: usize, point: &[f64]) -> Vec<f64> {
+        let (mut table, mut rest) = (stage.words.as_slice(), point);
+        let mut decoded = Vec::new();
+        for &dim in &stage.dims {
+            let dim = usize::from(dim);
+            let (group, others) = table.split_at(dim * words);
+            let (point, after) = rest.split_at(dim);
+            (table, rest) = (others, after);
+            let at = |axis: usize, word: usize| f64::from(group[axis * words + word]);
+            let distance = |word: usize| -> f64 {
+                let axes = point.iter().enumerate();
+                axes.map(|(axis, x)| (x - at(axis, word)).powi(2)).sum()
             };
-            codes.push(self.words(block).iter().map(nearest).collect());
+            let nearest = (0..words).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
+            decoded.extend((0..dim).map(|axis| at(axis, nearest.unwrap())));
         }
-        codes
+        decoded
     }
 
-    /// All tokens' states in each block, `[rows, R]`.
+    /// What receivers decode of the residuals of the tokens of one frame.
+    fn frame(&self, block: usize, residuals: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let books = &self.rung.blocks[block];
+        let words = self.rung.spec.words();
+        let first = residuals
+            .iter()
+            .map(|y| Self::nearest(&books.first, words, y));
+        let mut decoded: Vec<Vec<f64>> = first.collect();
+        let (Some(second), Some(refinement)) = (&books.second, self.rung.spec.refinement) else {
+            return decoded;
+        };
+        let left = |decoded: &[Vec<f64>], row: usize| -> Vec<f64> {
+            let pairs = residuals[row].iter().zip(&decoded[row]);
+            pairs.map(|(y, z)| y - z).collect()
+        };
+        let error = |row: usize| left(&decoded, row).iter().map(|x| x * x).sum::<f64>();
+        let mut order: Vec<usize> = (0..residuals.len()).collect();
+        order.sort_by(|&a, &b| error(b).total_cmp(&error(a)));
+        order.truncate(refinement.tokens(residuals.len()));
+        for row in order {
+            let added = Self::nearest(second, refinement.words(), &left(&decoded, row));
+            decoded[row]
+                .iter_mut()
+                .zip(added)
+                .for_each(|(z, x)| *z += x);
+        }
+        decoded
+    }
+
+    /// All tokens' states in each block, `[rows, R]`, sent in frames of [`FRAME`] tokens.
     pub(super) fn states(&self, blocks: &[Vec<f32>]) -> Vec<Vec<f64>> {
         let rows = blocks[0].len() / SHAPE.hidden;
-        let mut all = vec![Vec::new(); blocks.len()];
-        for row in 0..rows {
-            let of = |block: &'_ Vec<f32>| block[row * SHAPE.hidden..][..SHAPE.hidden].to_vec();
-            let inputs: Vec<Vec<f32>> = blocks.iter().map(of).collect();
-            let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-            let states = self.receive(&self.send(&inputs));
-            all.iter_mut()
-                .zip(states)
-                .for_each(|(all, state)| all.extend(state));
+        let mut states: Vec<Vec<Vec<f64>>> = vec![Vec::new(); rows];
+        for (block, inputs) in blocks.iter().enumerate() {
+            let tokens: Vec<&[f32]> = inputs.chunks(SHAPE.hidden).collect();
+            for (states, tokens) in states.chunks_mut(FRAME).zip(tokens.chunks(FRAME)) {
+                let expected: Vec<_> = states.iter().map(|s| self.expected(s, block)).collect();
+                let residual = |(n, expected): (&&[f32], &Vec<f64>)| -> Vec<f64> {
+                    let y = self.y(block, n);
+                    y.iter().zip(expected).map(|(y, e)| y - e).collect()
+                };
+                let residuals: Vec<_> = tokens.iter().zip(&expected).map(residual).collect();
+                let decoded = self.frame(block, &residuals);
+                for ((states, decoded), expected) in states.iter_mut().zip(decoded).zip(expected) {
+                    states.push(decoded.iter().zip(expected).map(|(x, e)| x + e).collect());
+                }
+            }
         }
-        all
+        let of = |block: usize| states.iter().flat_map(|s| s[block].clone()).collect();
+        (0..blocks.len()).map(of).collect()
     }
 
     pub(super) fn keys_and_values(&self, block: usize, states: &[f64]) -> Vec<f64> {
@@ -129,6 +132,7 @@ impl<'a> Device<'a> {
             }
             kv
         };
-        states.chunks(self.rung.spec.rank).flat_map(token).collect()
+        let rank = self.rung.spec.blocks[block].rank;
+        states.chunks(rank).flat_map(token).collect()
     }
 }

@@ -3,11 +3,15 @@
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::kmeans::Clustering;
 use super::*;
 
 mod axes;
+mod chain;
 mod device;
-mod predicted;
+mod stages;
+
+use device::Device;
 
 const SHAPE: AttentionShape = AttentionShape {
     hidden: 16,
@@ -67,6 +71,19 @@ impl Weights {
     }
 }
 
+/// A rung with a second stage of twice the groups for a quarter of the tokens.
+fn refined(blocks: usize, rank: usize, groups: usize, code_bits: u32) -> RungSpec {
+    let mut spec = rung(blocks, rank, groups, code_bits);
+    spec.refinement = Some(Refinement {
+        share: 64,
+        code_bits: 3,
+    });
+    for block in &mut spec.blocks {
+        block.refined_groups = 2 * groups;
+    }
+    spec
+}
+
 fn noise(rng: &mut StdRng, count: usize) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
@@ -103,13 +120,20 @@ fn samples(shape: AttentionShape, inputs: &[f32], seed: u64) -> BlockSamples {
     samples
 }
 
-fn rung(rank: usize, groups: usize, code_bits: u32) -> RungSpec {
-    RungSpec {
+/// A rung of one stage, the same in all blocks.
+fn rung(blocks: usize, rank: usize, groups: usize, code_bits: u32) -> RungSpec {
+    let block = BlockSpec {
         rank,
         groups,
+        refined_groups: 0,
+    };
+    RungSpec {
+        bits: groups as u32 * code_bits,
         code_bits,
         basis: BasisKind::Attention,
         predicted: false,
+        refinement: None,
+        blocks: vec![block; blocks],
     }
 }
 
@@ -127,42 +151,11 @@ fn error(weights: &Weights, inputs: &[f32], decoded: &[f64]) -> f64 {
     squares.sum::<f64>() / (inputs.len() / weights.shape.hidden) as f64
 }
 
-/// Keys and values that receivers see.
+/// Keys and values that receivers see of one block.
 fn through_codec(fitted: &Fitted, inputs: &[f32]) -> Vec<f64> {
-    let transform = &fitted.bases[0].blocks[0];
-    let books = &fitted.rungs[0].blocks[0];
-    let spec = fitted.rungs[0].spec;
-    let y = transform.encode(inputs);
-    let mut decoded = Vec::new();
-    for y in y.chunks(transform.enc_b.len()) {
-        let mut kv: Vec<f64> = transform.dec_b.iter().map(|&b| f64::from(b)).collect();
-        let (mut words, mut axes) = (books.words.as_slice(), books.perm.as_slice());
-        for &dim in &books.dims {
-            let (group, rest) = words.split_at(usize::from(dim) * spec.words());
-            let (hand, others) = axes.split_at(usize::from(dim));
-            (words, axes) = (rest, others);
-            let at = |axis: usize, word: usize| group[axis * spec.words() + word];
-            let distance = |word: usize| -> f32 {
-                let axes = hand.iter().enumerate();
-                axes.map(|(i, &a)| (y[usize::from(a)] - at(i, word)).powi(2))
-                    .sum()
-            };
-            let nearest = (0..spec.words()).min_by(|&a, &b| distance(a).total_cmp(&distance(b)));
-            for (i, &axis) in hand.iter().enumerate() {
-                let row = transform
-                    .dec_w
-                    .chunks(kv.len())
-                    .nth(usize::from(axis))
-                    .unwrap();
-                let x = f64::from(at(i, nearest.unwrap()));
-                kv.iter_mut()
-                    .zip(row)
-                    .for_each(|(kv, &w)| *kv += x * f64::from(w));
-            }
-        }
-        decoded.extend(kv);
-    }
-    decoded
+    let device = Device::new(fitted, 0);
+    let states = device.states(&[inputs.to_vec()]);
+    device.keys_and_values(0, &states[0])
 }
 
 /// Grouped k-means on the channels as they are, as published: the same bits, no transform.
@@ -170,11 +163,12 @@ fn without_transform(
     weights: &Weights,
     fit_on: &[f32],
     inputs: &[f32],
-    spec: RungSpec,
+    spec: &RungSpec,
 ) -> Vec<f64> {
-    let (hidden, dim) = (SHAPE.hidden, SHAPE.hidden / spec.groups);
+    let groups = spec.blocks[0].groups;
+    let (hidden, dim) = (SHAPE.hidden, SHAPE.hidden / groups);
     let mut decoded = vec![0.0; inputs.len()];
-    for group in 0..spec.groups {
+    for group in 0..groups {
         let axes: Vec<u16> = (0..dim).map(|i| (group * dim + i) as u16).collect();
         let points = pick(fit_on, hidden, &axes);
         let clustering = Clustering {
@@ -215,13 +209,20 @@ fn a_fit_beats_the_same_bits_without_a_transform() {
     let weights = Weights::new(SHAPE, 6);
     let (fit_on, scored) = (correlated(SHAPE, 3000, 7), correlated(SHAPE, 500, 8));
     let samples = samples(SHAPE, &fit_on, 9);
-    let spec = rung(8, 4, 5);
-    let fitted = fit(&[samples], &[weights.borrow()], &[spec], 1, &|_, _| ()).unwrap();
+    let spec = rung(1, 8, 4, 5);
+    let fitted = fit(
+        &[samples],
+        &[weights.borrow()],
+        &[spec.clone()],
+        1,
+        &|_, _| (),
+    )
+    .unwrap();
     let ours = error(&weights, &scored, &through_codec(&fitted, &scored));
     let plain = error(
         &weights,
         &scored,
-        &without_transform(&weights, &fit_on, &scored, spec),
+        &without_transform(&weights, &fit_on, &scored, &spec),
     );
     assert!(ours < 0.5 * plain, "{ours} against {plain}");
 }
@@ -234,7 +235,7 @@ fn a_seed_decides_the_fit_however_many_threads_do_it() {
         samples(SHAPE, &correlated(SHAPE, 300, 8), 9),
     ];
     let weights = [weights.borrow(), weights.borrow()];
-    let rungs = [rung(8, 2, 4), rung(16, 8, 3)];
+    let rungs = [rung(2, 8, 2, 4), rung(2, 16, 8, 3)];
     let with = |threads, seed| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         let fit = || fit(&samples, &weights, &rungs, seed, &|_, _| ()).unwrap();
@@ -250,25 +251,29 @@ fn what_is_fitted_has_the_shapes_of_a_bundle() {
     let samples = samples(SHAPE, &correlated(SHAPE, 300, 7), 9);
     let plain = RungSpec {
         basis: BasisKind::Plain,
-        ..rung(4, 1, 6)
+        ..rung(1, 4, 1, 6)
     };
-    let rungs = [plain, rung(5, 2, 4), rung(12, 3, 4)];
+    let rungs = [plain, rung(1, 5, 2, 4), refined(1, 12, 3, 4)];
     let done = std::sync::Mutex::new(Vec::new());
     let progress = |now, all| done.lock().unwrap().push((now, all));
     let fitted = fit(&[samples], &[weights.borrow()], &rungs, 1, &progress).unwrap();
 
     let bases = fitted.bases.iter().map(|b| (b.name.as_str(), b.rank));
-    assert_eq!(bases.collect::<Vec<_>>(), [("plain", 4), ("attention", 12)]);
-    let basis = &fitted.bases[1].blocks[0];
+    let expected = [("rung-6", 4), ("rung-8", 5), ("rung-12", 12)];
+    assert_eq!(bases.collect::<Vec<_>>(), expected);
+    let basis = &fitted.bases[2].blocks[0];
     let lengths = [&basis.enc_w, &basis.enc_b, &basis.dec_w, &basis.dec_b].map(Vec::len);
     assert_eq!(lengths, [12 * 16, 12, 12 * 16, 16]);
     let books: Vec<_> = fitted.rungs.iter().map(|rung| &rung.blocks[0]).collect();
-    assert_eq!(books[1].dims, [3, 2]);
+    assert_eq!(books[1].first.dims, [3, 2]);
     let sizes: Vec<_> = books
         .iter()
-        .map(|b| (b.perm.len(), b.words.len()))
+        .map(|b| (b.perm.len(), b.first.words.len()))
         .collect();
     assert_eq!(sizes, [(4, 4 * 64), (5, 5 * 16), (12, 12 * 16)]);
+    let second = books[2].second.as_ref().unwrap();
+    assert_eq!((second.dims.len(), second.words.len()), (6, 12 * 8));
+    assert_eq!(second.dims.iter().sum::<u16>(), 12);
     let done = done.into_inner().unwrap();
     let all = done[0].1;
     assert_eq!(
@@ -290,20 +295,24 @@ fn what_does_not_fit_is_named() {
     short.wv = &short.wv[1..];
     let mut broken = correlated(SHAPE, 30, 7);
     broken[17] = f32::NAN;
+    let without_groups = RungSpec {
+        refinement: refined(1, 8, 2, 4).refinement,
+        ..rung(1, 8, 2, 4)
+    };
     let cases = [
         (
-            fails(one, &[], rung(8, 2, 4)),
+            fails(one, &[], rung(1, 8, 2, 4)),
             "samples: found 1 blocks, expected 0 as of the weights",
         ),
         (
-            fails(one, &[short], rung(8, 2, 4)),
+            fails(one, &[short], rung(1, 8, 2, 4)),
             "block 0: wv: found 127 values, expected 128",
         ),
         (
             fails(
                 &[BlockSamples::new(SHAPE)],
                 &[weights.borrow()],
-                rung(8, 2, 4),
+                rung(1, 8, 2, 4),
             ),
             "block 0: tokens to fit on: found none, expected at least one",
         ),
@@ -311,13 +320,21 @@ fn what_does_not_fit_is_named() {
             fails(
                 &[samples(SHAPE, &broken, 9)],
                 &[weights.borrow()],
-                rung(8, 2, 4),
+                rung(1, 8, 2, 4),
             ),
             "block 0: sampled tokens: found a value that is not finite, expected finite numbers",
         ),
         (
-            fails(one, &[weights.borrow()], rung(17, 2, 4)),
-            "rung of 8 bits: 2 groups over 17 axes of 16",
+            fails(one, &[weights.borrow()], rung(1, 17, 2, 4)),
+            "rung of 8 bits: block 0: 2 and 0 groups over 17 axes of 16",
+        ),
+        (
+            fails(one, &[weights.borrow()], rung(2, 8, 2, 4)),
+            "rung of 8 bits: found 2 blocks, expected 1",
+        ),
+        (
+            fails(one, &[weights.borrow()], without_groups),
+            "rung of 8 bits: block 0: 2 and 0 groups over 8 axes of 16",
         ),
     ];
     for (found, expected) in cases {

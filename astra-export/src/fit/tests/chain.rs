@@ -1,7 +1,6 @@
 //! Prediction across blocks against slow models of devices, which know a bundle's tensors and codes alone.
 
-use super::super::predicted::Regression;
-use super::device::Device;
+use super::super::chain::Regression;
 use super::*;
 
 const BLOCKS: usize = 3;
@@ -9,7 +8,7 @@ const BLOCKS: usize = 3;
 fn predicted(rank: usize, groups: usize, code_bits: u32) -> RungSpec {
     RungSpec {
         predicted: true,
-        ..rung(rank, groups, code_bits)
+        ..rung(BLOCKS, rank, groups, code_bits)
     }
 }
 
@@ -94,7 +93,7 @@ fn a_regression_is_its_formula() {
         |i: usize, j: usize| mean(&|row| (z(row, i) - z_mean(i)) * (z(row, j) - z_mean(j)));
     let ridge = 1e-3 * (0..RANK).map(|i| covariance(i, i)).sum::<f64>() / RANK as f64;
 
-    let found = Regression::of(&states, &y, &importance, RANK);
+    let found = Regression::of((&states, RANK), (&y, RANK), &importance);
     let left = |row: usize, c: usize| {
         let sum: f64 = (0..RANK).map(|i| z(row, i) * found.w[(i, c)]).sum();
         y_of(row, c) - sum - found.b[c]
@@ -105,10 +104,10 @@ fn a_regression_is_its_formula() {
             let cross = mean(&|row| (z(row, a) - z_mean(a)) * (y_of(row, c) - y_mean(c)));
             let lifted: f64 = (0..RANK).map(|i| covariance(a, i) * found.w[(i, c)]).sum();
             let sides = (lifted + ridge * found.w[(a, c)], cross);
-            assert!((sides.0 - sides.1).abs() < 1e-12, "{sides:?}");
+            assert!((sides.0 - sides.1).abs() < 1e-6, "{sides:?}");
             let both = mean(&|row| left(row, a) * left(row, c));
             let found = found.residual[(a, c)];
-            assert!((found - both).abs() < 1e-12, "{found} {both}");
+            assert!((found - both).abs() < 1e-6, "{found} {both}");
         }
         assert!(mean(&|row| left(row, a)).abs() < 1e-12);
     }
@@ -118,7 +117,7 @@ fn a_regression_is_its_formula() {
 #[test]
 fn states_that_are_all_the_same_predict_the_mean() {
     let y: Vec<f32> = noise(&mut StdRng::seed_from_u64(1), 8);
-    let found = Regression::of(&[0.0; 8], &y, &[1.0; 4], 2);
+    let found = Regression::of((&[0.0; 8], 2), (&y, 2), &[1.0; 4]);
     assert_eq!(found.w.amax(), 0.0);
     let mean = y.iter().step_by(2).map(|&y| f64::from(y)).sum::<f64>() / 4.0;
     assert!((found.b[0] - mean).abs() < 1e-12);
@@ -131,7 +130,7 @@ fn predictions_are_from_states_that_a_decoder_comes_to() {
     let samples = weighted(&blocks);
     let fitted = fit_on(&samples, &[predicted(6, 3, 4)], 1);
     let device = Device::new(&fitted, 0);
-    let rank = device.rung.spec.rank;
+    let rank = device.rung.spec.rank();
     let states = device.states(&blocks);
     assert_eq!(device.rung.prediction.len(), BLOCKS - 1);
     for block in 1..BLOCKS {
@@ -147,7 +146,8 @@ fn predictions_are_from_states_that_a_decoder_comes_to() {
                 .map(|i| f64::from(found.w[i]) - regression.w[(i / rank, i % rank)]);
             largest(rows) / regression.w.amax()
         };
-        let from_states = Regression::of(&singles(&states[block - 1]), &y, importance, rank);
+        let from_states =
+            Regression::of((&singles(&states[block - 1]), rank), (&y, rank), importance);
         assert!(
             off(&from_states) < 1e-4,
             "block {block}: {}",
@@ -156,7 +156,7 @@ fn predictions_are_from_states_that_a_decoder_comes_to() {
         let offsets = (0..rank).map(|i| f64::from(found.b[i]) - from_states.b[i]);
         assert!(largest(offsets) < 1e-4 * from_states.b.amax().max(1.0));
         // From the tokens as they are, which receivers do not have, it would be another.
-        let exact = Regression::of(&singles(&y_of(block - 1)), &y, importance, rank);
+        let exact = Regression::of((&singles(&y_of(block - 1)), rank), (&y, rank), importance);
         assert!(off(&exact) > 1e-2, "block {block}: {}", off(&exact));
 
         let variances = &device.basis.blocks[block].variances;
@@ -199,7 +199,13 @@ fn all_axes_that_predict_give_keys_and_values_back() {
 #[test]
 fn blocks_that_follow_from_one_another_are_coded_better() {
     let (fit_tokens, scored) = (linked(2000, 0.1, 7), linked(300, 0.1, 8));
-    let rungs = [rung(6, 3, 4), predicted(6, 3, 4)];
+    let rungs = [
+        RungSpec {
+            bits: 1,
+            ..rung(BLOCKS, 6, 3, 4)
+        },
+        predicted(6, 3, 4),
+    ];
     let fitted = fit_on(&weighted(&fit_tokens), &rungs, 1);
     let errors = [0, 1].map(|place| {
         let device = Device::new(&fitted, place);
@@ -226,7 +232,11 @@ fn blocks_that_follow_from_one_another_are_coded_better() {
 #[test]
 fn a_seed_decides_predictions_however_many_threads_fit_them() {
     let samples = weighted(&linked(300, 0.2, 7));
-    let rungs = [predicted(8, 2, 4), rung(16, 8, 3), predicted(6, 3, 3)];
+    let rungs = [
+        predicted(8, 2, 4),
+        rung(BLOCKS, 16, 8, 3),
+        refined(BLOCKS, 6, 3, 3),
+    ];
     let with = |threads, seed| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
         pool.unwrap().install(|| fit_on(&samples, &rungs, seed))
@@ -235,61 +245,78 @@ fn a_seed_decides_predictions_however_many_threads_fit_them() {
     assert_ne!(with(1, 5), with(1, 6));
 }
 
+/// Ranks that differ, and a second stage.
+fn ragged() -> RungSpec {
+    let mut spec = RungSpec {
+        predicted: true,
+        ..refined(BLOCKS, 9, 2, 4)
+    };
+    for (block, rank) in spec.blocks.iter_mut().zip([5, 9, 7]) {
+        block.rank = rank;
+    }
+    spec
+}
+
 #[test]
-fn rungs_that_predict_have_bases_of_their_own() {
-    let samples = weighted(&linked(300, 0.2, 7));
+fn a_rung_of_ragged_ranks_has_matrices_from_one_rank_to_the_next() {
+    let blocks = linked(300, 0.2, 7);
+    let samples = weighted(&blocks);
     let plain = RungSpec {
         basis: BasisKind::Plain,
         ..predicted(4, 1, 4)
     };
-    let rungs = [plain, predicted(12, 2, 3), rung(5, 2, 4)];
-    let names = |fitted: &Fitted| {
-        let bases = fitted.bases.iter();
-        bases.map(|b| (b.name.clone(), b.rank)).collect::<Vec<_>>()
-    };
+    let rungs = [plain, ragged()];
     let fitted = fit_on(&samples, &rungs, 1);
-    let expected = [("attention", 5), ("predicted-4", 4), ("predicted-6", 12)];
-    assert_eq!(
-        names(&fitted),
-        expected.map(|(name, rank)| (name.to_owned(), rank))
-    );
-    for (rung, predictions) in fitted.rungs.iter().zip([BLOCKS - 1, BLOCKS - 1, 0]) {
-        let rank = rung.spec.rank;
-        assert_eq!(
-            (rung.blocks.len(), rung.prediction.len()),
-            (BLOCKS, predictions)
+    let names: Vec<_> = fitted.bases.iter().map(|b| (&*b.name, b.rank)).collect();
+    assert_eq!(names, [("rung-4", 4), ("rung-8", 9)]);
+    let rung = &fitted.rungs[1];
+    let sizes = rung.prediction.iter().map(|p| (p.w.len(), p.b.len()));
+    assert_eq!(sizes.collect::<Vec<_>>(), [(45, 9), (63, 7)]);
+    for (basis, rank) in fitted.bases[1].blocks.iter().zip([5, 9, 7]) {
+        let sizes = [&basis.enc_w, &basis.enc_b, &basis.dec_w, &basis.dec_b].map(Vec::len);
+        assert_eq!(sizes, [rank * 16, rank, rank * 16, 16]);
+        assert_eq!(basis.variances.len(), rank);
+    }
+    // A rung does not depend on which others are fitted.
+    assert_eq!(fit_on(&samples, &rungs[1..], 1).rungs[0], *rung);
+    let one = [plain_of_one_block()];
+    let one = fit_on(&samples[..1], &one, 1);
+    assert!(!one.rungs[0].spec.predicted && one.rungs[0].prediction.is_empty());
+}
+
+fn plain_of_one_block() -> RungSpec {
+    RungSpec {
+        basis: BasisKind::Plain,
+        predicted: true,
+        ..rung(1, 4, 1, 4)
+    }
+}
+
+/// What the fit thinks receivers decode is what they decode: the residual variances of a block follow from it.
+#[test]
+fn a_second_stage_feeds_the_state_that_predicts() {
+    let blocks = linked(320, 0.2, 7);
+    let samples = weighted(&blocks);
+    let fitted = fit_on(&samples, &[ragged()], 1);
+    let device = Device::new(&fitted, 0);
+    let states = device.states(&blocks);
+    for block in 1..BLOCKS {
+        let ranks = [block - 1, block].map(|b| fitted.rungs[0].spec.blocks[b].rank);
+        let y: Vec<f64> = blocks[block]
+            .chunks(SHAPE.hidden)
+            .flat_map(|n| device.y(block, n))
+            .collect();
+        let before = singles(&states[block - 1]);
+        let found = Regression::of(
+            (&before, ranks[0]),
+            (&singles(&y), ranks[1]),
+            samples[block].importance(),
         );
-        for prediction in &rung.prediction {
-            assert_eq!(
-                (prediction.w.len(), prediction.b.len()),
-                (rank * rank, rank)
-            );
-        }
+        let w = &fitted.rungs[0].prediction[block - 1].w;
+        let off = (0..w.len()).map(|i| f64::from(w[i]) - found.w[(i / ranks[1], i % ranks[1])]);
+        let off = largest(off) / found.w.amax();
+        assert!(off < 2e-3, "block {block}: {off}");
     }
-    for basis in &fitted.bases {
-        assert_eq!(basis.blocks.len(), BLOCKS);
-        for block in &basis.blocks {
-            let sizes = [&block.enc_w, &block.enc_b, &block.dec_w, &block.dec_b].map(Vec::len);
-            assert_eq!(sizes, [basis.rank * 16, basis.rank, basis.rank * 16, 16]);
-            assert_eq!(block.variances.len(), basis.rank);
-        }
-    }
-
-    // The rung without prediction is what it is alone.
-    let alone = fit_on(&samples, &[plain, predicted(7, 2, 3), rung(5, 2, 4)], 1);
-    assert_eq!(alone.rungs[2], fitted.rungs[2]);
-
-    let one = fit_on(&samples[..1], &rungs, 1);
-    assert!(
-        one.rungs
-            .iter()
-            .all(|rung| !rung.spec.predicted && rung.prediction.is_empty())
-    );
-    let expected = [("plain", 4), ("attention", 12)];
-    assert_eq!(
-        names(&one),
-        expected.map(|(name, rank)| (name.to_owned(), rank))
-    );
 }
 
 #[test]
@@ -300,7 +327,7 @@ fn prediction_needs_the_same_tokens_of_every_block() {
     let weights = weights();
     let weights: Vec<_> = weights.iter().map(Weights::borrow).collect();
     let fails = |rung| fit(&samples, &weights, &[rung], 1, &|_, _| ()).map(|_| ());
-    assert!(fails(rung(8, 2, 4)).is_ok());
+    assert!(fails(rung(BLOCKS, 8, 2, 4)).is_ok());
     assert_eq!(
         fails(predicted(8, 2, 4)).unwrap_err().to_string(),
         "block 1: tokens to predict: found 20, expected the 30 of the block before"
