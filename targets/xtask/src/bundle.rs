@@ -2,7 +2,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -16,8 +15,6 @@ use crate::stop::Stop;
 
 /// Rungs of the bundles of models that read: others are for those who calibrate on texts of their own.
 const TEXT_RUNGS: &str = "160,320,640";
-/// Rungs whose codes are of differences to a prediction, as the exporter makes them now.
-const PREDICTED: RangeInclusive<u32> = 40..=320;
 
 /// Side of the square input of the model that takes pictures.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -185,10 +182,11 @@ fn check(path: &Path, recipe: &Recipe) -> Result<(), String> {
 /// Refuses what an exporter before this one has made: it runs, and is not what is tested and measured.
 fn made_as_now(manifest: &Manifest) -> Result<(), String> {
     for rung in &manifest.rungs {
-        let found = !rung.prediction.is_empty();
-        if found != PREDICTED.contains(&rung.bits) {
-            let which = if found { "a" } else { "no" };
-            return Err(format!("its rung {} has {which} prediction", rung.bits));
+        if rung.prediction.is_empty() {
+            return Err(format!("its rung {} has no prediction", rung.bits));
+        }
+        if rung.refinement.is_none() {
+            return Err(format!("its rung {} has no second stage", rung.bits));
         }
         if !rung
             .agreement
@@ -300,12 +298,17 @@ mod tests {
         );
     }
 
-    fn manifest(bits: u32, prediction: &[Value], head_rows: &Value) -> Manifest {
+    fn manifest(prediction: &[Value], refinement: &Value, head_rows: &Value) -> Manifest {
         let quality = json!({"measure": "cls_cosine", "mean": 0.99, "low": 0.98, "high": 1.0});
-        measured(bits, prediction, head_rows, &quality)
+        measured(prediction, refinement, head_rows, &quality)
     }
 
-    fn measured(bits: u32, prediction: &[Value], head_rows: &Value, quality: &Value) -> Manifest {
+    fn measured(
+        prediction: &[Value],
+        refinement: &Value,
+        head_rows: &Value,
+        quality: &Value,
+    ) -> Manifest {
         serde_json::from_value(json!({
             "format": 3,
             "model": "m",
@@ -321,12 +324,13 @@ mod tests {
             "bases": [],
             "exact": [],
             "rungs": [{
-                "bits": bits,
+                "bits": 160,
                 "basis": "attention",
                 "words": 2,
                 "code_bits": 1,
                 "blocks": [],
                 "prediction": prediction,
+                "refinement": refinement,
                 "agreement": [{"devices": 4, "inputs": 8, "quality": quality}],
             }],
             "calibration": {"source": "", "inputs": 0, "tokens": 0, "held_out": 0},
@@ -340,15 +344,21 @@ mod tests {
         let block = json!({"w": {"offset": 0, "shape": [4, 4]}, "b": {"offset": 0, "shape": [4]}});
         let (with, without) = ([block], []);
         let rows = json!({"halo": 1, "scale": 2});
-        assert_eq!(made_as_now(&manifest(320, &with, &rows)), Ok(()));
-        assert_eq!(made_as_now(&manifest(640, &without, &rows)), Ok(()));
+        let refined = json!({"share": 13, "code_bits": 8, "words": 256});
+        assert_eq!(made_as_now(&manifest(&with, &refined, &rows)), Ok(()));
         let refused = [
-            (manifest(160, &without, &rows), "rung 160 has no"),
-            (manifest(640, &with, &rows), "rung 640 has a"),
-            (manifest(320, &with, &Value::Null), "share the map"),
             (
-                measured(320, &with, &rows, &Value::Null),
-                "rung 320 was not measured",
+                manifest(&without, &refined, &rows),
+                "rung 160 has no prediction",
+            ),
+            (
+                manifest(&with, &Value::Null, &rows),
+                "rung 160 has no second stage",
+            ),
+            (manifest(&with, &refined, &Value::Null), "share the map"),
+            (
+                measured(&with, &refined, &rows, &Value::Null),
+                "rung 160 was not measured",
             ),
         ];
         for (manifest, word) in refused {
