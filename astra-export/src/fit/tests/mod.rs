@@ -213,7 +213,7 @@ fn a_fit_beats_the_same_bits_without_a_transform() {
     let fitted = fit(
         &[samples],
         &[weights.borrow()],
-        &[spec.clone()],
+        std::slice::from_ref(&spec),
         1,
         &|_, _| (),
     )
