@@ -10,6 +10,7 @@
 //! - [`engine`]: the steps of one member, and whole models, on ONNX Runtime
 //! - [`tasks`]: preprocessing and postprocessing: images, maps, tokenizer, chat template, sampling
 //! - [`simulate`]: all members of a request in lock step, and [`agreement`]: similarity of two outputs
+//! - `fixtures`: a codec for tests, with the feature of that name
 //!
 //! # Panics
 //! Nothing that comes from the network, a file or a user makes a function of this crate panic.

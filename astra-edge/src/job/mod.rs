@@ -102,7 +102,7 @@ impl DataPath {
         );
         Ok(Self {
             me,
-            encoder: codec.encoder(range.tokens.into())?,
+            encoder: TokenEncoder::for_codec(&codec, range.tokens.into())?,
             member,
             gather: Arc::new(gather),
             sender: BatchSender::new(sink),

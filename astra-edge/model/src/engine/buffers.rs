@@ -1,9 +1,9 @@
 //! Tensors that a member allocates once for a plan.
 
-use ort::memory::Allocator;
-use ort::value::{PrimitiveTensorElementType, Tensor};
+use ort::value::Tensor;
 
 use super::per_block::PerBlock;
+use super::tensors::zeros;
 use super::{Codec, EngineError, Input, Modality};
 
 /// Inputs and outputs of a member's steps.
@@ -173,13 +173,6 @@ impl EmbedInput {
             }),
         }
     }
-}
-
-/// A tensor of zeros in ONNX Runtime's memory.
-pub(super) fn zeros<T: PrimitiveTensorElementType + std::fmt::Debug, const N: usize>(
-    shape: [usize; N],
-) -> Result<Tensor<T>, EngineError> {
-    Tensor::new(&Allocator::default(), shape).map_err(EngineError::run("allocate a tensor"))
 }
 
 /// Token numbers as a tensor.

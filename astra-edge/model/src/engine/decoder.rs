@@ -7,9 +7,9 @@ use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
 use super::bind::BindingBuilder;
-use super::buffers::zeros;
 use super::graph::open;
 use super::kv_cache::KvCache;
+use super::tensors::zeros;
 use super::{EngineError, Heartbeat, Runtime};
 
 /// Most tokens in one run of the graph: attention needs memory for this number times the length of the cache.

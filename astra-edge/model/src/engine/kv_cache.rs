@@ -3,8 +3,8 @@
 use ort::value::Tensor;
 
 use super::EngineError;
-use super::buffers::zeros;
 use super::error::{slice, slice_mut};
+use super::tensors::zeros;
 
 /// The capacity is a multiple of this number of tokens.
 const CAPACITY_STEP: usize = 128;

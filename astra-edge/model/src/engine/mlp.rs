@@ -6,9 +6,10 @@ use core::ops::Range;
 use ort::session::{IoBinding, Session};
 use ort::value::Tensor;
 
-use super::buffers::{Buffers, MlpBuffers, Sizes, encoder_input, zeros};
+use super::buffers::{Buffers, MlpBuffers, Sizes, encoder_input};
 use super::error::{slice, slice_mut};
 use super::per_block::PerBlock;
+use super::tensors::zeros;
 use super::{Codec, EngineError, Model, bind};
 use crate::partition::RowChunks;
 

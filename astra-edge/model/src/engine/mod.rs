@@ -37,6 +37,7 @@ mod per_block;
 mod prediction;
 mod provider;
 mod runtime;
+mod tensors;
 mod token_encoder;
 
 pub use codec::{BlockTables, Codec, RungTables, Stages};

@@ -3,7 +3,7 @@
 use ort::value::Tensor;
 
 use super::EngineError;
-use super::buffers::zeros;
+use super::tensors::zeros;
 
 /// One tensor for each distinct width of the blocks: blocks of the same width share it.
 pub(super) struct PerBlock {

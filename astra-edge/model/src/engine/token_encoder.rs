@@ -6,7 +6,7 @@ use astra_codec::largest;
 use astra_wire::Layout;
 
 use super::error::{slice, slice_mut};
-use super::{EngineError, Stages};
+use super::{Codec, EngineError, Stages};
 
 /// Codes of the own tokens of one block, in buffers that are allocated once.
 ///
@@ -57,6 +57,20 @@ impl TokenEncoder {
             scratch: Vec::new(),
             rows: Vec::new(),
         }
+    }
+
+    /// For at most `tokens` tokens of every block of a codec.
+    ///
+    /// # Errors
+    /// A codebook's parts do not fit together.
+    pub fn for_codec(codec: &Codec, tokens: usize) -> Result<Self, EngineError> {
+        let mut encoder = Self::new(tokens);
+        for (block, layout) in codec.layouts().enumerate() {
+            if let Some(stages) = codec.stages(block)? {
+                encoder.reserve(&stages, &layout);
+            }
+        }
+        Ok(encoder)
     }
 
     /// Allocates what encoding with these codebooks takes. The content is lost.

@@ -50,7 +50,7 @@ impl Simulation {
             members,
             ranges: ranges.to_vec(),
             causal,
-            encoder: codec.encoder(largest.unwrap_or_default().into())?,
+            encoder: TokenEncoder::for_codec(codec, largest.unwrap_or_default().into())?,
             decoded: vec![0.0; total * rank],
             losses: None,
             masked_tokens: 0,

@@ -7,7 +7,7 @@ use super::{CLUSTERS, StepBench, parts};
 use crate::measure::error::MeasureError;
 use crate::plan::codes::RungCodes;
 use crate::plan::profile::{AttendSize, Curve, RungProfile, Surface};
-use astra_model::engine::{Codec, EngineError, Input, Member, Modality, OwnedInput};
+use astra_model::engine::{Codec, EngineError, Input, Member, Modality, OwnedInput, TokenEncoder};
 use astra_model::partition::TokenRange;
 use astra_wire::Layout;
 
@@ -89,7 +89,7 @@ impl StepBench<'_> {
     /// Encoding the own tokens, and decoding as many: means over some blocks.
     fn codes(&self, codec: &Codec, member: &mut Member) -> Result<(f64, f64), EngineError> {
         let tokens = member.tokens();
-        let mut encoder = codec.encoder(tokens)?;
+        let mut encoder = TokenEncoder::for_codec(codec, tokens)?;
         let (mut encoding, mut decoding) = (0.0, 0.0);
         let samples = samples(self.model.shape().blocks);
         for block in samples.clone() {

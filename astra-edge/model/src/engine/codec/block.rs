@@ -2,12 +2,12 @@
 
 use astra_bundle::{BasisView, CodebookView, PredictionView};
 use astra_wire::Layout;
-use ort::memory::Allocator;
 use ort::value::Tensor;
 
 use super::stages::StageTables;
 use super::{RungTables, Stages};
 use crate::engine::EngineError;
+use crate::engine::tensors::tensor;
 
 /// What a rung has for one block, on disk or in memory.
 #[derive(Clone, Debug)]
@@ -145,14 +145,4 @@ fn rows(matrix: &[f32], width: usize, perm: &[u16]) -> Vec<f32> {
         .flatten()
         .copied()
         .collect()
-}
-
-/// A tensor in ONNX Runtime's memory, which bindings share without a copy.
-fn tensor<const N: usize>(values: &[f32], shape: [usize; N]) -> Result<Tensor<f32>, EngineError> {
-    let mut tensor = Tensor::<f32>::new(&Allocator::default(), shape)
-        .map_err(EngineError::run("allocate a tensor"))?;
-    let (_, place) = tensor.extract_tensor_mut();
-    EngineError::length("tensor", values.len(), place.len())?;
-    place.copy_from_slice(values);
-    Ok(tensor)
 }

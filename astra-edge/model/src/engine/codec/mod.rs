@@ -9,7 +9,7 @@ mod stages;
 use astra_bundle::{Bundle, Refinement as Share, Shape};
 use astra_wire::{Layout, Refinement};
 
-use super::{EngineError, TokenEncoder};
+use super::EngineError;
 use block::Block;
 pub use block::BlockTables;
 pub(super) use block::{Linear, Matrices};
@@ -227,20 +227,6 @@ impl Codec {
     /// There is no such block.
     pub fn stages(&self, block: usize) -> Result<Option<Stages<'_>>, EngineError> {
         self.block(block)?.stages(block)
-    }
-
-    /// An encoder for `tokens` tokens of any block.
-    ///
-    /// # Errors
-    /// A codebook's parts do not fit together.
-    pub fn encoder(&self, tokens: usize) -> Result<TokenEncoder, EngineError> {
-        let mut encoder = TokenEncoder::new(tokens);
-        for (number, block) in self.blocks.iter().enumerate() {
-            if let Some(stages) = block.stages(number)? {
-                encoder.reserve(&stages, &block.layout);
-            }
-        }
-        Ok(encoder)
     }
 
     pub(super) fn matrices(&self, block: usize) -> Result<&Matrices, EngineError> {
