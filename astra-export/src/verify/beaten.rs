@@ -88,6 +88,7 @@ mod tests {
                 ..Agreement::default()
             },
             scores: scores.to_vec(),
+            masked_tokens: 0,
         }
     }
 

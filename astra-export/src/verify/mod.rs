@@ -23,7 +23,7 @@ pub use beaten::{Beaten, beaten};
 pub use interval::Interval;
 pub use original::Original;
 pub use photographs::photographs;
-pub use row::{Division, Row, rungs};
+pub use row::{Division, LostFrames, Row, rungs};
 pub use score::{measure, one_device};
 pub use texts::measure_texts;
 

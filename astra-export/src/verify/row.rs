@@ -17,23 +17,47 @@ pub struct Row {
     /// probability.
     #[serde(skip)]
     pub scores: Vec<f64>,
+    /// Tokens that members missed because frames were lost, summed over members, blocks and inputs.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub masked_tokens: u64,
+}
+
+/// Frames that do not arrive: each of a block is lost for each receiver with the same probability, independently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LostFrames {
+    /// The probability.
+    pub share: f64,
+    /// Decides which.
+    pub seed: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A number of devices to measure at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Division {
     /// Devices that the tokens are divided among, evenly.
     pub devices: usize,
     /// Inputs to measure on at most, taken evenly from all.
     pub inputs: usize,
+    /// Frames that are lost between them.
+    pub lost: LostFrames,
 }
 
 impl Division {
-    /// Measured on all inputs.
+    /// Measured on all inputs, with no frame lost.
     pub fn of_all_inputs(devices: usize) -> Self {
+        Self::of_some(devices, usize::MAX)
+    }
+
+    /// Measured on that number of inputs at most, with no frame lost.
+    pub fn of_some(devices: usize, inputs: usize) -> Self {
         Self {
             devices,
-            inputs: usize::MAX,
+            inputs,
+            lost: LostFrames::default(),
         }
     }
 
@@ -65,10 +89,7 @@ mod tests {
     #[test]
     fn some_inputs_are_taken_from_everywhere() {
         let inputs: Vec<usize> = (0..10).collect();
-        let some = Division {
-            devices: 2,
-            inputs: 4,
-        };
+        let some = Division::of_some(2, 4);
         assert_eq!(some.of(&inputs).copied().collect::<Vec<_>>(), [0, 2, 5, 7]);
         let all = Division::of_all_inputs(4);
         assert!(all.of(&inputs).eq(&inputs));

@@ -8,7 +8,7 @@ use astra_model::simulate::Simulation;
 
 use super::VerifyError;
 use super::interval::Interval;
-use super::row::{Division, Row};
+use super::row::{Division, LostFrames, Row};
 use crate::progress::{Meter, Progress};
 
 /// One-device answers for the pixels of each image.
@@ -65,8 +65,11 @@ pub fn measure(
     for &bits in rungs {
         let codec = Codec::load(bundle, bits)?;
         for &division in divisions {
-            let scores = bed.score(&codec, division, &meter)?;
-            rows.push(row(bits, codec.mean_rank(), division.devices, &scores));
+            let (scores, masked_tokens) = bed.score(&codec, division, &meter)?;
+            rows.push(Row {
+                masked_tokens,
+                ..row(bits, codec.mean_rank(), division.devices, &scores)
+            });
         }
     }
     Ok(rows)
@@ -82,17 +85,22 @@ struct Bed<'a> {
 }
 
 impl Bed<'_> {
+    /// Agreement of each image, and the tokens that members missed.
     fn score(
         &mut self,
         codec: &Codec,
         division: Division,
         meter: &Meter<'_>,
-    ) -> Result<Vec<agreement::Agreement>, VerifyError> {
+    ) -> Result<(Vec<agreement::Agreement>, u64), VerifyError> {
         let ranges = split(self.tokens, &vec![1.0; division.devices])?;
-        let mut simulation = Simulation::new(&self.model, codec, &ranges)?;
+        let LostFrames { share, seed } = division.lost;
+        let simulation = Simulation::new(&self.model, codec, &ranges)?;
+        let mut simulation = simulation.with_losses(share, seed);
+        let mut masked_tokens = 0;
         let mut scores = Vec::with_capacity(division.count(self.images.len()));
         for (pixels, expected) in division.of(&self.images) {
             let features = simulation.run(&mut self.model, codec, Input::Pixels(pixels))?;
+            masked_tokens += simulation.masked_tokens();
             let answer = self.head.run(features.cls, features.patches)?;
             scores.push(agreement::Agreement::between(
                 &answer,
@@ -101,7 +109,7 @@ impl Bed<'_> {
             ));
             meter.add(1);
         }
-        Ok(scores)
+        Ok((scores, masked_tokens))
     }
 }
 
@@ -139,6 +147,7 @@ fn row(bits: u16, rank: usize, devices: usize, scores: &[agreement::Agreement]) 
             ..agreement
         },
         scores,
+        masked_tokens: 0,
     }
 }
 

@@ -8,7 +8,7 @@ use astra_model::tasks::embedding::{combine, pool_part};
 
 use super::VerifyError;
 use super::interval::Interval;
-use super::row::{Division, Row};
+use super::row::{Division, LostFrames, Row};
 use crate::progress::{Meter, Progress};
 
 /// Rows of scores at once; each is as long as the vocabulary.
@@ -59,13 +59,14 @@ pub fn measure_texts(
                 .of(&texts)
                 .map(|(text, exact)| (*text, exact))
                 .unzip();
-            let found = bed.divided(&codec, division.devices, &texts)?;
+            let (found, masked_tokens) = bed.divided(&codec, division, &texts)?;
             let (agreement, scores) = agreement(division.devices, &exact, &found);
             rows.push(Row {
                 bits,
                 rank: codec.mean_rank(),
                 agreement,
                 scores,
+                masked_tokens,
             });
         }
     }
@@ -153,7 +154,8 @@ impl Bed<'_> {
         match &mut self.measure {
             Measure::Perplexity(_) => {
                 let alone = Codec::single_device(&manifest.shape)?;
-                self.divided(&alone, 1, texts)
+                let alone = self.divided(&alone, Division::of_all_inputs(1), texts);
+                alone.map(|(figures, _)| figures)
             }
             Measure::Embedding {
                 whole,
@@ -170,29 +172,37 @@ impl Bed<'_> {
         }
     }
 
+    /// The figure of each text, and the tokens that members missed.
     fn divided(
         &mut self,
         codec: &Codec,
-        devices: usize,
+        division: Division,
         texts: &[&[u32]],
-    ) -> Result<Vec<Figure>, VerifyError> {
+    ) -> Result<(Vec<Figure>, u64), VerifyError> {
+        let LostFrames { share, mut seed } = division.lost;
+        let mut masked_tokens = 0;
         let mut figures = Vec::with_capacity(texts.len());
         let mut kept: Option<(Vec<TokenRange>, Simulation)> = None;
         for text in texts {
             let divided = text.len() - self.sink;
             let divided = u16::try_from(divided).unwrap_or(u16::MAX);
-            let ranges = split(divided, &vec![1.0; devices])?;
+            let ranges = split(divided, &vec![1.0; division.devices])?;
             let mut simulation = match kept.take() {
                 Some((of, simulation)) if of == ranges => simulation,
-                _ => Simulation::new(&self.model, codec, &ranges)?,
+                _ => {
+                    // Texts of another length lose other frames.
+                    seed = seed.wrapping_add(1);
+                    Simulation::new(&self.model, codec, &ranges)?.with_losses(share, seed)
+                }
             };
             let features = simulation.run(&mut self.model, codec, Input::Ids(text))?;
+            masked_tokens += simulation.masked_tokens();
             let hidden = self.model.shape().hidden;
             figures.push(self.measure.figure(features, text, hidden)?);
             kept = Some((ranges, simulation));
             self.meter.add(1);
         }
-        Ok(figures)
+        Ok((figures, masked_tokens))
     }
 }
 

@@ -15,22 +15,9 @@ use astra_model::tasks::text::tokenizer::Tokenizer;
 
 use crate::cli::progress::Bar;
 
-/// Numbers of devices that agreement is measured for. On all inputs that were kept for the one most clusters are close to, on
-/// a part of them for the others: the interval says what that costs.
-const DIVISIONS: [Division; 3] = [
-    Division {
-        devices: 2,
-        inputs: 12,
-    },
-    Division {
-        devices: 4,
-        inputs: usize::MAX,
-    },
-    Division {
-        devices: 8,
-        inputs: 12,
-    },
-];
+/// Numbers of devices that agreement is measured for, and inputs at most: all that were kept for the number that most clusters
+/// are near to, a part of them for the others. Their interval says what that costs.
+const DEVICES: [(usize, usize); 3] = [(2, 12), (4, usize::MAX), (8, 12)];
 /// Windows of a file that a language model is calibrated on at most.
 const WINDOWS: usize = 48;
 /// Windows that it writes itself where there is no file, a fraction of a minute each.
@@ -216,9 +203,12 @@ impl Texts {
 /// Those the tokens can be divided among.
 fn divisions(bundle: &Bundle) -> Vec<Division> {
     let tokens = bundle.manifest().shape.tokens;
-    let mut divisions = DIVISIONS.to_vec();
-    divisions.retain(|division| division.devices <= tokens);
-    divisions
+    let possible = DEVICES
+        .into_iter()
+        .filter(|&(devices, _)| devices <= tokens);
+    possible
+        .map(|(devices, inputs)| Division::of_some(devices, inputs))
+        .collect()
 }
 
 /// What is too small, in words.

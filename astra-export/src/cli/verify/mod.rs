@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use astra_bundle::Bundle;
-use astra_export::verify::{Division, Row, rungs};
+use astra_export::verify::{Division, LostFrames, Row, rungs};
 
 use super::RuntimeOptions;
 
@@ -41,6 +41,12 @@ pub(in crate::cli) struct Verify {
     /// Rungs to score, by their bits per token per block, 0 for exact mode; by default all
     #[arg(long, value_name = "BITS,...", value_delimiter = ',')]
     rungs: Option<Vec<u16>>,
+    /// Lose this share of all frames, at random and independently for each receiver: 0.05 for 5 %
+    #[arg(long, value_name = "SHARE", value_parser = share, default_value_t = 0.0)]
+    lost_frames: f64,
+    /// Decides which frames are lost
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
     #[command(flatten)]
     runtime: RuntimeOptions,
     /// Print the figures as one JSON object
@@ -64,9 +70,36 @@ impl Verify {
     }
 
     fn divisions(&self) -> Vec<Division> {
+        let lost = self.lost().unwrap_or_default();
         let devices = self.devices.iter().copied();
-        devices.map(Division::of_all_inputs).collect()
+        let all = devices.map(Division::of_all_inputs);
+        all.map(|division| Division { lost, ..division }).collect()
     }
+
+    /// `None` if nothing is lost.
+    fn lost(&self) -> Option<LostFrames> {
+        (self.lost_frames > 0.0).then_some(LostFrames {
+            share: self.lost_frames,
+            seed: self.seed,
+        })
+    }
+}
+
+/// What the figures were measured with, as the first lines of a table.
+fn heading(inputs: &str, lost: Option<LostFrames>) -> String {
+    match lost {
+        None => format!("{inputs}\n"),
+        Some(LostFrames { share, seed }) => format!(
+            "{inputs}\n{} % of all frames lost, independently for each receiver, seed {seed}\n",
+            100.0 * share
+        ),
+    }
+}
+
+/// A share of frames, for clap.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..1.0).contains(share));
+    share.ok_or_else(|| format!("found {text:?}, expected a number from 0 and below 1"))
 }
 
 /// A figure, or that it was not taken.
@@ -86,5 +119,31 @@ fn name(bits: u16) -> String {
     match bits {
         0 => "exact".to_owned(),
         bits => bits.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_of_frames_are_from_0_and_below_1() {
+        assert_eq!((share("0"), share("0.05")), (Ok(0.0), Ok(0.05)));
+        for wrong in ["1", "-0.1", "NaN", "5%"] {
+            assert!(share(wrong).unwrap_err().contains(wrong));
+        }
+    }
+
+    #[test]
+    fn losses_are_said_above_the_figures() {
+        let lost = LostFrames {
+            share: 0.05,
+            seed: 3,
+        };
+        assert_eq!(heading("15 photographs", None), "15 photographs\n");
+        assert_eq!(
+            heading("15 photographs", Some(lost)),
+            "15 photographs\n5 % of all frames lost, independently for each receiver, seed 3\n"
+        );
     }
 }

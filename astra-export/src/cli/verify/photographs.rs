@@ -8,12 +8,12 @@ use astra_bundle::{Bundle, ImageInput, Manifest, Sha256Digest};
 use astra_export::photographs::list;
 use astra_export::source::{self, Content};
 use astra_export::split::Split;
-use astra_export::verify::{Original, Row, measure, one_device, photographs};
+use astra_export::verify::{LostFrames, Original, Row, measure, one_device, photographs};
 use astra_model::engine::{ModelOutput, Runtime};
 use astra_model::paths::cache_dir;
 use serde::Serialize;
 
-use super::{Verify, interval, name, number};
+use super::{Verify, heading, interval, name, number};
 use crate::cli::progress::Bar;
 use crate::cli::{demo_photographs, print_json, print_text};
 
@@ -23,6 +23,8 @@ struct Figures {
     images: usize,
     /// `null` without an original to compare with.
     one_device: Option<OneDevice>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_frames: Option<LostFrames>,
     rows: Vec<Row>,
 }
 
@@ -50,6 +52,7 @@ impl Verify {
         let figures = Figures {
             images: pixels.len(),
             one_device: self.original(&runtime, bundle, &image, &pixels, &answers)?,
+            lost_frames: self.lost(),
             rows: {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
@@ -147,7 +150,8 @@ fn digest(path: &Path) -> Result<Sha256Digest> {
 }
 
 fn table(figures: &Figures) -> String {
-    let mut text = format!("{} photographs\n", figures.images);
+    let inputs = format!("{} photographs", figures.images);
+    let mut text = heading(&inputs, figures.lost_frames);
     match &figures.one_device {
         Some(one) => {
             // Writing to a String cannot fail.

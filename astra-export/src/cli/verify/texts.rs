@@ -6,11 +6,11 @@ use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, Task};
 use astra_export::calibrate::written;
 use astra_export::texts;
-use astra_export::verify::{Row, measure_texts};
+use astra_export::verify::{LostFrames, Row, measure_texts};
 use astra_model::tasks::text::tokenizer::Tokenizer;
 use serde::Serialize;
 
-use super::{Verify, interval, name, number};
+use super::{Verify, heading, interval, name, number};
 use crate::cli::progress::Bar;
 use crate::cli::{print_json, print_text};
 
@@ -24,6 +24,8 @@ struct Figures {
     texts: usize,
     /// Tokens in all of them.
     tokens: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lost_frames: Option<LostFrames>,
     rows: Vec<Row>,
 }
 
@@ -39,6 +41,7 @@ impl Verify {
         let figures = Figures {
             texts: texts.len(),
             tokens: texts.iter().map(Vec::len).sum(),
+            lost_frames: self.lost(),
             rows: {
                 let bar = Bar::new("rungs");
                 let report = bar.report();
@@ -66,7 +69,8 @@ impl Verify {
 }
 
 fn table(figures: &Figures) -> String {
-    let mut text = format!("{} texts, {} tokens\n", figures.texts, figures.tokens);
+    let inputs = format!("{} texts, {} tokens", figures.texts, figures.tokens);
+    let mut text = heading(&inputs, figures.lost_frames);
     text.push_str("\n bits  rank  devices  perplexity   exact   change  cosine  95 % interval");
     for row in &figures.rows {
         let agreement = &row.agreement;
