@@ -1,5 +1,7 @@
 //! The rungs of a bundle where nothing else is asked for, and how their bits are spread over the blocks.
 
+use astra_wire::Layout;
+
 use super::rungs::{BasisKind, BlockSpec, Refinement, RungSpec};
 
 /// Names of the rungs, bits per token per block, with how each spreads them.
@@ -20,10 +22,8 @@ const CODE_BITS: u32 = 8;
 const SHARE: u8 = 13;
 /// Groups of the second stage, in groups of the first.
 const REFINED_GROUPS: usize = 3;
-/// Tokens of a frame, for the mean bits.
-const FRAME: usize = 64;
-/// Bits of a position in such a frame.
-const POSITION_BITS: usize = 6;
+/// Members that the tokens are divided among, for the mean bits.
+const MEMBERS: usize = 4;
 
 /// How a rung's groups and axes grow from the first block to the last.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,20 +40,25 @@ const fn ramp(groups: f64, axes: [f64; 2]) -> Ramp {
 
 impl RungSpec {
     /// The rungs of a model of `blocks` blocks whose tokens are `hidden` wide, by ascending bits: those that it is wide enough for.
-    pub fn table(blocks: usize, hidden: usize) -> Vec<Self> {
+    ///
+    /// A rung takes at most the bits of its name where `tokens` tokens are divided evenly among four members.
+    pub fn table(blocks: usize, hidden: usize, tokens: usize) -> Vec<Self> {
         let rungs = TABLE.iter();
         rungs
-            .filter_map(|&(bits, ramp)| Self::of_ramp(bits, blocks, hidden, ramp))
+            .filter_map(|&(bits, ramp)| Self::of_ramp(bits, (blocks, hidden, tokens), ramp))
             .collect()
     }
 
     /// The rung of `bits` bits; `None` if tokens are too narrow for it.
-    fn of_ramp(bits: u32, blocks: usize, hidden: usize, ramp: Ramp) -> Option<Self> {
+    fn of_ramp(
+        bits: u32,
+        (blocks, hidden, tokens): (usize, usize, usize),
+        ramp: Ramp,
+    ) -> Option<Self> {
         let refinement = Refinement {
             share: SHARE,
             code_bits: CODE_BITS,
         };
-        let total = blocks * bits as usize;
         let mut spec = Self {
             bits,
             code_bits: CODE_BITS,
@@ -63,41 +68,57 @@ impl RungSpec {
             blocks: Vec::new(),
         };
         // The most groups whose bits are within the name's.
-        let mut groups = total / CODE_BITS as usize;
-        while groups >= blocks {
-            spec.blocks = spread(groups, blocks, ramp.groups)
-                .into_iter()
-                .enumerate()
-                .map(|(block, groups)| BlockSpec {
-                    rank: axes(block, blocks, hidden, ramp.axes),
-                    groups,
-                    refined_groups: groups * REFINED_GROUPS,
-                })
-                .collect();
-            if spec.total_bits() <= total as f64 {
+        let most = blocks * bits as usize / CODE_BITS as usize;
+        for groups in (blocks..=most).rev() {
+            spec.blocks = blocks_of(groups, blocks, hidden, ramp);
+            if spec.mean_bits(tokens)? <= f64::from(bits) {
                 break;
             }
-            groups -= 1;
-        }
-        for block in &mut spec.blocks {
-            block.refined_groups = block.refined_groups.min(hidden);
-            block.rank = block.rank.max(block.refined_groups);
         }
         spec.check(blocks, hidden).is_ok().then_some(spec)
     }
 
-    /// Bits of a token in all blocks, mean over the tokens of a frame.
-    fn total_bits(&self) -> f64 {
-        let bits = |block: &BlockSpec| {
-            let first = block.groups * self.code_bits as usize;
-            let refined = self.refinement.map_or(0, |refinement| {
-                let each = block.refined_groups * refinement.code_bits as usize + POSITION_BITS;
-                refinement.tokens(FRAME) * each
+    /// Mean bits per token per block, positions included, of `tokens` tokens divided evenly; `None` if no frame can carry them.
+    fn mean_bits(&self, tokens: usize) -> Option<f64> {
+        let name = u16::try_from(self.bits).ok()?;
+        let bits = u8::try_from(self.code_bits).ok()?;
+        let mut bytes = 0;
+        for block in &self.blocks {
+            let codes = u16::try_from(block.groups).ok()?;
+            let refinement = self.refinement.map(|refinement| {
+                Some(astra_wire::Refinement {
+                    share: refinement.share,
+                    codes: u16::try_from(block.refined_groups).ok()?,
+                    bits: u8::try_from(refinement.code_bits).ok()?,
+                })
             });
-            first as f64 + refined as f64 / FRAME as f64
-        };
-        self.blocks.iter().map(bits).sum()
+            let refinement = match refinement {
+                Some(refinement) => Some(refinement?),
+                None => None,
+            };
+            let layout = Layout::new(name, codes, bits, refinement).ok()?;
+            for member in 0..MEMBERS {
+                let own = tokens / MEMBERS + usize::from(member < tokens % MEMBERS);
+                bytes += layout.packed_bytes(u16::try_from(own).ok()?);
+            }
+        }
+        let all = tokens * self.blocks.len();
+        Some(8.0 * bytes as f64 / all.max(1) as f64)
     }
+}
+
+/// Blocks with that many groups in all, fewer where a block is too narrow.
+fn blocks_of(groups: usize, blocks: usize, hidden: usize, ramp: Ramp) -> Vec<BlockSpec> {
+    let spread = spread(groups, blocks, ramp.groups).into_iter();
+    let block = |(block, groups): (usize, usize)| {
+        let refined_groups = (groups * REFINED_GROUPS).min(hidden);
+        BlockSpec {
+            rank: axes(block, blocks, hidden, ramp.axes).max(refined_groups),
+            groups,
+            refined_groups,
+        }
+    };
+    spread.enumerate().map(block).collect()
 }
 
 /// `total` groups over blocks, each with at least one, growing geometrically to `ratio` times those of the first block.
@@ -132,13 +153,15 @@ mod tests {
     #[test]
     fn bits_are_at_most_those_of_the_name_and_nearly_all_of_them() {
         for (blocks, hidden) in [(12, 384), (30, 576), (6, 384), (24, 2048)] {
-            let table = RungSpec::table(blocks, hidden);
-            assert_eq!(table.len(), TABLE.len());
-            for rung in table {
-                let mean = rung.total_bits() / blocks as f64;
-                let name = f64::from(rung.bits);
-                assert!(mean <= name, "{name}: {mean}");
-                assert!(mean > 0.95 * name - 2.0, "{name}: {mean}");
+            for tokens in [256, 508, 1369] {
+                let table = RungSpec::table(blocks, hidden, tokens);
+                assert_eq!(table.len(), TABLE.len());
+                for rung in table {
+                    let mean = rung.mean_bits(tokens).unwrap();
+                    let name = f64::from(rung.bits);
+                    assert!(mean <= name, "{name}: {mean}");
+                    assert!(mean > 0.94 * name - 2.0, "{name}: {mean}");
+                }
             }
         }
     }
@@ -154,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_narrow_model_keeps_the_rungs_it_can_fill() {
-        let table = RungSpec::table(2, 32);
+        let table = RungSpec::table(2, 32, 16);
         let bits: Vec<u32> = table.iter().map(|rung| rung.bits).collect();
         assert!(bits.starts_with(&[10, 20, 40]), "{bits:?}");
         assert!(table.iter().all(|rung| rung.check(2, 32).is_ok()));

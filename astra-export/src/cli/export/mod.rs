@@ -140,7 +140,7 @@ impl Export {
 
     fn with_codec(&self, imported: &Imported, request: &Request<'_>) -> Result<Bundle> {
         // Whatever can be refused is refused before anything takes time.
-        let rungs = self.chosen_rungs(&imported.content)?;
+        let rungs = self.chosen_rungs(&imported.content, request)?;
         let inputs = self.inputs(imported)?;
         let runtime = self.runtime.load()?;
         rayon::ThreadPoolBuilder::new()
@@ -207,8 +207,15 @@ impl Export {
     }
 
     /// The rungs requested, or all the model is wide enough for.
-    fn chosen_rungs(&self, content: &Content) -> Result<Vec<RungSpec>> {
-        let known = RungSpec::table(codec_weights(content).len(), content.hidden());
+    fn chosen_rungs(&self, content: &Content, request: &Request<'_>) -> Result<Vec<RungSpec>> {
+        let tokens = match content {
+            Content::Image(vit) => (request.size / vit.model.patch.max(1)).pow(2),
+            Content::Text(text) => {
+                let longest = request.max_tokens.unwrap_or(text.input.max_tokens);
+                longest.min(texts::WINDOW)
+            }
+        };
+        let known = RungSpec::table(codec_weights(content).len(), content.hidden(), tokens);
         let Some(bits) = &self.rungs else {
             return Ok(known);
         };

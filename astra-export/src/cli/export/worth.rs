@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn a_beaten_rung_goes_with_its_basis() {
-        let specs = RungSpec::table(12, 384);
+        let specs = RungSpec::table(12, 384, 256);
         let rungs = specs.iter().map(|spec| FittedRung {
             spec: spec.clone(),
             blocks: Vec::new(),

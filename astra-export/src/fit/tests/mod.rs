@@ -340,6 +340,10 @@ fn what_does_not_fit_is_named() {
     for (found, expected) in cases {
         assert_eq!(found, expected);
     }
+}
+
+#[test]
+fn samples_of_other_sizes_are_refused() {
     let error = BlockSamples::new(SHAPE).push(&[0.0; 32], &[0.0; 32], &[0.0; 15]);
     assert_eq!(
         error.unwrap_err().to_string(),
