@@ -31,24 +31,23 @@ fn with_bundle(more: &[&str]) -> Config {
     flags(&[&interface, more].concat())
 }
 
+/// Whether a line is a setting or begins a table, commented out or not.
+fn is_setting(line: &str) -> bool {
+    let line = line.trim_start_matches("# ");
+    let is_key = |key: &str| {
+        key.bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| is_key(key))
+}
+
 #[test]
 fn the_example_reads_and_says_what_holds_anyway() {
     let text = include_str!("../../../deploy/device.toml");
     let as_shipped = read(text).unwrap();
-    // Every line that is a setting or begins a table, commented out or not.
-    let is_setting = |line: &&str| {
-        if line.trim_start_matches("# ").starts_with('[') {
-            return true;
-        }
-        line.split_once(" = ").is_some_and(|(key, _)| {
-            key.trim_start_matches("# ")
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-        })
-    };
     let all: Vec<&str> = text
         .lines()
-        .filter(is_setting)
+        .filter(|line| is_setting(line))
         .map(|line| line.trim_start_matches("# "))
         .collect();
     let everything = read(&all.join("\n")).unwrap();

@@ -258,7 +258,7 @@ pub(crate) mod tests {
         let why = read(&reply(&older, newest), device(1), newest).unwrap_err();
         assert_eq!(
             why.to_string(),
-            "other version: wire version of the peer: found 2 at most, expected 3 or newer: update the peer"
+            "other version: wire version of the peer: found 3 at most, expected 4 or newer: update the peer"
         );
     }
 
