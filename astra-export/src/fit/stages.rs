@@ -218,7 +218,8 @@ fn refined_rows(coded: &[f32], decoded: &[f32], rank: usize, refinement: Refinem
         let mut order: Vec<usize> = (0..errors.len()).collect();
         let error = |&i: &usize| errors.get(i).copied().unwrap_or_default();
         order.sort_by(|a, b| error(b).total_cmp(&error(a)));
-        order.truncate(refinement.tokens(errors.len()));
+        // A codebook is fitted to one row at least, however few there are.
+        order.truncate(refinement.tokens(errors.len()).max(1));
         order.sort_unstable();
         refined.extend(order.into_iter().map(|i| frame * FRAME + i));
     }

@@ -58,3 +58,19 @@ fn importance_of_all_tokens_alike_changes_nothing() {
     );
     assert!((once / twice - 1.0).abs() < 0.05, "{once} and {twice}");
 }
+
+#[test]
+fn fewer_tokens_than_refine_one_are_fitted_to() {
+    let weights = Weights::new(SHAPE, 6);
+    let inputs = correlated(SHAPE, 3, 7);
+    let samples = samples(SHAPE, &inputs, 9);
+    let mut spec = refined(1, 12, 3, 4);
+    spec.refinement = Some(Refinement {
+        share: 13,
+        code_bits: 3,
+    });
+    let fitted = fit(&[samples], &[weights.borrow()], &[spec], 1, &|_, _| ()).unwrap();
+    let second = fitted.rungs[0].blocks[0].second.as_ref().unwrap();
+    assert_eq!(second.words.len(), 12 * 8);
+    assert!(second.words.iter().all(|x| x.is_finite()));
+}
