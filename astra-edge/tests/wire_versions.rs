@@ -151,14 +151,15 @@ fn infer_together() {
 }
 
 fn generate_together() {
-    let mut cluster = Cluster::new();
     let bundle = language_dir();
     let bundle = ["--bundle", bundle.to_str().unwrap()];
-    cluster.start("ours", &bundle);
-    start(&mut cluster, "newer", NEWER, &bundle);
-    cluster.wait_for_usable(2);
     let mut texts = Vec::new();
     for coordinator in ["ours", "newer"] {
+        // New devices, of which none has the prompt in its cache and answers alone.
+        let mut cluster = Cluster::new();
+        cluster.start("ours", &bundle);
+        start(&mut cluster, "newer", NEWER, &bundle);
+        cluster.wait_for_usable(2);
         let mut command = cluster.client("ask");
         command.args([
             "--device",
@@ -189,8 +190,14 @@ fn without_a_common_version() {
     };
     start(&mut cluster, "older", only(VERSION - 1), &[]);
     start(&mut cluster, "newer", only(VERSION + 1), &[]);
-    let too_old = "other version: wire version of the peer: found 1 at most, expected 2 or newer: update the peer";
-    let too_new = "other version: wire version of the peer: found 3 at least, expected 2 or older: update this device";
+    let peer = "wire version of the peer:";
+    let (before, after) = (VERSION - 1, VERSION + 1);
+    let too_old = &format!(
+        "other version: {peer} found {before} at most, expected {VERSION} or newer: update the peer"
+    );
+    let too_new = &format!(
+        "other version: {peer} found {after} at least, expected {VERSION} or older: update this device"
+    );
     let older = cluster.device("older").id.clone();
     let newer = cluster.device("newer").id.clone();
 
@@ -201,12 +208,12 @@ fn without_a_common_version() {
         (
             "older",
             &newer,
-            "found 3 at least, expected 1 or older: update this device",
+            &format!("found {after} at least, expected {before} or older: update this device"),
         ),
         (
             "newer",
             &older,
-            "found 1 at most, expected 3 or newer: update the peer",
+            &format!("found {before} at most, expected {after} or newer: update the peer"),
         ),
     ];
     for (name, other, why) in expected {

@@ -53,7 +53,7 @@ impl Bed {
     /// The codec of a rung of the bundle, or of [`RAGGED`].
     pub(crate) fn codec(&self, rung: u16) -> Codec {
         match rung {
-            RAGGED => ragged_codec(&self.bundle, 160).unwrap(),
+            RAGGED => ragged_codec(&self.bundle, 640).unwrap(),
             rung => Codec::load(&self.bundle, rung).unwrap(),
         }
     }
