@@ -65,7 +65,7 @@ impl Split {
         count
     }
 
-    /// `inputs` to calibrate on, and those that are kept. Of every so many that follow one another the seed chooses one: what
+    /// `inputs` to calibrate on, and those that are kept. Of each run of successive inputs the seed chooses one: what
     /// comes from one source often stands together.
     pub fn divide<T>(self, inputs: Vec<T>, seed: u64) -> (Vec<T>, Vec<T>) {
         let count = inputs.len();

@@ -83,7 +83,7 @@ enum Measure<'a> {
     },
 }
 
-/// What came of a text.
+/// What was measured of one text.
 #[derive(Debug, PartialEq)]
 enum Figure {
     /// Negative logarithms of the probability of all tokens that follow another, summed, and how many they are.
