@@ -24,8 +24,8 @@ pub(super) struct RequestArgs {
     /// Bits per token per block, or exact for float32 [default: the device's].
     #[arg(long, value_name = "RUNG")]
     rung: Option<Rung>,
-    /// Time limit for the result, or for the first token of a text. What has not arrived by then is left out and reported
-    /// [default: the device's].
+    /// Time limit for the result, or for the first token of a text, of at most 10 minutes. What has not arrived by then is left out
+    /// and reported [default: the device's].
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     deadline: Option<Duration>,
     /// Most members, the coordinating device included; 0 for the limit in that device's settings.

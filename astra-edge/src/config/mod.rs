@@ -161,7 +161,7 @@ pub struct RequestDefaults {
     /// Example: 320
     #[arg(long, env = "ASTRA_EDGE_RUNG", value_name = "RUNG")]
     pub rung: Option<Rung>,
-    /// Time of requests that name no deadline.
+    /// Time of requests that name no deadline. No request gets more than 10 minutes.
     #[arg(long, env = "ASTRA_EDGE_DEADLINE", value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
     pub deadline: Duration,
     /// Most members of a request, this device included; 0 for no limit.

@@ -35,6 +35,14 @@ pub enum GatherError {
         /// The request.
         request: u32,
     },
+    /// The request is not one of the plan's next.
+    #[error("request: found {found}, expected {next} or one of the 63 after it")]
+    Request {
+        /// The request.
+        found: u32,
+        /// The request that comes next.
+        next: u64,
+    },
     /// The codes do not fit the codebook, or a row of `remote` does not.
     #[error(transparent)]
     Code(#[from] LengthError),

@@ -32,7 +32,7 @@ use astra_model::partition::TokenRange;
 pub use collect::{GatherError, GatheredBlock, WaitState};
 use counters::Counters;
 pub use counters::ReceiveStats;
-use position::{FrameRejection, Position};
+use position::{FrameRejection, Position, WINDOW};
 use sizes::SlotSizes;
 use slots::{SlotKey, Slots};
 
@@ -116,8 +116,11 @@ impl Gather {
             sequence: u64::from(header.request) * self.blocks + u64::from(header.block),
             member: usize::from(header.sender),
         };
-        Position::unpack(self.position.load(Ordering::Acquire))
-            .check(key.sequence, self.slots.depth())?;
+        Position::unpack(self.position.load(Ordering::Acquire)).check(
+            key.sequence,
+            self.slots.depth(),
+            self.blocks,
+        )?;
         let layout = self.layout(header.block.into());
         let layout = layout.ok_or(FrameRejection::Foreign)?;
         let codes = frame.codes(layout)?;
@@ -174,10 +177,22 @@ impl Gather {
     }
 
     /// Starts a request: frames of earlier requests are dropped from now on.
-    pub fn begin(&self, request: u32) {
+    ///
+    /// # Errors
+    /// It is not one of the next 64 requests of the plan: after it, frames of all requests before would be late.
+    pub fn begin(&self, request: u32) -> Result<(), GatherError> {
+        let position = Position::unpack(self.position.load(Ordering::Acquire));
+        let next = position.next_request(self.blocks);
+        if !(next..next + u64::from(WINDOW)).contains(&u64::from(request)) {
+            return Err(GatherError::Request {
+                found: request,
+                next,
+            });
+        }
         let sequence = u64::from(request) * self.blocks;
         self.position
             .store(Position::running(sequence).pack(), Ordering::Release);
+        Ok(())
     }
 
     /// Ends a request, whether it succeeded or not: frames of the next are accepted from now on.

@@ -2,6 +2,10 @@
 
 use astra_wire::FrameError;
 
+/// Requests ahead of the next whose codes are buffered while no request is running. A member receives all requests of a plan, but for
+/// some that were cancelled before they reached it. Codes of any later request would hide those of all requests before it.
+pub(super) const WINDOW: u32 = 64;
+
 /// Why a frame is dropped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FrameRejection {
@@ -52,15 +56,29 @@ impl Position {
         }
     }
 
-    /// Checks that codes of a block are still needed and have one of `depth` slots. While no request is running, codes of all later
-    /// blocks are accepted: other members may have started the next request first.
-    pub(super) fn check(self, sequence: u64, depth: u64) -> Result<(), FrameRejection> {
-        if sequence < self.sequence {
+    /// Checks that codes of a block are still needed and have one of `depth` slots. While no request is running, codes of the next
+    /// [`WINDOW`] requests, of `blocks` blocks each, are accepted: other members may have started the next request first.
+    pub(super) fn check(
+        self,
+        sequence: u64,
+        depth: u64,
+        blocks: u64,
+    ) -> Result<(), FrameRejection> {
+        let Some(ahead) = sequence.checked_sub(self.sequence) else {
             return Err(FrameRejection::Late);
-        }
-        if self.running && sequence - self.sequence >= depth {
+        };
+        let most = match self.running {
+            true => depth,
+            false => u64::from(WINDOW) * blocks,
+        };
+        if ahead >= most {
             return Err(FrameRejection::Early);
         }
         Ok(())
+    }
+
+    /// The request that begins next, of requests of `blocks` blocks each.
+    pub(super) fn next_request(self, blocks: u64) -> u64 {
+        self.sequence.div_ceil(blocks.max(1))
     }
 }

@@ -22,6 +22,7 @@ use overlap_policy::OverlapPolicy;
 pub use stats::JobStats;
 pub(crate) use stats::microseconds;
 use timer::JobTimer;
+pub use timer::MAX_DEADLINE;
 
 /// A member's part of a request ended without a result.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ pub struct JobOutput {
 pub struct Job {
     /// Number of the request within its plan, from 0.
     pub request: u32,
-    /// Time until the coordinator expects the result.
+    /// Time until the coordinator expects the result; no more than [`MAX_DEADLINE`] counts.
     pub deadline: Duration,
     /// Input of the class tokens and the own tokens.
     pub input: OwnedInput,
@@ -153,7 +154,7 @@ impl DataPath {
         job: &Job,
         cache: Option<&mut Decoder>,
     ) -> Result<JobOutput, JobError> {
-        self.gather.begin(job.request);
+        self.gather.begin(job.request)?;
         let output = self.run_blocks(model, job, cache);
         self.gather.end(job.request);
         if output.is_err() {

@@ -5,6 +5,10 @@ use std::time::{Duration, Instant};
 use crate::gather::WaitState;
 use astra_model::engine::thread_time;
 
+/// Longest deadline of a request. Whoever reaches a device can send it a request, and its compute thread waits for other members until
+/// then.
+pub const MAX_DEADLINE: Duration = Duration::from_secs(600);
+
 /// Divides the deadline evenly among the blocks: a slow member is waited for, while a member that stopped sending delays the request by
 /// at most one block's part, plus the time the link waits for space in its queue.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ impl JobTimer {
     pub(super) fn start(deadline: Duration, blocks: usize) -> Self {
         let start = Instant::now();
         // Two parts more than blocks: one to compute the last block, one to send the result.
-        let per_block = deadline / u32::try_from(blocks + 2).unwrap_or(u32::MAX);
+        let per_block = deadline.min(MAX_DEADLINE) / u32::try_from(blocks + 2).unwrap_or(u32::MAX);
         Self {
             start,
             per_block,
@@ -79,6 +83,13 @@ mod tests {
         assert!(overhead >= 5 * millisecond, "{overhead:?}");
         // Without the steps and without the sleep.
         assert!(overhead < 20 * millisecond, "{overhead:?}");
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_longest_is_the_longest() {
+        let mut timer = JobTimer::start(Duration::from_millis(u32::MAX.into()), 10);
+        timer.set_deadline(11);
+        assert_eq!(timer.wait.deadline - timer.start, MAX_DEADLINE);
     }
 
     #[test]

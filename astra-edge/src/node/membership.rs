@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use astra_wire::{Control, EmitError, Hello};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::current_coordinator::CurrentCoordinator;
@@ -16,7 +16,7 @@ use crate::cluster::request::coordinator::Coordinator;
 use crate::link::encode;
 use crate::link::presence::Watch;
 use crate::link::{Link, LocalAddresses, NetworkSettings, Service, Token};
-use crate::server::{self, Services};
+use crate::server::{self, Ping, Services};
 
 /// This device as a member of its cluster, or on its way back to it.
 pub(super) struct ClusterMembership {
@@ -42,6 +42,8 @@ struct Presence {
     token: Token,
     _watch: Watch,
     _services: [Service; 2],
+    /// Asks whether messages are handled.
+    pings: mpsc::Sender<Ping>,
     discovery: JoinHandle<()>,
 }
 
@@ -100,9 +102,23 @@ impl ClusterMembership {
         joined.map(|joined| joined.addresses.clone())
     }
 
-    /// Whether the device is in the cluster, and still with this coordinator.
-    pub(super) fn is_joined_with(&self, coordinator: &Arc<Coordinator>) -> bool {
-        self.addresses().is_some() && Arc::ptr_eq(coordinator, &self.coordinator.get())
+    /// Whether messages are handled; true out of the cluster, where none come. Without the network, which others can fill.
+    pub(super) async fn handles_messages(&self) -> bool {
+        let pings = match &self.state().connection {
+            Ok(joined) => joined.presence.pings.clone(),
+            Err(_) => return true,
+        };
+        let (ping, answer) = oneshot::channel();
+        let answered = pings.send(ping).await.is_ok() && answer.await.is_ok();
+        // It has ended with its link, if that was closed meanwhile.
+        answered || !self.is_joined_with(&pings)
+    }
+
+    /// Whether the device is in the cluster, on the link whose messages these pings ask about.
+    fn is_joined_with(&self, pings: &mpsc::Sender<Ping>) -> bool {
+        let state = self.state();
+        let joined = state.connection.as_ref();
+        joined.is_ok_and(|joined| joined.presence.pings.same_channel(pings))
     }
 
     /// Leaves the cluster without telling the others, who cannot be reached. Requests in progress stop waiting for them.
@@ -211,10 +227,12 @@ async fn announce(
     let hello_service = link.serve_hello(device.id(), move |theirs| reply(&own, theirs));
     let hello_service = hello_service.await?;
     let (control_service, messages) = link.serve_control(device.id()).await?;
+    let (pings, asked) = mpsc::channel(1);
     tokio::spawn(server::serve(
         Arc::clone(coordinator),
         services.clone(),
         messages,
+        asked,
     ));
     let (events, seen) = mpsc::unbounded_channel();
     let own = Arc::clone(&device);
@@ -229,6 +247,7 @@ async fn announce(
         token,
         _watch: watch,
         _services: [hello_service, control_service],
+        pings,
         discovery,
     })
 }

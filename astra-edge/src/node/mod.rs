@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId, Hello, Versions};
+use astra_wire::{DeviceId, Hello, Versions};
 use tokio::task::JoinHandle;
 
 use crate::cluster::device::{Device, Parts};
@@ -25,7 +25,6 @@ use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::config::{EngineConfig, Settings};
 use crate::http::{Api, Listening, Pictures, Server};
-use crate::link::encode;
 use crate::link::interface::{Changes, interfaces};
 use crate::link::{Link, LinkError, LocalAddresses, NetworkSettings};
 use crate::server::Services;
@@ -147,25 +146,20 @@ impl Node {
         self.runtime.lacks_weights_cache()
     }
 
-    /// Checks that the device replies to a message, through its own link, within `reply`, and that its compute thread makes
-    /// progress within `step`. While it is out of the cluster, only the thread is checked.
+    /// Checks that the device handles messages within `reply`, and that its compute thread makes progress within `step`. No message
+    /// is sent for it: a network that others fill must not look like a device that hangs. While it is out of the cluster, only the
+    /// thread is checked.
     ///
     /// # Errors
     /// What does not work.
     pub async fn check_alive(&self, reply: Duration, step: Duration) -> Result<(), String> {
         let coordinator = self.membership.coordinator.get();
-        let device = coordinator.device();
-        if !device.worker.makes_progress(step) {
+        if !coordinator.device().worker.makes_progress(step) {
             return Err(format!("the compute thread has not moved for {step:?}"));
         }
-        // A probe of a plan that does not exist: it is refused, and that is a reply.
-        let version = device.membership().versions().min;
-        let probe = encode(version, &Control::Probe { plan: 0, epoch: 0 });
-        let probe = probe.map_err(|error| error.to_string())?;
-        let reply = device.link().request(device.id(), "", probe, reply);
-        match reply.await {
-            Err(error) if self.membership.is_joined_with(&coordinator) => Err(error.to_string()),
-            _ => Ok(()),
+        match tokio::time::timeout(reply, self.membership.handles_messages()).await {
+            Ok(true) => Ok(()),
+            _ => Err(format!("no message has been handled for {reply:?}")),
         }
     }
 

@@ -12,9 +12,8 @@ use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenEvent, TokenS
 use crate::cluster::member::execute::share_of;
 use crate::cluster::member::share::PackedShare;
 use crate::generation::{GenerationRequest, Prefill};
-use crate::job::Job;
+use crate::job::{Job, MAX_DEADLINE};
 use crate::link::IncomingRequest;
-use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
 use astra_model::tasks::features::write_exact;
@@ -40,7 +39,7 @@ pub(crate) async fn compute(device: &Arc<Device>, start: &Start<'_>, replies: Re
     };
     let job = Job {
         request: start.request,
-        deadline: Duration::from_millis(start.deadline_ms.into()),
+        deadline: deadline_of(start.deadline_ms),
         input: OwnedInput::Pixels(pixels),
     };
     run(device, &slot, job, replies).await
@@ -88,7 +87,7 @@ async fn text_part(
     };
     let job = Job {
         request: start.request,
-        deadline: Duration::from_millis(start.deadline_ms.into()),
+        deadline: deadline_of(start.deadline_ms),
         input: own,
     };
     let Some(generate) = start.generate else {
@@ -167,6 +166,11 @@ async fn send_tokens(
     }
 }
 
+/// The time of a part, whatever its message says.
+fn deadline_of(milliseconds: u32) -> Duration {
+    Duration::from_millis(milliseconds.into()).min(MAX_DEADLINE)
+}
+
 /// The slot in a plan, and its token range.
 fn slot_in(device: &Device, plan: u64, epoch: u16) -> Option<(Arc<PlanSlot>, TokenRange)> {
     let slot = device.slots.find(plan)?;
@@ -180,7 +184,9 @@ async fn run(device: &Arc<Device>, slot: &PlanSlot, job: Job, replies: Replies) 
     let until = Instant::now() + job.deadline;
     let outcome = match device.worker.run(plan, job).await {
         Ok(outcome) => outcome,
-        Err(WorkerError::UnknownPlan { .. }) => return replies.refuse(plan, Reason::UnknownPlan),
+        Err(error) if error.is_unknown_plan() => {
+            return replies.refuse(plan, Reason::UnknownPlan);
+        }
         Err(error) => return replies.failed(&error),
     };
     let (share, stats) = match share_of(device, slot, (request, until), outcome).await {

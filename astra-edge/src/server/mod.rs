@@ -9,7 +9,7 @@ mod text;
 use std::sync::Arc;
 
 use astra_wire::{Control, FrameError, Reason, RequestOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use self::reply::{Replies, parse_shares};
 use crate::cluster::member::halo;
@@ -35,17 +35,34 @@ struct Server {
     services: Services,
 }
 
-/// Handles messages until the session ends, each in a task of its own.
+/// Asks [`serve`] whether it still handles messages: it answers in a task, as it does a message.
+pub type Ping = oneshot::Sender<()>;
+
+/// Handles messages and pings until the session ends, each in a task of its own.
 pub async fn serve(
     coordinator: Arc<Coordinator>,
     services: Services,
     mut messages: mpsc::Receiver<IncomingRequest>,
+    mut pings: mpsc::Receiver<Ping>,
 ) {
     let server = Arc::new(Server {
         coordinator,
         services,
     });
-    while let Some(mut incoming) = messages.recv().await {
+    loop {
+        let mut incoming = tokio::select! {
+            incoming = messages.recv() => match incoming {
+                Some(incoming) => incoming,
+                None => return,
+            },
+            Some(ping) = pings.recv() => {
+                // Whoever asked may not wait any more.
+                tokio::spawn(async move {
+                    let _ = ping.send(());
+                });
+                continue;
+            }
+        };
         let server = Arc::clone(&server);
         tokio::spawn(async move {
             let bytes = incoming.take_bytes();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use astra_bundle::Bundle;
 use tokio::sync::oneshot;
 
-use crate::gather::Gather;
+use crate::gather::{Gather, GatherError};
 use crate::generation::{GenerationJob, GenerationStats};
 use crate::job::{FrameSink, Job, JobError, JobOutput};
 use crate::plan::Plan;
@@ -47,6 +47,16 @@ pub enum WorkerError {
     /// The thread ended.
     #[error("the compute thread has ended")]
     Ended,
+}
+
+impl WorkerError {
+    /// Whether the plan has to be set up again: this device does not have it, or does not have it at this request.
+    pub fn is_unknown_plan(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownPlan { .. } | Self::Job(JobError::Gather(GatherError::Request { .. }))
+        )
+    }
 }
 
 impl From<EngineError> for WorkerError {

@@ -11,7 +11,7 @@ use super::watchdog::Watchdog;
 use super::{Command, WorkerError};
 use crate::gather::{Gather, received_bytes};
 use crate::generation::{GenerationJob, GenerationStats, Prefill, TokenLoop};
-use crate::job::{DataPath, FrameSink, Job, JobOutput, microseconds};
+use crate::job::{DataPath, FrameSink, Job, JobOutput, MAX_DEADLINE, microseconds};
 use crate::plan::Plan;
 use astra_model::engine::{
     Codec, Decoder, DistributedHead, Encoder, EngineError, FullModel, Head, LanguageHead, Modality,
@@ -154,7 +154,7 @@ impl WorkerState {
     fn run(&mut self, plan: u64, job: &Job) -> Result<JobOutput, WorkerError> {
         let path = self.plans.get(plan);
         let path = path.ok_or(WorkerError::UnknownPlan { plan })?;
-        self.watchdog.allow_waiting(job.deadline);
+        self.watchdog.allow_waiting(job.deadline.min(MAX_DEADLINE));
         Ok(path.run(&mut self.model, job)?)
     }
 
@@ -251,7 +251,7 @@ impl WorkerState {
             Prefill::Plan { plan, job } => {
                 let path = self.plans.get(plan);
                 let path = path.ok_or(WorkerError::UnknownPlan { plan })?;
-                self.watchdog.allow_waiting(job.deadline);
+                self.watchdog.allow_waiting(job.deadline.min(MAX_DEADLINE));
                 let graphs = (&mut **decoder, head);
                 prompt.run_distributed(&mut self.model, path, &job, graphs, &mut generation)
             }

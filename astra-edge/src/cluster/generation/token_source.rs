@@ -81,9 +81,8 @@ impl TokenSource {
         tokio::spawn(async move {
             let end = match device.worker.generate(job).await {
                 Ok(stats) => TokenEvent::Finished(Box::new(stats)),
-                Err(WorkerError::UnknownPlan { .. } | WorkerError::NotCached) => {
-                    TokenEvent::Refused(Reason::UnknownPlan)
-                }
+                Err(WorkerError::NotCached) => TokenEvent::Refused(Reason::UnknownPlan),
+                Err(error) if error.is_unknown_plan() => TokenEvent::Refused(Reason::UnknownPlan),
                 Err(error) => TokenEvent::Failed(error.to_string()),
             };
             // The receiver may be gone.

@@ -14,6 +14,7 @@ use crate::cluster::request::error::RequestError;
 use crate::cluster::request::rung_choice::RungChoice;
 use crate::cluster::session::set_up::ActivePlan;
 use crate::config::RequestDefaults;
+use crate::job::MAX_DEADLINE;
 
 /// Plans that are kept for the next request: one for each length of a text.
 pub const PLANS: usize = 4;
@@ -75,7 +76,8 @@ impl Coordinator {
         let time = match options.deadline_ms {
             0 => self.defaults.deadline,
             given => Duration::from_millis(given.into()),
-        };
+        }
+        .min(MAX_DEADLINE);
         let max_members = match options.max_members {
             0 => self.defaults.max_members,
             given => given.into(),

@@ -17,7 +17,6 @@ use crate::cluster::request::part::{Part, read_share};
 use crate::cluster::session::cancel::{Abort, CANCEL_TIMEOUT, cancel};
 use crate::cluster::session::set_up::{ActivePlan, others};
 use crate::job::Job;
-use crate::worker::WorkerError;
 use astra_model::engine::OwnedInput;
 use astra_model::partition::TokenRange;
 
@@ -124,7 +123,7 @@ async fn own_part(
                 Ok((share, stats)) => PartOutcome::Share(share, stats, 0),
                 Err(text) => PartOutcome::Failed(text),
             },
-            Err(WorkerError::UnknownPlan { .. }) => PartOutcome::Refused(Reason::UnknownPlan),
+            Err(error) if error.is_unknown_plan() => PartOutcome::Refused(Reason::UnknownPlan),
             Err(error) => PartOutcome::Failed(error.to_string()),
         },
         None => PartOutcome::Failed("the plan does not fit the input".to_owned()),

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn causal_members_wait_for_earlier_members_only() {
     let first = gather_of(coded(), 0, true);
-    first.begin(0);
+    first.begin(0).unwrap();
     send(&first, 0, 0, 2);
     // There is no member to wait for: this returns although the deadline is far away.
     let outcome = collect(&first, (0, 0), &mut [], &mut wait_state(LONG));
@@ -17,7 +17,7 @@ fn causal_members_wait_for_earlier_members_only() {
     );
 
     let middle = gather_of(coded(), 1, true);
-    middle.begin(0);
+    middle.begin(0).unwrap();
     send(&middle, 0, 0, 0);
     let mut remote = vec![-1.0; 3 * CODES];
     let outcome = collect(&middle, (0, 0), &mut remote, &mut wait_state(LONG));
@@ -28,7 +28,7 @@ fn causal_members_wait_for_earlier_members_only() {
 #[test]
 fn the_first_causal_member_stops_when_the_request_is_cancelled() {
     let (first, ramp) = (gather_of(coded(), 0, true), Ramp::new());
-    first.begin(0);
+    first.begin(0).unwrap();
     collect(&first, (0, 0), &mut [], &mut wait_state(LONG));
     first.cancel(0);
     let end = first.collect(
@@ -59,7 +59,7 @@ fn a_slow_causal_member_finds_every_block_of_the_request() {
     for request in 0..2 {
         // The first member finishes before this one begins.
         (0..blocks as u8).for_each(|block| send(&gather, request, block, 0));
-        gather.begin(request);
+        gather.begin(request).unwrap();
         for block in 0..blocks {
             let mut remote = vec![-1.0; 3 * CODES];
             let outcome = collect(
@@ -90,7 +90,7 @@ fn all_blocks_but_the_first_are_predicted() {
     };
     let thread = std::thread::current();
     let gather = Gather::new(Arc::new(plan), 1, vec![coded(); BLOCKS], true, thread);
-    gather.begin(1);
+    gather.begin(1).unwrap();
     for (block, flags, used) in [
         (0, Flags::NONE, true),
         (0, Flags::PREDICTED, false),

@@ -6,7 +6,7 @@ use super::*;
 fn missing_tokens_are_left_out_and_their_member_is_not_waited_for_again() {
     let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
-    gather.begin(0);
+    gather.begin(0).unwrap();
     send(&gather, 0, 0, 2);
     let mut wait_state = wait_state(Duration::ZERO);
     let outcome = collect(&gather, (0, 0), &mut remote, &mut wait_state);
@@ -33,7 +33,7 @@ fn a_lost_frame_loses_only_its_own_tokens() {
     let gather = gather(layout);
     let values: Vec<f32> = (0..3 * 600).map(|i| i as f32).collect();
     let mut remote = vec![-1.0; 6 * 600];
-    gather.begin(0);
+    gather.begin(0).unwrap();
     for sender in [0, 2] {
         let all = frames(
             Framer::new(header(layout, 0, 0, sender), layout, &values, Refined::NONE).unwrap(),
@@ -69,7 +69,7 @@ fn a_lost_frame_loses_only_its_own_tokens() {
 fn waiting_ends_when_codes_complete_a_member_leaves_or_the_request_is_cancelled() {
     let (gather, ramp) = (gather(coded()), Ramp::new());
     let mut remote = vec![-1.0; 6 * CODES];
-    gather.begin(0);
+    gather.begin(0).unwrap();
 
     send(&gather, 0, 0, 0);
     let sender = Arc::clone(&gather);

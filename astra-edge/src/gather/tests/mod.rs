@@ -3,6 +3,7 @@ mod losses;
 mod model;
 mod refined;
 mod sizes;
+mod window;
 
 use std::time::{Duration, Instant};
 
@@ -167,7 +168,7 @@ const OTHERS: [usize; 6] = [0, 1, 2, 7, 8, 9];
 fn complete_codes_are_decoded_in_the_order_of_the_tokens() {
     let gather = gather(coded());
     let mut remote = vec![-1.0; 6 * CODES];
-    gather.begin(0);
+    gather.begin(0).unwrap();
     for block in 0..BLOCKS as u8 {
         send(&gather, 0, block, 2);
         send(&gather, 0, block, 0);
@@ -191,7 +192,7 @@ fn frames_of_the_next_block_and_the_next_request_are_buffered() {
     for request in 0..4 {
         // Other members may send codes of the first block before the request begins here.
         send(&gather, request, 0, 0);
-        gather.begin(request);
+        gather.begin(request).unwrap();
         send(&gather, request, 1, 0);
         for block in 0..BLOCKS as u8 {
             if block > 1 {
@@ -218,7 +219,7 @@ fn frames_of_the_next_block_and_the_next_request_are_buffered() {
 #[test]
 fn a_frame_that_arrives_twice_counts_once() {
     let gather = gather(coded());
-    gather.begin(0);
+    gather.begin(0).unwrap();
     send(&gather, 0, 0, 2);
     send(&gather, 0, 0, 2);
     let mut remote = vec![-1.0; 6 * CODES];
@@ -235,7 +236,7 @@ fn a_frame_that_arrives_twice_counts_once() {
 fn foreign_frames_are_counted_and_dropped() {
     let gather = gather(coded());
     let layout = coded();
-    gather.begin(1);
+    gather.begin(1).unwrap();
     let good = header(layout, 1, 0, 2);
     let bad = [
         CodeHeader { epoch: 4, ..good },

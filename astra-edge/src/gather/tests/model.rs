@@ -226,7 +226,7 @@ impl Case {
         let thread = std::thread::current();
         let gather = Gather::new(plan, self.me, layouts, false, thread);
         for request in 0..2 {
-            gather.begin(request);
+            gather.begin(request).unwrap();
             let all: Vec<Arrivals> = (0..self.blocks.len())
                 .map(|block| {
                     let mut arrivals = self.arrivals(request, block);

@@ -19,7 +19,7 @@ fn setting(causal: bool) -> (Gather, Block) {
     let block = Block::new(4, 64, 3);
     let thread = std::thread::current();
     let gather = Gather::new(Arc::new(plan), 1, vec![block.layout], false, thread);
-    gather.begin(0);
+    gather.begin(0).unwrap();
     (gather, block)
 }
 
