@@ -36,6 +36,9 @@ use position::{FrameRejection, Position, WINDOW};
 use sizes::SlotSizes;
 use slots::{SlotKey, Slots};
 
+/// Instead of the number of a cancelled request: all of them.
+const ALL: u64 = u64::MAX;
+
 /// Buffer for the codes that one member of a plan receives.
 pub struct Gather {
     plan: Arc<Plan>,
@@ -48,7 +51,7 @@ pub struct Gather {
     counters: Counters,
     /// Progress of the data path, a packed [`Position`].
     position: AtomicU64,
-    /// Last request cancelled by its coordinator, plus one.
+    /// Last request cancelled by its coordinator, plus one; [`ALL`] once the coordinator is gone.
     cancelled: AtomicU64,
     /// Members that left the cluster, as a bit mask.
     left: AtomicU16,
@@ -161,13 +164,23 @@ impl Gather {
 
     /// Whether a request was cancelled.
     pub fn is_cancelled(&self, request: u32) -> bool {
-        self.cancelled.load(Ordering::Acquire) == u64::from(request) + 1
+        let cancelled = self.cancelled.load(Ordering::Acquire);
+        cancelled == u64::from(request) + 1 || cancelled == ALL
     }
 
     /// Cancels a request: the data path stops at its next block.
     pub fn cancel(&self, request: u32) {
-        self.cancelled
-            .store(u64::from(request) + 1, Ordering::Release);
+        self.set_cancelled(u64::from(request) + 1);
+    }
+
+    /// Cancels all requests of the plan, now and later.
+    pub fn cancel_all(&self) {
+        self.set_cancelled(ALL);
+    }
+
+    fn set_cancelled(&self, word: u64) {
+        // Once all are cancelled, none can be that is not.
+        self.cancelled.fetch_max(word, Ordering::AcqRel);
         self.thread.unpark();
     }
 

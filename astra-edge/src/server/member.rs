@@ -93,7 +93,9 @@ async fn text_part(
     let Some(generate) = start.generate else {
         return Some(run(device, &slot, job, replies).await);
     };
-    let registered = device.generations.begin(start.plan, start.request);
+    let registered = device
+        .generations
+        .begin(start.plan, start.request, slot.secret);
     let prefill = Prefill::Plan {
         plan: start.plan,
         job,
@@ -114,7 +116,9 @@ pub(crate) async fn resume(
 ) {
     let answer = match device.engaged.try_lock() {
         Ok(_engaged) => {
-            let registered = device.generations.begin(resume.plan, resume.request);
+            let registered = device
+                .generations
+                .begin(resume.plan, resume.request, resume.secret);
             let ids = unpack_ids(resume.ids).collect();
             let prefill = Prefill::Cached { rung: resume.rung };
             let request = GenerationRequest::received(ids, &resume.generate);

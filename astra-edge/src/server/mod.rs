@@ -155,11 +155,16 @@ impl Server {
                 member::resume(device, &resume, incoming, replies).await;
                 return None;
             }
-            Ok(Control::Cancel { plan, request }) => {
-                if let Some(slot) = device.slots.find(plan) {
+            Ok(Control::Cancel {
+                plan,
+                request,
+                secret,
+            }) => {
+                let slot = device.slots.find(plan);
+                if let Some(slot) = slot.filter(|slot| slot.secret == secret) {
                     slot.cancel(request);
                 }
-                device.generations.cancel(plan, request);
+                device.generations.cancel(plan, request, secret);
                 replies.message(&Control::Ack { plan, request })
             }
             Ok(Control::Halo(halo)) => {

@@ -13,6 +13,10 @@ pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer, version: u8) -> 
         let reason = Reason::Busy;
         return Control::Refuse { plan, reason };
     };
+    if !has_all_members(device, offer) {
+        let reason = Reason::UnknownMember;
+        return Control::Refuse { plan, reason };
+    }
     match device.join_plan(offer, version).await {
         Ok(_) => Control::Accept {
             plan,
@@ -20,6 +24,15 @@ pub(crate) async fn accept(device: &Arc<Device>, offer: &Offer, version: u8) -> 
         },
         Err(reason) => Control::Refuse { plan, reason },
     }
+}
+
+/// Whether this device sees all other members, and the coordinator is one of them. For members that are not there, all others would
+/// wait until the deadline of each request.
+fn has_all_members(device: &Device, offer: &Offer) -> bool {
+    let own = device.id();
+    let roster = device.roster();
+    let mut others = offer.members.iter().map(|member| member.device);
+    offer.coordinator() != Some(own) && others.all(|other| other == own || roster.is_there(other))
 }
 
 pub(crate) async fn probe(device: &Arc<Device>, plan: u64, epoch: u16) -> Control<'static> {

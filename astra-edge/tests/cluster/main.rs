@@ -23,6 +23,7 @@ mod openai;
 mod pictures;
 mod refusals;
 mod roaming;
+mod rogue;
 mod service;
 mod settings;
 mod texts;

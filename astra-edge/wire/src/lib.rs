@@ -88,7 +88,7 @@ pub use framer::Framer;
 pub use frames::Frames;
 pub use header::{CodeHeader, MAX_HEADER};
 pub use layout::{Layout, LayoutError};
-pub use limits::{MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_TOKENS, TAG};
+pub use limits::{MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_TOKENS, SECRET, TAG};
 pub use refinement::{MAX_SHARE, Refined, Refinement};
 pub use split::Split;
 pub use token_range::RangeError;

@@ -13,6 +13,9 @@ pub const TAG: usize = 16;
 /// Most bytes of one code frame as this crate emits and parses it, before the tag is added.
 pub const MAX_BODY: usize = MAX_FRAME - TAG;
 
+/// Bytes of the secret that ends a request: random, so that it cannot be guessed.
+pub const SECRET: usize = 16;
+
 /// Most members of one request.
 pub const MAX_MEMBERS: usize = 16;
 

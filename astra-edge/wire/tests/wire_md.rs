@@ -182,6 +182,7 @@ fn reasons_keep_their_numbers() {
         Reason::BadRange,
         Reason::UnknownPlan,
         Reason::Internal,
+        Reason::UnknownMember,
     ];
     assert_eq!(reasons.len(), Reason::COUNT);
     for (number, reason) in (0_u8..).zip(reasons) {

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use astra_wire::SECRET;
+
 /// Generations that run here: one at a time, except for a moment between two.
 #[derive(Default)]
 pub struct RunningGenerations {
@@ -12,6 +14,7 @@ pub struct RunningGenerations {
 struct Running {
     plan: u64,
     request: u32,
+    secret: [u8; SECRET],
     stop: Arc<AtomicBool>,
 }
 
@@ -22,23 +25,32 @@ pub struct Registered<'a> {
 }
 
 impl RunningGenerations {
-    /// Registers a generation that begins.
-    pub fn begin(&self, plan: u64, request: u32) -> Registered<'_> {
+    /// Registers a generation that begins, which only a message with this secret cancels.
+    pub fn begin(&self, plan: u64, request: u32, secret: [u8; SECRET]) -> Registered<'_> {
         let stop = Arc::new(AtomicBool::new(false));
         self.lock().push(Running {
             plan,
             request,
+            secret,
             stop: Arc::clone(&stop),
         });
         Registered { all: self, stop }
     }
 
     /// Stops a generation at its next token.
-    pub fn cancel(&self, plan: u64, request: u32) {
-        for running in self.lock().iter() {
-            if running.plan == plan && running.request == request {
-                running.stop.store(true, Ordering::Release);
-            }
+    pub fn cancel(&self, plan: u64, request: u32, secret: [u8; SECRET]) {
+        let name = (plan, request, secret);
+        self.stop(|running| (running.plan, running.request, running.secret) == name);
+    }
+
+    /// Stops the generations of a plan.
+    pub(crate) fn cancel_all(&self, plan: u64) {
+        self.stop(|running| running.plan == plan);
+    }
+
+    fn stop(&self, is_meant: impl Fn(&Running) -> bool) {
+        for running in self.lock().iter().filter(|running| is_meant(running)) {
+            running.stop.store(true, Ordering::Release);
         }
     }
 
@@ -68,12 +80,18 @@ mod tests {
     #[test]
     fn a_generation_is_cancelled_by_its_name_while_it_runs() {
         let all = RunningGenerations::default();
-        let one = all.begin(1, 7);
-        let other = all.begin(1, 8);
-        all.cancel(1, 7);
-        all.cancel(2, 8);
+        let (secret, wrong) = ([1; SECRET], [2; SECRET]);
+        let one = all.begin(1, 7, secret);
+        let other = all.begin(1, 8, secret);
+        all.cancel(1, 7, secret);
+        all.cancel(2, 8, secret);
+        all.cancel(1, 8, wrong);
         assert!(one.stop().load(Ordering::Acquire));
         assert!(!other.stop().load(Ordering::Acquire));
+        all.cancel_all(2);
+        assert!(!other.stop().load(Ordering::Acquire));
+        all.cancel_all(1);
+        assert!(other.stop().load(Ordering::Acquire));
         drop(one);
         assert_eq!(all.lock().len(), 1);
         drop(other);

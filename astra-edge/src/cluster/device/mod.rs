@@ -131,9 +131,12 @@ impl Device {
         self.worker.remove(plan);
     }
 
-    /// Another device left or was lost: requests stop waiting for it.
+    /// Another device left or was lost: requests stop waiting for it, and those that it coordinates end.
     pub fn member_left(&self, other: DeviceId) {
-        self.slots.member_left(other);
+        for plan in self.slots.member_left(other) {
+            self.generations.cancel_all(plan);
+            self.leave_plan(plan);
+        }
         if let Some(entry) = self.roster().left(other) {
             let name = entry.hello.map(|hello| hello.name);
             tracing::info!(device = %other, name = name.as_deref().unwrap_or("?"), "device left");

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use astra_model::partition::TokenRange;
-use astra_wire::{Control, DeviceId, ProbeFrame};
+use astra_wire::{Control, DeviceId, ProbeFrame, SECRET};
 
 use crate::gather::Gather;
 use crate::link::{CodePublisher, CodeSubscription, LinkError, encode};
@@ -21,6 +21,10 @@ pub struct PlanSlot {
     pub me: usize,
     /// All members by their number.
     pub members: Vec<DeviceId>,
+    /// The member that coordinates it.
+    pub(crate) coordinator: DeviceId,
+    /// See [`Offer::secret`](astra_wire::Offer::secret).
+    pub(crate) secret: [u8; SECRET],
     /// Where frames arrive: buffers that the compute thread owns, for as long as it keeps the plan.
     pub(crate) gather: Weak<Gather>,
     /// Members whose probe arrived, as a bit mask.
@@ -50,6 +54,13 @@ impl PlanSlot {
     pub fn cancel(&self, request: u32) {
         if let Some(gather) = self.gather() {
             gather.cancel(request);
+        }
+    }
+
+    /// Cancels all its requests, now and later.
+    fn cancel_all(&self) {
+        if let Some(gather) = self.gather() {
+            gather.cancel_all();
         }
     }
 
@@ -108,13 +119,19 @@ impl PlanSlots {
         self.lock().retain(|slot| slot.plan.id != plan);
     }
 
-    /// No plan waits for a device any more.
-    pub fn member_left(&self, device: DeviceId) {
+    /// No plan waits for a device any more. Those that it coordinates are cancelled; their ids are returned.
+    pub fn member_left(&self, device: DeviceId) -> Vec<u64> {
+        let mut ended = Vec::new();
         for slot in self.lock().iter() {
             if let Some(member) = slot.members.iter().position(|member| *member == device) {
                 slot.member_left(member);
             }
+            if slot.coordinator == device {
+                slot.cancel_all();
+                ended.push(slot.plan.id);
+            }
         }
+        ended
     }
 
     /// Ids of all plans.
@@ -134,6 +151,8 @@ impl PlanSlot {
         Self {
             me,
             members: Vec::new(),
+            coordinator: DeviceId([0; 16]),
+            secret: [0; SECRET],
             gather: Weak::new(),
             probed: Arc::default(),
             codes: link.publish_codes(plan.id, me).await.unwrap(),

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
 use crate::cluster::member::outcome::PartOutcome;
-use crate::cluster::session::cancel::cancel;
+use crate::cluster::session::cancel::{Cancellation, cancel};
 use crate::gather::Gather;
 use crate::generation::{GenerationJob, GenerationRequest, GenerationStats, Prefill};
 use crate::link::ReplyStream;
@@ -45,10 +45,7 @@ enum Canceller {
     Remote {
         device: Arc<Device>,
         other: DeviceId,
-        /// Wire version of the request.
-        version: u8,
-        plan: u64,
-        request: u32,
+        of: Cancellation,
     },
 }
 
@@ -91,22 +88,19 @@ impl TokenSource {
         Self { events, canceller }
     }
 
-    /// Reads the replies of another device that generates for `request` of `plan`, requested in a wire version.
+    /// Reads the replies of another device that generates; `of` names the generation.
     pub(crate) fn remote(
         device: &Arc<Device>,
         other: DeviceId,
-        version: u8,
-        (plan, request): (u64, u32),
+        of: Cancellation,
         replies: ReplyStream,
     ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(receive(replies, (plan, request), sender));
+        tokio::spawn(receive(replies, (of.plan, of.request), sender));
         let canceller = Canceller::Remote {
             device: Arc::clone(device),
             other,
-            version,
-            plan,
-            request,
+            of,
         };
         Self { events, canceller }
     }
@@ -126,13 +120,7 @@ impl TokenSource {
                     gather.cancel(*request);
                 }
             }
-            Canceller::Remote {
-                device,
-                other,
-                version,
-                plan,
-                request,
-            } => cancel(device, *other, *version, (*plan, *request)),
+            Canceller::Remote { device, other, of } => cancel(device, *other, *of),
         }
     }
 

@@ -125,6 +125,11 @@ impl Roster {
         std::mem::take(&mut self.entries).into_keys().collect()
     }
 
+    /// Whether a device is there, usable or not.
+    pub fn is_there(&self, device: DeviceId) -> bool {
+        self.entries.contains_key(&device)
+    }
+
     /// Devices whose hello is worth requesting again: it did not arrive, or the device failed in a way that may pass.
     pub fn doubtful(&self) -> Vec<DeviceId> {
         let doubtful = |standing: &Standing| {

@@ -99,9 +99,8 @@ pub(crate) async fn give_up(
     ends: &mut JoinSet<(usize, u64, PartOutcome)>,
 ) {
     active.slot.cancel(request);
-    let plan = &active.slot.plan;
     for (_, other) in others(&active.placement) {
-        cancel(device, other, plan.version, (plan.id, request));
+        cancel(device, other, active.slot.cancellation(request));
     }
     let drained = async { while ends.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(CANCEL_TIMEOUT, drained).await;

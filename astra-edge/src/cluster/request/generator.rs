@@ -12,7 +12,7 @@ use crate::cluster::membership::hello::Rejection;
 use crate::cluster::request::dispatch::own_order;
 use crate::cluster::request::part::{Part, packed};
 use crate::cluster::request::prompt::GenerationWork;
-use crate::cluster::session::cancel::Abort;
+use crate::cluster::session::cancel::{Abort, Cancellation};
 use crate::cluster::session::set_up::ActivePlan;
 use crate::generation::Prefill;
 use crate::link::encode;
@@ -65,9 +65,8 @@ impl GenerationWork {
             .request_stream(other, "", message, self.longest());
         match answers.await {
             Ok(answers) => {
-                let (version, name) = (slot.plan.version, (slot.plan.id, request));
-                let source = TokenSource::remote(device, other, version, name, answers);
-                Ok((source, sent))
+                let of = slot.cancellation(request);
+                Ok((TokenSource::remote(device, other, of, answers), sent))
             }
             Err(error) => Err(Abort::Lost {
                 member: other,
@@ -83,23 +82,27 @@ impl GenerationWork {
         conversation: &CachedConversation,
     ) -> Option<TokenSource> {
         let ids = packed(&self.request.prompt);
-        let (plan, request) = (rand::random(), 0);
+        let other = conversation.candidate.device;
+        let of = Cancellation {
+            version: device.roster().version_for(other)?,
+            plan: rand::random(),
+            request: 0,
+            secret: rand::random(),
+        };
         let message = Control::Resume(Resume {
-            plan,
-            request,
+            plan: of.plan,
+            request: of.request,
             rung: conversation.rung,
             generate: self.request.params(),
             ids: &ids,
+            secret: of.secret,
         });
-        let other = conversation.candidate.device;
-        let version = device.roster().version_for(other)?;
-        let message = encode(version, &message).ok()?;
+        let message = encode(of.version, &message).ok()?;
         let answers = device
             .link()
             .request_stream(other, "", message, self.longest());
         let answers = answers.await.ok()?;
-        let name = (plan, request);
-        Some(TokenSource::remote(device, other, version, name, answers))
+        Some(TokenSource::remote(device, other, of, answers))
     }
 
     /// Longest that any generation takes; [`forward`](crate::cluster::generation::token_sink::forward) gives up much earlier.

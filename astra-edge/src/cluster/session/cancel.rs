@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use astra_wire::{Control, DeviceId};
+use astra_wire::{Control, DeviceId, SECRET};
 
 use crate::cluster::device::Device;
 use crate::cluster::membership::hello::Rejection;
@@ -37,19 +37,29 @@ pub enum Abort {
     Own(String),
 }
 
-/// Sends a device the cancellation of a request, in the wire version that the request was sent in, without waiting for the reply.
-pub(crate) fn cancel(
-    device: &Arc<Device>,
-    other: DeviceId,
-    version: u8,
-    (plan, request): (u64, u32),
-) {
+/// What a member ends a request for.
+#[derive(Clone, Copy)]
+pub(crate) struct Cancellation {
+    /// Wire version of the request.
+    pub(crate) version: u8,
+    pub(crate) plan: u64,
+    pub(crate) request: u32,
+    /// That of the plan's offer, or of the message that began the generation.
+    pub(crate) secret: [u8; SECRET],
+}
+
+/// Sends a device the cancellation of a request, without waiting for the reply.
+pub(crate) fn cancel(device: &Arc<Device>, other: DeviceId, of: Cancellation) {
     let device = Arc::clone(device);
     tokio::spawn(async move {
-        let message = Control::Cancel { plan, request };
+        let message = Control::Cancel {
+            plan: of.plan,
+            request: of.request,
+            secret: of.secret,
+        };
         // A device that is gone works on nothing.
         let _ = device
-            .request(other, version, &message, CANCEL_TIMEOUT)
+            .request(other, of.version, &message, CANCEL_TIMEOUT)
             .await;
     });
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Weak};
 
 use astra_model::partition::{self, TokenRange};
-use astra_wire::{Offer, Reason, Traffic};
+use astra_wire::{DeviceId, Offer, Reason, Traffic};
 
 use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
@@ -24,11 +24,15 @@ impl Device {
         version: u8,
     ) -> Result<Arc<PlanSlot>, Reason> {
         let plan = Arc::new(self.plan_of(offer, version)?);
+        let coordinator = offer.coordinator().ok_or(Reason::UnknownMember)?;
         let me = usize::from(offer.recipient);
-        let slot = self.open_slot(offer, plan, me).await.map_err(|error| {
-            tracing::warn!(%error, plan = offer.plan, "cannot join the plan");
-            Reason::Internal
-        })?;
+        let slot = self
+            .open_slot(offer, plan, (me, coordinator))
+            .await
+            .map_err(|error| {
+                tracing::warn!(%error, plan = offer.plan, "cannot join the plan");
+                Reason::Internal
+            })?;
         if let Some(displaced) = self.slots.keep(Arc::clone(&slot)) {
             self.leave_plan(displaced);
         }
@@ -76,7 +80,7 @@ impl Device {
         &self,
         offer: &Offer,
         plan: Arc<Plan>,
-        me: usize,
+        (me, coordinator): (usize, DeviceId),
     ) -> Result<Arc<PlanSlot>, SlotError> {
         let codes = self.link().publish_codes(plan.id, me).await?;
         let sink = Box::new(codes.clone());
@@ -93,6 +97,8 @@ impl Device {
         Ok(Arc::new(PlanSlot {
             me,
             members: offer.members.iter().map(|member| member.device).collect(),
+            coordinator,
+            secret: offer.secret,
             gather,
             probed,
             codes,

@@ -10,6 +10,7 @@ use crate::cluster::device::Device;
 use crate::cluster::device::slot::PlanSlot;
 use crate::cluster::membership::hello::Rejection;
 use crate::cluster::placement::choose::Placement;
+use crate::cluster::session::cancel::Cancellation;
 
 /// How long a member may take to join.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -25,6 +26,18 @@ pub struct ActivePlan {
     /// The coordinator's own slot.
     pub slot: Arc<PlanSlot>,
     next_request: u32,
+}
+
+impl PlanSlot {
+    /// What its members end a request for.
+    pub(crate) fn cancellation(&self, request: u32) -> Cancellation {
+        Cancellation {
+            version: self.plan.version,
+            plan: self.plan.id,
+            request,
+            secret: self.secret,
+        }
+    }
 }
 
 /// Why a plan was not set up.
@@ -141,6 +154,8 @@ fn offer(device: &Device, placement: &Placement, rung: u16, epoch: u16) -> Offer
             .collect(),
         recipient: placement.me as u8,
         rung,
+        coordinator: placement.me as u8,
+        secret: rand::random(),
     }
 }
 

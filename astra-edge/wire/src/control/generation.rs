@@ -7,6 +7,7 @@ use super::ids::check_ids;
 use super::octets;
 use super::request::MemberStats;
 use crate::error::ControlError;
+use crate::limits::SECRET;
 
 /// How each next token is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,6 +91,8 @@ pub struct Resume<'a> {
     /// Token ids of the whole text, as [`pack_ids`](super::pack_ids) writes them.
     #[serde(borrow, with = "octets")]
     pub ids: &'a [u8],
+    /// See [`Offer::secret`](super::Offer::secret).
+    pub secret: [u8; SECRET],
 }
 
 impl Resume<'_> {

@@ -49,6 +49,7 @@ pub use self::offer::{Member, Offer, ProbeFrame, Reason};
 pub use self::request::{MemberResult, MemberStats, Start};
 use crate::error::{ControlError, EmitError, FrameError};
 use crate::header::{CODE_MARK, check_received_version, check_version_to_write};
+use crate::limits::SECRET;
 
 /// A control message. The order of the variants is their number on the wire: new ones go last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +101,8 @@ pub enum Control<'a> {
         plan: u64,
         /// The request.
         request: u32,
+        /// That of the [`Offer`] or [`Resume`]; a device ignores the message otherwise.
+        secret: [u8; SECRET],
     },
     /// A member's part of the result.
     Result(#[serde(borrow)] MemberResult<'a>),

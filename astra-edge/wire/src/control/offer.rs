@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::checks::check_member;
 use super::hello::DeviceId;
 use crate::error::ControlError;
-use crate::limits::MAX_MEMBERS;
+use crate::limits::{MAX_MEMBERS, SECRET};
 use crate::token_range::check_range;
 
 /// One member of a plan and the tokens it owns.
@@ -39,9 +39,21 @@ pub struct Offer {
     pub recipient: u8,
     /// Rung to use: bits per token per block, 0 in exact mode.
     pub rung: u16,
+    /// Number of the member that coordinates the plan: without it the plan has no use.
+    pub coordinator: u8,
+    /// What a message must have that ends a request of the plan. Unlike the plan's number, which is in names of keys, nobody but the
+    /// members is told.
+    pub secret: [u8; SECRET],
 }
 
 impl Offer {
+    /// The device that coordinates the plan; `None` if there is no such member, which a parsed offer always has.
+    #[must_use]
+    pub fn coordinator(&self) -> Option<DeviceId> {
+        let member = self.members.get(usize::from(self.coordinator));
+        member.map(|member| member.device)
+    }
+
     /// The member that the offer is sent to; `None` if there is no such member, which a parsed offer always has.
     #[must_use]
     pub fn own(&self) -> Option<&Member> {
@@ -55,6 +67,12 @@ impl Offer {
         if self.own().is_none() {
             return Err(ControlError::Member {
                 found: self.recipient,
+                max: self.members.len(),
+            });
+        }
+        if usize::from(self.coordinator) >= self.members.len() {
+            return Err(ControlError::Member {
+                found: self.coordinator,
                 max: self.members.len(),
             });
         }
@@ -128,11 +146,13 @@ pub enum Reason {
     UnknownPlan,
     /// An internal error, which is in the device's log.
     Internal,
+    /// A member of the plan, or its coordinator, is not among the devices that this one sees.
+    UnknownMember,
 }
 
 impl Reason {
     /// Number of variants.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// The reason as it stands in error texts.
     #[must_use]
@@ -146,6 +166,7 @@ impl Reason {
             Self::BadRange => "token range does not suit the model",
             Self::UnknownPlan => "unknown plan",
             Self::Internal => "internal error",
+            Self::UnknownMember => "a member of the plan is not there",
         }
     }
 }

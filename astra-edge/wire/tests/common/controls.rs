@@ -3,7 +3,7 @@
 use astra_wire::*;
 use heapless::Vec;
 
-use super::{device, hello, offer, sampling, stats};
+use super::{SECRET_BYTES, device, hello, offer, sampling, stats};
 
 type Samples = std::vec::Vec<(&'static str, Control<'static>)>;
 
@@ -90,6 +90,7 @@ fn request_messages() -> Samples {
             Control::Cancel {
                 plan: 300,
                 request: 1000,
+                secret: SECRET_BYTES,
             },
         ),
         ("result", Control::Result(result)),
@@ -190,6 +191,7 @@ fn generation_messages() -> Samples {
                 rung: 320,
                 generate,
                 ids: &[1, 0xff, 0xff, 0xff, 0xff, 0x0f],
+                secret: SECRET_BYTES,
             }),
         ),
         (

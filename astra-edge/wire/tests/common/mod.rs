@@ -149,6 +149,10 @@ pub(crate) fn hello() -> Hello {
     }
 }
 
+pub(crate) const SECRET_BYTES: [u8; astra_wire::SECRET] = [
+    0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5, 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef,
+];
+
 pub(crate) fn offer() -> Offer {
     let member = |seed, first_token, tokens| Member {
         device: device(seed),
@@ -162,6 +166,8 @@ pub(crate) fn offer() -> Offer {
         members: Vec::from_slice(&[member(0x10, 0, 100), member(0x40, 100, 156)]).unwrap(),
         recipient: 1,
         rung: 320,
+        coordinator: 0,
+        secret: SECRET_BYTES,
     }
 }
 

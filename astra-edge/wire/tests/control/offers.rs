@@ -22,6 +22,10 @@ fn offers_that_contradict_themselves() {
         ControlError::Member { found: 2, max: 2 }
     );
     assert_eq!(
+        refused_offer(|o| o.coordinator = 2),
+        ControlError::Member { found: 2, max: 2 }
+    );
+    assert_eq!(
         refused_offer(|o| o.members[1].tokens = 0),
         ControlError::Range {
             index: 1,
@@ -59,8 +63,8 @@ fn offers_that_are_refused_on_arrival() {
     let mut buffer = [0; MAX_FRAME];
     let length = Control::Offer(offer()).emit(VERSION, &mut buffer).unwrap();
     let bytes = &mut buffer[..length];
-    // The second member's first token; its 156 tokens come after it, then the recipient and the rung.
-    let first_token = length - 6;
+    // The second member's first token; its 156 tokens come after it, then the recipient, the rung, the coordinator and the secret.
+    let first_token = length - 6 - 1 - SECRET;
     assert_eq!(bytes[first_token], 100);
     bytes[first_token] = 99;
     let error = ControlError::NotContiguous {
@@ -100,7 +104,7 @@ fn a_seventeenth_member_is_refused() {
         bytes.extend([index; 16]);
         bytes.extend([index, 1]);
     }
-    bytes.extend([0, 0]);
+    bytes.extend([0; 3 + SECRET]);
     assert!(matches!(
         Control::parse(&bytes),
         Err(FrameError::Malformed(_))
