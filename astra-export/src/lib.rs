@@ -3,6 +3,7 @@
 //! Layers, lowest first:
 //!
 //! - [`progress`]: what people see of long steps
+//! - [`narrow`]: matrices in blocks of narrow integers
 //! - [`graph`]: ONNX messages and a graph writer
 //! - [`position`]: position tables at another grid
 //! - [`family`]: what is known about a family of models, and the graphs it becomes
@@ -21,6 +22,7 @@ pub mod calibrate;
 pub mod family;
 pub mod fit;
 pub mod graph;
+pub mod narrow;
 pub mod package;
 pub mod photographs;
 pub mod position;

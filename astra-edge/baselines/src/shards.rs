@@ -6,10 +6,10 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use astra_bundle::{Bundle, Family, Shape};
-use astra_export::graph::{Attribute, Dim, Element, GraphBuilder, Grouped, StoredLinear, Value};
+use astra_export::graph::{Attribute, Dim, Element, GraphBuilder, Grouped, Value};
 
 use crate::collective::part;
-use crate::weights::Weights;
+use crate::weights::{Linear, Weights};
 
 /// One device's part of every block.
 pub(crate) struct Shard {
@@ -236,7 +236,7 @@ fn columns(
     graph: &mut GraphBuilder,
     name: &str,
     input: &Value,
-    linear: &StoredLinear,
+    linear: &Linear,
     columns: &[Range<usize>],
 ) -> Value {
     let weight = graph.stored(&format!("{name}.weight"), &linear.weight);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, Dtype, TensorRef};
+use astra_export::graph::StoredNorm;
 use astra_export::graph::proto::{ModelProto, TensorProto};
-use astra_export::graph::{StoredLinear, StoredNorm};
 use prost::Message;
 
 /// Tensors in the bundle's weights file.
@@ -15,9 +15,30 @@ pub(crate) struct Weights {
     epsilons: BTreeMap<String, f32>,
 }
 
+/// A linear map.
+pub(crate) struct Linear {
+    /// `[inputs, outputs]`
+    pub(crate) weight: TensorRef,
+    /// `[outputs]`, where there is one.
+    pub(crate) bias: Option<TensorRef>,
+}
+
 impl Weights {
     /// Reads the names in the fused graph.
     pub(crate) fn read(bundle: &Bundle) -> Result<Self> {
+        if let Some(matrix) = bundle
+            .manifest()
+            .matrices
+            .iter()
+            .find(|m| m.blocks.is_some())
+        {
+            bail!(
+                "{}: matrix {}: found {}, expected float32: the baselines divide matrices by columns; export the model with --weights f32",
+                bundle.dir().display(),
+                matrix.name,
+                matrix.storage()
+            );
+        }
         let name = match bundle.manifest().image {
             Some(_) => "whole.onnx",
             None => "decode.onnx",
@@ -47,8 +68,8 @@ impl Weights {
         self.tensors.contains_key(name)
     }
 
-    pub(crate) fn linear(&self, name: &str) -> Result<StoredLinear> {
-        Ok(StoredLinear {
+    pub(crate) fn linear(&self, name: &str) -> Result<Linear> {
+        Ok(Linear {
             weight: self.tensor(&format!("{name}.weight"))?.clone(),
             bias: self.tensors.get(&format!("{name}.bias")).cloned(),
         })

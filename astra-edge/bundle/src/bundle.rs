@@ -11,14 +11,11 @@ use crate::error::{BundleError, Invalid};
 use crate::files;
 use crate::float16;
 use crate::install;
-use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE};
+use crate::layout::{ALIGN, CODEBOOKS_FILE, MANIFEST_FILE, WEIGHTS_FILE, graph_file};
 use crate::manifest::{Basis, BasisBlock, ExactBlock, Manifest, Task};
 use crate::rung::{PredictionBlock, Rung};
 use crate::shape::{Dtype, TensorRef};
 use crate::views::{BasisView, ExactView, PredictionView};
-
-/// Extension of the graphs.
-const GRAPH_EXTENSION: &str = "onnx";
 
 /// An open bundle: everything in it has been checked, weights and codebooks are mapped.
 ///
@@ -73,6 +70,7 @@ impl Bundle {
                 self.tensor_bytes(tensor)?;
             }
         }
+        self.check_matrices()?;
         for ExactBlock { dec_w, dec_b } in &self.manifest.exact {
             self.tensor_bytes(dec_w)?;
             self.tensor_bytes(dec_b)?;
@@ -89,6 +87,29 @@ impl Bundle {
             for PredictionBlock { w, b } in &rung.prediction {
                 self.tensor_bytes(w)?;
                 self.tensor_bytes(b)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Scales and minima are finite: a product with others would be nothing, and say nothing of it.
+    fn check_matrices(&self) -> Result<(), BundleError> {
+        for matrix in &self.manifest.matrices {
+            let Some(blocks) = &matrix.blocks else {
+                continue;
+            };
+            self.tensor_bytes(&blocks.data)?;
+            for (what, tensor) in [
+                ("scales", Some(&blocks.scales)),
+                ("minima", blocks.minima.as_ref()),
+            ] {
+                let Some(tensor) = tensor else { continue };
+                let values = self.tensor(tensor)?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    let field = format!("{} {what}", matrix.name);
+                    let invalid = Invalid::new(field, value, "finite values");
+                    return Err(invalid.at(&self.dir.join(WEIGHTS_FILE)));
+                }
             }
         }
         Ok(())
@@ -146,6 +167,11 @@ impl Bundle {
             Dtype::Float32 => bytemuck::try_cast_slice(bytes).map(Cow::Borrowed),
             Dtype::Float16 => {
                 bytemuck::try_cast_slice(bytes).map(|bits| float16::decode(bits).into())
+            }
+            Dtype::Uint8 => {
+                let dtype = tensor.dtype.name();
+                let found = Invalid::new("tensor.dtype", dtype, "float32 or float16");
+                return Err(found.at(&self.dir.join(WEIGHTS_FILE)));
             }
         };
         // Not reached: offsets are multiples of the alignment, and mappings start at a page.
@@ -352,11 +378,6 @@ impl Bundle {
             blocks: self.manifest.shape.blocks,
         }
     }
-}
-
-/// File name of a graph.
-pub(crate) fn graph_file(name: &str) -> String {
-    format!("{name}.{GRAPH_EXTENSION}")
 }
 
 fn range(bytes: &[u8], start: u64, len: Option<u64>) -> Option<&[u8]> {

@@ -85,19 +85,17 @@ pub enum BundleError {
         found: String,
     },
     /// Written by another generation of the software.
-    #[error("{}: format: found {found}, expected {expected}; {advice}", path.display())]
+    #[error("{}: format: found {found}, expected {} or {}; {advice}", path.display(), crate::FORMAT, crate::FORMAT_OF_BLOCKS)]
     Format {
         /// The manifest.
         path: PathBuf,
         /// Its version.
         found: u64,
-        /// [`FORMAT`](crate::FORMAT).
-        expected: u32,
         /// What to do about it: of an older bundle the command that makes it anew, as far as its manifest tells.
         advice: String,
     },
     /// Not JSON, or a field is missing or of the wrong type.
-    #[error("{}: manifest: {error}, expected format {}", path.display(), crate::FORMAT)]
+    #[error("{}: manifest: {error}, expected format {} or {}", path.display(), crate::FORMAT, crate::FORMAT_OF_BLOCKS)]
     Json {
         /// The manifest.
         path: PathBuf,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::digest::Sha256Digest;
 use crate::error::BundleError;
-use crate::layout::{FORMAT, MANIFEST_FILE, MANIFEST_MAX_BYTES};
+use crate::layout::{FORMAT, FORMAT_OF_BLOCKS, MANIFEST_FILE, MANIFEST_MAX_BYTES};
 use crate::manifest::{FileEntry, Manifest};
 use crate::other_format;
 
@@ -170,11 +170,10 @@ fn check_format(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     let found = format
         .as_u64()
         .ok_or_else(|| foreign(format!("\"format\" is {format}")))?;
-    if found != u64::from(FORMAT) {
+    if ![FORMAT, FORMAT_OF_BLOCKS].map(u64::from).contains(&found) {
         return Err(BundleError::Format {
             path: path.to_owned(),
             found,
-            expected: FORMAT,
             advice: other_format::advice(found, path, bytes),
         });
     }

@@ -1,9 +1,11 @@
-//! Names, alignment and limits of format 3.
+//! Names, alignment and limits of the formats.
 
 use crate::error::Invalid;
 
-/// Version of the bundle format this crate reads and writes.
+/// Version of the format of bundles whose matrices are float32.
 pub const FORMAT: u32 = 3;
+/// Version of the format of bundles with a matrix in blocks of narrow integers, which readers of [`FORMAT`] alone must refuse.
+pub const FORMAT_OF_BLOCKS: u32 = 4;
 /// The one file that is not listed in the manifest, because it is the manifest.
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// Every tensor of the bundle; the graphs name it as their ONNX external data.
@@ -15,8 +17,20 @@ pub const ALIGN: u64 = 64;
 
 /// Far above any real manifest; keeps a foreign file from being read into memory whole.
 pub(crate) const MANIFEST_MAX_BYTES: u64 = 16 << 20;
+/// Extension of the graphs.
+const GRAPH_EXTENSION: &str = "onnx";
 /// Longest file name of a bundle; leaves room for the suffixes of temporary names on every common file system.
 pub(crate) const NAME_MAX: usize = 128;
+
+/// File name of a graph.
+pub(crate) fn graph_file(name: &str) -> String {
+    format!("{name}.{GRAPH_EXTENSION}")
+}
+
+/// Name of the graph that computes keys and values of remote tokens in exact mode, without extension.
+pub fn exact_name(block: usize) -> String {
+    format!("exact_{block:02}")
+}
 
 /// `bytes` rounded up to [`ALIGN`], or `None` past the end of `u64`.
 pub(crate) fn align_up(bytes: u64) -> Option<u64> {

@@ -11,6 +11,7 @@
 //! - `shape`: dimensions of the model and of tensors
 //! - `image` and `embedding`: the parts of a manifest that say what goes in and what comes out
 //! - `quality`: [`Quality`], the measure that decides about a rung
+//! - `matrix`: [`Matrix`], how a matrix of the model is stored
 //! - `rung`: [`Rung`], the part of a manifest about a setting of the codec
 //! - `manifest`: [`Manifest`], the JSON file
 //! - `promise`: [`Promise`], and the rung that keeps it
@@ -49,6 +50,7 @@ mod image;
 mod install;
 mod layout;
 mod manifest;
+mod matrix;
 mod other_format;
 mod promise;
 mod quality;
@@ -65,11 +67,14 @@ pub use embedding::{Activation, Embedding, EmbeddingStep, TextPooling};
 pub use error::{BundleError, Invalid};
 pub use float16::round_to_f16;
 pub use image::{Filter, Fit, HeadRows, ImageInput};
-pub use layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE};
+pub use layout::{
+    ALIGN, CODEBOOKS_FILE, FORMAT, FORMAT_OF_BLOCKS, MANIFEST_FILE, WEIGHTS_FILE, exact_name,
+};
 pub use manifest::{
     Basis, BasisBlock, Calibration, ExactBlock, Family, FileEntry, Manifest, Source, Task,
     TextInput,
 };
+pub use matrix::{Matrix, MatrixBlocks};
 pub use promise::{DefaultRung, Promise, PromiseError, RungReason};
 pub use quality::{Quality, QualityMeasure};
 pub use rung::{Agreement, PredictionBlock, Refinement, Rung, RungBlock};

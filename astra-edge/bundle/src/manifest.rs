@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::embedding::Embedding;
 use crate::image::ImageInput;
+use crate::matrix::Matrix;
 use crate::rung::Rung;
 use crate::shape::{Shape, TensorRef};
 
 /// The whole file. [`Manifest::validate`] says which values are possible.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`FORMAT`](crate::FORMAT); a reader checks it before it looks at anything else.
+    /// [`FORMAT`](crate::FORMAT) or [`FORMAT_OF_BLOCKS`](crate::FORMAT_OF_BLOCKS); a reader checks it before it looks at anything else.
     pub format: u32,
     /// Name of the model, for people.
     pub model: String,
@@ -39,7 +40,10 @@ pub struct Manifest {
     pub text: Option<TextInput>,
     /// Transforms that rungs code in.
     pub bases: Vec<Basis>,
-    /// What exact mode decodes with, by block.
+    /// Every matrix of the model, in bundles where one of them is stored in blocks; empty where all are float32.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matrices: Vec<Matrix>,
+    /// What exact mode decodes with, by block; empty where graphs do that.
     pub exact: Vec<ExactBlock>,
     /// Settings of the codec, by ascending bits.
     pub rungs: Vec<Rung>,

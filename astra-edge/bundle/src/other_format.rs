@@ -4,12 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::layout::FORMAT;
+use crate::layout::FORMAT_OF_BLOCKS;
 
 /// What to do about a bundle of the format `found`: of an older one the command that exports the model again. The arguments are
 /// what its manifest, at `path`, says of its source; placeholders stand for the rest.
 pub(crate) fn advice(found: u64, path: &Path, manifest: &[u8]) -> String {
-    if found > u64::from(FORMAT) {
+    if found > u64::from(FORMAT_OF_BLOCKS) {
         return "a newer astra-export wrote it: use a newer version of this program".to_owned();
     }
     let manifest: Value = serde_json::from_slice(manifest).unwrap_or_default();
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_newer_bundle_needs_a_newer_program() {
-        let found = advice(4, Path::new("manifest.json"), b"{}");
+        let found = advice(5, Path::new("manifest.json"), b"{}");
         assert!(found.contains("newer version of this program"), "{found}");
     }
 }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::checks::require;
+use crate::error::Invalid;
+
 /// Dimensions of the Transformer. [`Shape::validate`] says which are possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
@@ -51,9 +54,20 @@ pub enum Dtype {
     Float32,
     /// IEEE 754 binary16; read as float32.
     Float16,
+    /// Bytes: integers of the blocks of a [`Matrix`](crate::Matrix).
+    Uint8,
 }
 
 impl Dtype {
+    /// Its name in a manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Uint8 => "uint8",
+        }
+    }
+
     fn is_float32(&self) -> bool {
         *self == Self::Float32
     }
@@ -63,6 +77,7 @@ impl Dtype {
         match self {
             Self::Float32 => 4,
             Self::Float16 => 2,
+            Self::Uint8 => 1,
         }
     }
 }
@@ -78,5 +93,42 @@ impl TensorRef {
         u64::try_from(self.elements()?)
             .ok()?
             .checked_mul(self.dtype.bytes())
+    }
+
+    /// Checks the dimensions of a tensor that is read as float32.
+    pub(crate) fn validate(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
+        require(
+            self.dtype != Dtype::Uint8,
+            format!("{field}.dtype"),
+            self.dtype.name(),
+            "float32 or float16",
+        )?;
+        self.validate_shape(field, shape)
+    }
+
+    /// Checks dimensions and type of a tensor that graphs read.
+    pub(crate) fn validate_as(
+        &self,
+        field: &str,
+        shape: &[usize],
+        dtype: Dtype,
+    ) -> Result<(), Invalid> {
+        let (found, expected) = (self.dtype, dtype.name());
+        require(
+            found == dtype,
+            format!("{field}.dtype"),
+            found.name(),
+            expected,
+        )?;
+        self.validate_shape(field, shape)
+    }
+
+    fn validate_shape(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
+        require(
+            self.shape == shape,
+            format!("{field}.shape"),
+            format!("{:?}", self.shape),
+            format!("{shape:?}"),
+        )
     }
 }

@@ -5,13 +5,16 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use crate::bundle::{Bundle, graph_file};
+use crate::bundle::Bundle;
 use crate::codebook::{self, CodebookView};
 use crate::error::{BundleError, Invalid};
 use crate::files;
 use crate::float16;
 use crate::install::{self, Staging};
-use crate::layout::{ALIGN, CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
+use crate::layout::{
+    ALIGN, CODEBOOKS_FILE, FORMAT, FORMAT_OF_BLOCKS, MANIFEST_FILE, WEIGHTS_FILE, check_file_name,
+    graph_file,
+};
 use crate::manifest::Manifest;
 use crate::shape::{Dtype, TensorRef};
 
@@ -61,7 +64,12 @@ impl BundleWriter {
     /// # Errors
     /// [`BundleError::Invalid`] if `shape` is not that of the data or has a dimension of 0; [`BundleError::Io`].
     pub fn weights(&mut self, data: &[f32], shape: &[usize]) -> Result<TensorRef, BundleError> {
-        self.tensor(data, shape, Dtype::Float32)
+        self.append_tensor(
+            bytemuck::cast_slice(data),
+            data.len(),
+            shape,
+            Dtype::Float32,
+        )
     }
 
     /// Appends a tensor to `weights.bin` as float16; [`round_to_f16`](crate::round_to_f16) says what is read then.
@@ -69,12 +77,29 @@ impl BundleWriter {
     /// # Errors
     /// As [`weights`](Self::weights), and [`BundleError::Invalid`] for a value beyond the range of float16.
     pub fn weights_f16(&mut self, data: &[f32], shape: &[usize]) -> Result<TensorRef, BundleError> {
-        self.tensor(data, shape, Dtype::Float16)
+        let bits = float16::encode(&format!("tensor {shape:?}"), data);
+        let bits = bits.map_err(|invalid| invalid.at(&self.weights.path))?;
+        self.append_tensor(
+            bytemuck::cast_slice(&bits),
+            data.len(),
+            shape,
+            Dtype::Float16,
+        )
     }
 
-    fn tensor(
+    /// Appends a tensor of bytes to `weights.bin`: integers of the blocks of a [`Matrix`](crate::Matrix).
+    ///
+    /// # Errors
+    /// As [`weights`](Self::weights).
+    pub fn weights_u8(&mut self, data: &[u8], shape: &[usize]) -> Result<TensorRef, BundleError> {
+        self.append_tensor(data, data.len(), shape, Dtype::Uint8)
+    }
+
+    /// `bytes` are those of `values` values.
+    fn append_tensor(
         &mut self,
-        data: &[f32],
+        bytes: &[u8],
+        values: usize,
         shape: &[usize],
         dtype: Dtype,
     ) -> Result<TensorRef, BundleError> {
@@ -83,19 +108,12 @@ impl BundleWriter {
             shape: shape.to_vec(),
             dtype,
         };
-        if data.is_empty() || tensor.elements() != Some(data.len()) {
-            let values = format!("{} values", data.len());
+        if values == 0 || tensor.elements() != Some(values) {
+            let values = format!("{values} values");
             let expected = format!("as many as {shape:?} has, and not none");
             return Err(Invalid::new("tensor", values, expected).at(&self.weights.path));
         }
-        tensor.offset = match dtype {
-            Dtype::Float32 => self.weights.append(bytemuck::cast_slice(data))?,
-            Dtype::Float16 => {
-                let bits = float16::encode(&format!("tensor {shape:?}"), data);
-                let bits = bits.map_err(|invalid| invalid.at(&self.weights.path))?;
-                self.weights.append(bytemuck::cast_slice(&bits))?
-            }
-        };
+        tensor.offset = self.weights.append(bytes)?;
         Ok(tensor)
     }
 
@@ -161,7 +179,10 @@ impl BundleWriter {
         weights.close()?;
         codebooks.close()?;
         let dir = staging.dir();
-        manifest.format = FORMAT;
+        manifest.format = match manifest.matrices.is_empty() {
+            true => FORMAT,
+            false => FORMAT_OF_BLOCKS,
+        };
         manifest.files.clear();
         for name in files {
             let entry = files::entry_of(dir, &name)?;

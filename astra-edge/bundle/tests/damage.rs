@@ -76,13 +76,13 @@ fn manifests_that_are_not_json() {
     ] {
         assert_eq!(
             refusal(manifest_of(text)),
-            format!("DIR/manifest.json: manifest: {found}, expected format 3")
+            format!("DIR/manifest.json: manifest: {found}, expected format 3 or 4")
         );
     }
     let hollow = refusal(manifest_of("{\"format\": 3}"));
     assert_eq!(
         hollow,
-        "DIR/manifest.json: manifest: missing field `model` at line 1 column 13, expected format 3"
+        "DIR/manifest.json: manifest: missing field `model` at line 1 column 13, expected format 3 or 4"
     );
 }
 

@@ -27,20 +27,20 @@ fn edited_text(pointer: &str, value: Value) -> String {
 fn another_format_is_refused_before_anything_else() {
     let command = |arguments| {
         format!(
-            "DIR/manifest.json: format: found 2, expected 3; make it anew: astra-export export {arguments} --out DIR"
+            "DIR/manifest.json: format: found 2, expected 3 or 4; make it anew: astra-export export {arguments} --out DIR"
         )
     };
     assert_eq!(
         refusal(|dir| edit(dir, |manifest| manifest["format"] = json!(2))),
         command("--onnx tiny.onnx --size 4")
     );
-    // Nothing else in it is a manifest of format 3.
+    // Nothing else in it is a manifest of format 3 or 4.
     assert_eq!(
         refusal(manifest_of(r#"{"format": 2, "shape": "new", "files": []}"#)),
         command("--onnx FILE|--gguf FILE|--hf DIR")
     );
-    let newer = "format: found 4, expected 3; a newer astra-export wrote it: use a newer version of this program";
-    assert_eq!(edited("/format", json!(4)), newer);
+    let newer = "format: found 5, expected 3 or 4; a newer astra-export wrote it: use a newer version of this program";
+    assert_eq!(edited("/format", json!(5)), newer);
     assert!(edited("/format", json!(0)).starts_with("format: found 0, expected 3"));
     assert!(
         edited("/format", json!(u64::MAX))

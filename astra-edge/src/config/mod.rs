@@ -125,7 +125,7 @@ pub struct EngineConfig {
         env = "ASTRA_EDGE_PREPACKING",
         action = clap::ArgAction::SetFalse,
         help = "Do not keep the weights in memory a second time, in the order in which the kernels of the CPU read them: saves memory \
-                as large as the model, and requests are 5 to 20 % slower"
+                as large as the model, and requests are 5 to 20 % slower. Without effect for bundles with matrices of 8 or 4 bits"
     )]
     pub prepacking: bool,
     /// Folder in which the weights are kept in that order, instead of in memory; "" for none [default: the service manager's cache folder].

@@ -35,6 +35,7 @@ pub struct Loaded {
 /// The bundle is refused.
 pub fn load(bundle: &Path, runtime: Runtime, cache: Option<&Path>) -> Result<Loaded, NodeError> {
     let bundle = Arc::new(Bundle::open(bundle)?);
+    let runtime = runtime.with_prepacking_for(&bundle);
     let runtime = match cache {
         Some(cache) => runtime.with_packed_weights(&bundle, cache),
         None => runtime,

@@ -83,6 +83,7 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         manifest.calibration.tokens,
         manifest.calibration.held_out,
     );
+    push_matrices(&mut text, manifest);
     if manifest.rungs.is_empty() {
         text.push_str("exact mode only");
         return text;
@@ -99,6 +100,47 @@ pub(super) fn describe(manifest: &Manifest, hash: &str, bytes: u64) -> String {
         }
     }
     text
+}
+
+/// Matrices of one name in all blocks that are stored alike.
+struct Kind {
+    name: String,
+    storage: String,
+    count: usize,
+    bytes: u64,
+}
+
+/// How matrices are stored.
+fn push_matrices(text: &mut String, manifest: &Manifest) {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for matrix in &manifest.matrices {
+        let name = matrix.name.rsplit('.').next().unwrap_or_default();
+        let (storage, bytes) = (matrix.storage(), matrix.bytes());
+        let mut known = kinds.iter_mut();
+        match known.find(|kind| kind.name == name && kind.storage == storage) {
+            Some(kind) => {
+                kind.count += 1;
+                kind.bytes += bytes;
+            }
+            None => kinds.push(Kind {
+                name: name.to_owned(),
+                storage,
+                count: 1,
+                bytes,
+            }),
+        }
+    }
+    for kind in kinds {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "{} x {}: {}, {:.1} MB",
+            kind.name,
+            kind.count,
+            kind.storage,
+            kind.bytes as f64 / 1e6
+        );
+    }
 }
 
 fn push_heading(text: &mut String, task: &Task) {

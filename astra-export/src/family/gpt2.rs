@@ -55,6 +55,7 @@ impl From<Gpt2Model> for Decoder {
             head_dim: model.hidden / model.heads.max(1),
             vocab: model.vocab,
             embedding: model.embedding,
+            embedding_blocks: None,
             positions: Positions::Learned(model.positions),
             blocks: model.blocks.into_iter().map(DecoderBlock::from).collect(),
             norm: DecoderNorm::Layer(model.norm),

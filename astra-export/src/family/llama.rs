@@ -5,6 +5,7 @@ use astra_bundle::Family;
 
 use super::decoder::{Decoder, DecoderBlock, DecoderNorm, Mlp, Positions};
 use super::weights::{Linear, RmsNorm};
+use crate::narrow::Blocks;
 
 /// A model. Every length fits the dimensions; sources check that.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct LlamaModel {
     pub vocab: usize,
     /// `[vocab, D]`
     pub embedding: Vec<f32>,
+    /// The integers that the embedding is made of, if it is stored as such.
+    pub embedding_blocks: Option<Box<Blocks>>,
     /// Angle a position by channel, `[d / 2]`; [`rope_frequencies`] for most.
     pub frequencies: Vec<f64>,
     /// Layers, first to last.
@@ -70,6 +73,7 @@ impl From<LlamaModel> for Decoder {
             head_dim: model.head_dim,
             vocab: model.vocab,
             embedding: model.embedding,
+            embedding_blocks: model.embedding_blocks,
             positions: Positions::Rotary(model.frequencies),
             blocks: model.blocks.into_iter().map(DecoderBlock::from).collect(),
             norm: DecoderNorm::Rms(model.norm),

@@ -1,7 +1,8 @@
 //! What the graphs of all families have in common.
 
-use astra_bundle::Shape;
+use astra_bundle::{Shape, exact_name};
 
+use super::stored::StoredAttention;
 use crate::graph::{Dim, Element, GraphBuilder, Value};
 
 /// A graph's name, without extension, and its bytes.
@@ -20,6 +21,18 @@ pub fn attend_name(block: usize) -> String {
 /// Name of a block's third graph.
 pub fn mlp_name(block: usize) -> String {
     format!("mlp_{block:02}")
+}
+
+/// Keys and values `[r, 2 W]` of the tokens that other members sent in exact mode, before rotation, with the matrices of `local`.
+pub(super) fn exact_graph(shape: &Shape, attention: &StoredAttention, block: usize) -> NamedGraph {
+    let name = exact_name(block);
+    let mut graph = GraphBuilder::new(&name);
+    let rows = Dim::Named("r");
+    let n = graph.input("n", Element::F32, &[rows, Dim::Fixed(shape.hidden)]);
+    let both = attention.add_keys_and_values(&mut graph, &n);
+    let dims = [rows, Dim::Fixed(2 * shape.kv_width())];
+    graph.output(&both, "kv", Element::F32, &dims);
+    (name, graph.finish())
 }
 
 /// Keys and values `[r, W]` decoded from what other members sent. Declares the inputs `remote`, `dec_w` and `dec_b`.

@@ -1,9 +1,10 @@
 //! Parts of all families in the weights of a bundle, and what they add to a graph.
 
-use astra_bundle::{BundleError, BundleWriter, ExactBlock};
+use astra_bundle::{BundleError, BundleWriter, ExactBlock, Matrix, MatrixBlocks};
 
 use super::weights::{Linear, Norm, RmsNorm};
-use crate::graph::{GraphBuilder, StoredLinear, StoredNorm, Value};
+use crate::graph::{GraphBuilder, StoredLinear, StoredMatrix, StoredNorm, Value};
+use crate::narrow::Blocks;
 
 pub(super) fn store_norm(
     writer: &mut BundleWriter,
@@ -32,13 +33,53 @@ pub(super) fn store_linear(
     writer: &mut BundleWriter,
     linear: &Linear,
 ) -> Result<StoredLinear, BundleError> {
-    let weight = writer.weights(&linear.weight, &[linear.inputs, linear.outputs])?;
+    let (inputs, outputs) = (linear.inputs, linear.outputs);
+    let weight = match &linear.blocks {
+        None => StoredMatrix::Float(writer.weights(&linear.weight, &[inputs, outputs])?),
+        Some(blocks) => StoredMatrix::Blocks {
+            inputs,
+            outputs,
+            blocks: store_blocks(writer, blocks)?,
+        },
+    };
     let bias = if linear.bias.iter().all(|&value| value == 0.0) {
         None
     } else {
-        Some(writer.weights(&linear.bias, &[linear.outputs])?)
+        Some(writer.weights(&linear.bias, &[outputs])?)
     };
     Ok(StoredLinear { weight, bias })
+}
+
+pub(super) fn store_blocks(
+    writer: &mut BundleWriter,
+    blocks: &Blocks,
+) -> Result<MatrixBlocks, BundleError> {
+    let (outputs, per_row) = (blocks.outputs(), blocks.per_row());
+    let bytes = blocks.data().len() / (outputs * per_row).max(1);
+    let minima = blocks.minima();
+    Ok(MatrixBlocks {
+        bits: blocks.bits().count(),
+        size: blocks.size(),
+        data: writer.weights_u8(blocks.data(), &[outputs, per_row, bytes])?,
+        scales: writer.weights(blocks.scales(), &[outputs, per_row])?,
+        minima: minima
+            .map(|minima| writer.weights(minima, &[outputs, per_row]))
+            .transpose()?,
+    })
+}
+
+/// What a manifest says of the matrix of a linear map.
+pub(super) fn matrix(name: String, linear: &StoredLinear) -> Matrix {
+    let [inputs, outputs] = linear.weight.sides();
+    Matrix {
+        name,
+        inputs,
+        outputs,
+        blocks: match &linear.weight {
+            StoredMatrix::Float(_) => None,
+            StoredMatrix::Blocks { blocks, .. } => Some(blocks.clone()),
+        },
+    }
 }
 
 /// The linear maps of attention in a block.
@@ -62,6 +103,25 @@ impl StoredAttention {
             value: store_linear(writer, value)?,
             output: store_linear(writer, output)?,
         })
+    }
+
+    /// Its matrices, with their names after `prefix`.
+    pub(super) fn matrices(&self, prefix: &str) -> Vec<Matrix> {
+        let all = [
+            ("query", &self.query),
+            ("key", &self.key),
+            ("value", &self.value),
+            ("output", &self.output),
+        ];
+        let named = all.map(|(name, linear)| matrix(format!("{prefix}{name}"), linear));
+        named.into()
+    }
+
+    /// Adds keys and values of n: `[K | V]`.
+    pub(super) fn add_keys_and_values(&self, graph: &mut GraphBuilder, n: &Value) -> Value {
+        let both = [("key", &self.key), ("value", &self.value)];
+        let [keys, values] = both.map(|(name, linear)| graph.linear(name, n, linear));
+        graph.concat(&[&keys, &values], 1)
     }
 
     /// Adds q, k and v of n. `prefix` goes before the names of the weights, here and below.
@@ -110,6 +170,13 @@ impl StoredMlp {
         })
     }
 
+    /// Its matrices, with their names after `prefix`.
+    pub(super) fn matrices(&self, prefix: &str) -> Vec<Matrix> {
+        let both = [("up", &self.up), ("down", &self.down)];
+        let named = both.map(|(name, linear)| matrix(format!("{prefix}{name}"), linear));
+        named.into()
+    }
+
     /// Adds `x + down(gelu(up(n)))`. `prefix` goes before the names of the weights.
     pub(super) fn add(
         &self,
@@ -125,11 +192,25 @@ impl StoredMlp {
     }
 }
 
+/// What exact mode decodes with, by block, of float32 matrices; nothing where a key or value matrix is in blocks, which a graph
+/// multiplies as `local` does.
+pub(super) fn store_exact<'a>(
+    writer: &mut BundleWriter,
+    keys_and_values: impl Iterator<Item = [&'a Linear; 2]> + Clone,
+) -> Result<Vec<ExactBlock>, BundleError> {
+    let mut linears = keys_and_values.clone().flatten();
+    if linears.any(|linear| linear.blocks.is_some()) {
+        return Ok(Vec::new());
+    }
+    let blocks = keys_and_values.map(|[key, value]| store_exact_block(writer, key, value));
+    blocks.collect()
+}
+
 /// `[Wk | Wv]` and `[bk | bv]`.
 ///
 /// A copy of the weights `local` has: one fused matrix there, shared with this, would need a split of its result and was
 /// measured 1 to 6 % slower than separate ones at 65 to 1370 rows.
-pub(super) fn store_exact(
+fn store_exact_block(
     writer: &mut BundleWriter,
     key: &Linear,
     value: &Linear,

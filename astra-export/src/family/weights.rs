@@ -1,5 +1,7 @@
 //! What all families are made of.
 
+use crate::narrow::{Blocks, Storage, quantize};
+
 /// `y = x · weight + bias`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
@@ -11,6 +13,8 @@ pub struct Linear {
     pub weight: Vec<f32>,
     /// `[outputs]`
     pub bias: Vec<f32>,
+    /// The integers that the weight is made of, if it is stored as such.
+    pub blocks: Option<Box<Blocks>>,
 }
 
 /// Layer normalization over the channels of a token.
@@ -36,31 +40,54 @@ pub struct RmsNorm {
 impl Linear {
     /// From weights `[outputs, inputs]`, as PyTorch keeps them.
     pub fn from_transposed(inputs: usize, outputs: usize, weight: &[f32], bias: Vec<f32>) -> Self {
-        let mut columns = Vec::with_capacity(weight.len());
-        for input in 0..inputs {
-            columns.extend(
-                weight
-                    .iter()
-                    .skip(input)
-                    .step_by(inputs.max(1))
-                    .take(outputs),
-            );
-        }
         Self {
             inputs,
             outputs,
-            weight: columns,
+            weight: transposed(weight, inputs),
             bias,
+            blocks: None,
         }
     }
 
-    /// Multiplies output i by `scale[i]`.
+    /// From integers, as they are in the source.
+    pub fn from_blocks(blocks: Blocks, bias: Vec<f32>) -> Self {
+        let (inputs, outputs) = (blocks.inputs(), blocks.outputs());
+        Self {
+            blocks: Some(Box::new(blocks.clone())),
+            ..Self::from_transposed(inputs, outputs, &blocks.values(), bias)
+        }
+    }
+
+    /// Brings the weight into the form that it is to be stored in. Rows that blocks do not divide stay float32.
+    pub fn store_as(&mut self, storage: Storage) {
+        match storage {
+            Storage::Source => {}
+            Storage::Float32 => self.blocks = None,
+            Storage::Quantized(bits) => {
+                let rows = transposed(&self.weight, self.outputs);
+                self.blocks = quantize(&rows, [self.outputs, self.inputs], bits).map(Box::new);
+                if let Some(blocks) = &self.blocks {
+                    self.weight = transposed(&blocks.values(), self.inputs);
+                }
+            }
+        }
+    }
+
+    /// Multiplies output i by `scale[i]`; the weight is then float32.
     pub fn scale_outputs(&mut self, scale: &[f32]) {
+        self.blocks = None;
         for row in self.weight.chunks_mut(self.outputs.max(1)) {
             multiply(row, scale);
         }
         multiply(&mut self.bias, scale);
     }
+}
+
+/// Rows of `width` values as columns.
+fn transposed(matrix: &[f32], width: usize) -> Vec<f32> {
+    let width = width.max(1);
+    let column = |i| matrix.iter().skip(i).step_by(width);
+    (0..width).flat_map(column).copied().collect()
 }
 
 pub(super) fn multiply(values: &mut [f32], by: &[f32]) {

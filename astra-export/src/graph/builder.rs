@@ -1,6 +1,6 @@
 //! A graph, node by node.
 
-use astra_bundle::{TensorRef, WEIGHTS_FILE};
+use astra_bundle::{Dtype, TensorRef, WEIGHTS_FILE};
 use prost::Message;
 
 use super::proto::{
@@ -77,6 +77,8 @@ pub enum Attribute<'a> {
 #[derive(Debug, Default)]
 pub struct GraphBuilder {
     graph: GraphProto,
+    /// Sums of blocks by the name of their rows and the size of the blocks.
+    pub(super) block_sums: Vec<(Value, usize, Value)>,
 }
 
 impl GraphBuilder {
@@ -87,6 +89,7 @@ impl GraphBuilder {
                 name: name.to_owned(),
                 ..GraphProto::default()
             },
+            block_sums: Vec::new(),
         }
     }
 
@@ -122,7 +125,11 @@ impl GraphBuilder {
         let length = tensor.byte_len().unwrap_or(u64::MAX);
         self.graph.initializer.push(TensorProto {
             dims: tensor.shape.iter().map(|&dim| as_i64(dim)).collect(),
-            data_type: data_type::FLOAT,
+            data_type: match tensor.dtype {
+                Dtype::Float32 => data_type::FLOAT,
+                Dtype::Float16 => data_type::FLOAT16,
+                Dtype::Uint8 => data_type::UINT8,
+            },
             name: name.to_owned(),
             external_data: vec![
                 entry("location", WEIGHTS_FILE.to_owned()),

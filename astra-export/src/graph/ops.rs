@@ -4,15 +4,6 @@ use astra_bundle::TensorRef;
 
 use super::builder::{Attribute, Element, GraphBuilder, Value, as_i64};
 
-/// A linear map in the bundle's weights.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredLinear {
-    /// `[inputs, outputs]`
-    pub weight: TensorRef,
-    /// `[outputs]`, where there is one.
-    pub bias: Option<TensorRef>,
-}
-
 /// A normalization in the bundle's weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredNorm {
@@ -48,18 +39,6 @@ pub struct Lengths {
 const END: i64 = i64::MAX;
 
 impl GraphBuilder {
-    /// `input · weight + bias`, rows `[m, inputs]` to `[m, outputs]`. `name` is that of the weights.
-    pub fn linear(&mut self, name: &str, input: &Value, linear: &StoredLinear) -> Value {
-        let weight = self.stored(&format!("{name}.weight"), &linear.weight);
-        match &linear.bias {
-            Some(bias) => {
-                let bias = self.stored(&format!("{name}.bias"), bias);
-                self.apply("Gemm", &[input, &weight, &bias], &[])
-            }
-            None => self.apply("MatMul", &[input, &weight], &[]),
-        }
-    }
-
     /// `input · matrix^T + bias` with matrices that are inputs of the graph: `[m, i]`, `[o, i]`, `[o]` to `[m, o]`.
     pub fn project(&mut self, input: &Value, matrix: &Value, bias: &Value) -> Value {
         let transposed = ("transB", Attribute::Int(1));

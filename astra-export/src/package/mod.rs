@@ -120,6 +120,7 @@ impl Draft {
             image: stored.image,
             text: stored.text,
             bases: Vec::new(),
+            matrices: stored.matrices,
             exact: stored.exact,
             rungs: Vec::new(),
             calibration: Calibration {

@@ -1,6 +1,6 @@
 //! A source in the weights of a bundle.
 
-use astra_bundle::{BundleWriter, ExactBlock, Family, ImageInput, Shape, Task, TextInput};
+use astra_bundle::{BundleWriter, ExactBlock, Family, ImageInput, Matrix, Shape, Task, TextInput};
 
 use super::PackageError;
 use crate::family::NamedGraph;
@@ -19,6 +19,8 @@ pub(super) struct Stored {
     pub(super) shape: Shape,
     pub(super) image: Option<ImageInput>,
     pub(super) text: Option<TextInput>,
+    /// Every matrix, where one of them is in blocks.
+    pub(super) matrices: Vec<Matrix>,
     pub(super) exact: Vec<ExactBlock>,
     pub(super) graphs: Vec<NamedGraph>,
 }
@@ -53,6 +55,7 @@ impl Stored {
             text: None,
             task,
             graphs: vit::graphs(&stored),
+            matrices: if_narrow(stored.matrices()),
             exact: stored.exact,
         })
     }
@@ -72,23 +75,25 @@ impl Stored {
             return Err(PackageError::Tokens { found, least, most });
         }
         writer.file(&text.input.tokenizer, &text.tokenizer)?;
-        let (family, task, shape, exact, graphs) = match &text.model {
+        let (family, task, shape, (matrices, exact), graphs) = match &text.model {
             TextModel::Decoder(model) => {
                 let stored = StoredDecoder::store(writer, model, found)?;
                 let graphs = decoder::graphs(&stored);
+                let matrices = stored.matrices();
                 (
                     model.family,
                     Task::Generation,
                     stored.shape,
-                    stored.exact,
+                    (matrices, stored.exact),
                     graphs,
                 )
             }
             TextModel::Bert(model) => {
                 let stored = StoredBert::store(writer, model, found)?;
                 let graphs = bert::graphs(&stored);
+                let stored_matrices = (stored.matrices(), stored.exact);
                 let task = Task::Embedding(stored.embedding_head);
-                (Family::Bert, task, stored.shape, stored.exact, graphs)
+                (Family::Bert, task, stored.shape, stored_matrices, graphs)
             }
         };
         let input = TextInput {
@@ -101,9 +106,18 @@ impl Stored {
             shape,
             image: None,
             text: Some(input),
+            matrices: if_narrow(matrices),
             exact,
             graphs,
         })
+    }
+}
+
+/// A manifest lists matrices only where one of them is in blocks.
+fn if_narrow(matrices: Vec<Matrix>) -> Vec<Matrix> {
+    match matrices.iter().any(|matrix| matrix.blocks.is_some()) {
+        true => matrices,
+        false => Vec::new(),
     }
 }
 

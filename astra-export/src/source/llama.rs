@@ -76,6 +76,9 @@ pub(super) fn read(
         kv_heads: dims.kv_heads,
         head_dim: dims.head_dim,
         vocab: dims.vocab,
+        embedding_blocks: tensors
+            .blocks(&embedding, [dims.vocab, dims.hidden])?
+            .map(Box::new),
         embedding: tensors.values(&embedding, &[dims.vocab, dims.hidden])?,
         frequencies: rope_frequencies(dims.rope_base, dims.head_dim),
         blocks,
@@ -135,16 +138,21 @@ impl Reader<'_> {
             let rows = linear.weight.chunks_mut(linear.outputs.max(1));
             rows.for_each(|row| halve(row, self.dims.head_dim));
             halve(&mut linear.bias, self.dims.head_dim);
+            let mut order: Vec<usize> = (0..linear.outputs).collect();
+            halve(&mut order, self.dims.head_dim);
+            linear.blocks = linear
+                .blocks
+                .map(|blocks| Box::new(blocks.with_rows(&order)));
         }
         linear
     }
 }
 
 /// In each head, the even channels, then the odd ones.
-fn halve(row: &mut [f32], head_dim: usize) {
+fn halve<T: Copy>(row: &mut [T], head_dim: usize) {
     for head in row.chunks_mut(head_dim.max(1)) {
         let even = head.iter().step_by(2);
-        let sorted: Vec<f32> = even
+        let sorted: Vec<T> = even
             .chain(head.iter().skip(1).step_by(2))
             .copied()
             .collect();

@@ -26,6 +26,7 @@ use astra_bundle::{Filter, Fit, Sha256Digest, TextInput};
 use crate::family::bert::BertModel;
 use crate::family::decoder::Decoder;
 use crate::family::vit::{ImageScale, VitModel};
+use crate::narrow::Storage;
 
 pub use error::{Mismatch, SourceError};
 pub use tensor::{Precision, Tensor};
@@ -61,6 +62,17 @@ impl Content {
             Self::Text(text) => match &text.model {
                 TextModel::Decoder(model) => model.hidden,
                 TextModel::Bert(model) => model.hidden,
+            },
+        }
+    }
+
+    /// Brings the matrices into the form that they are to be stored in.
+    pub fn store_as(&mut self, storage: Storage) {
+        match self {
+            Self::Image(vit) => vit.model.store_as(storage),
+            Self::Text(text) => match &mut text.model {
+                TextModel::Decoder(model) => model.store_as(storage),
+                TextModel::Bert(model) => model.store_as(storage),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Mismatch, Tensor};
 use crate::family::weights::{Linear, Norm, RmsNorm};
+use crate::narrow::Blocks;
 
 /// The tensors of a file.
 pub(super) trait Tensors {
@@ -20,6 +21,11 @@ pub(super) trait Tensors {
         }
     }
 
+    /// The integers of a tensor of these dimensions, where a bundle can keep them as they are.
+    fn blocks(&self, _name: &str, _dims: [usize; 2]) -> Result<Option<Blocks>, Mismatch> {
+        Ok(None)
+    }
+
     /// A bias, or zeros where there is none.
     fn bias(&self, name: &str, outputs: usize) -> Result<Vec<f32>, Mismatch> {
         if self.contains(name) {
@@ -30,8 +36,12 @@ pub(super) trait Tensors {
 
     /// `NAME.weight` `[outputs, inputs]` and, where there is one, `NAME.bias`.
     fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear, Mismatch> {
-        let weight = self.values(&format!("{name}.weight"), &[outputs, inputs])?;
+        let weight = format!("{name}.weight");
         let bias = self.bias(&format!("{name}.bias"), outputs)?;
+        if let Some(blocks) = self.blocks(&weight, [outputs, inputs])? {
+            return Ok(Linear::from_blocks(blocks, bias));
+        }
+        let weight = self.values(&weight, &[outputs, inputs])?;
         Ok(Linear::from_transposed(inputs, outputs, &weight, bias))
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use astra_bundle::TextInput;
 use astra_export::family::decoder::{Decoder, DecoderNorm, Mlp};
 use astra_export::family::weights::Linear;
+use astra_export::narrow::Storage;
 use astra_export::package::{Draft, Request};
 use astra_export::source::{Content, Imported, TextModel, gguf, hugging_face};
 use astra_model::tasks::text::tokenizer::Tokenizer;
@@ -112,9 +113,11 @@ fn as_candle_llama(model: &Decoder) -> (llama::Llama, llama::Cache) {
 
 #[test]
 fn smollm2_scores_tokens_as_candle_does() {
-    let imported = gguf::open(&cache::language_model()).unwrap();
-    let model = decoder(&imported);
+    let mut imported = gguf::open(&cache::language_model()).unwrap();
     let folder = tempfile::tempdir().unwrap();
+    let narrow = draft(&imported, &folder.path().join("source"), 2 * TOKENS);
+    imported.content.store_as(Storage::Float32);
+    let model = decoder(&imported);
     let draft = draft(&imported, folder.path(), 2 * TOKENS);
     let tokenizer = Tokenizer::open(draft.dir(), input(&imported)).unwrap();
     let mut ids = tokenizer.encode_as_is(TEXT).unwrap();
@@ -122,8 +125,11 @@ fn smollm2_scores_tokens_as_candle_does() {
     assert_eq!(ids.len(), TOKENS);
 
     let found = logits(&draft, model, &ids);
+    let narrow = logits(&narrow, model, &ids);
+    let (mut same, mut increase) = (0, 0.0);
     let (candle, mut cache) = as_candle_llama(model);
-    for (position, (&id, found)) in ids.iter().zip(found.chunks(model.vocab)).enumerate() {
+    let both = found.chunks(model.vocab).zip(narrow.chunks(model.vocab));
+    for (position, (&id, (found, narrow))) in ids.iter().zip(both).enumerate() {
         let token = Tensor::new(&[[id]], &Device::Cpu).unwrap();
         let expected = candle.forward(&token, position, &mut cache).unwrap();
         let expected: Vec<f32> = expected.flatten_all().unwrap().to_vec1().unwrap();
@@ -132,7 +138,28 @@ fn smollm2_scores_tokens_as_candle_does() {
             difference <= 2e-3,
             "position {position} is off by {difference}"
         );
+        same += usize::from(largest(narrow) == largest(&expected));
+        if let Some(&next) = ids.get(position + 1) {
+            increase += f64::from(surprise(narrow, next) - surprise(&expected, next));
+        }
     }
+    // The same weights; only the rows that they multiply are rounded to 8 bits.
+    let (same, increase) = (same as f64 / TOKENS as f64, increase / (TOKENS - 1) as f64);
+    assert!(same >= 0.93, "{same} of the next tokens are the same");
+    assert!(increase.abs() <= 0.03, "cross entropy is {increase} higher");
+}
+
+/// Number of the largest score.
+fn largest(scores: &[f32]) -> usize {
+    let places = scores.iter().enumerate();
+    places.max_by(|(_, a), (_, b)| a.total_cmp(b)).unwrap().0
+}
+
+/// Negative logarithm of the probability of a token.
+fn surprise(scores: &[f32], token: u32) -> f32 {
+    let most = scores[largest(scores)];
+    let sum: f32 = scores.iter().map(|score| (score - most).exp()).sum();
+    sum.ln() + most - scores[token as usize]
 }
 
 /// Of all tokens, from the fused graph and the head.

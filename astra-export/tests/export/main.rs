@@ -21,6 +21,7 @@ mod graphs;
 mod head_rows;
 mod hugging_face;
 mod models;
+mod narrow;
 mod onnx_files;
 mod position;
 mod predicted;

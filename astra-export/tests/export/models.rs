@@ -57,6 +57,7 @@ impl Random {
             outputs,
             weight: self.around(0.0, width, inputs * outputs),
             bias: self.around(0.0, 0.3, outputs),
+            blocks: None,
         }
     }
 

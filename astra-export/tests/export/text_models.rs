@@ -70,6 +70,7 @@ impl Random {
             head_dim: HEAD_DIM,
             vocab: VOCAB,
             embedding: self.around(0.0, 1.0, VOCAB * HIDDEN),
+            embedding_blocks: None,
             frequencies: rope_frequencies(100.0, HEAD_DIM),
             blocks: (0..BLOCKS).map(|_| block(self)).collect(),
             norm: self.rms_norm(),

@@ -2,11 +2,16 @@
 
 mod rung;
 
+use std::collections::BTreeSet;
+
 use crate::checks::{MAX_HIDDEN, in_range, require};
 use crate::error::Invalid;
-use crate::layout::{CODEBOOKS_FILE, FORMAT, MANIFEST_FILE, WEIGHTS_FILE, check_file_name};
+use crate::layout::{
+    CODEBOOKS_FILE, FORMAT, FORMAT_OF_BLOCKS, MANIFEST_FILE, WEIGHTS_FILE, check_file_name,
+    exact_name, graph_file,
+};
 use crate::manifest::{Basis, ExactBlock, Manifest, Task, TextInput};
-use crate::shape::{Shape, TensorRef};
+use crate::shape::Shape;
 
 /// A token's position is 16 bits on the wire.
 const MAX_TOKENS: usize = 65_535;
@@ -21,22 +26,63 @@ impl Manifest {
     /// # Errors
     /// The first value that contradicts the format or another value.
     pub fn validate(&self) -> Result<(), Invalid> {
-        require(self.format == FORMAT, "format", self.format, FORMAT)?;
+        self.validate_matrices()?;
         self.shape.validate()?;
         self.validate_input()?;
         self.validate_bases()?;
-        let exact = self.exact.len();
+        self.validate_exact()?;
+        self.validate_rungs()?;
+        self.validate_files()
+    }
+
+    /// One matrix at least is stored in blocks, or the bundle is one of the format without.
+    fn validate_matrices(&self) -> Result<(), Invalid> {
+        let narrow = self.matrices.iter().any(|matrix| matrix.blocks.is_some());
+        let (format, which) = match narrow {
+            true => (FORMAT_OF_BLOCKS, "one with matrices in blocks"),
+            false => (FORMAT, "one without matrices in blocks"),
+        };
+        let expected = format!("{format}, {which}");
+        require(self.format == format, "format", self.format, expected)?;
         require(
-            exact == self.shape.blocks,
-            "exact",
-            format!("{exact} blocks"),
-            self.shape.blocks,
+            narrow || self.matrices.is_empty(),
+            "matrices",
+            format!("{} in float32", self.matrices.len()),
+            "none, or one in blocks",
         )?;
+        let mut names = BTreeSet::new();
+        for (i, matrix) in self.matrices.iter().enumerate() {
+            matrix.validate(&format!("matrices[{i}]"))?;
+            require(
+                names.insert(&matrix.name),
+                format!("matrices[{i}].name"),
+                format!("{:?} again", matrix.name),
+                "another name for every matrix",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Exact mode decodes with matrices, or with graphs where there are matrices in blocks.
+    fn validate_exact(&self) -> Result<(), Invalid> {
+        let blocks = self.shape.blocks;
+        if self.exact.is_empty() && !self.matrices.is_empty() {
+            let mut names = (0..blocks).map(|block| graph_file(&exact_name(block)));
+            return match names.find(|name| !self.files.contains_key(name)) {
+                None => Ok(()),
+                Some(name) => Err(Invalid::new(
+                    "files",
+                    format!("no {name}"),
+                    "an entry for it, as there are no matrices for exact mode",
+                )),
+            };
+        }
+        let exact = self.exact.len();
+        require(exact == blocks, "exact", format!("{exact} blocks"), blocks)?;
         for (b, block) in self.exact.iter().enumerate() {
             block.validate(&format!("exact[{b}]"), &self.shape)?;
         }
-        self.validate_rungs()?;
-        self.validate_files()
+        Ok(())
     }
 
     fn validate_input(&self) -> Result<(), Invalid> {
@@ -218,16 +264,5 @@ impl ExactBlock {
         self.dec_w
             .validate(&format!("{field}.dec_w"), &[shape.hidden, kv])?;
         self.dec_b.validate(&format!("{field}.dec_b"), &[kv])
-    }
-}
-
-impl TensorRef {
-    pub(crate) fn validate(&self, field: &str, shape: &[usize]) -> Result<(), Invalid> {
-        require(
-            self.shape == shape,
-            format!("{field}.shape"),
-            format!("{:?}", self.shape),
-            format!("{shape:?}"),
-        )
     }
 }

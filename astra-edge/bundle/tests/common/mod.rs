@@ -190,6 +190,7 @@ pub fn empty_manifest() -> Manifest {
         }),
         text: None,
         bases: vec![],
+        matrices: vec![],
         exact: vec![],
         rungs: vec![],
         calibration: Calibration {

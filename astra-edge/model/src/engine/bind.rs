@@ -5,6 +5,7 @@ use ort::value::{PrimitiveTensorElementType, Tensor};
 
 use super::buffers::{Buffers, EmbedInput, MlpBuffers};
 use super::codec::Matrices;
+use super::per_block::PerBlock;
 use super::{EngineError, Modality};
 
 /// Builds a binding.
@@ -125,18 +126,32 @@ pub(super) fn local(
         .build())
 }
 
+pub(super) fn exact(
+    session: &Session,
+    block: usize,
+    remote: &PerBlock,
+    remote_kv: &mut Tensor<f32>,
+) -> Result<IoBinding, EngineError> {
+    let bind = BindingBuilder::new(session, "bind exact")?.input("n", remote.get(block)?)?;
+    Ok(bind.output("kv", remote_kv)?.build())
+}
+
 pub(super) fn attend(
     session: &Session,
     modality: Modality,
     (block, matrices): (usize, &Matrices),
     buffers: &mut Buffers,
 ) -> Result<IoBinding, EngineError> {
+    let remote = match &buffers.remote_kv {
+        Some(remote_kv) => remote_kv,
+        None => buffers.remote.get(block)?,
+    };
     let mut bind = BindingBuilder::new(session, "bind attend")?
         .input("x", &buffers.x)?
         .input("q", &buffers.q)?
         .input("k", &buffers.k)?
         .input("v", &buffers.v)?
-        .input("remote", buffers.remote.get(block)?)?
+        .input("remote", remote)?
         .input("dec_w", &matrices.dec_w)?
         .input("dec_b", &matrices.dec_b)?
         .output("x_out", &mut buffers.attended)?;

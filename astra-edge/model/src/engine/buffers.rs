@@ -18,8 +18,10 @@ pub(super) struct Buffers {
     pub(super) q: Tensor<f32>,
     pub(super) k: Tensor<f32>,
     pub(super) v: Tensor<f32>,
-    /// Decoded tokens of other members: [r, R] of each block.
+    /// Decoded tokens of other members: [r, R] of each block; in exact mode n.
     pub(super) remote: PerBlock,
+    /// Keys and values of other members' tokens, where graphs compute them in exact mode: [r, 2W].
+    pub(super) remote_kv: Option<Tensor<f32>>,
     /// Keys and values that attention read, where they are kept.
     pub(super) attended_kv: Option<AttendedKv>,
 }
@@ -99,6 +101,7 @@ impl Buffers {
     ) -> Result<Self, EngineError> {
         let rows = sizes.rows();
         let all = rows + sizes.remote;
+        let remote_kv = || zeros([sizes.remote, 2 * sizes.kv]);
         let attended_kv = || -> Result<AttendedKv, EngineError> {
             Ok(AttendedKv {
                 keys: zeros([all, sizes.kv])?,
@@ -115,6 +118,7 @@ impl Buffers {
             k: zeros([rows, sizes.kv])?,
             v: zeros([rows, sizes.kv])?,
             remote: PerBlock::new(sizes.remote, codec.ranks())?,
+            remote_kv: codec.has_exact_graphs().then(remote_kv).transpose()?,
             attended_kv: keep_kv.then(attended_kv).transpose()?,
         })
     }

@@ -33,11 +33,15 @@ pub(super) fn attend_masked(
         k,
         v,
         remote,
+        remote_kv,
         ..
     } = buffers;
     let arrived = tokens.len();
-    let rank = remote.width(block)?;
-    let rows = slice("remote rows", remote.values(block)?, 0..arrived * rank)?;
+    let (rank, values) = match remote_kv {
+        Some(remote_kv) => (2 * sizes.kv, remote_kv.extract_tensor().1),
+        None => (remote.width(block)?, remote.values(block)?),
+    };
+    let rows = slice("remote rows", values, 0..arrived * rank)?;
     let failed = EngineError::run("attend");
     let remote = TensorRef::from_array_view(([arrived, rank], rows)).map_err(&failed)?;
     let mut inputs = ort::inputs![

@@ -25,6 +25,8 @@ pub struct Member {
     embed: IoBinding,
     local: Vec<IoBinding>,
     attend: Vec<IoBinding>,
+    /// Empty unless graphs compute keys and values of remote tokens.
+    exact: Vec<IoBinding>,
     mlp: Mlp,
     prediction: Option<Prediction>,
     /// Divided token of each row of `remote`, where rows are missing.
@@ -91,7 +93,17 @@ impl Member {
                 bind::attend(session, modality, matrices, &mut buffers)
             })
             .collect::<Result<_, _>>()?;
+        let exact = match &mut buffers.remote_kv {
+            None => Vec::new(),
+            Some(kv) => {
+                let sessions = model.exact.iter().enumerate();
+                let bound = sessions
+                    .map(|(block, session)| bind::exact(session, block, &buffers.remote, kv));
+                bound.collect::<Result<_, _>>()?
+            }
+        };
         Ok(Self {
+            exact,
             prediction: Prediction::new(model.predict.as_ref(), codec, &sizes, &buffers)?,
             mlp: Mlp::new(model, codec, &sizes, &mut buffers)?,
             arrived: vec![0; remote],
@@ -220,6 +232,9 @@ impl Member {
         block: usize,
         arrived: usize,
     ) -> Result<(), EngineError> {
+        if codec.has_exact_graphs() {
+            bind::run_block(&mut model.exact, &self.exact, block, "exact")?;
+        }
         if arrived < self.sizes.remote {
             let tokens = slice("rows that arrived", &self.arrived, 0..arrived)?;
             let (sizes, buffers) = (&self.sizes, &mut self.buffers);

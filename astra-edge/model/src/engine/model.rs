@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use astra_bundle::Shape;
+use astra_bundle::{Shape, exact_name};
 use ort::session::Session;
 
 use super::graph::open;
@@ -15,6 +15,8 @@ pub struct Model {
     pub(super) local: Vec<Session>,
     pub(super) attend: Vec<Session>,
     pub(super) mlp: Vec<Session>,
+    /// Of every block, where exact mode decodes with graphs.
+    pub(super) exact: Vec<Session>,
     /// In bundles with rungs that predict.
     pub(super) predict: Option<Session>,
     shape: Shape,
@@ -51,6 +53,9 @@ impl Model {
             let (inputs, outputs) = mlp_interface(block + 1 == shape.blocks);
             mlp.push(open(runtime, &path, inputs, outputs)?);
         }
+        let exact = |block| dir.join(format!("{}.onnx", exact_name(block)));
+        let with_graphs = (0..shape.blocks).filter(|_| exact(0).exists());
+        let exact = with_graphs.map(|block| open(runtime, &exact(block), &["n"], &["kv"]));
         let predict = dir.join("predict.onnx");
         let predict = predict
             .exists()
@@ -58,6 +63,7 @@ impl Model {
             .transpose()?;
         Ok(Self {
             predict,
+            exact: exact.collect::<Result<_, _>>()?,
             embed: open(
                 runtime,
                 &dir.join("embed.onnx"),

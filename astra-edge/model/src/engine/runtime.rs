@@ -104,10 +104,11 @@ impl Runtime {
     /// and again when they are damaged, or the bundle, the processor or ONNX Runtime has changed; they take up to four times the size of
     /// the weights. If they cannot be written, sessions pack their weights in memory, which is logged once.
     ///
-    /// Has no effect without prepacking, or with execution providers beyond the CPU, which pack weights in their own way.
+    /// Has no effect without prepacking, with execution providers beyond the CPU, which pack weights in their own way, and for bundles
+    /// with matrices in blocks of integers, which ONNX Runtime packs but cannot store packed.
     #[must_use]
     pub fn with_packed_weights(mut self, bundle: &Bundle, cache: &Path) -> Self {
-        if !self.prepacking || *self.providers != [Provider::Cpu] {
+        if !self.prepacking || *self.providers != [Provider::Cpu] || has_blocks(bundle) {
             return self;
         }
         match PackedWeights::of(bundle, cache) {
@@ -118,6 +119,17 @@ impl Runtime {
             }
         }
         self
+    }
+
+    /// Turns prepacking on for a bundle with matrices in blocks of integers: without, ONNX Runtime would compute their float32 values
+    /// again for every product.
+    #[must_use]
+    pub fn with_prepacking_for(self, bundle: &Bundle) -> Self {
+        if self.prepacking || !has_blocks(bundle) {
+            return self;
+        }
+        tracing::warn!("prepacking is on, as the bundle has matrices in blocks of integers");
+        self.with_prepacking(true)
     }
 
     /// Whether weights are packed in memory because the weights cache cannot be used.
@@ -215,6 +227,11 @@ impl Runtime {
         }
         Ok(builder.with_config_entry("session.disable_prepacking", "1")?)
     }
+}
+
+/// Whether a matrix of the bundle is in blocks of integers.
+fn has_blocks(bundle: &Bundle) -> bool {
+    !bundle.manifest().matrices.is_empty()
 }
 
 /// Disables ONNX Runtime's telemetry, which version 1.32 starts on Linux when it is loaded; switching it off afterwards does not stop it

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use astra_bundle::{Bundle, BundleError, Calibration};
 use astra_export::calibrate::Calibrated;
 use astra_export::fit::{Fitted, RungSpec, fit};
+use astra_export::narrow::Storage;
 use astra_export::package::{Draft, Request, codec_weights, record_agreement};
 use astra_export::source::{Content, Imported, gguf, hugging_face, onnx};
 use astra_export::texts;
@@ -67,6 +68,10 @@ pub(in crate::cli) struct Export {
         conflicts_with = "no_codec"
     )]
     rungs: Option<Vec<u32>>,
+    /// How the matrices are stored: source, the integers of a quantized GGUF file as they are; 8 or 4, quantized to that many bits;
+    /// f32. Matrices that blocks of integers do not fit stay float32
+    #[arg(long, value_name = "source|8|4|f32", default_value_t = Storage::Float32)]
+    weights: Storage,
     /// Name of the model in the manifest; by default that of its file or directory
     #[arg(long)]
     name: Option<String>,
@@ -118,7 +123,8 @@ enum Inputs {
 impl Export {
     pub(in crate::cli) fn run(self) -> Result<()> {
         self.check_place()?;
-        let imported = self.source.read()?;
+        let mut imported = self.source.read()?;
+        imported.content.store_as(self.weights);
         notices::print(&imported);
         let name = self.name.clone().unwrap_or_else(|| self.source.name());
         let request = Request {

@@ -2,7 +2,7 @@
 
 use super::stored::{StoredBert, StoredBlock};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, exact_graph, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Dim, Element, GraphBuilder, Value};
 
@@ -17,6 +17,9 @@ pub fn graphs(model: &StoredBert) -> Vec<NamedGraph> {
         graphs.push((local_name(number), local(model, block, number)));
         graphs.push((attend_name(number), attend(model, block, number)));
         graphs.push((mlp_name(number), mlp(model, block, is_last, number)));
+        if model.exact.is_empty() {
+            graphs.push(exact_graph(&model.shape, &block.attention, number));
+        }
     }
     graphs
 }

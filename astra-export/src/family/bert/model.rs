@@ -3,6 +3,7 @@
 use astra_bundle::{Activation, TextPooling};
 
 use crate::family::weights::{Linear, Norm};
+use crate::narrow::Storage;
 
 /// A model. Every length fits the dimensions; sources check that.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +45,24 @@ pub struct BertBlock {
     pub down: Linear,
     /// After the MLP.
     pub norm2: Norm,
+}
+
+impl BertModel {
+    /// Brings the matrices of the blocks into the form that they are to be stored in.
+    pub fn store_as(&mut self, storage: Storage) {
+        for block in &mut self.blocks {
+            let attention = [
+                &mut block.query,
+                &mut block.key,
+                &mut block.value,
+                &mut block.output,
+            ];
+            let mlp = [&mut block.up, &mut block.down];
+            for linear in attention.into_iter().chain(mlp) {
+                linear.store_as(storage);
+            }
+        }
+    }
 }
 
 /// From the features of a text's tokens to one vector; see [`Embedding`](astra_bundle::Embedding).

@@ -1,7 +1,7 @@
 //! A BERT in the weights of a bundle.
 
 use astra_bundle::{
-    BundleError, BundleWriter, Embedding, EmbeddingStep, ExactBlock, Shape, TensorRef,
+    BundleError, BundleWriter, Embedding, EmbeddingStep, ExactBlock, Matrix, Shape, TensorRef,
 };
 
 use super::model::{BertBlock, BertModel, DenseLayer, EmbeddingHead, HeadStep};
@@ -49,11 +49,12 @@ impl StoredBert {
         let embedding = writer.weights(&model.embedding, &[model.vocab, hidden])?;
         let positions = writer.weights(&places, &[places.len() / hidden.max(1), hidden])?;
         let norm = store_norm(writer, &model.norm)?;
-        let (mut blocks, mut exact) = (Vec::new(), Vec::new());
+        let mut blocks = Vec::new();
         for block in &model.blocks {
             blocks.push(store_block(writer, block)?);
-            exact.push(store_exact(writer, &block.key, &block.value)?);
         }
+        let keys_and_values = model.blocks.iter().map(|block| [&block.key, &block.value]);
+        let exact = store_exact(writer, keys_and_values)?;
         Ok(Self {
             shape: Shape {
                 hidden,
@@ -71,6 +72,19 @@ impl StoredBert {
             norm,
             blocks,
         })
+    }
+}
+
+impl StoredBert {
+    /// Every matrix of the blocks.
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let mut matrices = Vec::new();
+        for (number, block) in self.blocks.iter().enumerate() {
+            let prefix = format!("block_{number:02}.");
+            matrices.extend(block.attention.matrices(&prefix));
+            matrices.extend(block.mlp.matrices(&prefix));
+        }
+        matrices
     }
 }
 

@@ -3,7 +3,7 @@
 use super::SINK;
 use super::stored::{StoredBlock, StoredDecoder, StoredMlp, StoredPositions};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, exact_graph, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, Lengths, StoredNorm, Value};
 
@@ -20,6 +20,9 @@ pub fn graphs(model: &StoredDecoder) -> Vec<NamedGraph> {
         graphs.push((local_name(number), local(model, block, number)));
         graphs.push((attend_name(number), attend(model, block, number)));
         graphs.push((mlp_name(number), mlp(model, block, next, number)));
+        if model.exact.is_empty() {
+            graphs.push(exact_graph(&model.shape, &block.attention, number));
+        }
     }
     graphs
 }
@@ -48,8 +51,7 @@ impl StoredDecoder {
     /// Declares `ids`, and `positions` where they are learned; rows of x.
     fn add_tokens(&self, graph: &mut GraphBuilder, rows: &'static str) -> Value {
         let ids = graph.input("ids", Element::I64, &[Dim::Named(rows)]);
-        let table = graph.stored("embedding", &self.embedding);
-        let x = graph.gather(&table, &ids);
+        let x = graph.table_rows("embedding", &self.embedding, &ids);
         let StoredPositions::Learned(places) = &self.positions else {
             return x;
         };
@@ -86,10 +88,7 @@ impl StoredDecoder {
     fn add_head(&self, graph: &mut GraphBuilder, features: &Value) -> Value {
         match &self.head {
             Some(head) => graph.linear("head", features, head),
-            None => {
-                let table = graph.stored("embedding", &self.embedding);
-                graph.times_transposed(features, &table)
-            }
+            None => graph.times_table("embedding", features, &self.embedding),
         }
     }
 }

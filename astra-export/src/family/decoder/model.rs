@@ -3,6 +3,7 @@
 use astra_bundle::Family;
 
 use crate::family::weights::{Linear, Norm, RmsNorm};
+use crate::narrow::{Blocks, Storage, quantize};
 
 /// A model. Every length fits the dimensions; sources check that.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +22,8 @@ pub struct Decoder {
     pub vocab: usize,
     /// `[vocab, D]`
     pub embedding: Vec<f32>,
+    /// The integers that the embedding is made of, if it is stored as such.
+    pub embedding_blocks: Option<Box<Blocks>>,
     /// How a token knows its place.
     pub positions: Positions,
     /// Layers, first to last.
@@ -29,6 +32,29 @@ pub struct Decoder {
     pub norm: DecoderNorm,
     /// From features to scores of the next token; without it, the embedding transposed.
     pub head: Option<Linear>,
+}
+
+impl Decoder {
+    /// Brings the matrices into the form that they are to be stored in.
+    pub fn store_as(&mut self, storage: Storage) {
+        match storage {
+            Storage::Source => {}
+            Storage::Float32 => self.embedding_blocks = None,
+            Storage::Quantized(bits) => {
+                let shape = [self.vocab, self.hidden];
+                self.embedding_blocks = quantize(&self.embedding, shape, bits).map(Box::new);
+                if let Some(blocks) = &self.embedding_blocks {
+                    self.embedding = blocks.values();
+                }
+            }
+        }
+        for block in &mut self.blocks {
+            block.store_as(storage);
+        }
+        if let Some(head) = &mut self.head {
+            head.store_as(storage);
+        }
+    }
 }
 
 /// How a token knows its place.
@@ -67,6 +93,24 @@ pub struct DecoderBlock {
     pub norm2: DecoderNorm,
     /// The rest.
     pub mlp: Mlp,
+}
+
+impl DecoderBlock {
+    fn store_as(&mut self, storage: Storage) {
+        let attention = [
+            &mut self.query,
+            &mut self.key,
+            &mut self.value,
+            &mut self.output,
+        ];
+        let mlp = match &mut self.mlp {
+            Mlp::Gated { gate, up, down } => vec![gate, up, down],
+            Mlp::Plain { up, down } => vec![up, down],
+        };
+        for linear in attention.into_iter().chain(mlp) {
+            linear.store_as(storage);
+        }
+    }
 }
 
 /// What is between two steps.

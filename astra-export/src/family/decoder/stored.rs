@@ -1,13 +1,13 @@
 //! A causal language model in the weights of a bundle.
 
-use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
+use astra_bundle::{BundleError, BundleWriter, ExactBlock, Matrix, Shape, TensorRef};
 
 use super::SINK;
 use super::model::{Decoder, DecoderBlock, DecoderNorm, Mlp, Positions};
 use crate::family::stored::{
-    StoredAttention, store_exact, store_linear, store_norm, store_rms_norm,
+    StoredAttention, matrix, store_blocks, store_exact, store_linear, store_norm, store_rms_norm,
 };
-use crate::graph::{Grouped, StoredLinear, StoredNorm};
+use crate::graph::{Grouped, StoredLinear, StoredNorm, StoredTable};
 
 /// Every tensor the graphs refer to, each stored once.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct StoredDecoder {
     pub exact: Vec<ExactBlock>,
     pub(super) vocab: usize,
     /// `[vocab, D]`
-    pub(super) embedding: TensorRef,
+    pub(super) embedding: StoredTable,
     pub(super) positions: StoredPositions,
     pub(super) blocks: Vec<StoredBlock>,
     pub(super) norm: StoredNorm,
@@ -64,13 +64,14 @@ impl StoredDecoder {
         model: &Decoder,
         max_tokens: usize,
     ) -> Result<Self, BundleError> {
-        let embedding = writer.weights(&model.embedding, &[model.vocab, model.hidden])?;
+        let embedding = store_embedding(writer, model)?;
         let positions = store_positions(writer, model, max_tokens)?;
-        let (mut blocks, mut exact) = (Vec::new(), Vec::new());
+        let mut blocks = Vec::new();
         for block in &model.blocks {
             blocks.push(store_block(writer, block)?);
-            exact.push(store_exact(writer, &block.key, &block.value)?);
         }
+        let keys_and_values = model.blocks.iter().map(|block| [&block.key, &block.value]);
+        let exact = store_exact(writer, keys_and_values)?;
         let head = model.head.as_ref();
         Ok(Self {
             shape: Shape {
@@ -92,6 +93,28 @@ impl StoredDecoder {
         })
     }
 
+    /// Every matrix.
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let embedding = match &self.embedding {
+            StoredTable::Float(_) => None,
+            StoredTable::Blocks { blocks, .. } => Some(blocks.clone()),
+        };
+        let mut matrices = vec![Matrix {
+            name: "embedding".to_owned(),
+            inputs: self.shape.hidden,
+            outputs: self.vocab,
+            blocks: embedding,
+        }];
+        for (number, block) in self.blocks.iter().enumerate() {
+            let prefix = format!("block_{number:02}.");
+            matrices.extend(block.attention.matrices(&prefix));
+            matrices.extend(block.mlp.matrices(&prefix));
+        }
+        let head = self.head.as_ref();
+        matrices.extend(head.map(|head| matrix("head".to_owned(), head)));
+        matrices
+    }
+
     pub(super) fn grouped(&self) -> Grouped {
         Grouped {
             heads: self.shape.heads,
@@ -103,6 +126,30 @@ impl StoredDecoder {
     pub(super) fn is_rotary(&self) -> bool {
         matches!(self.positions, StoredPositions::Rotary { .. })
     }
+}
+
+impl StoredMlp {
+    fn matrices(&self, prefix: &str) -> Vec<Matrix> {
+        let all = match self {
+            Self::Gated { gate, up, down } => vec![("gate", gate), ("up", up), ("down", down)],
+            Self::Plain { up, down } => vec![("up", up), ("down", down)],
+        };
+        let named = all.into_iter();
+        let named = named.map(|(name, linear)| matrix(format!("{prefix}{name}"), linear));
+        named.collect()
+    }
+}
+
+fn store_embedding(writer: &mut BundleWriter, model: &Decoder) -> Result<StoredTable, BundleError> {
+    let (rows, width) = (model.vocab, model.hidden);
+    Ok(match &model.embedding_blocks {
+        None => StoredTable::Float(writer.weights(&model.embedding, &[rows, width])?),
+        Some(blocks) => StoredTable::Blocks {
+            width,
+            rows,
+            blocks: store_blocks(writer, blocks)?,
+        },
+    })
 }
 
 fn store_positions(

@@ -5,7 +5,7 @@ use astra_bundle::{HeadRows, Task};
 
 use super::stored::{StoredBlock, StoredVit};
 use crate::family::parts::{
-    CodecInputs, NamedGraph, attend_name, local_name, mlp_name, remote_keys_and_values,
+    CodecInputs, NamedGraph, attend_name, exact_graph, local_name, mlp_name, remote_keys_and_values,
 };
 use crate::graph::{Attribute, Dim, Element, GraphBuilder, StoredNorm, Value};
 
@@ -33,6 +33,9 @@ pub fn graphs(vit: &StoredVit) -> Vec<NamedGraph> {
         graphs.push((local_name(number), local(vit, block, number)));
         graphs.push((attend_name(number), attend(vit, block, number)));
         graphs.push((mlp_name(number), mlp(vit, block, next, number)));
+        if vit.exact.is_empty() {
+            graphs.push(exact_graph(&vit.shape, &block.attention, number));
+        }
     }
     graphs
 }

@@ -100,7 +100,7 @@ fn add_classifier(
             graph.concat(&[cls, &mean], 1)
         }
     };
-    let classes = linear.weight.shape.last().copied().unwrap_or(0);
+    let [_, classes] = linear.weight.sides();
     let scores = graph.linear("classifier", &pooled, linear);
     let scores = graph.reshape(&scores, &[classes]);
     graph.output(&scores, "logits", Element::F32, &[Dim::Fixed(classes)]);

@@ -1,6 +1,7 @@
 //! The weights of a vision Transformer, whatever file they came from.
 
 use crate::family::weights::{Linear, Norm, multiply};
+use crate::narrow::Storage;
 use crate::position::PositionTable;
 
 /// A model with everything that is constant between two matrices folded into one of them: layer scale into the output
@@ -25,6 +26,24 @@ pub struct VitModel {
     pub norm: Norm,
     /// What is made of the features.
     pub head: Head,
+}
+
+impl VitModel {
+    /// Brings the matrices of the blocks into the form that they are to be stored in.
+    pub fn store_as(&mut self, storage: Storage) {
+        for block in &mut self.blocks {
+            let attention = [
+                &mut block.query,
+                &mut block.key,
+                &mut block.value,
+                &mut block.output,
+            ];
+            let mlp = [&mut block.up, &mut block.down];
+            for linear in attention.into_iter().chain(mlp) {
+                linear.store_as(storage);
+            }
+        }
+    }
 }
 
 /// One layer: `x += output(attention(query, key, value of norm1(x)))`, `x += down(gelu(up(norm2(x))))`.

@@ -1,6 +1,6 @@
 //! A vision Transformer in the weights of a bundle.
 
-use astra_bundle::{BundleError, BundleWriter, ExactBlock, Shape, TensorRef};
+use astra_bundle::{BundleError, BundleWriter, ExactBlock, Matrix, Shape, TensorRef};
 
 use super::head::StoredHead;
 use super::model::{BlockWeights, ImageScale, VitModel};
@@ -56,14 +56,15 @@ impl StoredVit {
                 *position += bias;
             }
         }
-        let (mut blocks, mut exact) = (Vec::new(), Vec::new());
+        let mut blocks = Vec::new();
         let projection = writer.weights(&folded.weight, &[folded.inputs, hidden])?;
         let positions = writer.weights(&positions, &[side * side, hidden])?;
         let class_token = writer.weights(&model.class_token, &[1, hidden])?;
         for block in &model.blocks {
             blocks.push(store_block(writer, block)?);
-            exact.push(store_exact(writer, &block.key, &block.value)?);
         }
+        let keys_and_values = model.blocks.iter().map(|block| [&block.key, &block.value]);
+        let exact = store_exact(writer, keys_and_values)?;
         Ok(Self {
             shape: Shape {
                 hidden,
@@ -84,6 +85,19 @@ impl StoredVit {
             norm: store_norm(writer, &model.norm)?,
             head: StoredHead::store(writer, &model.head, side * model.patch)?,
         })
+    }
+}
+
+impl StoredVit {
+    /// Every matrix of the blocks.
+    pub fn matrices(&self) -> Vec<Matrix> {
+        let mut matrices = Vec::new();
+        for (number, block) in self.blocks.iter().enumerate() {
+            let prefix = format!("block_{number:02}.");
+            matrices.extend(block.attention.matrices(&prefix));
+            matrices.extend(block.mlp.matrices(&prefix));
+        }
+        matrices
     }
 }
 
@@ -130,6 +144,7 @@ fn fold_scale(projection: &Linear, scale: &ImageScale, patch: usize) -> Linear {
         outputs: projection.outputs,
         weight,
         bias: bias.into_iter().map(|b| b as f32).collect(),
+        blocks: None,
     }
 }
 
@@ -146,6 +161,7 @@ mod tests {
             outputs: 1,
             weight,
             bias: vec![0.25],
+            blocks: None,
         };
         let scale = ImageScale {
             mean: [0.5, 0.4, 0.3],

@@ -5,11 +5,13 @@
 //! - `metadata`: typed values of it
 //! - `hyperparameters`: the keys of an architecture, sorted into read, harmless and refused
 //! - `quantized`: types of values
+//! - `blocks`: their integers
 //! - `tokenizer`: a tokenizer file out of the metadata
 //!
 //! Files of `llama` keep the rows of queries and keys in another order than all other files, in which rotary positions turn
 //! neighbours; that is undone.
 
+mod blocks;
 mod hyperparameters;
 mod metadata;
 mod parts;
@@ -20,6 +22,8 @@ mod tokenizer;
 use std::path::Path;
 
 use astra_bundle::TextInput;
+
+use crate::narrow::Blocks;
 
 use super::error::{Mismatch, SourceError};
 use super::llama::{self, Names, Pairs};
@@ -81,6 +85,10 @@ pub fn open(path: &Path) -> Result<Imported, SourceError> {
 impl Tensors for Gguf<'_> {
     fn tensor(&self, name: &str) -> Result<Tensor, Mismatch> {
         Gguf::tensor(self, name)
+    }
+
+    fn blocks(&self, name: &str, dims: [usize; 2]) -> Result<Option<Blocks>, Mismatch> {
+        Gguf::blocks(self, name, dims)
     }
 
     fn contains(&self, name: &str) -> bool {

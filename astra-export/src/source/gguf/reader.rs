@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::quantized::ValueType;
+use crate::narrow::Blocks;
 use crate::source::error::not_a_model;
 use crate::source::{Mismatch, Tensor};
 
@@ -136,6 +137,27 @@ impl<'a> Gguf<'a> {
             Mismatch::new(name, error, expected)
         })?;
         Tensor::new(name, info.dims.clone(), values)
+    }
+
+    /// The integers of a matrix, if they are of a type that a bundle can keep.
+    pub(super) fn blocks(&self, name: &str, dims: [usize; 2]) -> Result<Option<Blocks>, Mismatch> {
+        let Some(info) = self.tensors.get(name).filter(|info| info.dims == dims) else {
+            return Ok(None);
+        };
+        let value_type = ValueType::of(info.value_type, name)?;
+        let blocks = super::blocks::blocks(value_type, info.bytes(name, value_type)?, dims);
+        let Some(blocks) = blocks else {
+            return Ok(None);
+        };
+        self.read.borrow_mut().insert(name.to_owned());
+        let mut factors = blocks
+            .scales()
+            .iter()
+            .chain(blocks.minima().unwrap_or_default());
+        match factors.find(|value| !value.is_finite()) {
+            None => Ok(Some(blocks)),
+            Some(value) => Err(Mismatch::new(name, value, "finite values")),
+        }
     }
 
     /// Refuses a file with tensors that were not read: they belong to a part of the model that would be lost.

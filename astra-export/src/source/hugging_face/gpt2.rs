@@ -161,6 +161,7 @@ impl Reader<'_> {
             outputs,
             weight: self.tensors.values(&of("weight"), &[inputs, outputs])?,
             bias: self.tensors.values(&of("bias"), &[outputs])?,
+            blocks: None,
         })
     }
 
@@ -193,5 +194,6 @@ fn part(joint: &Linear, width: usize, number: usize) -> Linear {
         outputs: width,
         weight: rows.flat_map(columns).collect(),
         bias: columns(&joint.bias),
+        blocks: None,
     }
 }

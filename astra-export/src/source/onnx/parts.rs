@@ -45,6 +45,7 @@ impl Projection {
             outputs: count,
             weight: weight.into_values(&[inputs, count])?,
             bias,
+            blocks: None,
         })
     }
 

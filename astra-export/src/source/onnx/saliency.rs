@@ -87,6 +87,7 @@ fn read_last(graph: &Graph<'_>, conv: &Step<'_>) -> Result<Linear, Mismatch> {
         outputs: 1,
         weight: weight.into_values(&[1, channels, 1, 1])?,
         bias: graph.weights(conv.input(2)?)?.into_values(&[1])?,
+        blocks: None,
     })
 }
 

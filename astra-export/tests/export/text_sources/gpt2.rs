@@ -112,5 +112,6 @@ fn joint(parts: [&Linear; 3]) -> Linear {
         outputs: 3 * HIDDEN,
         weight: rows.collect::<Vec<_>>().concat(),
         bias: parts.map(|part| part.bias.clone()).concat(),
+        blocks: None,
     }
 }

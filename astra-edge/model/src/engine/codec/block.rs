@@ -33,7 +33,7 @@ pub(super) struct Block {
 }
 
 /// Inputs of the graphs: `enc_w` [R, D], `enc_b` `[R]`, `dec_w` [R, 2W], `dec_b` [2W]. In exact mode `enc_w` is [0, D] and
-/// R of `dec_w` is D.
+/// R of `dec_w` is D, or 2W where graphs compute keys and values.
 pub(in crate::engine) struct Matrices {
     pub(in crate::engine) enc_w: Tensor<f32>,
     pub(in crate::engine) enc_b: Tensor<f32>,
@@ -120,6 +120,14 @@ impl Matrices {
             dec_w: tensor(&rows(&basis.dec_w, kv, perm), [rank, kv])?,
             dec_b: tensor(&basis.dec_b, [kv])?,
         })
+    }
+
+    /// Matrices that encode nothing and decode rows of `width` values as they are.
+    pub(super) fn identity(hidden: usize, width: usize) -> Result<Self, EngineError> {
+        let on_diagonal = |place| place / width == place % width;
+        let values = (0..width * width).map(|place| f32::from(u8::from(on_diagonal(place))));
+        let values: Vec<f32> = values.collect();
+        Self::decoding(hidden, width, &values, &vec![0.0; width])
     }
 
     /// Matrices that encode nothing: `rank` of `dec_w` [rank, 2W] with `dec_b` [2W].

@@ -18,6 +18,8 @@ pub use stages::Stages;
 /// The codec at one rung, or exact mode.
 pub struct Codec {
     bits: u16,
+    /// Keys and values of remote tokens are computed by graphs before `attend`.
+    exact_graphs: bool,
     blocks: Vec<Block>,
 }
 
@@ -105,6 +107,7 @@ impl Codec {
     ) -> Result<Self, EngineError> {
         let mut codec = Self {
             bits: rung.bits,
+            exact_graphs: false,
             blocks: Vec::new(),
         };
         for (number, tables) in blocks.into_iter().enumerate() {
@@ -116,14 +119,21 @@ impl Codec {
     }
 
     fn exact(bundle: &Bundle) -> Result<Self, EngineError> {
-        let Shape { hidden, blocks, .. } = bundle.manifest().shape;
-        let blocks = (0..blocks).map(|block| {
-            let view = bundle.exact(block)?;
-            let matrices = Matrices::decoding(hidden, hidden, &view.dec_w, &view.dec_b)?;
+        let shape = &bundle.manifest().shape;
+        let hidden = shape.hidden;
+        let exact_graphs = bundle.manifest().exact.is_empty();
+        let blocks = (0..shape.blocks).map(|block| {
+            let matrices = if exact_graphs {
+                Matrices::identity(hidden, 2 * shape.kv_width())?
+            } else {
+                let view = bundle.exact(block)?;
+                Matrices::decoding(hidden, hidden, &view.dec_w, &view.dec_b)?
+            };
             Ok(Block::uncoded(hidden, exact_layout(hidden)?, matrices))
         });
         Ok(Self {
             bits: 0,
+            exact_graphs,
             blocks: blocks.collect::<Result<_, EngineError>>()?,
         })
     }
@@ -140,6 +150,7 @@ impl Codec {
         });
         Ok(Self {
             bits: 0,
+            exact_graphs: false,
             blocks: blocks.collect::<Result<_, EngineError>>()?,
         })
     }
@@ -176,6 +187,11 @@ impl Codec {
     /// Whether values are sent as float32 instead of codes.
     pub fn is_exact(&self) -> bool {
         self.bits == 0
+    }
+
+    /// Whether graphs compute keys and values of remote tokens, which `attend` then takes as they are.
+    pub(super) fn has_exact_graphs(&self) -> bool {
+        self.exact_graphs
     }
 
     /// Axes of a decoded token in a block, R; the hidden width in exact mode.
