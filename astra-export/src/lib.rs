@@ -14,6 +14,7 @@
 //! - [`calibrate`]: the activations of photographs or texts
 //! - [`package`]: from a source to a finished bundle
 //! - [`verify`]: how close a bundle comes to what it was made from
+//! - [`tune`]: training of a bundle's codec
 //!
 //! # Panics
 //! No function of this crate panics on what is in a file, whatever it is.
@@ -30,4 +31,5 @@ pub mod progress;
 pub mod source;
 pub mod split;
 pub mod texts;
+pub mod tune;
 pub mod verify;

@@ -178,7 +178,7 @@ impl Bundle {
         values.map_err(|_| self.misaligned(tensor))
     }
 
-    fn tensor_bytes(&self, tensor: &TensorRef) -> Result<&[u8], BundleError> {
+    pub(crate) fn tensor_bytes(&self, tensor: &TensorRef) -> Result<&[u8], BundleError> {
         if !tensor.offset.is_multiple_of(ALIGN) {
             return Err(self.misaligned(tensor));
         }
@@ -190,6 +190,16 @@ impl Bundle {
                 bytes: self.weights.len() as u64,
             }
         })
+    }
+
+    /// Size of the codebooks of a rung in one block, and where they start.
+    pub(crate) fn codebook_place(
+        &self,
+        rung: &Rung,
+        block: usize,
+    ) -> Result<(u64, u64), BundleError> {
+        let of_block = rung.blocks.get(block).ok_or_else(|| self.no_block(block))?;
+        Ok((of_block.codebooks, Layout::of(rung, of_block).bytes()))
     }
 
     fn misaligned(&self, tensor: &TensorRef) -> BundleError {

@@ -24,6 +24,7 @@
 //! - `install`: a folder that is made under another name and renamed into place
 //! - `bundle`: [`Bundle`], the reader
 //! - `writer`: [`BundleWriter`]
+//! - `revision`: [`Revision`], a bundle with other values in some places
 //!
 //! # Panics
 //! No function of this crate panics, whatever the bytes on disk or the arguments are. The one way to die is the operating
@@ -54,6 +55,7 @@ mod matrix;
 mod other_format;
 mod promise;
 mod quality;
+mod revision;
 mod rung;
 mod shape;
 mod validate;
@@ -77,6 +79,7 @@ pub use manifest::{
 pub use matrix::{Matrix, MatrixBlocks};
 pub use promise::{DefaultRung, Promise, PromiseError, RungReason};
 pub use quality::{Quality, QualityMeasure};
+pub use revision::Revision;
 pub use rung::{Agreement, PredictionBlock, Refinement, Rung, RungBlock};
 pub use shape::{Dtype, Shape, TensorRef};
 pub use views::{BasisView, ExactView, PredictionView};

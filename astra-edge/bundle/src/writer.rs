@@ -169,7 +169,7 @@ impl BundleWriter {
     /// # Errors
     /// Whatever a reader would refuse, and [`BundleError::Io`]. Nothing has changed at the final place then, except when the
     /// new bundle is in place and only the older one, moved aside, could not be removed.
-    pub fn finish(self, mut manifest: Manifest) -> Result<Bundle, BundleError> {
+    pub fn finish(self, manifest: Manifest) -> Result<Bundle, BundleError> {
         let Self {
             weights,
             codebooks,
@@ -178,24 +178,34 @@ impl BundleWriter {
         } = self;
         weights.close()?;
         codebooks.close()?;
-        let dir = staging.dir();
-        manifest.format = match manifest.matrices.is_empty() {
-            true => FORMAT,
-            false => FORMAT_OF_BLOCKS,
-        };
-        manifest.files.clear();
-        for name in files {
-            let entry = files::entry_of(dir, &name)?;
-            sync_file(&dir.join(&name))?;
-            manifest.files.insert(name, entry);
-        }
-        let path = dir.join(MANIFEST_FILE);
-        manifest.validate().map_err(|invalid| invalid.at(&path))?;
-        install::write_whole(dir, MANIFEST_FILE, &manifest.to_json(&path)?)?;
-        let bundle = Bundle::open(dir)?;
-        let target = staging.publish()?;
-        Ok(bundle.moved_to(target))
+        publish(staging, files, manifest)
     }
+}
+
+/// Completes `manifest` with the format and the `files` of a finished directory, opens it as a device would, and puts it in its
+/// place.
+pub(crate) fn publish(
+    staging: Staging,
+    files: impl IntoIterator<Item = String>,
+    mut manifest: Manifest,
+) -> Result<Bundle, BundleError> {
+    let dir = staging.dir();
+    manifest.format = match manifest.matrices.is_empty() {
+        true => FORMAT,
+        false => FORMAT_OF_BLOCKS,
+    };
+    manifest.files.clear();
+    for name in files {
+        let entry = files::entry_of(dir, &name)?;
+        sync_file(&dir.join(&name))?;
+        manifest.files.insert(name, entry);
+    }
+    let path = dir.join(MANIFEST_FILE);
+    manifest.validate().map_err(|invalid| invalid.at(&path))?;
+    install::write_whole(dir, MANIFEST_FILE, &manifest.to_json(&path)?)?;
+    let bundle = Bundle::open(dir)?;
+    let target = staging.publish()?;
+    Ok(bundle.moved_to(target))
 }
 
 impl Manifest {

@@ -24,6 +24,7 @@ use crate::fit::BlockSamples;
 use crate::progress::{Meter, Progress};
 use tokens::Sampler;
 use views::Photographs;
+pub(crate) use views::crop;
 
 /// Tokens taken of each block at most: 96 images at 256 tokens each calibrate as well as 600 do.
 const TOKENS: usize = 96 * 256;

@@ -78,7 +78,7 @@ impl Photograph<'_> {
 
 /// A part of a photograph with its proportions, mirrored as often as not, as a file: views then go through the same door as
 /// the photographs of requests.
-fn crop(original: &RgbImage, rng: &mut StdRng) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn crop(original: &RgbImage, rng: &mut StdRng) -> Result<Vec<u8>, ImageError> {
     let share = rng.random_range(SMALLEST..1.0);
     let part = |side: u32| ((f64::from(side) * share).round() as u32).clamp(1, side);
     let (width, height) = (part(original.width()), part(original.height()));

@@ -4,6 +4,7 @@ mod export;
 mod info;
 mod progress;
 mod rungs;
+mod tune;
 mod verify;
 
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ pub(crate) struct Cli {
 enum Command {
     Export(export::Export),
     Verify(verify::Verify),
+    Tune(tune::Tune),
     Info(info::Info),
 }
 
@@ -67,6 +69,7 @@ impl Cli {
         match self.command {
             Command::Export(command) => command.run(),
             Command::Verify(command) => command.run(),
+            Command::Tune(command) => command.run(),
             Command::Info(command) => command.run(),
         }
     }

@@ -194,7 +194,7 @@ fn pick(y: &[f32], rank: usize, axes: &[u16]) -> Vec<f32> {
 }
 
 /// A seed for one of many (the finaliser of SplitMix64, Steele, Lea and Flood, 2014).
-fn mix(seed: u64, one: u64) -> u64 {
+pub(crate) fn mix(seed: u64, one: u64) -> u64 {
     let z = seed.wrapping_add((one + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
