@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
 use serde::Deserialize;
 
 use crate::digest::Sha256Digest;
@@ -41,7 +41,18 @@ pub(crate) fn map(dir: &Path, name: &str, entry: &FileEntry) -> Result<Mmap, Bun
         sha256: Sha256Digest::of(&mapping),
     };
     check_content(path, found, entry)?;
+    release_pages(&mapping);
     Ok(mapping)
+}
+
+/// Gives back the pages that hashing has read: most are not read again, and each counts as memory of this process. Those that are come
+/// from the system's cache.
+fn release_pages(mapping: &Mmap) {
+    // SAFETY: the mapping is of a file, shared and never written, so that pages are read again as they were.
+    #[expect(unsafe_code, reason = "the content is the same afterwards")]
+    let released = unsafe { mapping.unchecked_advise(UncheckedAdvice::DontNeed) };
+    // Where the system does not take the advice, the pages stay.
+    drop(released);
 }
 
 /// What a finished file has to be from now on.
