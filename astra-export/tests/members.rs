@@ -24,6 +24,7 @@ use astra_export::source::{Imported, gguf, hugging_face, onnx};
 use astra_model::engine::{Codec, Input, Modality, Model, Runtime};
 use astra_model::partition::TokenRange;
 use astra_model::simulate::{Features, Simulation};
+use ort::value::Tensor;
 
 /// Side of pictures.
 const SIZE: usize = 112;
@@ -94,11 +95,35 @@ fn a_language_model_of_the_integers_of_its_file() {
     assert!(found <= TOLERANCE, "off by {found}");
 }
 
+/// Rows by `exact_00` are those by `local_00`, to the last bit.
+fn assert_same_keys_and_values(bundle: &Bundle) {
+    const ROWS: usize = 6;
+    let hidden = bundle.manifest().shape.hidden;
+    let n: Vec<f32> = (0..ROWS * hidden).map(|i| (i as f32 * 0.7).sin()).collect();
+    let run = |name: &str, outputs: &[&str]| {
+        let graph = bundle.graph(name).unwrap();
+        let mut session = runtime().session(&graph).unwrap();
+        let rows = Tensor::from_array(([ROWS, hidden], n.clone())).unwrap();
+        let found = session.run(ort::inputs!["n" => rows]).unwrap();
+        let values = outputs.iter().map(|output| {
+            let (_, values) = found[*output].try_extract_tensor::<f32>().unwrap();
+            values.to_vec()
+        });
+        values.collect::<Vec<_>>()
+    };
+    let exact = run("exact_00", &["kv"]);
+    let local = run("local_00", &["k", "v"]);
+    let pairs = local[0].chunks(hidden).zip(local[1].chunks(hidden));
+    let both: Vec<f32> = pairs.flat_map(|(k, v)| [k, v].concat()).collect();
+    assert_eq!(exact[0], both);
+}
+
 #[test]
 fn a_text_encoder_of_8_bits() {
     let folder = tempfile::tempdir().unwrap();
     let imported = hugging_face::open(&cache::sentence_model()).unwrap();
     let bundle = export(imported, Storage::Quantized(Bits::Eight), folder.path());
+    assert_same_keys_and_values(&bundle);
     let ids: Vec<u32> = (0..u32::from(TOKENS)).map(|i| 2000 + 37 * i).collect();
     let found = difference(&features(&bundle, Input::Ids(&ids), TOKENS));
     assert!(found <= TOLERANCE, "off by {found}");

@@ -235,7 +235,7 @@ impl Bundle {
     /// What exact mode decodes with in one block.
     ///
     /// # Errors
-    /// [`BundleError::NoBlock`].
+    /// [`BundleError::NoBlock`], also where graphs decode: [`Manifest::exact`] is empty then.
     pub fn exact(&self, block: usize) -> Result<ExactView<'_>, BundleError> {
         let tensors = self
             .manifest
