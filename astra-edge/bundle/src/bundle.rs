@@ -192,14 +192,14 @@ impl Bundle {
         })
     }
 
-    /// Size of the codebooks of a rung in one block, and where they start.
+    /// Where the codebooks of a rung in one block start, and their layout.
     pub(crate) fn codebook_place(
         &self,
         rung: &Rung,
         block: usize,
-    ) -> Result<(u64, u64), BundleError> {
+    ) -> Result<(u64, Layout), BundleError> {
         let of_block = rung.blocks.get(block).ok_or_else(|| self.no_block(block))?;
-        Ok((of_block.codebooks, Layout::of(rung, of_block).bytes()))
+        Ok((of_block.codebooks, Layout::of(rung, of_block)))
     }
 
     fn misaligned(&self, tensor: &TensorRef) -> BundleError {

@@ -102,12 +102,14 @@ impl<'a> Revision<'a> {
         // Refuses a rung of another bundle.
         self.bundle.codebook(rung, block)?;
         let (start, expected) = self.bundle.codebook_place(rung, block)?;
-        let bytes = codebook.to_bytes().map_err(|invalid| invalid.at(&path))?;
-        if bytes.len() as u64 != expected {
+        let refuse = |invalid: Invalid| invalid.at(&path);
+        let found = codebook.layout().map_err(refuse)?;
+        if found != expected {
             let what = format!("rung {} block {block}", rung.bits);
-            let found = format!("{} bytes", bytes.len());
-            return Err(Invalid::new(what, found, format!("{expected} bytes")).at(&path));
+            let [found, expected] = [found, expected].map(|layout| layout.to_string());
+            return Err(Invalid::new(what, found, expected).at(&path));
         }
+        let bytes = codebook.to_bytes().map_err(refuse)?;
         write_at(&mut self.codebooks, start, &bytes).map_err(BundleError::io("write", &path))
     }
 

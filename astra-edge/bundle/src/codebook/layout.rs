@@ -1,5 +1,7 @@
 //! Sizes of a block's codebooks.
 
+use std::fmt;
+
 use crate::layout::align_up;
 use crate::rung::{Rung, RungBlock};
 
@@ -18,6 +20,17 @@ pub(crate) struct Layout {
 pub(crate) struct StageLayout {
     pub(crate) groups: usize,
     pub(crate) words: usize,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StageLayout { groups, words } = self.first;
+        write!(f, "{} axes, {groups} groups of {words} words", self.rank)?;
+        match self.second {
+            Some(StageLayout { groups, words }) => write!(f, ", then {groups} of {words}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Layout {
