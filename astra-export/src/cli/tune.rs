@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use astra_bundle::{Bundle, BundleError};
 use astra_export::package::record_agreement;
 use astra_export::photographs::list;
@@ -101,6 +101,11 @@ impl Tune {
     pub(super) fn run(self) -> Result<()> {
         self.check()?;
         let bundle = Bundle::open(&self.bundle)?;
+        ensure!(
+            bundle.manifest().image.is_some(),
+            "{}: input: found text, expected images: codecs of text models cannot be trained yet",
+            self.bundle.display()
+        );
         let rungs = self.chosen_rungs(&bundle)?;
         // The split of calibration, so that what was held out then still is.
         let (train, held_out) =
@@ -180,13 +185,25 @@ impl Tune {
                 "--devices: found {devices}, expected 2 to 64"
             );
         }
+        self.check_place()
+    }
+
+    /// Finds out before hours of work, not after, that the place is taken.
+    fn check_place(&self) -> Result<()> {
+        let place = self.out.display();
         match Bundle::open(&self.out) {
             Err(BundleError::NoDirectory(_)) => Ok(()),
-            Ok(_) if !self.force => anyhow::bail!(
-                "{}: a bundle is there; pass --force to replace it",
-                self.out.display()
-            ),
-            _ => Ok(()),
+            _ if self.force => Ok(()),
+            Ok(_) => bail!("{place}: a bundle is there; pass --force to replace it"),
+            Err(_) => {
+                let entries = std::fs::read_dir(&self.out);
+                let mut entries = entries.with_context(|| format!("{place}: cannot be read"))?;
+                ensure!(
+                    entries.next().is_none(),
+                    "{place}: found a directory with other files, expected nothing or a bundle"
+                );
+                Ok(())
+            }
         }
     }
 

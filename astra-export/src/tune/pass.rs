@@ -8,7 +8,7 @@ use astra_wire::Layout;
 use candle_core::{Tensor, Var};
 
 use super::TuneError;
-use super::codec::{BlockTensors, Codebooks, Coded, Decisions, Decoder, Noise, RungFrame};
+use super::codec::{BlockTensors, Codebooks, Coded, Decisions, Decoder, Noise, RungFrame, SECOND};
 use super::model::{Division, Transformer};
 
 /// What is trained, at one step.
@@ -225,10 +225,16 @@ impl Pass<'_> {
             let mut grads = sum.backward()?;
             gradient = grads.remove(&x).ok_or_else(|| no_gradient("x", number))?;
             of_state = before.as_deref().and_then(|before| grads.remove(before));
+            let refines = decisions.is_some_and(Decisions::refines);
             let mut names = vars.names();
             gradients.push(vars.try_map(|var| {
                 let name = names.next().unwrap_or_default();
-                grads.remove(var).ok_or_else(|| no_gradient(name, number))
+                match grads.remove(var) {
+                    Some(gradient) => Ok(gradient),
+                    // Of few tokens none is refined.
+                    None if name == SECOND && !refines => var.zeros_like(),
+                    None => Err(no_gradient(name, number)),
+                }
             })?);
         }
         gradients.reverse();

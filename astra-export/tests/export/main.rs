@@ -34,3 +34,4 @@ mod text_graphs;
 mod text_models;
 mod text_reference;
 mod text_sources;
+mod tune;

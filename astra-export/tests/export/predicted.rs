@@ -13,7 +13,7 @@ use crate::runtime::{Array, Graph, max_difference};
 const ROWS: usize = 60;
 
 /// A rung of two blocks' ranks in turn, with a second stage.
-fn rung(blocks: usize, groups: usize, predicted: bool) -> RungSpec {
+pub(crate) fn rung(blocks: usize, groups: usize, predicted: bool) -> RungSpec {
     let blocks = (0..blocks).map(|block| BlockSpec {
         rank: [4, 6][block % 2],
         groups,
@@ -48,10 +48,14 @@ fn fit_on_noise(content: &Content, rungs: &[RungSpec]) -> Fitted {
 }
 
 /// Rungs of a model by its number of blocks.
-type Rungs<'a> = &'a dyn Fn(usize) -> Vec<RungSpec>;
+pub(crate) type Rungs<'a> = &'a dyn Fn(usize) -> Vec<RungSpec>;
 
 /// A bundle with these rungs, fitted on noise, and what was fitted.
-fn export(imported: &Imported, folder: &std::path::Path, rungs: Rungs<'_>) -> (Bundle, Fitted) {
+pub(crate) fn export(
+    imported: &Imported,
+    folder: &std::path::Path,
+    rungs: Rungs<'_>,
+) -> (Bundle, Fitted) {
     let request = Request {
         name: "small",
         size: 4 * PATCH,

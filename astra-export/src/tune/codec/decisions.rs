@@ -101,6 +101,13 @@ impl Decisions {
     }
 }
 
+impl Decisions {
+    /// Whether a token is coded in two stages.
+    pub(in crate::tune) fn refines(&self) -> bool {
+        self.refined.is_some()
+    }
+}
+
 /// Refined tokens of a member, numbered as those of all members, from positions in their frames.
 fn refined_tokens(layout: &Layout, range: &Range<usize>, positions: &[u16]) -> Vec<u32> {
     let mut rest = positions.iter();

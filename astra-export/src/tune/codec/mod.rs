@@ -16,4 +16,4 @@ pub(super) use bundle::rounded;
 pub(super) use codebooks::Codebooks;
 pub(super) use decisions::{Decisions, Noise};
 pub(super) use decode::{Coded, Decoder};
-pub(super) use tensors::{BlockFrame, BlockTensors, RungFrame, Values};
+pub(super) use tensors::{BlockFrame, BlockTensors, RungFrame, SECOND, Values};

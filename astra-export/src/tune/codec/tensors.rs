@@ -21,6 +21,9 @@ pub(in crate::tune) struct BlockTensors<T> {
     pub(in crate::tune) prediction: Option<[T; 2]>,
 }
 
+/// Name of the words of the second stage.
+pub(in crate::tune) const SECOND: &str = "words2";
+
 /// Values of the tensors of every block.
 pub(in crate::tune) type Values = Vec<BlockTensors<Vec<f32>>>;
 
@@ -94,7 +97,7 @@ impl<T> BlockTensors<T> {
         let required = ["enc_w", "enc_b", "dec_w", "dec_b", "words"];
         let prediction = ["prediction.w", "prediction.b"];
         let prediction = prediction.into_iter().filter(|_| self.prediction.is_some());
-        let second = self.second.is_some().then_some("words2");
+        let second = self.second.is_some().then_some(SECOND);
         required.into_iter().chain(second).chain(prediction)
     }
 }
