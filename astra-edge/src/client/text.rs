@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use astra_wire::{Control, Hello};
+use astra_wire::{Control, Hello, MAX_TOKENS};
 
 use super::cluster_client::{Client, encoded_for, parameters};
 use super::error::ClientError;
@@ -14,6 +14,9 @@ use crate::text::TextEvent;
 const LONGEST: Duration = Duration::from_secs(3600);
 /// Longest time between two pieces of a text.
 const BETWEEN: Duration = Duration::from_secs(60);
+
+/// Pieces that may wait to be read: a text has no more tokens, and no token more than one piece.
+const MAX_UNREAD: usize = MAX_TOKENS as usize + 1;
 
 /// The text that a device generates. Dropping it does not end the generation; closing the [`Client`] does.
 pub struct RemoteTextStream {
@@ -37,9 +40,9 @@ impl Client {
     ) -> Result<RemoteTextStream, ClientError> {
         let bytes = encoded_for(device, request)?;
         let parameters = parameters(ranges);
-        let replies = self
-            .link
-            .request_stream(device.device, &parameters, bytes, LONGEST);
+        let replies =
+            self.link
+                .request_stream(device.device, &parameters, bytes, (LONGEST, MAX_UNREAD));
         Ok(RemoteTextStream {
             replies: replies.await?,
             device: device.name.as_str().to_owned(),

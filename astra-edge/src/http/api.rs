@@ -13,6 +13,7 @@ use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::error::RequestError;
 use crate::cluster::request::image::{ImageReply, ImageRequest};
+use crate::link::ByteBudget;
 use crate::text::TextService;
 
 /// See [`Api::patience`].
@@ -52,6 +53,8 @@ pub struct Api {
     pub keep_alive: Duration,
     /// Limits the requests in progress, together with those that come from other devices.
     pub admission: Admission,
+    /// Room for all bodies in work, together with messages of other devices.
+    pub bytes: ByteBudget,
     started: u64,
 }
 
@@ -81,6 +84,7 @@ impl Api {
             patience: PATIENCE,
             keep_alive: KEEP_ALIVE,
             admission: Admission::default(),
+            bytes: ByteBudget::of_memory(),
             started: now(),
         }
     }

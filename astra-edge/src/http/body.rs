@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use super::api::{Api, Slot};
 use super::error::ApiError;
 use super::json::parse;
+use crate::cluster::request::admission::Overloaded;
+use crate::link::TakenBytes;
 
 /// Most bytes of a refused body that are read and dropped, so that the client gets to reading the refusal.
 const MAX_DRAINED: usize = 64 << 20;
@@ -27,6 +29,8 @@ pub(super) struct RawBody {
     /// The declared media type, in lower case, without parameters.
     pub(super) kind: String,
     pub(super) bytes: Bytes,
+    /// Room for the bytes.
+    pub(super) room: TakenBytes,
 }
 
 /// Largest body of a route, in bytes; an extension of its requests.
@@ -49,7 +53,7 @@ impl FromRequest<Arc<Api>> for RawBody {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Asked<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Api>> for Asked<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, ApiError> {
@@ -63,12 +67,26 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for Asked<T> {
                 format!("content-type: found {found:?}, expected \"application/json\""),
             ));
         }
-        let body = parse(&raw.bytes)?;
+        let body = parsed(raw.bytes, raw.room).await?;
         Ok(Self {
             slot: raw.slot,
             body,
         })
     }
+}
+
+/// Reads JSON on a thread that may take its time.
+pub(super) async fn parsed<T: DeserializeOwned + Send + 'static>(
+    bytes: Bytes,
+    room: TakenBytes,
+) -> Result<T, ApiError> {
+    let parsing = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        parse(&bytes)
+    });
+    parsing
+        .await
+        .unwrap_or_else(|error| Err(ApiError::failed(error.to_string())))
 }
 
 async fn read(request: Request, api: &Api) -> Result<RawBody, ApiError> {
@@ -90,11 +108,19 @@ async fn read(request: Request, api: &Api) -> Result<RawBody, ApiError> {
             return Err(refused.map_or_else(ApiError::from, |_| too_large(limit)));
         }
     };
+    // Without a length, as much as may come.
+    let most = length.map_or(limit, |length| usize::try_from(length).unwrap_or(limit));
+    let Some(room) = api.bytes.take(most) else {
+        if !waits {
+            drain(body).await;
+        }
+        return Err(ApiError::from(Overloaded::Memory));
+    };
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| unreadable(&error))?;
         if bytes.len() + chunk.len() > limit {
-            drop((bytes, slot));
+            drop((bytes, slot, room));
             drain(body).await;
             return Err(too_large(limit));
         }
@@ -104,6 +130,7 @@ async fn read(request: Request, api: &Api) -> Result<RawBody, ApiError> {
         slot,
         kind: media_type,
         bytes: bytes.into(),
+        room,
     })
 }
 

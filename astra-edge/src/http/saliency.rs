@@ -48,9 +48,17 @@ pub(super) async fn saliency(
     headers: HeaderMap,
     raw: RawBody,
 ) -> Result<Response, ApiError> {
-    let RawBody { slot, kind, bytes } = raw;
+    let RawBody {
+        slot,
+        kind,
+        bytes,
+        room,
+    } = raw;
     let form = form(&headers)?;
-    let (image, options) = picture(&api, &kind, bytes)?;
+    let own = Arc::clone(&api);
+    // A picture of the largest size takes a while as base64.
+    let decoding = tokio::task::spawn_blocking(move || picture(&own, &kind, bytes)).await;
+    let (image, options) = decoding.map_err(|error| ApiError::failed(error.to_string()))??;
     options.check_no_sampling()?;
     let pictures = Arc::clone(api.pictures()?);
     if api.manifest.task != Task::Saliency {
@@ -66,11 +74,16 @@ pub(super) async fn saliency(
         image,
     };
     // In a task of its own: dropped half-way, a request would leave members at work without a coordinator.
-    let answered = tokio::spawn(async move { pictures.answer(request).await }).await;
+    let answered = tokio::spawn(async move {
+        let _room = room;
+        pictures.answer(request).await
+    })
+    .await;
     let reply = answered
         .map_err(|error| ApiError::failed(error.to_string()))?
         .map_err(|error| ApiError::of_request(&error, "image"))?;
-    respond(&api, &reply, form)
+    let responding = tokio::task::spawn_blocking(move || respond(&api, &reply, form)).await;
+    responding.map_err(|error| ApiError::failed(error.to_string()))?
 }
 
 /// The picture and how to answer. What it came in is not kept: it is as large, and the answer may take its time.

@@ -1,23 +1,63 @@
 //! One message to one device and its reply, or replies.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use astra_wire::{DeviceId, Versions};
-use tokio::sync::mpsc;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
 use zenoh::Wait;
 use zenoh::key_expr::KeyExpr;
 use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable};
 
 use super::presence::declare;
-use super::{Link, LinkError};
+use super::{ByteBudget, Link, LinkError, TakenBytes};
 
 /// Messages that may wait to be served. Further ones are dropped and get no reply.
 const INBOX: usize = 64;
 
+/// Most bytes of the parameters of a message.
+const MAX_PARAMETERS: usize = 1024;
+/// Requests for a hello that are answered at a time. Further ones are dropped and get no reply.
+const HELLOS: usize = 32;
+
 /// A message of a client or another device, and where to send its replies.
 pub struct IncomingRequest {
     query: Query,
+    /// Room for the message, as long as anything works on it.
+    _taken: Option<TakenBytes>,
+}
+
+/// What is taken in before more than the first two bytes of a message are read.
+pub struct Intake {
+    /// Most bytes of a message with this second byte.
+    pub most: fn(u8) -> usize,
+    /// Room for all messages together.
+    pub budget: ByteBudget,
+}
+
+impl Intake {
+    /// Takes a message in; `None` where it is too long, or there is no room for it.
+    fn admit(&self, query: Query) -> Option<IncomingRequest> {
+        if query.parameters().as_str().len() > MAX_PARAMETERS {
+            return None;
+        }
+        let Some(payload) = query.payload() else {
+            return Some(IncomingRequest::empty(query));
+        };
+        let mut first = [0; 2];
+        let read = std::io::Read::read_exact(&mut payload.reader(), &mut first);
+        let kind = read.ok().map_or(u8::MAX, |()| first[1]);
+        if payload.len() > (self.most)(kind) {
+            return None;
+        }
+        let taken = Some(self.budget.take(payload.len())?);
+        Some(IncomingRequest {
+            query,
+            _taken: taken,
+        })
+    }
 }
 
 /// Parameter of a request: the Zenoh id of the session that sent it.
@@ -30,7 +70,7 @@ const CLIENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// The replies to one message, as they arrive. Dropping the stream stops receiving.
 pub struct ReplyStream {
     key: String,
-    replies: mpsc::UnboundedReceiver<Vec<u8>>,
+    replies: mpsc::Receiver<Vec<u8>>,
 }
 
 /// Serves a key, for as long as it is kept.
@@ -50,11 +90,26 @@ impl IncomingRequest {
         self.query.parameters().get(name)
     }
 
-    /// Sends a reply; a request can have many. One to a client that is gone is dropped: see [`Link::client_gone`].
-    pub fn reply(&self, bytes: Vec<u8>) {
-        let key = self.query.key_expr().clone();
-        if let Err(error) = self.query.reply(key, bytes).express(true).wait() {
-            tracing::debug!(%error, "the client is gone");
+    /// Sends a reply; a request can have many, one after the other. Waits while the link to the client is full, on a thread that may:
+    /// Zenoh gives up a link that takes nothing for 1 s. One to a client that is gone is dropped: see [`Link::client_gone`].
+    pub async fn reply(&self, bytes: Vec<u8>) {
+        let query = self.query.clone();
+        let sent = tokio::task::spawn_blocking(move || {
+            let key = query.key_expr().clone();
+            query.reply(key, bytes).express(true).wait()
+        });
+        match sent.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the client is gone"),
+            Err(error) => tracing::debug!(%error, "a reply was not sent"),
+        }
+    }
+
+    /// Without a message.
+    fn empty(query: Query) -> Self {
+        Self {
+            query,
+            _taken: None,
         }
     }
 }
@@ -86,16 +141,25 @@ impl Link {
         hello: impl Fn(Versions) -> Vec<u8> + Send + Sync + 'static,
     ) -> Result<Service, LinkError> {
         let key = self.cluster.hello(device);
+        let (runtime, places) = (Handle::current(), Arc::new(Semaphore::new(HELLOS)));
         let queryable = self
             .session
             .declare_queryable(key.clone())
             .callback(move |query| {
-                let incoming = IncomingRequest { query };
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    tracing::debug!("a request for the hello found no room and was dropped");
+                    return;
+                };
+                let incoming = IncomingRequest::empty(query);
                 let versions = incoming
                     .parameter(VERSIONS)
                     .and_then(Versions::from_text)
                     .unwrap_or(Versions::UNSTATED);
-                incoming.reply(hello(versions));
+                let bytes = hello(versions);
+                runtime.spawn(async move {
+                    incoming.reply(bytes).await;
+                    drop(place);
+                });
             })
             .await
             .map_err(declare(key))?;
@@ -104,13 +168,14 @@ impl Link {
         })
     }
 
-    /// Serves a device's control messages: they arrive on the channel.
+    /// Serves a device's control messages: those that `intake` admits arrive on the channel.
     ///
     /// # Errors
     /// Zenoh refuses the declaration.
     pub async fn serve_control(
         &self,
         device: DeviceId,
+        intake: Intake,
     ) -> Result<(Service, mpsc::Receiver<IncomingRequest>), LinkError> {
         let key = self.cluster.control(device);
         let (inbox, messages) = mpsc::channel(INBOX);
@@ -118,8 +183,12 @@ impl Link {
             .session
             .declare_queryable(key.clone())
             .callback(move |query| {
-                if inbox.try_send(IncomingRequest { query }).is_err() {
-                    tracing::warn!("a control message found no room and was dropped");
+                let incoming = intake.admit(query);
+                let taken = incoming.is_some_and(|incoming| inbox.try_send(incoming).is_ok());
+                if !taken {
+                    tracing::debug!(
+                        "a control message was too long or found no room, and was dropped"
+                    );
                 }
             })
             .await
@@ -141,7 +210,8 @@ impl Link {
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
         let parameters = format!("{VERSIONS}={versions}");
-        self.first_reply(self.cluster.hello(device), &parameters, Vec::new(), within)
+        let key = self.cluster.hello(device);
+        self.first_reply((device, key), &parameters, Vec::new(), within)
             .await
     }
 
@@ -156,27 +226,31 @@ impl Link {
         message: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
-        self.first_reply(self.cluster.control(device), parameters, message, within)
+        let key = self.cluster.control(device);
+        self.first_reply((device, key), parameters, message, within)
             .await
     }
 
     /// Sends a control message to every device that is present, and waits for no reply.
     pub async fn broadcast(&self, message: Vec<u8>) {
-        let sent = self
-            .session
-            .get(self.cluster.controls())
-            .target(QueryTarget::All)
-            .payload(message)
-            .timeout(Duration::from_millis(200))
-            .express(true)
-            .callback(drop)
-            .await;
-        if let Err(error) = sent {
-            tracing::debug!(%error, "the broadcast was not sent");
+        let (session, key) = (self.session.clone(), self.cluster.controls());
+        let sending = tokio::task::spawn_blocking(move || {
+            session
+                .get(key)
+                .target(QueryTarget::All)
+                .payload(message)
+                .timeout(Duration::from_millis(200))
+                .express(true)
+                .callback(drop)
+                .wait()
+        });
+        if !matches!(sending.await, Ok(Ok(()))) {
+            tracing::debug!("the broadcast was not sent");
         }
     }
 
-    /// Sends a control message that has many replies. They end when the device ends them, goes away, or after `longest`.
+    /// Sends a control message that has many replies, of which at most `most` wait to be read. They end when the device ends them,
+    /// goes away, or after `longest`.
     ///
     /// # Errors
     /// The message cannot be sent.
@@ -185,7 +259,7 @@ impl Link {
         device: DeviceId,
         parameters: &str,
         message: Vec<u8>,
-        longest: Duration,
+        (longest, most): (Duration, usize),
     ) -> Result<ReplyStream, LinkError> {
         let own = format!("{CLIENT}={}", self.session.zid());
         let parameters = match parameters {
@@ -193,7 +267,8 @@ impl Link {
             given => format!("{given};{own}"),
         };
         let key = self.cluster.control(device);
-        let replies = self.get(&key, &parameters, message, longest).await?;
+        let of = (device, key.clone());
+        let replies = self.get(of, parameters, message, (longest, most)).await?;
         Ok(ReplyStream { key, replies })
     }
 
@@ -214,52 +289,67 @@ impl Link {
 
     async fn first_reply(
         &self,
-        key: String,
+        (device, key): (DeviceId, String),
         parameters: &str,
         message: Vec<u8>,
         within: Duration,
     ) -> Result<Vec<u8>, LinkError> {
         let begun = Instant::now();
-        let mut replies = self.get(&key, parameters, message, within).await?;
+        let of = (device, key.clone());
+        let sent = self.get(of, parameters.to_owned(), message, (within, 1));
         // Zenoh keeps the time too; this one holds even if it were late.
-        let waited = tokio::time::timeout(within, replies.recv()).await;
+        let waited = tokio::time::timeout(within, async { Ok(sent.await?.recv().await) }).await;
         let after = begun.elapsed();
-        match waited {
-            Ok(Some(reply)) => Ok(reply),
-            Ok(None) if after < within => Err(LinkError::Unanswered { key, after }),
-            _ => Err(LinkError::NoAnswer { key, within }),
+        match waited.unwrap_or(Ok(None))? {
+            Some(reply) => Ok(reply),
+            None if after < within => Err(LinkError::Unanswered { key, after }),
+            None => Err(LinkError::NoAnswer { key, within }),
         }
     }
 
-    /// Sends a message. The channel of replies closes when Zenoh ends the query, whether there was a reply or not.
+    /// Sends a message to the session of a device, and keeps up to `most` unread replies of that session: others that serve its key
+    /// are asked too, but what they say does not count. The channel of replies closes when Zenoh ends the query, whether there was a
+    /// reply or not. Sending waits for room in the link's queue, on a thread that may.
     async fn get(
         &self,
-        key: &str,
-        parameters: &str,
+        (device, key): (DeviceId, String),
+        parameters: String,
         message: Vec<u8>,
-        within: Duration,
-    ) -> Result<mpsc::UnboundedReceiver<Vec<u8>>, LinkError> {
-        let failed = |error: zenoh::Error| LinkError::Send {
-            key: key.to_owned(),
-            reason: error.to_string(),
+        (within, most): (Duration, usize),
+    ) -> Result<mpsc::Receiver<Vec<u8>>, LinkError> {
+        let failed = |reason: String| LinkError::Send {
+            key: key.clone(),
+            reason,
         };
-        let expression = KeyExpr::try_from(key.to_owned()).map_err(failed)?;
-        let (sender, replies) = mpsc::unbounded_channel();
-        self.session
-            .get((expression, parameters))
-            .payload(message)
-            .timeout(within)
-            .consolidation(ConsolidationMode::None)
-            .congestion_control(CongestionControl::Block)
-            .priority(Priority::InteractiveHigh)
-            .express(true)
-            .callback(move |reply| {
-                if let Ok(sample) = reply.into_result() {
-                    let _ = sender.send(sample.payload().to_bytes().into_owned());
-                }
-            })
-            .await
-            .map_err(failed)?;
+        let expression =
+            KeyExpr::try_from(key.clone()).map_err(|error| failed(error.to_string()))?;
+        let (sender, replies) = mpsc::channel(most);
+        let session = self.session.clone();
+        let sending = tokio::task::spawn_blocking(move || {
+            session
+                .get((expression, parameters))
+                .target(QueryTarget::All)
+                .payload(message)
+                .timeout(within)
+                .consolidation(ConsolidationMode::None)
+                .congestion_control(CongestionControl::Block)
+                .priority(Priority::InteractiveHigh)
+                .express(true)
+                .callback(move |reply| {
+                    let replier = reply.replier_id().map(|id| id.zid().to_le_bytes());
+                    if replier != Some(device.0) {
+                        tracing::debug!(%device, "a reply of another session was dropped");
+                        return;
+                    }
+                    if let Ok(sample) = reply.into_result() {
+                        // Beyond the room there is, it is missing: its reader notices.
+                        let _ = sender.try_send(sample.payload().to_bytes().into_owned());
+                    }
+                })
+                .wait()
+        });
+        let sent = sending.await.map_err(|error| failed(error.to_string()))?;
+        sent.map_err(|error| failed(error.to_string()))?;
         Ok(replies)
     }
 }
@@ -269,10 +359,16 @@ mod tests {
     use super::super::LinkSettings;
     use super::*;
 
-    const DEVICE: DeviceId = DeviceId([7; 16]);
     /// Longer than anything here takes.
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(50);
+
+    fn intake() -> Intake {
+        Intake {
+            most: |kind| if kind == 9 { 100 } else { 10 },
+            budget: ByteBudget::new(1 << 20),
+        }
+    }
 
     async fn open(listen: Vec<std::net::SocketAddr>, connect: Vec<String>) -> Link {
         let settings = LinkSettings {
@@ -288,8 +384,8 @@ mod tests {
     async fn a_missing_reply_and_a_late_reply_are_different_errors() {
         let far = open(vec![([127, 0, 0, 1], 0).into()], Vec::new()).await;
         let near = open(Vec::new(), far.addresses().await).await;
-        let (_service, mut inbox) = far.serve_control(DEVICE).await.unwrap();
-        let request = |within| near.request(DEVICE, "", vec![1], within);
+        let (_service, mut inbox) = far.serve_control(far.id(), intake()).await.unwrap();
+        let request = |within| near.request(far.id(), "", vec![1], within);
         // Until near knows what far serves, requests go unanswered.
         loop {
             tokio::select! {
@@ -317,5 +413,69 @@ mod tests {
         let error = answer.unwrap_err();
         assert!(matches!(error, LinkError::Unanswered { .. }), "{error}");
         assert!(error.to_string().contains("was gone"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_message_that_is_longer_than_its_kind_is_dropped() {
+        let far = open(vec![([127, 0, 0, 1], 0).into()], Vec::new()).await;
+        let near = open(Vec::new(), far.addresses().await).await;
+        let (_service, mut inbox) = far.serve_control(far.id(), intake()).await.unwrap();
+        let serving = tokio::spawn(async move {
+            while let Some(mut incoming) = inbox.recv().await {
+                let length = incoming.take_bytes().len() as u8;
+                incoming.reply(vec![length]).await;
+            }
+        });
+        let of = |kind, length: usize| {
+            let mut message = vec![0; length];
+            message[1] = kind;
+            near.request(far.id(), "", message, LONG)
+        };
+        // Until near knows what far serves, requests go unanswered.
+        while of(9, 2).await.is_err() {}
+        assert_eq!(of(9, 100).await.unwrap(), [100]);
+        assert_eq!(of(8, 10).await.unwrap(), [10]);
+        for (kind, length) in [(9, 101), (8, 11)] {
+            let answer = of(kind, length).await;
+            let dropped = matches!(answer, Err(LinkError::Unanswered { .. }));
+            assert!(dropped, "{kind} {length}: {answer:?}");
+        }
+        serving.abort();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_another_session_replies_does_not_count() {
+        let far = open(vec![([127, 0, 0, 1], 0).into()], Vec::new()).await;
+        let near = open(Vec::new(), far.addresses().await).await;
+        let rogue = open(Vec::new(), far.addresses().await).await;
+        // Serves the key of another device, and says to Zenoh that nobody else needs to be asked.
+        let key = rogue.cluster.control(near.id());
+        let (asked, mut answers) = mpsc::channel(64);
+        let _rogue = rogue
+            .session
+            .declare_queryable(key)
+            .complete(true)
+            .callback(move |query| {
+                let key = query.key_expr().clone();
+                let _ = query.reply(key, "of the rogue").wait();
+                let _ = asked.try_send(());
+            })
+            .await
+            .unwrap();
+        let (_service, mut inbox) = near.serve_control(near.id(), intake()).await.unwrap();
+        let serving = tokio::spawn(async move {
+            while let Some(incoming) = inbox.recv().await {
+                incoming.reply(b"of the device".to_vec()).await;
+            }
+        });
+        // Until far knows both.
+        while answers.try_recv().is_err() {
+            if let Ok(reply) = far.request(near.id(), "", vec![0, 1], LONG).await {
+                assert_eq!(reply, b"of the device");
+            }
+        }
+        let reply = far.request(near.id(), "", vec![0, 1], LONG).await.unwrap();
+        assert_eq!(reply, b"of the device");
+        serving.abort();
     }
 }

@@ -55,13 +55,11 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::time::Duration;
 
-    use astra_wire::{DeviceId, Versions};
+    use astra_wire::Versions;
     use rustix::net::{SocketAddrAny, getpeername, getsockname};
 
     use super::super::{Link, LinkSettings};
     use super::*;
-
-    const DEVICE: DeviceId = DeviceId([7; 16]);
 
     fn loopback() -> SocketAddr {
         ([127, 0, 0, 1], 0).into()
@@ -101,11 +99,11 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn neither_end_of_a_connection_lingers() {
         let far = open(vec![loopback()], Vec::new()).await;
-        let _service = far.serve_hello(DEVICE, |_| vec![1]).await.unwrap();
+        let _service = far.serve_hello(far.id(), |_| vec![1]).await.unwrap();
         let address = far.addresses().await;
         let near = open(Vec::new(), address.clone()).await;
         let within = Duration::from_secs(60);
-        let hello = || near.request_hello(DEVICE, Versions::OURS, within);
+        let hello = || near.request_hello(far.id(), Versions::OURS, within);
         // Until near knows what far serves, requests go unanswered.
         while hello().await.is_err() {}
         let both = lingering(address[0].parse().unwrap());

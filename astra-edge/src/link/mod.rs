@@ -6,6 +6,7 @@
 //! - [`session`]: opening and closing
 //! - `linger`: no connection holds up the thread that closes it
 //! - [`presence`]: which devices are there, by liveliness tokens
+//! - `budget`: room for the bytes that others send
 //! - [`control`]: one message to one device and its reply, or replies
 //! - [`codes`]: code frames to all members of a plan at once
 //!
@@ -13,6 +14,7 @@
 //! threads: what arrives goes to a channel, or to a callback that returns at once.
 
 pub mod address;
+mod budget;
 pub mod codes;
 pub mod control;
 pub mod interface;
@@ -25,8 +27,9 @@ pub mod session;
 mod error;
 
 pub use address::{AddressSettings, InterfaceSetting, LocalAddresses, NetworkSettings};
+pub use budget::{ByteBudget, TakenBytes};
 pub use codes::{CodePublisher, CodeSubscription};
-pub use control::{IncomingRequest, ReplyStream, Service};
+pub use control::{IncomingRequest, Intake, ReplyStream, Service};
 pub use error::LinkError;
 pub use keys::ClusterName;
 pub use message::encode;

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use astra_wire::DeviceId;
 use serde_json::json;
 use zenoh::{Config, Session};
 
@@ -19,6 +20,8 @@ const RUNTIMES: (&str, &str) = (
 /// Largest message taken in, in bytes, where Zenoh by itself takes 1 GiB: a request with the largest picture, 48 MiB, and room for
 /// the replies of members, of which the largest are exact features (at 1,536 channels of 4 bytes, those of 11,000 tokens).
 pub const MAX_MESSAGE: usize = 64 << 20;
+/// Sessions with others at a time, those of clients included.
+const MAX_SESSIONS: usize = 64;
 /// Longest wait for a session to close: connections to devices that cannot be reached any more take theirs.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -66,6 +69,11 @@ impl Link {
             session,
             cluster: settings.cluster,
         })
+    }
+
+    /// The id of this session, which is that of its device: replies show it.
+    pub fn id(&self) -> DeviceId {
+        DeviceId(self.session.zid().to_le_bytes())
     }
 
     /// Name of the cluster.
@@ -137,7 +145,7 @@ fn config(settings: &LinkSettings) -> Result<Config, LinkError> {
         },
         "transport": {
             // An address that does not answer is given up soon: others of the same device are tried after it.
-            "unicast": { "open_timeout": 2000, "accept_timeout": 2000 },
+            "unicast": { "open_timeout": 2000, "accept_timeout": 2000, "max_sessions": MAX_SESSIONS },
             "link": { "rx": { "max_message_size": MAX_MESSAGE }, "tx": {
                 // A device that stops responding without closing its connection counts as gone after this.
                 "lease": 4000,
@@ -176,6 +184,8 @@ mod tests {
         assert_eq!(lease, "4000");
         let largest = config.get_json("transport/link/rx/max_message_size");
         assert_eq!(largest.unwrap(), MAX_MESSAGE.to_string());
+        let sessions = config.get_json("transport/unicast/max_sessions");
+        assert_eq!(sessions.unwrap(), "64");
         let scouting = config.get_json("scouting/multicast/enabled").unwrap();
         assert_eq!(scouting, "true");
     }

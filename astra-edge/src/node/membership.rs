@@ -11,7 +11,7 @@ use super::error::NodeError;
 use crate::cluster::device::Parts;
 use crate::cluster::membership::discovery;
 use crate::cluster::membership::hello::reply;
-use crate::cluster::membership::identity::{SOFTWARE, new_device_id, shorten};
+use crate::cluster::membership::identity::{SOFTWARE, shorten};
 use crate::cluster::request::coordinator::Coordinator;
 use crate::link::encode;
 use crate::link::presence::Watch;
@@ -156,7 +156,7 @@ impl ClusterMembership {
         }
         let link = Link::open(self.settings.link_settings(&addresses)).await?;
         let before = self.coordinator.get();
-        let device = before.device().rejoined(new_device_id(), link.clone());
+        let device = before.device().rejoined(link.id(), link.clone());
         let coordinator = Arc::new(before.moved_to(Arc::new(device)));
         let hello = Hello {
             device: coordinator.device().id(),
@@ -189,6 +189,11 @@ impl ClusterMembership {
         };
         let coordinator = self.coordinator.get();
         let device = coordinator.device();
+        let Presence {
+            token, _services, ..
+        } = presence;
+        // Whoever gets the message asks, and nobody replies any more.
+        drop(_services);
         let leave = Control::Leave {
             device: device.id(),
         };
@@ -198,7 +203,7 @@ impl ClusterMembership {
                 device.link().broadcast(leave).await;
             }
         }
-        presence.token.remove().await;
+        token.remove().await;
         device.link().close().await;
     }
 }
@@ -226,7 +231,7 @@ async fn announce(
         .map_err(EmitError::from)?;
     let hello_service = link.serve_hello(device.id(), move |theirs| reply(&own, theirs));
     let hello_service = hello_service.await?;
-    let (control_service, messages) = link.serve_control(device.id()).await?;
+    let (control_service, messages) = link.serve_control(device.id(), services.intake()).await?;
     let (pings, asked) = mpsc::channel(1);
     tokio::spawn(server::serve(
         Arc::clone(coordinator),

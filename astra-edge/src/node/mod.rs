@@ -20,13 +20,13 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::device::{Device, Parts};
 use crate::cluster::membership::hello::short_hash;
-use crate::cluster::membership::identity::{fingerprint, new_device_id};
+use crate::cluster::membership::identity::fingerprint;
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::config::{EngineConfig, Settings};
 use crate::http::{Api, Listening, Pictures, Server};
 use crate::link::interface::{Changes, interfaces};
-use crate::link::{Link, LinkError, LocalAddresses, NetworkSettings};
+use crate::link::{ByteBudget, Link, LinkError, LocalAddresses, NetworkSettings};
 use crate::server::Services;
 use crate::text::TextService;
 use address_watch::watch_addresses;
@@ -80,7 +80,7 @@ impl Node {
         let link = link?;
         let speed = measure_speed(&loaded).await?;
         let device = Parts {
-            id: new_device_id(),
+            id: link.id(),
             name: settings.name,
             key,
             versions,
@@ -104,6 +104,7 @@ impl Node {
         let services = Services {
             text,
             admission: Admission::default(),
+            bytes: ByteBudget::of_memory(),
         };
         let api = Arc::new(api(&hello, &coordinator, &services));
         let starting = ClusterMembership::start(network, addresses, coordinator, services, hello);
@@ -222,6 +223,7 @@ fn api(hello: &Hello, current: &Arc<CurrentCoordinator>, services: &Services) ->
     );
     api.words = services.text.clone();
     api.admission = services.admission.clone();
+    api.bytes = services.bytes.clone();
     api.pictures = pictures.then(|| Arc::clone(current) as Arc<dyn Pictures>);
     api
 }

@@ -57,7 +57,7 @@ pub(crate) async fn compute_text(
         Err(_) => Some(replies.refuse(start.plan, Reason::Busy)),
     };
     if let Some(answer) = answer {
-        incoming.reply(answer);
+        incoming.reply(answer).await;
     }
 }
 
@@ -71,7 +71,10 @@ async fn text_part(
     let Some((slot, range)) = slot_in(device, start.plan, start.epoch) else {
         return Some(replies.refuse(start.plan, Reason::UnknownPlan));
     };
-    let ids: Vec<u32> = unpack_ids(start.ids).collect();
+    let ids = match ids_of(device, start.ids) {
+        Ok(ids) => ids,
+        Err(text) => return Some(replies.failed(&text)),
+    };
     let class_tokens = device.shape().class_tokens;
     let own = match start.generate {
         // The generating member owns the last tokens, but needs all of them to sample.
@@ -115,11 +118,14 @@ pub(crate) async fn resume(
     replies: Replies,
 ) {
     let answer = match device.engaged.try_lock() {
-        Ok(_engaged) => {
+        Ok(_engaged) => 'answer: {
+            let ids = match ids_of(device, resume.ids) {
+                Ok(ids) => ids,
+                Err(text) => break 'answer replies.failed(&text),
+            };
             let registered = device
                 .generations
                 .begin(resume.plan, resume.request, resume.secret);
-            let ids = unpack_ids(resume.ids).collect();
             let prefill = Prefill::Cached { rung: resume.rung };
             let request = GenerationRequest::received(ids, &resume.generate);
             let cancelled = Arc::clone(registered.stop());
@@ -129,7 +135,7 @@ pub(crate) async fn resume(
         }
         Err(_) => replies.refuse(resume.plan, Reason::Busy),
     };
-    incoming.reply(answer);
+    incoming.reply(answer).await;
 }
 
 /// Sends each token as a reply of its own and returns the last reply. Ends early where the coordinator disconnects.
@@ -156,7 +162,8 @@ async fn send_tokens(
         };
         match event {
             Some(TokenEvent::Token(id)) => {
-                incoming.reply(replies.message(&Control::Token { index, id }));
+                let token = replies.message(&Control::Token { index, id });
+                incoming.reply(token).await;
                 index += 1;
             }
             Some(TokenEvent::Finished(stats)) => {
@@ -168,6 +175,30 @@ async fn send_tokens(
             None => return replies.failed(&"the generation did not end"),
         }
     }
+}
+
+/// Token ids of a message, no more than a text has and all of the vocabulary.
+///
+/// # Errors
+/// As text for the coordinator.
+fn ids_of(device: &Device, packed: &[u8]) -> Result<Vec<u32>, String> {
+    let text = device.bundle().manifest().text.as_ref();
+    let text = text.ok_or("found token ids, expected a model of text")?;
+    read_ids(packed, text.max_tokens, text.vocab)
+}
+
+/// Reads at most `most` ids below `vocab`; before there is memory for them.
+fn read_ids(packed: &[u8], most: usize, vocab: usize) -> Result<Vec<u32>, String> {
+    let found = unpack_ids(packed).take(most + 1).count();
+    if found > most {
+        return Err(format!(
+            "token ids: found more than {most}, expected no more"
+        ));
+    }
+    if let Some(id) = unpack_ids(packed).find(|id| *id as usize >= vocab) {
+        return Err(format!("token id: found {id}, expected less than {vocab}"));
+    }
+    Ok(unpack_ids(packed).collect())
 }
 
 /// The time of a part, whatever its message says.
@@ -221,5 +252,25 @@ async fn run(device: &Arc<Device>, slot: &PlanSlot, job: Job, replies: Replies) 
             )),
             Err(error) => replies.failed(&error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_as_many_and_as_large_as_the_model_takes() {
+        assert_eq!(read_ids(&[1, 2, 3], 3, 4), Ok(vec![1, 2, 3]));
+        let error = read_ids(&[1, 2, 3], 2, 4).unwrap_err();
+        assert!(error.contains("more than 2"), "{error}");
+        let error = read_ids(&[1, 4], 3, 4).unwrap_err();
+        assert!(error.contains("found 4, expected less than 4"), "{error}");
+    }
+
+    #[test]
+    fn no_part_has_more_time_than_a_request() {
+        assert_eq!(deadline_of(u32::MAX), MAX_DEADLINE);
+        assert_eq!(deadline_of(500), Duration::from_millis(500));
     }
 }

@@ -9,7 +9,7 @@ mod text;
 use std::sync::Arc;
 
 use astra_wire::{Control, FrameError, Reason, RequestOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::reply::{Replies, parse_shares};
 use crate::cluster::member::halo;
@@ -18,7 +18,7 @@ use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::image::ImageRequest;
-use crate::link::IncomingRequest;
+use crate::link::{ByteBudget, IncomingRequest, Intake};
 use crate::text::TextService;
 
 /// What requests are answered with.
@@ -28,7 +28,22 @@ pub struct Services {
     pub text: Option<Arc<TextService>>,
     /// Limits the requests in progress.
     pub admission: Admission,
+    /// Room for the messages and bodies in work, those over HTTP included.
+    pub bytes: ByteBudget,
 }
+
+impl Services {
+    /// What is taken in of control messages.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake {
+            most: Control::max_len,
+            budget: self.bytes.clone(),
+        }
+    }
+}
+
+/// Messages worked on at a time. Further ones wait in the link's inbox, and beyond that are dropped.
+const MESSAGES: usize = 128;
 
 struct Server {
     coordinator: Arc<Coordinator>,
@@ -49,6 +64,7 @@ pub async fn serve(
         coordinator,
         services,
     });
+    let places = Arc::new(Semaphore::new(MESSAGES));
     loop {
         let mut incoming = tokio::select! {
             incoming = messages.recv() => match incoming {
@@ -64,11 +80,14 @@ pub async fn serve(
             }
         };
         let server = Arc::clone(&server);
+        // Fails only where the semaphore is closed, which it never is.
+        let place = Arc::clone(&places).acquire_owned().await;
         tokio::spawn(async move {
             let bytes = incoming.take_bytes();
             if let Some(reply) = server.reply(&incoming, bytes).await {
-                incoming.reply(reply);
+                incoming.reply(reply).await;
             }
+            drop(place);
         });
     }
 }
@@ -175,7 +194,7 @@ impl Server {
                 replies.message(&Control::Ack { plan, request })
             }
             Ok(Control::Leave { device: other }) => {
-                device.member_left(other);
+                device.ask_whether_there(other);
                 return None;
             }
             Ok(_) => replies.failed(&"this message is not a request"),

@@ -58,7 +58,7 @@ async fn send(
         match event? {
             TextEvent::Delta(text) => {
                 match encode(replies.version, &Control::TextDelta { text: &text }) {
-                    Ok(delta) => incoming.reply(delta),
+                    Ok(delta) => incoming.reply(delta).await,
                     Err(error) => return Err(TextError::Stopped(error.to_string())),
                 }
             }

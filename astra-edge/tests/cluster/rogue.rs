@@ -225,3 +225,25 @@ fn a_coordinator_that_goes_away_or_cancels_frees_its_member() {
     let report = cluster.report(&["--deadline", "10m"]);
     assert_eq!(report.members.len(), 1);
 }
+
+#[test]
+fn messages_too_long_and_messages_that_say_others_have_left_change_nothing() {
+    let cluster = Cluster::of(&["a", "b"]);
+    let rogue = Rogue::new(&cluster);
+    let to = id_of(&cluster);
+    // Cut off before anything is read: a probe has 1,184 bytes at most, a resume an id for each of 65,536 tokens.
+    for (kind, length) in [(4, 1_185), (15, 400_000), (7, (8 << 20) + 1)] {
+        let mut bytes = vec![0; length];
+        bytes[..2].copy_from_slice(&[VERSION, kind]);
+        rogue.send_bytes(to, bytes).unwrap_err();
+    }
+    let other = u128::from_str_radix(&cluster.devices[1].id, 16).unwrap();
+    let device = DeviceId(other.to_be_bytes());
+    for _ in 0..100 {
+        // It has no reply.
+        rogue.send(to, &Control::Leave { device }).unwrap_err();
+    }
+    let report = cluster.report(&["--device", "a"]);
+    assert_eq!(report.members.len(), 2, "{report}");
+    assert!(!cluster.devices[0].log().contains("device left"));
+}

@@ -21,6 +21,7 @@ use self::generations::RunningGenerations;
 use self::halo_inbox::HaloInbox;
 use self::slot::PlanSlots;
 use crate::cluster::membership::Membership;
+use crate::cluster::membership::discovery::request_hello;
 use crate::cluster::membership::hello::{Rejection, Requirements};
 use crate::cluster::membership::roster::{Candidate, Roster, speed_of};
 use crate::cluster::placement::choose_text::TextModel;
@@ -141,6 +142,23 @@ impl Device {
             let name = entry.hello.map(|hello| hello.name);
             tracing::info!(device = %other, name = name.as_deref().unwrap_or("?"), "device left");
         }
+    }
+
+    /// Asks another device whether it is still there, and counts it as left where it does not reply: what anyone says of it is only a
+    /// hint. It is asked once at a time.
+    pub fn ask_whether_there(self: &Arc<Self>, other: DeviceId) {
+        if !self.roster().begin_asking(other) {
+            return;
+        }
+        let device = Arc::clone(self);
+        tokio::spawn(async move {
+            let membership = device.membership();
+            let hello = request_hello(&membership.link, other, membership.versions()).await;
+            device.roster().end_asking(other);
+            if matches!(hello, Err(Rejection::Unreachable(_))) {
+                device.member_left(other);
+            }
+        });
     }
 
     /// Waits until the device works on no request, and keeps other requests away while the guard lives; `None` if that is not before

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use astra_wire::{Control, DeviceId, Reason};
+use astra_wire::{Control, DeviceId, MAX_TOKENS, Reason};
 use tokio::sync::mpsc;
 
 use crate::cluster::device::Device;
@@ -23,7 +23,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The tokens of one generation. Dropping it does not end the generation.
 pub(crate) struct TokenSource {
-    events: mpsc::UnboundedReceiver<TokenEvent>,
+    events: mpsc::Receiver<TokenEvent>,
     canceller: Canceller,
 }
 
@@ -58,7 +58,7 @@ impl TokenSource {
         slot: Option<&PlanSlot>,
         cancelled: Arc<AtomicBool>,
     ) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(room(request.params().max_tokens));
         let gather = slot.and_then(PlanSlot::gather);
         let canceller = Canceller::Local {
             cancelled: Arc::clone(&cancelled),
@@ -71,7 +71,7 @@ impl TokenSource {
         let job = GenerationJob {
             request,
             prefill,
-            on_token: Box::new(move |token| tokens.send(TokenEvent::Token(token)).is_ok()),
+            on_token: Box::new(move |token| tokens.try_send(TokenEvent::Token(token)).is_ok()),
             cancelled,
         };
         let device = Arc::clone(device);
@@ -83,20 +83,21 @@ impl TokenSource {
                 Err(error) => TokenEvent::Failed(error.to_string()),
             };
             // The receiver may be gone.
-            let _ = sender.send(end);
+            let _ = sender.send(end).await;
         });
         Self { events, canceller }
     }
 
-    /// Reads the replies of another device that generates; `of` names the generation.
+    /// Reads the replies of another device that generates at most `most` tokens; `of` names the generation.
     pub(crate) fn remote(
         device: &Arc<Device>,
         other: DeviceId,
         of: Cancellation,
+        most: u32,
         replies: ReplyStream,
     ) -> Self {
-        let (sender, events) = mpsc::unbounded_channel();
-        tokio::spawn(receive(replies, (of.plan, of.request), sender));
+        let (sender, events) = mpsc::channel(room(most));
+        tokio::spawn(receive(replies, (of.plan, of.request), most, sender));
         let canceller = Canceller::Remote {
             device: Arc::clone(device),
             other,
@@ -141,7 +142,8 @@ impl TokenSource {
 async fn receive(
     mut replies: ReplyStream,
     name: (u64, u32),
-    sender: mpsc::UnboundedSender<TokenEvent>,
+    most: u32,
+    sender: mpsc::Sender<TokenEvent>,
 ) {
     let mut expected = 0;
     loop {
@@ -151,19 +153,27 @@ async fn receive(
             () = sender.closed() => return,
         };
         let event = match reply {
-            Ok(Some(reply)) => read(&reply, name, &mut expected),
+            Ok(Some(reply)) => read(&reply, name, &mut expected, most),
             Ok(None) => TokenEvent::Failed("it went away".to_owned()),
             Err(error) => TokenEvent::Failed(error.to_string()),
         };
         let more = matches!(event, TokenEvent::Token(_));
-        if sender.send(event).is_err() || !more {
+        if sender.send(event).await.is_err() || !more {
             return;
         }
     }
 }
 
-fn read(reply: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
+/// Room for all events of a generation of at most `tokens` tokens, its end included. No text has more than 65,536.
+pub(crate) fn room(tokens: u32) -> usize {
+    tokens.min(MAX_TOKENS) as usize + 1
+}
+
+fn read(reply: &[u8], name: (u64, u32), expected: &mut u32, most: u32) -> TokenEvent {
     match Control::parse(reply) {
+        Ok(Control::Token { index, .. }) if index >= most => TokenEvent::Failed(format!(
+            "token: found number {index}, expected at most {most}"
+        )),
         Ok(Control::Token { index, id }) if index == *expected => {
             *expected += 1;
             TokenEvent::Token(id)
@@ -182,5 +192,30 @@ fn read(reply: &[u8], name: (u64, u32), expected: &mut u32) -> TokenEvent {
                 TokenEvent::Failed("a message that is no reply to a generation request".to_owned())
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use astra_wire::VERSION;
+
+    use super::*;
+    use crate::link::encode;
+
+    #[test]
+    fn a_stream_ends_with_the_first_token_that_is_not_the_next_or_too_many() {
+        let token = |index| encode(VERSION, &Control::Token { index, id: 7 }).unwrap();
+        let mut expected = 0;
+        let mut read = |index| match read(&token(index), (1, 2), &mut expected, 2) {
+            TokenEvent::Token(id) => Ok(id),
+            TokenEvent::Failed(text) => Err(text),
+            TokenEvent::Finished(_) | TokenEvent::Refused(_) => panic!("{index}"),
+        };
+        assert_eq!(read(0), Ok(7));
+        assert_eq!(read(0).unwrap_err(), "token: found number 0, expected 1");
+        assert_eq!(read(1), Ok(7));
+        let error = read(2).unwrap_err();
+        assert_eq!(error, "token: found number 2, expected at most 2");
+        assert_eq!(room(u32::MAX), 65_537);
     }
 }

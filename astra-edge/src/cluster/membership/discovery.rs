@@ -1,7 +1,7 @@
 //! Keeps the roster current: requests the hello of each device that appears, and removes those that leave.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use astra_wire::{Control, DeviceId, Hello, Versions, negotiate};
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use crate::link::{Link, PresenceEvent};
 
 /// How long a device may take to send its hello.
 pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_millis(800);
-/// How often the hello of a device that did not reply is requested again.
+/// How often it is checked whether the hello of a device that did not reply is to be requested again.
 const RECHECK: Duration = Duration::from_secs(1);
 
 /// Follows presence events until the session ends. `left` is called for each device that is gone, whether or not it was usable.
@@ -32,7 +32,7 @@ pub async fn follow(
                 None => return,
             },
             _ = recheck.tick() => {
-                let doubtful = membership.roster().doubtful();
+                let doubtful = membership.roster().take_doubtful(Instant::now());
                 for other in doubtful {
                     tokio::spawn(introduce(Arc::clone(&membership), other));
                 }

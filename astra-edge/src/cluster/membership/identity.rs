@@ -1,17 +1,11 @@
 //! The id, name and key fingerprint of this device.
 
-use astra_wire::DeviceId;
 use sha2::{Digest, Sha256};
 
 use crate::link::ClusterName;
 
 /// The program and its version, for the hello.
 pub const SOFTWARE: &str = concat!("astra-edge ", env!("CARGO_PKG_VERSION"));
-
-/// A random id. A device keeps it as long as its link: after a restart, or on another address, it is a new device to the others.
-pub fn new_device_id() -> DeviceId {
-    DeviceId(rand::random())
-}
 
 /// What devices compare instead of their keys; it does not reveal a key that is not in a dictionary. The first 8 bytes of SHA-256 over a
 /// label, the length of the cluster's name, the name, and the key.

@@ -1,6 +1,8 @@
 //! The other devices of the cluster as this one sees them. No network here: [`discovery`](super::discovery) keeps it current.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+use std::time::{Duration, Instant};
 
 use astra_wire::{DeviceId, Hello, Versions, negotiate};
 
@@ -22,7 +24,19 @@ pub struct Entry {
     pub hello: Option<Hello>,
     /// Whether it can be used.
     pub standing: Standing,
+    /// Whether a hello was requested and has not come yet.
+    asking: bool,
+    /// Hellos in a row that did not come or did not do, and when the next is requested.
+    failures: u32,
+    ask_again: Instant,
 }
+
+/// Most other devices that are listed.
+pub const MAX_DEVICES: usize = 64;
+/// Time until a hello is requested again; it doubles with each failure.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// Longest time until a hello is requested again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(64);
 
 /// Whether a device can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,26 +73,40 @@ impl Roster {
         }
     }
 
-    /// A device appeared. Returns whether it is new, so that its hello must be requested.
+    /// A device appeared. Returns whether it is new, so that its hello must be requested, which it counts as from now on. Where there is
+    /// no room, one that never said who it is makes room.
     pub fn appeared(&mut self, device: DeviceId) -> bool {
         if self.entries.contains_key(&device) {
             return false;
         }
+        if self.entries.len() >= MAX_DEVICES {
+            let mut entries = self.entries.iter();
+            let silent = entries.find(|(_, entry)| entry.hello.is_none());
+            let Some(silent) = silent.map(|(device, _)| *device) else {
+                return false;
+            };
+            self.entries.remove(&silent);
+        }
         let entry = Entry {
             hello: None,
             standing: Standing::Unusable(Rejection::NoHello),
+            asking: true,
+            failures: 0,
+            ask_again: Instant::now(),
         };
         self.entries.insert(device, entry);
         true
     }
 
-    /// A device's hello arrived, or failed to. Returns its standing; `None` if the device left meanwhile.
+    /// A device's hello arrived, or failed to. Returns its standing where that is another now; `None` if it is not, or the device left
+    /// meanwhile.
     pub fn introduced(
         &mut self,
         device: DeviceId,
         hello: Result<Hello, Rejection>,
     ) -> Option<&Standing> {
         let entry = self.entries.get_mut(&device)?;
+        entry.asking = false;
         let verdict = match hello {
             Ok(hello) => {
                 let verdict = judge(&hello, &self.ours);
@@ -87,22 +115,43 @@ impl Roster {
             }
             Err(why) => Err(why),
         };
-        match (verdict, &entry.standing) {
-            (Ok(()), Standing::Usable { .. }) => {}
-            (Ok(()), Standing::Unusable(_)) => {
-                self.revision += 1;
-                entry.standing = Standing::Usable {
-                    since: self.revision,
-                };
+        let was_usable = matches!(entry.standing, Standing::Usable { .. });
+        let changed = match verdict {
+            Ok(()) => {
+                entry.failures = 0;
+                if !was_usable {
+                    self.revision += 1;
+                    let since = self.revision;
+                    entry.standing = Standing::Usable { since };
+                }
+                !was_usable
             }
-            (Err(why), before) => {
-                if matches!(before, Standing::Usable { .. }) {
+            Err(why) => {
+                let pause = FIRST_PAUSE.saturating_mul(1 << entry.failures.min(16));
+                entry.ask_again = Instant::now() + pause.min(LONGEST_PAUSE);
+                entry.failures = entry.failures.saturating_add(1);
+                if was_usable {
                     self.revision += 1;
                 }
-                entry.standing = Standing::Unusable(why);
+                let of_kind = discriminant(&why);
+                let before = std::mem::replace(&mut entry.standing, Standing::Unusable(why));
+                !matches!(before, Standing::Unusable(before) if discriminant(&before) == of_kind)
             }
+        };
+        changed.then_some(&entry.standing)
+    }
+
+    /// Begins to ask a device whether it is there; false if it is asked already, or not listed.
+    pub(crate) fn begin_asking(&mut self, device: DeviceId) -> bool {
+        let entry = self.entries.get_mut(&device);
+        entry.is_some_and(|entry| !std::mem::replace(&mut entry.asking, true))
+    }
+
+    /// The device has replied, or has not.
+    pub(crate) fn end_asking(&mut self, device: DeviceId) {
+        if let Some(entry) = self.entries.get_mut(&device) {
+            entry.asking = false;
         }
-        Some(&entry.standing)
     }
 
     /// Marks a device as unusable until its next hello.
@@ -130,21 +179,24 @@ impl Roster {
         self.entries.contains_key(&device)
     }
 
-    /// Devices whose hello is worth requesting again: it did not arrive, or the device failed in a way that may pass.
-    pub fn doubtful(&self) -> Vec<DeviceId> {
-        let doubtful = |standing: &Standing| {
-            matches!(
-                standing,
+    /// Devices whose hello is worth requesting again at this time, which counts as done: it did not arrive, or the device failed in a way
+    /// that may pass.
+    pub fn take_doubtful(&mut self, now: Instant) -> Vec<DeviceId> {
+        let doubtful = |entry: &Entry| {
+            let may_pass = matches!(
+                entry.standing,
                 Standing::Unusable(
                     Rejection::NoHello | Rejection::Unreachable(_) | Rejection::Refused(_)
                 )
-            )
+            );
+            may_pass && !entry.asking && entry.ask_again <= now
         };
-        self.entries
-            .iter()
-            .filter(|(_, entry)| doubtful(&entry.standing))
-            .map(|(device, _)| *device)
-            .collect()
+        let mut devices = Vec::new();
+        for (device, entry) in self.entries.iter_mut().filter(|(_, entry)| doubtful(entry)) {
+            entry.asking = true;
+            devices.push(*device);
+        }
+        devices
     }
 
     /// Devices that can be members.
@@ -210,6 +262,11 @@ mod tests {
     use super::*;
     use crate::cluster::membership::hello::tests::{OURS, device, hello};
 
+    /// Those whose hello is requested again once the longest pause is over.
+    fn doubtful(roster: &mut Roster) -> Vec<DeviceId> {
+        roster.take_doubtful(Instant::now() + LONGEST_PAUSE)
+    }
+
     fn names(roster: &Roster) -> Vec<String> {
         roster.usable().into_iter().map(|c| c.name).collect()
     }
@@ -220,11 +277,11 @@ mod tests {
         assert!(roster.appeared(device(1)));
         assert!(!roster.appeared(device(1)), "requested only once");
         assert!(names(&roster).is_empty());
-        assert_eq!(roster.doubtful(), [device(1)]);
+        assert!(doubtful(&mut roster).is_empty(), "requested already");
         roster.introduced(device(1), Ok(hello(1, 250_000)));
         assert_eq!(names(&roster), ["device-1"]);
         assert_eq!(roster.usable()[0].speed, 4.0);
-        assert!(roster.doubtful().is_empty());
+        assert!(doubtful(&mut roster).is_empty());
         assert!(roster.left(device(1)).is_some());
         assert!(names(&roster).is_empty());
         assert!(roster.left(device(1)).is_none());
@@ -238,7 +295,7 @@ mod tests {
         }
         roster.introduced(device(1), Ok(hello(1, 1)));
         assert_eq!(roster.clear(), [device(1), device(2)]);
-        assert!(names(&roster).is_empty() && roster.doubtful().is_empty());
+        assert!(names(&roster).is_empty() && doubtful(&mut roster).is_empty());
     }
 
     #[test]
@@ -260,7 +317,7 @@ mod tests {
         assert_eq!(standing, Some(&Standing::Unusable(Rejection::OtherKey)));
         assert!(names(&roster).is_empty());
         assert!(
-            roster.doubtful().is_empty(),
+            doubtful(&mut roster).is_empty(),
             "a further request is of no use"
         );
         assert_eq!(roster.name_of(device(1)), "device-1");
@@ -276,8 +333,52 @@ mod tests {
         assert_eq!(roster.usable()[0].since, first, "nothing changed");
         roster.set_aside(device(1), Rejection::Unreachable("no answer".to_owned()));
         assert!(names(&roster).is_empty());
-        assert_eq!(roster.doubtful(), [device(1)]);
+        assert_eq!(doubtful(&mut roster), [device(1)]);
         roster.introduced(device(1), Ok(hello(1, 1)));
         assert!(roster.usable()[0].since > first);
+    }
+
+    #[test]
+    fn a_device_that_does_not_reply_is_asked_less_and_less_often() {
+        let mut roster = Roster::new(OURS);
+        roster.appeared(device(1));
+        let silent = || Err(Rejection::Unreachable("no answer".to_owned()));
+        assert!(roster.introduced(device(1), silent()).is_some());
+        let mut pause = FIRST_PAUSE;
+        for _ in 0..9 {
+            let now = Instant::now();
+            assert!(
+                roster.take_doubtful(now + pause / 2).is_empty(),
+                "{pause:?}"
+            );
+            assert_eq!(roster.take_doubtful(now + pause), [device(1)], "{pause:?}");
+            assert!(roster.take_doubtful(now + pause * 2).is_empty(), "asked");
+            // Nothing has changed, so there is nothing to log.
+            assert!(roster.introduced(device(1), silent()).is_none());
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        assert_eq!(pause, LONGEST_PAUSE);
+    }
+
+    #[test]
+    fn no_more_devices_are_listed_than_there_is_room_for() {
+        let mut roster = Roster::new(OURS);
+        let numbered = |number: usize| DeviceId((number as u128).to_be_bytes());
+        for number in 0..MAX_DEVICES {
+            assert!(roster.appeared(numbered(number)));
+        }
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        // Those that never said who they are make room.
+        assert!(roster.appeared(device(1)));
+        roster.introduced(device(1), Ok(hello(1, 1)));
+        for number in 1000..2000 {
+            assert!(roster.appeared(numbered(number)));
+        }
+        assert_eq!(roster.entries.len(), MAX_DEVICES);
+        assert_eq!(names(&roster), ["device-1"]);
+        for (number, entry) in (0..).zip(roster.entries.values_mut()) {
+            entry.hello = Some(hello(number, 1));
+        }
+        assert!(!roster.appeared(numbered(3000)), "all said who they are");
     }
 }

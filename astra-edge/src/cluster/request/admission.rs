@@ -13,10 +13,16 @@ pub struct Admission {
     places: Arc<Semaphore>,
 }
 
-/// All places are taken.
+/// There is no room for another request.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("requests: found {MAX_REQUESTS} in progress, expected fewer; try again later")]
-pub struct Overloaded;
+pub enum Overloaded {
+    /// All places are taken.
+    #[error("requests: found {MAX_REQUESTS} in progress, expected fewer; try again later")]
+    Places,
+    /// All memory for what clients send is taken.
+    #[error("body: found no memory left for it beside those in work; try again later")]
+    Memory,
+}
 
 impl Admission {
     /// Takes a place, which is free again once the permit is dropped.
@@ -25,7 +31,7 @@ impl Admission {
     /// All are taken.
     pub fn admit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
         let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| Overloaded)
+        place.map_err(|_| Overloaded::Places)
     }
 
     /// Places that are free.

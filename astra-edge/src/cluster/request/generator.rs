@@ -7,7 +7,7 @@ use astra_wire::{Control, Resume};
 
 use crate::cluster::device::Device;
 use crate::cluster::generation::conversation::CachedConversation;
-use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenSource};
+use crate::cluster::generation::token_source::{TOKEN_TIMEOUT, TokenSource, room};
 use crate::cluster::membership::hello::Rejection;
 use crate::cluster::request::dispatch::own_order;
 use crate::cluster::request::part::{Part, packed};
@@ -60,13 +60,17 @@ impl GenerationWork {
         let message = part.with_ids(&self.request.prompt, Some(self.request.params()));
         let message = message.map_err(Abort::Own)?;
         let sent = message.len() as u64;
-        let answers = device
-            .link()
-            .request_stream(other, "", message, self.longest());
+        let answers =
+            device
+                .link()
+                .request_stream(other, "", message, (self.longest(), room(self.most())));
         match answers.await {
             Ok(answers) => {
                 let of = slot.cancellation(request);
-                Ok((TokenSource::remote(device, other, of, answers), sent))
+                Ok((
+                    TokenSource::remote(device, other, of, self.most(), answers),
+                    sent,
+                ))
             }
             Err(error) => Err(Abort::Lost {
                 member: other,
@@ -98,16 +102,22 @@ impl GenerationWork {
             secret: of.secret,
         });
         let message = encode(of.version, &message).ok()?;
-        let answers = device
-            .link()
-            .request_stream(other, "", message, self.longest());
+        let answers =
+            device
+                .link()
+                .request_stream(other, "", message, (self.longest(), room(self.most())));
         let answers = answers.await.ok()?;
-        Some(TokenSource::remote(device, other, of, answers))
+        Some(TokenSource::remote(device, other, of, self.most(), answers))
+    }
+
+    /// Most tokens of the generation.
+    fn most(&self) -> u32 {
+        self.request.params().max_tokens
     }
 
     /// Longest that any generation takes; [`forward`](crate::cluster::generation::token_sink::forward) gives up much earlier.
     fn longest(&self) -> Duration {
-        let tokens = self.request.params().max_tokens;
+        let tokens = self.most();
         self.base
             .limits
             .time()

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use astra_wire::Control;
+
 use crate::cluster::device::Device;
 use crate::cluster::member::share::Share;
 use crate::cluster::request::assemble::{assemble, assemble_scores};
@@ -26,7 +28,7 @@ use astra_model::tasks::image::{ImageError, MAX_FILE, Rect, prepare};
 const COMPARISONS: usize = 3;
 
 // A request with the largest image fits into a message.
-const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE);
+const _: () = assert!(MAX_FILE + 4096 <= MAX_MESSAGE && MAX_FILE + 4096 <= Control::max_len(10));
 
 /// A request about an image.
 #[derive(Clone, Debug)]

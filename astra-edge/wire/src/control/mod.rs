@@ -49,7 +49,7 @@ pub use self::offer::{Member, Offer, ProbeFrame, Reason};
 pub use self::request::{MemberResult, MemberStats, Start};
 use crate::error::{ControlError, EmitError, FrameError};
 use crate::header::{CODE_MARK, check_received_version, check_version_to_write};
-use crate::limits::SECRET;
+use crate::limits::{MAX_BODY, MAX_TOKENS, SECRET};
 
 /// A control message. The order of the variants is their number on the wire: new ones go last.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,6 +158,23 @@ pub enum Control<'a> {
 impl<'a> Control<'a> {
     /// Number of kinds: the second byte of a message is below this.
     pub const KINDS: u8 = 24;
+
+    /// Most bytes of a request or message of a kind, which a receiver checks before it reads any more of it. Answers have no such
+    /// limit: who waits for one knows how long it can be.
+    #[must_use]
+    pub const fn max_len(kind: u8) -> usize {
+        match kind {
+            // start, halo
+            7 | 22 => 8 << 20,
+            // image request
+            10 => (48 << 20) + 4096,
+            // start text, resume: an id for each token that there can be
+            14 | 15 => MAX_TOKENS as usize * MAX_ID + 256,
+            // generation request, embedding request
+            18 | 19 => 4 << 20,
+            _ => MAX_BODY,
+        }
+    }
 
     /// Reads one message, which takes all of `bytes`. Its version is the first byte.
     ///
