@@ -67,10 +67,20 @@ send() {
     { rm -rf $incoming; echo $place did not arrive whole: expected $bytes bytes >&2; exit 1; }'" <"$file"
 }
 
+# Fails where the owner has a minisign key, deploy/minisign.pub, and a tarball is not signed with it.
+check_signature() {
+  local key=$here/minisign.pub why
+  [[ -e $key ]] || return 0
+  command -v minisign >/dev/null || { echo "$key is there, and minisign is not installed" >&2; return 1; }
+  [[ -e $1.minisig ]] || { echo "$1: found no signature $1.minisig, expected one of $key" >&2; return 1; }
+  why=$(minisign -V -q -p "$key" -m "$1" 2>&1) || { echo "$1: not signed with $key: $why" >&2; return 1; }
+}
+
 # Copies a board's package to it and unpacks it there; sets `release`.
 deliver() {
   local host=$1 board=$2 tarball digest
   tarball=$(tarball_of "$board") || return
+  check_signature "$tarball" || return
   digest=$(digest_of "$tarball") || return
   release=$(release_of "$tarball" "$digest")
   send "$host" "$tarball" "$release.tar.gz" || return

@@ -65,7 +65,8 @@ stage() {
     shift 3
     rm -rf "$folder.new"
     mkdir -p "$folder.new"
-    tar --extract --no-same-owner --directory "$folder.new" --file "$file" "$@"
+    # Root would otherwise keep the permissions of the archive, set-user-ID bits included.
+    tar --extract --no-same-owner --no-same-permissions --directory "$folder.new" --file "$file" "$@"
 }
 
 # Moves FOLDER.new into place. The files there may be damaged, and in use: each file is replaced atomically.
@@ -128,6 +129,11 @@ install_service() {
     mkdir -p "$(dirname $settings)" $state /usr/local/bin
     if [ ! -e $settings ]; then
         cp "$release/etc/astra-edge/device.toml" $settings
+    fi
+    # A key in it is for the device alone.
+    if grep -q '^[[:space:]]*key[[:space:]]*=' $settings; then
+        chown root:astra-edge $settings
+        chmod 640 $settings
     fi
     ln -sfn $home/current/bin/astra-edge /usr/local/bin/astra-edge
 }

@@ -69,8 +69,8 @@ pub(super) fn main(args: &Args, given: &ArgMatches) -> Result<()> {
         };
         let node = tokio::select! {
             node = starting => node?,
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => exit(),
+            _ = terminate.recv() => exit(),
         };
         ready(&node, json)?;
         let status = service::ready(&node);
@@ -85,6 +85,13 @@ pub(super) fn main(args: &Args, given: &ArgMatches) -> Result<()> {
         node.stop().await;
         Ok(())
     })
+}
+
+/// Ends the program at once, while the model is loaded: the thread that loads it cannot be stopped, and must not find what it uses
+/// taken down. There is nothing to save or to say to others yet.
+fn exit() -> ! {
+    // SAFETY: it ends the process, and runs nothing of this program any more.
+    unsafe { libc::_exit(0) }
 }
 
 fn ready(node: &Node, json: bool) -> Result<()> {

@@ -3,6 +3,7 @@
 use astra_wire::Control;
 
 use super::error::ClientError;
+use crate::cluster::membership::identity::printable;
 use crate::report::Report;
 use astra_model::engine::Map;
 use astra_model::tasks::features::{FeatureError, read_exact};
@@ -44,7 +45,7 @@ pub(super) fn read(reply: &[u8], device: &str) -> Result<Response, ClientError> 
                 map: (!map.values.is_empty()).then_some(map),
             })
         }
-        Ok(Control::Failed { text }) => Err(failed(text.to_owned())),
+        Ok(Control::Failed { text }) => Err(failed(printable(text))),
         Ok(Control::Refuse { reason, .. }) => Err(failed(format!("refused: {reason}"))),
         Ok(_) => Err(unreadable("another message".to_owned())),
         Err(error) => Err(unreadable(error.to_string())),

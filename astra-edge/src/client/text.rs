@@ -6,6 +6,7 @@ use astra_wire::{Control, Hello, MAX_TOKENS};
 
 use super::cluster_client::{Client, encoded_for, parameters};
 use super::error::ClientError;
+use crate::cluster::membership::identity::printable;
 use crate::cluster::request::response::GenerationResponse;
 use crate::link::ReplyStream;
 use crate::text::TextEvent;
@@ -82,7 +83,7 @@ impl RemoteTextStream {
                 };
                 Ok(TextEvent::Finished(Box::new(response)))
             }
-            Ok(Control::Failed { text }) => Err(failed(text)),
+            Ok(Control::Failed { text }) => Err(failed(&printable(text))),
             Ok(_) => Err(unreadable(&"another message")),
             Err(error) => Err(unreadable(&error)),
         }

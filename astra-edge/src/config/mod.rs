@@ -41,7 +41,7 @@ pub use origin::Origin;
 pub use values::{Rung, parse_duration};
 
 use file::File;
-use network::{http_address, listen};
+use network::{host_name, http_address, listen};
 
 /// What is logged where nothing else is set.
 pub const DEFAULT_LOG: &str = "warn,astra_edge=info,astra_model=info";
@@ -196,6 +196,20 @@ pub struct HttpConfig {
         value_name = "ADDRESS:PORT"
     )]
     pub listen: Option<String>,
+    /// A name by which browsers reach this device, besides its own; can be repeated.
+    ///
+    /// Requests under other names than IP addresses, localhost, the machine's name, that with .local, and these are refused: a web
+    /// page could have sent them.
+    ///
+    /// Example: chat.example.org
+    #[arg(
+        id = "http.allow_host",
+        long = "allow-host",
+        env = "ASTRA_EDGE_HTTP_ALLOW_HOST",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    pub allow_host: Vec<String>,
 }
 
 /// Settings that have been checked, with nothing left open.
@@ -215,6 +229,8 @@ pub struct Settings {
     pub defaults: RequestDefaults,
     /// Where HTTP is served, if it is.
     pub http: Option<SocketAddr>,
+    /// Names by which browsers may reach it, besides its own.
+    pub allow_host: Vec<String>,
 }
 
 impl EngineConfig {
@@ -247,7 +263,10 @@ impl Config {
         self.network.cluster()?;
         name(self.name.clone())?;
         self.http.listen.as_deref().map(http_address).transpose()?;
-        Ok(())
+        self.http
+            .allow_host
+            .iter()
+            .try_for_each(|name| host_name(name))
     }
 
     /// How others find the device's cluster, and the device's own name, as a client on the same machine needs them.
@@ -283,6 +302,7 @@ impl Config {
             engine: self.engine,
             defaults: self.defaults,
             http: self.http.listen.as_deref().map(http_address).transpose()?,
+            allow_host: self.http.allow_host,
         })
     }
 

@@ -184,3 +184,13 @@ pub(super) fn http_address(text: &str) -> Result<SocketAddr, ConfigError> {
             ConfigError::value("http.listen", text, expected)
         })
 }
+
+/// Checks a name of this device, without a port.
+pub(super) fn host_name(text: &str) -> Result<(), ConfigError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    if !text.is_empty() && text.chars().all(allowed) {
+        return Ok(());
+    }
+    let expected = "a name without scheme and port, such as chat.example.org";
+    Err(ConfigError::value("http.allow_host", text, expected))
+}

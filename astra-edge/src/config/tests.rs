@@ -89,7 +89,13 @@ fn the_example_reads_and_says_what_holds_anyway() {
     }
     let http = all.iter().position(|line| *line == "[http]").unwrap();
     assert_eq!(http, 20, "{all:?}");
-    assert_eq!(all[http + 1..], ["listen = \"127.0.0.1:8080\""]);
+    assert_eq!(
+        all[http + 1..],
+        [
+            "listen = \"127.0.0.1:8080\"",
+            "allow_host = [\"chat.example.org\"]"
+        ]
+    );
     assert_eq!(everything.http.listen.as_deref(), Some("127.0.0.1:8080"));
     assert!(as_shipped.bundle.is_some());
 }
@@ -153,6 +159,10 @@ fn an_impossible_value_of_a_file_is_named_with_the_file() {
         (
             "name = \"\"",
             "line 1, name: found \"\", expected 1 to 64 bytes of text",
+        ),
+        (
+            "[http]\nallow_host = [\"http://kitchen\"]",
+            "line 2, http.allow_host: found \"http://kitchen\", expected a name without scheme and port, such as chat.example.org",
         ),
         (
             "[http]\nlisten = \"kitchen\"",

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::error::ApiError;
+use super::hosts::AllowedHosts;
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::cluster::request::error::RequestError;
@@ -53,6 +54,8 @@ pub struct Api {
     pub keep_alive: Duration,
     /// Limits the requests in progress, together with those that come from other devices.
     pub admission: Admission,
+    /// Names by which browsers may reach it.
+    pub hosts: AllowedHosts,
     /// Room for all bodies in work, together with messages of other devices.
     pub bytes: ByteBudget,
     started: u64,
@@ -84,6 +87,7 @@ impl Api {
             patience: PATIENCE,
             keep_alive: KEEP_ALIVE,
             admission: Admission::default(),
+            hosts: AllowedHosts::of_machine(&[]),
             bytes: ByteBudget::of_memory(),
             started: now(),
         }

@@ -17,6 +17,9 @@ use crate::link::TakenBytes;
 /// Most bytes of a refused body that are read and dropped, so that the client gets to reading the refusal.
 const MAX_DRAINED: usize = 64 << 20;
 
+/// Most bytes of JSON that are read on an asynchronous worker: less than a millisecond's work.
+const MAX_INLINE: usize = 64 << 10;
+
 /// A body of JSON, and the request's place among those in progress.
 pub(super) struct Asked<T> {
     pub(super) slot: Slot,
@@ -75,11 +78,14 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<Api>> for Asked<T> {
     }
 }
 
-/// Reads JSON on a thread that may take its time.
-pub(super) async fn parsed<T: DeserializeOwned + Send + 'static>(
+/// Reads JSON, a long one on a thread that may take its time.
+async fn parsed<T: DeserializeOwned + Send + 'static>(
     bytes: Bytes,
     room: TakenBytes,
 ) -> Result<T, ApiError> {
+    if bytes.len() <= MAX_INLINE {
+        return parse(&bytes);
+    }
     let parsing = tokio::task::spawn_blocking(move || {
         let _room = room;
         parse(&bytes)

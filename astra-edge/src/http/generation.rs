@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -16,26 +17,29 @@ use super::api::{Api, Slot};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
 use super::parameters::{Parameters, Requested};
+use super::server::Peer;
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::text::{TextError, TextEvent, TextStream};
 
 pub(super) async fn completions(
     State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
     Asked { slot, body }: Asked<Parameters>,
 ) -> Result<Response, ApiError> {
-    respond(api, slot, body, Endpoint::Completions).await
+    respond(api, (slot, peer), body, Endpoint::Completions).await
 }
 
 pub(super) async fn chat(
     State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
     Asked { slot, body }: Asked<Parameters>,
 ) -> Result<Response, ApiError> {
-    respond(api, slot, body, Endpoint::ChatCompletions).await
+    respond(api, (slot, peer), body, Endpoint::ChatCompletions).await
 }
 
 async fn respond(
     api: Arc<Api>,
-    slot: Slot,
+    (slot, peer): (Slot, Peer),
     parameters: Parameters,
     endpoint: Endpoint,
 ) -> Result<Response, ApiError> {
@@ -52,7 +56,7 @@ async fn respond(
         stream,
         usage,
     } = requested;
-    let client = ClientHandle::at(slot);
+    let client = ClientHandle::at(slot).owned_by(peer.0);
     let text = service.generate(options.context(client.clone()), request);
     let text = text.await.map_err(failed)?;
     let body = ResponseBody::new(endpoint, Arc::clone(&api), usage);

@@ -7,6 +7,7 @@
 //! - [`server`]: the listening socket, the limit of connections, the routes
 //! - `api`: the state that handlers share
 //! - `body`: request bodies, read with limits, and `json`: JSON with errors for people
+//! - [`hosts`]: names by which browsers may reach the API, and `addresses`: places of each client address
 //! - [`error`]: errors in the form of OpenAI's API
 //! - `astra`: the field `astra`, in requests and in responses
 //! - `generation`: completions and chats, `parameters` and `messages`: their requests, and `answer`: their responses,
@@ -15,8 +16,10 @@
 //! - `embeddings`, `saliency`, `models`: the other routes
 //!
 //! There is no authentication: every program that reaches the address may send requests. Bodies that are not declared as JSON or as a
-//! picture are refused, so that no web page can send any without the browser asking first.
+//! picture are refused, so that no web page can send any without the browser asking first; so are requests under names that are not
+//! this device's.
 
+mod addresses;
 mod answer;
 mod api;
 mod astra;
@@ -24,6 +27,7 @@ mod body;
 mod embeddings;
 pub mod error;
 mod generation;
+pub mod hosts;
 mod json;
 mod listener;
 mod messages;

@@ -1,7 +1,7 @@
 //! The listening socket and the routes.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +17,14 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_io_timeout::TimeoutStream;
 
 use super::api::Api;
 use super::body::BodyLimit;
 use super::embeddings::MAX_INPUTS;
 use super::error::{ApiError, json_response};
 use super::listener::Limited;
-use super::{embeddings, generation, models, saliency};
+use super::{embeddings, generation, hosts, models, saliency};
 use astra_model::tasks::image::MAX_FILE;
 
 /// Largest body of text, in bytes.
@@ -55,6 +56,10 @@ pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
 }
+
+/// The address of a client; an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// HTTP being served.
 pub struct Server {
@@ -116,15 +121,20 @@ async fn serve(mut listener: Limited, api: Arc<Api>, mut end: oneshot::Receiver<
     // Idle connections are closed, and their places free for others.
     http.timer(TokioTimer::new())
         .header_read_timeout(api.patience);
-    let service = TowerToHyperService::new(routes(api));
+    let patience = api.patience;
+    let routes = routes(api);
     let connections = GracefulShutdown::new();
     loop {
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             accepted = listener.accept() => accepted,
             // A dropped sender is an end too.
             _ = &mut end => break,
         };
-        let connection = http.serve_connection(TokioIo::new(stream), service.clone());
+        // A client that does not read is given up, and what it takes is free for others.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(patience));
+        let service = TowerToHyperService::new(routes.clone().layer(Extension(Peer(peer.ip()))));
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -157,6 +167,10 @@ fn routes(api: Arc<Api>) -> Router {
         .merge(pictures)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&api),
+            hosts::check,
+        ))
         .with_state(api)
 }
 

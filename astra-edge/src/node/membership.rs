@@ -1,6 +1,7 @@
 //! This device as a member of its cluster: joins, leaves, and joins again on a new link.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use astra_wire::{Control, EmitError, Hello};
 use tokio::sync::{mpsc, oneshot};
@@ -178,6 +179,16 @@ impl ClusterMembership {
             presence,
         });
         Ok(())
+    }
+
+    /// Refuses new requests, and waits until those in work have ended, or for `longest`.
+    pub(super) async fn drain(&self, longest: Duration) {
+        if tokio::time::timeout(longest, self.services.drain())
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests in work after {longest:?} are given up");
+        }
     }
 
     /// Leaves the cluster for good, after a leave message to the others.

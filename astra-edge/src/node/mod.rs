@@ -24,10 +24,11 @@ use crate::cluster::membership::identity::fingerprint;
 use crate::cluster::request::admission::Admission;
 use crate::cluster::request::coordinator::Coordinator;
 use crate::config::{EngineConfig, Settings};
+use crate::http::hosts::AllowedHosts;
 use crate::http::{Api, Listening, Pictures, Server};
 use crate::link::interface::{Changes, interfaces};
 use crate::link::{ByteBudget, Link, LinkError, LocalAddresses, NetworkSettings};
-use crate::server::Services;
+use crate::server::{MessagePlaces, Services};
 use crate::text::TextService;
 use address_watch::watch_addresses;
 use astra_model::engine::Runtime;
@@ -37,6 +38,9 @@ use membership::{ClusterMembership, hello};
 
 pub use error::NodeError;
 pub use load::{Loaded, load};
+
+/// Time for requests in work to end before the device leaves.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A running device.
 pub struct Node {
@@ -105,8 +109,11 @@ impl Node {
             text,
             admission: Admission::default(),
             bytes: ByteBudget::of_memory(),
+            messages: MessagePlaces::default(),
         };
-        let api = Arc::new(api(&hello, &coordinator, &services));
+        let mut api = api(&hello, &coordinator, &services);
+        api.hosts = AllowedHosts::of_machine(&settings.allow_host);
+        let api = Arc::new(api);
         let starting = ClusterMembership::start(network, addresses, coordinator, services, hello);
         let membership = Arc::new(starting.await?);
         Ok(Self {
@@ -164,8 +171,10 @@ impl Node {
         }
     }
 
-    /// Leaves the cluster: others stop counting on this device before it is gone.
+    /// Leaves the cluster: others stop counting on this device before it is gone. Requests in work have 10 s to end; new ones are
+    /// refused meanwhile.
     pub async fn stop(self) {
+        self.membership.drain(DRAIN).await;
         if let Some(http) = self.http {
             http.stop().await;
         }

@@ -7,13 +7,14 @@ mod reply;
 mod text;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use astra_wire::{Control, FrameError, Reason, RequestOptions};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use self::reply::{Replies, parse_shares};
 use crate::cluster::member::halo;
-use crate::cluster::request::admission::Admission;
+use crate::cluster::request::admission::{Admission, MAX_REQUESTS};
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::cluster::request::context::RequestContext;
 use crate::cluster::request::coordinator::Coordinator;
@@ -30,6 +31,18 @@ pub struct Services {
     pub admission: Admission,
     /// Room for the messages and bodies in work, those over HTTP included.
     pub bytes: ByteBudget,
+    /// Places of the messages worked on.
+    pub messages: MessagePlaces,
+}
+
+/// Places of the messages of a device that are worked on. Clones share them.
+#[derive(Clone, Debug)]
+pub struct MessagePlaces(Arc<Semaphore>);
+
+impl Default for MessagePlaces {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MESSAGES)))
+    }
 }
 
 impl Services {
@@ -40,8 +53,20 @@ impl Services {
             budget: self.bytes.clone(),
         }
     }
+
+    /// Admits no more requests of clients, and returns once nothing is worked on.
+    pub(crate) async fn drain(&self) {
+        self.admission.close();
+        // Not by taking the places: messages that end requests have to be worked on too.
+        while self.admission.free() < MAX_REQUESTS || self.messages.0.available_permits() < MESSAGES
+        {
+            tokio::time::sleep(DRAIN_CHECK).await;
+        }
+    }
 }
 
+/// How often it is checked whether all requests have ended.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
 /// Messages worked on at a time. Further ones wait in the link's inbox, and beyond that are dropped.
 const MESSAGES: usize = 128;
 
@@ -60,11 +85,11 @@ pub async fn serve(
     mut messages: mpsc::Receiver<IncomingRequest>,
     mut pings: mpsc::Receiver<Ping>,
 ) {
+    let places = Arc::clone(&services.messages.0);
     let server = Arc::new(Server {
         coordinator,
         services,
     });
-    let places = Arc::new(Semaphore::new(MESSAGES));
     loop {
         let mut incoming = tokio::select! {
             incoming = messages.recv() => match incoming {

@@ -26,6 +26,7 @@ mod roaming;
 mod rogue;
 mod service;
 mod settings;
+mod terminating;
 mod texts;
 mod twins;
 mod two_coordinators;

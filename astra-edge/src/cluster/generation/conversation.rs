@@ -1,5 +1,7 @@
 //! The conversation whose keys and values are cached on a device.
 
+use std::net::IpAddr;
+
 use crate::cluster::membership::roster::Candidate;
 
 /// The last text that was generated, and the device that has its keys and values.
@@ -11,4 +13,6 @@ pub(crate) struct CachedConversation {
     pub(crate) rung: u16,
     /// Tokens of the prompt and of what was generated.
     pub(crate) tokens: Vec<u32>,
+    /// The client whose text it is.
+    pub(crate) owner: Option<IpAddr>,
 }

@@ -3,6 +3,7 @@
 use astra_wire::{Control, FrameError, MemberStats, Reason};
 
 use super::share::Share;
+use crate::cluster::membership::identity::printable;
 
 /// How one member's part ended.
 pub enum PartOutcome {
@@ -21,7 +22,7 @@ impl PartOutcome {
     pub(crate) fn of_other_reply(reply: Result<Control<'_>, FrameError>) -> Self {
         match reply {
             Ok(Control::Refuse { reason, .. }) => Self::Refused(reason),
-            Ok(Control::Failed { text }) => Self::Failed(text.to_owned()),
+            Ok(Control::Failed { text }) => Self::Failed(printable(text)),
             Ok(_) => Self::Failed("a reply of another kind than expected".to_owned()),
             Err(error) => Self::Failed(error.to_string()),
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use astra_bundle::Sha256Digest;
 use astra_wire::{Control, DeviceId, Hello, HelloPrefix, VersionError, Versions, negotiate};
 
+use crate::cluster::membership::identity::{printable, shorten};
 use crate::link::encode;
 
 /// What every device of a cluster must share with this one.
@@ -91,7 +92,7 @@ pub fn read(bytes: &[u8], device: DeviceId, versions: Versions) -> Result<Hello,
     let prefix = HelloPrefix::parse(bytes).map_err(|error| unreadable(&error))?;
     negotiate(versions, prefix.versions).map_err(Rejection::Version)?;
     let hello = match Control::parse(bytes) {
-        Ok(Control::Hello(hello)) => hello,
+        Ok(Control::Hello(hello)) => shown(hello),
         Ok(_) => return Err(unreadable(&"another message")),
         Err(error) => return Err(unreadable(&error)),
     };
@@ -102,6 +103,19 @@ pub fn read(bytes: &[u8], device: DeviceId, versions: Versions) -> Result<Hello,
         "device: found {}, expected {device}",
         hello.device
     )))
+}
+
+/// The hello without characters that terminals obey: its texts are printed and logged.
+fn shown(hello: Hello) -> Hello {
+    let addresses = hello.addresses.iter();
+    Hello {
+        name: shorten(&printable(&hello.name)),
+        software: shorten(&printable(&hello.software)),
+        runtime: shorten(&printable(&hello.runtime)),
+        model: shorten(&printable(&hello.model)),
+        addresses: addresses.map(|text| shorten(&printable(text))).collect(),
+        ..hello
+    }
 }
 
 /// Checks that a device can be a member of this one's requests.
@@ -124,7 +138,6 @@ pub fn judge(hello: &Hello, ours: &Requirements) -> Result<(), Rejection> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cluster::membership::identity::shorten;
 
     pub(crate) const OURS: Requirements = Requirements {
         key: [7; 8],
@@ -167,6 +180,16 @@ pub(crate) mod tests {
             Ok(hello.clone())
         );
         assert_eq!(judge(&hello, &OURS), Ok(()));
+    }
+
+    #[test]
+    fn texts_of_a_hello_are_read_without_control_characters() {
+        let mut hostile = hello(1, 0);
+        hostile.name = shorten("\u{1b}]0;x\u{7}kitchen");
+        hostile.addresses = [shorten("10.0.0.1:7447\n")].into_iter().collect();
+        let read = read(&bytes(&hostile), device(1), Versions::OURS).unwrap();
+        assert_eq!(read.name, "?]0;x?kitchen");
+        assert_eq!(read.addresses[0], "10.0.0.1:7447?");
     }
 
     #[test]

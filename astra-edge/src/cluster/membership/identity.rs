@@ -20,6 +20,15 @@ pub fn fingerprint(cluster: &ClusterName, key: &[u8]) -> [u8; 8] {
     digest.first_chunk().copied().unwrap_or_default()
 }
 
+/// A text of another device as people may see it: control characters, which terminals obey, as question marks.
+pub fn printable(text: &str) -> String {
+    let shown = |character: char| match character.is_control() {
+        true => '?',
+        false => character,
+    };
+    text.chars().map(shown).collect()
+}
+
 /// The longest prefix of `text` that fits into `N` bytes.
 pub fn shorten<const N: usize>(text: &str) -> heapless::String<N> {
     let mut short = heapless::String::new();
@@ -49,6 +58,14 @@ mod tests {
         // Pinned: devices of different versions compare it.
         let text = b"astra-edge cluster key v1\0\x05\0\0\0\0\0\0\0astra";
         assert_eq!(of("astra", "")[..], Sha256::digest(text)[..8]);
+    }
+
+    #[test]
+    fn control_characters_are_not_shown() {
+        assert_eq!(
+            printable("kitchen \u{1b}[2J\r\n\u{9b}é"),
+            "kitchen ?[2J???é"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Limits how many requests of clients a device takes at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -11,6 +12,7 @@ pub const MAX_REQUESTS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Admission {
     places: Arc<Semaphore>,
+    closed: Arc<AtomicBool>,
 }
 
 /// There is no room for another request.
@@ -19,6 +21,11 @@ pub enum Overloaded {
     /// All places are taken.
     #[error("requests: found {MAX_REQUESTS} in progress, expected fewer; try again later")]
     Places,
+    /// The device is about to leave.
+    #[error(
+        "requests: found a device that stops, expected one that goes on; try again later, or another device"
+    )]
+    Stopping,
     /// All memory for what clients send is taken.
     #[error("body: found no memory left for it beside those in work; try again later")]
     Memory,
@@ -28,10 +35,18 @@ impl Admission {
     /// Takes a place, which is free again once the permit is dropped.
     ///
     /// # Errors
-    /// All are taken.
+    /// All are taken, or the device stops.
     pub fn admit(&self) -> Result<OwnedSemaphorePermit, Overloaded> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Overloaded::Stopping);
+        }
         let place = Arc::clone(&self.places).try_acquire_owned();
         place.map_err(|_| Overloaded::Places)
+    }
+
+    /// Admits no request any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     /// Places that are free.
@@ -44,6 +59,7 @@ impl Default for Admission {
     fn default() -> Self {
         Self {
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            closed: Arc::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The client of a request: whether it is still connected, and the permit that its request holds.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -11,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 pub struct ClientHandle {
     waits: Option<mpsc::Sender<Infallible>>,
     _place: Option<Arc<OwnedSemaphorePermit>>,
+    owner: Option<IpAddr>,
 }
 
 /// Dropped when the client disconnects.
@@ -25,7 +27,21 @@ impl ClientHandle {
         Self {
             waits: None,
             _place: Some(Arc::new(place)),
+            owner: None,
         }
+    }
+
+    /// The same client, known by its address.
+    pub fn owned_by(self, address: IpAddr) -> Self {
+        Self {
+            owner: Some(address),
+            ..self
+        }
+    }
+
+    /// Who sent the request; `None` for all clients whose address is not known.
+    pub(crate) fn owner(&self) -> Option<IpAddr> {
+        self.owner
     }
 
     /// The same client, which counts as connected until the returned connection is dropped.

@@ -98,6 +98,7 @@ impl GenerationWork {
             candidate,
             rung: if recomputed { 0 } else { rung },
             tokens: [self.request.prompt.as_slice(), &received.ids].concat(),
+            owner: None,
         };
         (response, conversation)
     }

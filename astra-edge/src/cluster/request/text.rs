@@ -40,7 +40,9 @@ impl Coordinator {
         let work = GenerationWork::new(limits, class_tokens, by_member, request, tokens);
         let mut state = self.turn(&limits, work.tokens.closed()).await?;
         let cached = state.conversation.take();
-        let (response, conversation) = if context.options.local {
+        let owner = context.client.owner();
+        let own = cached.as_ref().is_some_and(|cached| cached.owner == owner);
+        let (mut response, mut conversation) = if context.options.local {
             self.run_local(&work, "as requested".to_owned()).await?
         } else {
             match self.continue_conversation(&work, cached).await? {
@@ -48,6 +50,11 @@ impl Coordinator {
                 None => self.run_distributed(&mut state, &work).await?,
             }
         };
+        // How much of a prompt was in the cache would tell what another client wrote.
+        if !own && response.report.reused_tokens.is_some() {
+            response.report.reused_tokens = Some(0);
+        }
+        conversation.owner = owner;
         state.conversation = Some(conversation);
         Ok(response)
     }

@@ -5,14 +5,18 @@ use super::*;
 #[test]
 fn a_setting_has_a_flag_a_variable_and_help() {
     let declared = declared();
-    assert_eq!(declared.get_arguments().count(), 21);
+    assert_eq!(declared.get_arguments().count(), 22);
     for arg in declared.get_arguments() {
         let key = arg.get_id().as_str();
         let flag = arg.get_long().unwrap_or_else(|| panic!("{key}: no flag"));
         let dashed = key.replace('_', "-");
         let negated = format!("no-{dashed}");
         let table = dashed.split('.').next().unwrap().to_owned();
-        assert!([dashed, negated, table].contains(&flag.to_owned()), "{key}");
+        let in_table = dashed.split('.').next_back().unwrap().to_owned();
+        assert!(
+            [dashed, negated, table, in_table].contains(&flag.to_owned()),
+            "{key}"
+        );
         let capitals = key.replace('.', "_").to_uppercase();
         let variable = arg.get_env().and_then(|variable| variable.to_str());
         assert_eq!(variable, Some(&*format!("ASTRA_EDGE_{capitals}")), "{key}");

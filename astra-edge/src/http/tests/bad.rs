@@ -133,7 +133,7 @@ async fn a_body_far_too_large_still_gets_its_refusal() {
     // Nor is a body read whose client waits for word before it sends it.
     let mut stream = bed.connect();
     let head = format!(
-        "POST {COMPLETIONS} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n\
+        "POST {COMPLETIONS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nExpect: 100-continue\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         large.len()
     );
@@ -142,4 +142,19 @@ async fn a_body_far_too_large_still_gets_its_refusal() {
     stream.read_to_end(&mut bytes).unwrap();
     let said = Said::read(&String::from_utf8(bytes).unwrap());
     assert_eq!(said.status, 413, "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_under_names_of_others_are_refused() {
+    let bed = Bed::bare().await;
+    for (headers, status) in [
+        ("Host: evil.example\r\n", 403),
+        ("Host: 127.0.0.1:80\r\nOrigin: http://evil.example\r\n", 403),
+        ("Host: localhost\r\nOrigin: null\r\n", 403),
+        ("Host: localhost\r\nOrigin: http://localhost:3000\r\n", 200),
+        ("", 200),
+    ] {
+        let said = bed.send("GET /v1/models", headers, b"");
+        assert_eq!(said.status, status, "{headers}: {said:?}");
+    }
 }

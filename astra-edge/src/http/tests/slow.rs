@@ -9,7 +9,11 @@ use crate::text::fake::{Fake, writer};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_on_which_nothing_is_asked_is_closed() {
     let bed = Bed::impatient(writer(Fake::saying("x")), Duration::from_millis(50)).await;
-    for begun in ["", "POST /v1/comp", "GET /healthz HTTP/1.1\r\nHost: x\r\n"] {
+    for begun in [
+        "",
+        "POST /v1/comp",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+    ] {
         let mut stream = bed.connect();
         stream.write_all(begun.as_bytes()).unwrap();
         let mut said = String::new();
@@ -22,7 +26,7 @@ async fn a_connection_on_which_nothing_is_asked_is_closed() {
 async fn a_connection_is_kept_for_another_request_for_a_while() {
     let bed = Bed::impatient(writer(Fake::saying("x")), Duration::from_secs(1)).await;
     let mut stream = bed.connect();
-    let request = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut said = String::new();
     stream.write_all(request).unwrap();
     stream.write_all(request).unwrap();
@@ -63,4 +67,16 @@ async fn an_answer_may_take_longer_than_a_question() {
         matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_does_not_read_its_answer_is_given_up() {
+    let bed = Bed::impatient(writer(endless()), Duration::from_millis(200)).await;
+    let mut stalled = bed.connect();
+    let json = "Content-Type: application/json\r\n";
+    let body = br#"{"prompt": "hello", "stream": true}"#;
+    write(&mut stalled, "POST /v1/completions", json, body);
+    super::hang_up::until(|| bed.api.admission.free() < MAX_REQUESTS).await;
+    super::hang_up::until(|| bed.api.admission.free() == MAX_REQUESTS).await;
+    drop(stalled);
 }
