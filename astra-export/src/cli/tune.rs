@@ -27,11 +27,11 @@ const DEVICES: [usize; 3] = [2, 4, 8];
 /// close to those of the exact model: transform, codebooks, predictions, and the maps to keys and values. The model's weights, and
 /// with them exact answers, stay as they are; no labels are needed.
 ///
-/// A fifth of the photographs is not trained on. Every now and then agreement with one device is measured on these, by the engine
-/// that devices run; the best state is kept, and one that is worse than the bundle's own by any measure never is. A run that was
-/// stopped goes on from its last measurement when it is started again with the same arguments.
+/// A fifth of the photographs is not trained on. Agreement with one device is measured on these during training, by the engine that
+/// devices run; the best state is kept, and never one with a lower class token or patch cosine than the bundle's own. A run that was
+/// stopped continues from its last measurement when it is started again with the same arguments: checkpoints are kept in OUT.tuning
+/// until the bundle is written.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct Tune {
     /// The bundle
     bundle: PathBuf,
