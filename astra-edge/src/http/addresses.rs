@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// The address of a client; an extension of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
 /// Counts the places that each address has. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) struct PerAddress {

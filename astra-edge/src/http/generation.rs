@@ -12,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
+use super::addresses::Peer;
 use super::answer::{Endpoint, ResponseBody};
 use super::api::{Api, Slot};
 use super::body::Asked;
 use super::error::{ApiError, json_response};
 use super::parameters::{Parameters, Requested};
-use super::server::Peer;
 use crate::cluster::request::client_handle::ClientHandle;
 use crate::text::{TextError, TextEvent, TextStream};
 

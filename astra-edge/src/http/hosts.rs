@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
-use super::api::Api;
 use super::error::ApiError;
 
 /// Names of this device, in lower case. IP addresses and `localhost` always are: nobody can point them elsewhere.
@@ -65,11 +64,11 @@ impl AllowedHosts {
 
 /// Refuses requests under names that are not this device's.
 pub(super) async fn check(
-    State(api): State<Arc<Api>>,
+    State(hosts): State<Arc<AllowedHosts>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    api.hosts.check(request.headers())?;
+    hosts.check(request.headers())?;
     Ok(next.run(request).await)
 }
 

@@ -1,7 +1,7 @@
 //! The listening socket and the routes.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_io_timeout::TimeoutStream;
 
+use super::addresses::Peer;
 use super::api::Api;
 use super::body::BodyLimit;
 use super::embeddings::MAX_INPUTS;
@@ -56,10 +57,6 @@ pub struct Listening {
     listener: TcpListener,
     address: SocketAddr,
 }
-
-/// The address of a client; an extension of its requests.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) IpAddr);
 
 /// HTTP being served.
 pub struct Server {
@@ -168,7 +165,7 @@ fn routes(api: Arc<Api>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(
-            Arc::clone(&api),
+            Arc::new(api.hosts.clone()),
             hosts::check,
         ))
         .with_state(api)

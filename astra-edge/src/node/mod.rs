@@ -111,9 +111,7 @@ impl Node {
             bytes: ByteBudget::of_memory(),
             messages: MessagePlaces::default(),
         };
-        let mut api = api(&hello, &coordinator, &services);
-        api.hosts = AllowedHosts::of_machine(&settings.allow_host);
-        let api = Arc::new(api);
+        let api = Arc::new(api(&hello, &coordinator, &services, &settings.allow_host));
         let starting = ClusterMembership::start(network, addresses, coordinator, services, hello);
         let membership = Arc::new(starting.await?);
         Ok(Self {
@@ -219,7 +217,12 @@ fn spawn_address_watch(
     Some(tokio::spawn(watch_addresses(membership, changes.ok()?)))
 }
 
-fn api(hello: &Hello, current: &Arc<CurrentCoordinator>, services: &Services) -> Api {
+fn api(
+    hello: &Hello,
+    current: &Arc<CurrentCoordinator>,
+    services: &Services,
+    allow_host: &[String],
+) -> Api {
     let coordinator = current.get();
     let device = coordinator.device();
     let manifest = device.bundle().manifest().clone();
@@ -230,6 +233,7 @@ fn api(hello: &Hello, current: &Arc<CurrentCoordinator>, services: &Services) ->
         short_hash(&hello.bundle),
         manifest,
     );
+    api.hosts = AllowedHosts::of_machine(allow_host);
     api.words = services.text.clone();
     api.admission = services.admission.clone();
     api.bytes = services.bytes.clone();
