@@ -35,6 +35,35 @@ pub enum CodebookError {
     TooLarge,
 }
 
+/// A quantizer of means is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+pub enum MeanError {
+    /// There is not a step for each axis.
+    #[error("steps of the mean: found {found}, expected {expected}, one an axis")]
+    Steps {
+        /// Steps given.
+        found: usize,
+        /// Axes.
+        expected: usize,
+    },
+    /// An axis has too many bits.
+    #[error("bits of axis {axis} of the mean: found {found}, expected at most 8")]
+    Bits {
+        /// The axis.
+        axis: usize,
+        /// Its bits.
+        found: u8,
+    },
+    /// An axis that is sent has no usable step.
+    #[error("step of axis {axis} of the mean: found {found}, expected a positive number")]
+    Step {
+        /// The axis.
+        axis: usize,
+        /// Its step.
+        found: f32,
+    },
+}
+
 /// A buffer does not fit the codebook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum LengthError {
@@ -67,7 +96,7 @@ pub enum LengthError {
     /// A buffer has the wrong length.
     #[error("{buffer}: found {found} entries, expected {expected}")]
     Buffer {
-        /// Which buffer: `errors`, `scratch` or `positions`.
+        /// Which buffer: `errors`, `scratch`, `positions`, `mean` or `packed mean`.
         buffer: &'static str,
         /// Its length.
         found: usize,

@@ -11,6 +11,7 @@
 //! - `word`: writing, adding or subtracting a codeword
 //! - `kernel`: the search, one file per kernel
 //! - `codebook`: [`Codebook`], borrowed tables of one stage of a block at one rung, which encodes and decodes
+//! - `mean`: [`MeanQuantizer`], the mean of a frame, which is subtracted before the first stage
 //! - `selection`: [`largest`], the tokens that a second stage refines
 //! - `prepare`: [`word_major`] and [`half_norms`], tables derived from the codewords when a codebook is loaded
 //!
@@ -74,11 +75,13 @@
 mod codebook;
 mod error;
 mod kernel;
+mod mean;
 mod prepare;
 mod selection;
 mod word;
 
 pub use codebook::Codebook;
-pub use error::{CodebookError, LengthError};
+pub use error::{CodebookError, LengthError, MeanError};
+pub use mean::{MAX_MEAN_BITS, MeanQuantizer, UNIFORM_STEPS};
 pub use prepare::{half_norms, word_major};
 pub use selection::largest;
