@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
+use crate::checks::require;
 use crate::codebook::{self, CodebookView, Layout, StoredBlock};
 use crate::digest::Sha256Digest;
 use crate::error::{BundleError, Invalid};
@@ -297,6 +298,10 @@ impl Bundle {
         stored
             .check(&at, axes)
             .and_then(|()| stored.check_padding(&at, bytes.unwrap_or_default()))
+            .and_then(|()| {
+                let (found, expected) = (stored.mean_bits(), of_block.frame_mean_bits);
+                require(found == expected, format!("{at}mean_bits"), found, expected)
+            })
             .map_err(|invalid| invalid.at(&path))?;
         Ok(stored)
     }

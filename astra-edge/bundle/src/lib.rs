@@ -63,7 +63,7 @@ mod views;
 mod writer;
 
 pub use bundle::Bundle;
-pub use codebook::{CodebookView, StageView};
+pub use codebook::{CodebookView, MeanView, StageView};
 pub use digest::Sha256Digest;
 pub use embedding::{Activation, Embedding, EmbeddingStep, TextPooling};
 pub use error::{BundleError, Invalid};

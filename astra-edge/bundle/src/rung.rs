@@ -60,6 +60,9 @@ pub struct RungBlock {
     /// Groups of the same axes in the second stage, H; 0 without one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub refined_groups: usize,
+    /// Bits of a frame's mean, without the byte of its gain; 0 where frames have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub frame_mean_bits: usize,
     /// First byte of its codebooks in `codebooks.bin`, a multiple of [`ALIGN`](crate::ALIGN).
     pub codebooks: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use astra_bundle::{Bundle, CodebookView, PredictionView, StageView};
+use astra_bundle::{Bundle, CodebookView, MeanView, PredictionView, StageView};
 
 use crate::engine::{BlockTables, Codec, EngineError, RungTables, slice};
 
@@ -22,6 +22,8 @@ const REFINED_DIM: u16 = 3;
 struct Refined {
     dims: Vec<u16>,
     words: Vec<f32>,
+    mean_bits: Vec<u8>,
+    mean_steps: Vec<f32>,
 }
 
 /// A rung of a bundle with another rank and other groups in each block, and a second stage: of every block the first groups of `bits`,
@@ -74,6 +76,10 @@ pub fn ragged_codec(bundle: &Bundle, bits: u16) -> Result<Codec, EngineError> {
                         dims: &refined.dims,
                         words: Cow::Borrowed(&refined.words),
                     }),
+                    mean: Some(MeanView {
+                        bits: Cow::Borrowed(&refined.mean_bits),
+                        steps: Cow::Borrowed(&refined.mean_steps),
+                    }),
                 },
                 prediction,
             })
@@ -97,6 +103,17 @@ impl Refined {
         Self {
             dims,
             words: words.map(|word| word / 2.0).collect(),
+            // Axes of every width, and some that are not sent.
+            mean_bits: (0..rank)
+                .map(|axis| (axis % 10).saturating_sub(1) as u8)
+                .collect(),
+            mean_steps: first
+                .iter()
+                .step_by(5)
+                .cycle()
+                .take(rank)
+                .map(|word| word.abs() + 0.01)
+                .collect(),
         }
     }
 }

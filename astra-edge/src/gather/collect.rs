@@ -1,5 +1,6 @@
 //! Waiting for codes and decoding them, on the compute thread.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -191,6 +192,7 @@ impl Gather {
             found,
             expected: end / width.max(1),
         })?;
+        self.write_means(codes, range.indexes(), rows)?;
         for (token, row) in range.indexes().zip(rows.chunks_exact_mut(width)) {
             self.decode_token(codes, token, row)?;
         }
@@ -231,6 +233,7 @@ impl Gather {
                     remote.copy_within(from, to.start);
                 } else if self.slots.has_token(codes.sequence, token) {
                     let row = remote.get_mut(to).ok_or(short)?;
+                    self.write_means(codes, token..token + 1, row)?;
                     self.decode_token(codes, token, row)?;
                 } else {
                     continue;
@@ -242,6 +245,39 @@ impl Gather {
         Ok(next)
     }
 
+    /// Writes the mean of each token's frame to its row, 0 where the frame has none, if the block's frames have means.
+    fn write_means(
+        &self,
+        codes: BlockCodes<'_>,
+        tokens: Range<usize>,
+        rows: &mut [f32],
+    ) -> Result<(), GatherError> {
+        let Some(quantizer) = codes.stages.and_then(|stages| stages.mean) else {
+            return Ok(());
+        };
+        let (sequence, width) = (codes.sequence, codes.width());
+        let mut done: Option<(Option<usize>, &mut [f32])> = None;
+        for (token, row) in tokens.zip(rows.chunks_exact_mut(width)) {
+            let short = || GatherError::Rows {
+                found: self.plan.tokens(),
+                expected: token + 1,
+            };
+            let number = self.slots.mean_number(sequence, token);
+            let number = number.ok_or_else(short)?;
+            match (&done, number) {
+                (Some((before, values)), _) if *before == number => row.copy_from_slice(values),
+                (_, Some(number)) => {
+                    let packed = self.slots.mean(sequence, codes.layout, number);
+                    quantizer.decode(packed.ok_or_else(short)?, row)?;
+                }
+                (_, None) => row.fill(0.0),
+            }
+            done = Some((number, row));
+        }
+        Ok(())
+    }
+
+    /// Adds the codes of a token to its row where that has a mean, else writes them.
     fn decode_token(
         &self,
         codes: BlockCodes<'_>,
@@ -261,7 +297,10 @@ impl Gather {
             }
             return Ok(());
         };
-        stages.first.decode_token(first, row)?;
+        match stages.mean {
+            Some(_) => stages.first.add_token(first, row)?,
+            None => stages.first.decode_token(first, row)?,
+        }
         let second = self.slots.second(sequence, layout, token);
         if let Some(second) = second.ok_or_else(no_slot)? {
             let book = stages.second.ok_or(GatherError::SecondStage)?;

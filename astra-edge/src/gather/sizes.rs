@@ -1,6 +1,6 @@
 //! How large the slots of a plan are.
 
-use astra_wire::{Layout, Refinement};
+use astra_wire::{Layout, MIN_MEAN_TOKENS, Refinement};
 
 use crate::plan::Plan;
 
@@ -23,6 +23,10 @@ pub(super) struct SlotSizes {
     pub(super) entries: usize,
     /// Second-stage codes of a refined token.
     pub(super) entry_codes: usize,
+    /// Means of a block; 0 where frames have none.
+    pub(super) means: usize,
+    /// Bytes of a mean.
+    pub(super) mean_bytes: usize,
     /// Members of the plan.
     pub(super) members: usize,
 }
@@ -45,14 +49,21 @@ impl SlotSizes {
                 second(layout).map_or(0, |second| first_entry(&second, tokens))
             }),
             entry_codes: most(&|layout| second(layout).map_or(0, |second| second.codes.into())),
+            means: match layouts.iter().any(|layout| layout.mean() > 0) {
+                true => tokens.div_ceil(MIN_MEAN_TOKENS.into()),
+                false => 0,
+            },
+            mean_bytes: most(&|layout| layout.mean().into()),
             members: plan.ranges.len(),
         }
     }
 
     /// Memory of the slots.
     pub(super) fn bytes(&self) -> usize {
-        let token = 2 * self.halves + 4 * self.parts + if self.entries > 0 { 2 } else { 0 };
-        let entries = 2 * self.entries * self.entry_codes;
+        let number = |entries: usize| if entries > 0 { 2 } else { 0 };
+        let numbers = number(self.entries) + number(self.means);
+        let token = 2 * self.halves + 4 * self.parts + numbers;
+        let entries = 2 * self.entries * self.entry_codes + self.means * self.mean_bytes;
         self.depth * (self.tokens * token + entries + 8 * self.members)
     }
 }
@@ -73,4 +84,10 @@ pub(super) fn halves(layout: &Layout) -> usize {
 /// begin, wherever the frames of a range are divided, and entries of one member's range are never those of another's.
 pub(super) fn first_entry(second: &Refinement, token: usize) -> usize {
     (2 * usize::from(second.share) * token).div_ceil(256)
+}
+
+/// Which mean of a block is that of the frame whose first token is `token`. Frames that have one are of at least
+/// [`MIN_MEAN_TOKENS`] tokens, so two that do not overlap have different ones.
+pub(super) fn mean_of(token: usize) -> usize {
+    token / usize::from(MIN_MEAN_TOKENS)
 }

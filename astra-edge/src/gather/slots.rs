@@ -6,19 +6,22 @@
 //!
 //! Second-stage codes are stored for the refined tokens only, in entries whose place follows from the frame's first token
 //! ([`first_entry`]); for each token a number says which entry is its own. Frames of one member that overlap, which no correct
-//! member sends, overwrite each other's entries and no one else's.
+//! member sends, overwrite each other's entries and no one else's. Means are stored in the same way ([`mean_of`]).
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use astra_wire::{CodeHeader, FrameCodes, FrameError, Layout};
 
 use super::position::FrameRejection;
-use super::sizes::{SlotSizes, first_entry, halves, halves_per_token};
+use super::sizes::{SlotSizes, first_entry, halves, halves_per_token, mean_of};
 
 /// Low bits of a progress word that count; the tag is above them.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+
+/// A token without a mean. Other numbers are those of means, from 1 on: at most 65,536 / 8.
+const NO_MEAN: u16 = 0;
 
 /// A token without second-stage codes. Other numbers are those of entries, from 1 on: at most 2 * 64 * 65,536 / 256 = 32,768.
 const NOT_REFINED: u16 = 0;
@@ -36,6 +39,10 @@ struct Slot {
     entries: Vec<AtomicU16>,
     /// Second-stage codes, by entry.
     second: Vec<AtomicU16>,
+    /// The mean of each token's frame, or [`NO_MEAN`]; empty where frames have none.
+    mean_numbers: Vec<AtomicU16>,
+    /// Packed means.
+    means: Vec<AtomicU8>,
     /// Tag of the last write, by token and part of the token.
     written: Vec<AtomicU32>,
     /// Tag and number of written parts, by member.
@@ -50,6 +57,10 @@ impl Slots {
             codes: words(sizes.tokens * sizes.halves),
             entries: words(sizes.tokens * refines),
             second: words(sizes.entries * sizes.entry_codes),
+            mean_numbers: words(sizes.tokens * usize::from(sizes.means > 0)),
+            means: (0..sizes.means * sizes.mean_bytes)
+                .map(|_| AtomicU8::new(0))
+                .collect(),
             written: (0..sizes.tokens * sizes.parts)
                 .map(|_| AtomicU32::new(0))
                 .collect(),
@@ -75,6 +86,7 @@ impl Slots {
         let slot = self.slot(key.sequence).ok_or(FrameRejection::NoSlot)?;
         let first = usize::from(header.first_token);
         let tokens = first..first + usize::from(header.tokens);
+        slot.write_mean(layout, tokens.clone(), codes.mean)?;
         slot.write_second(layout, tokens.clone(), codes.positions, codes.second)?;
         let span = layout.span(header).map_err(FrameError::from)?;
         slot.write_first(layout, span, codes.first)?;
@@ -160,6 +172,25 @@ impl Slots {
         ))
     }
 
+    /// Number of the mean of a token's frame, of those of its block, if the frame has one; `None` if the slot is shorter.
+    pub(super) fn mean_number(&self, sequence: u64, token: usize) -> Option<Option<usize>> {
+        let number = self.slot(sequence)?.mean_numbers.get(token)?;
+        Some(usize::from(number.load(Ordering::Relaxed)).checked_sub(1))
+    }
+
+    /// A packed mean; `None` if the slot is shorter.
+    pub(super) fn mean(
+        &self,
+        sequence: u64,
+        layout: &Layout,
+        number: usize,
+    ) -> Option<impl Iterator<Item = u8> + '_> {
+        let length = usize::from(layout.mean());
+        let bytes = number * length..(number + 1) * length;
+        let bytes = self.slot(sequence)?.means.get(bytes)?;
+        Some(bytes.iter().map(|byte| byte.load(Ordering::Relaxed)))
+    }
+
     /// Number of buffered blocks.
     pub(super) fn depth(&self) -> u64 {
         self.slots.len() as u64
@@ -196,6 +227,39 @@ impl Slot {
                 half.store((code >> shift) as u16, Ordering::Relaxed);
             }
         }
+        Ok(())
+    }
+
+    /// Writes the mean of the frame of `tokens`, and its number to each of them.
+    fn write_mean(
+        &self,
+        layout: &Layout,
+        tokens: Range<usize>,
+        mean: &[u8],
+    ) -> Result<(), FrameRejection> {
+        let length = usize::from(layout.mean());
+        if length == 0 {
+            return Ok(());
+        }
+        let number = mean_of(tokens.start);
+        let numbers = self.mean_numbers.get(tokens);
+        let numbers = numbers.ok_or(FrameRejection::NoSlot)?;
+        // Means are numbered below 2^16: see `NO_MEAN`.
+        let own = if mean.is_empty() {
+            NO_MEAN
+        } else {
+            number as u16 + 1
+        };
+        if !mean.is_empty() {
+            let bytes = self.means.get(number * length..(number + 1) * length);
+            let bytes = bytes.ok_or(FrameRejection::NoSlot)?;
+            for (stored, &byte) in bytes.iter().zip(mean) {
+                stored.store(byte, Ordering::Relaxed);
+            }
+        }
+        numbers
+            .iter()
+            .for_each(|stored| stored.store(own, Ordering::Relaxed));
         Ok(())
     }
 

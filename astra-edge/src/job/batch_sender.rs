@@ -99,7 +99,7 @@ impl BatchSender {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use astra_wire::{CodeHeader, Flags, Frames, Layout, Refined};
+    use astra_wire::{CodeHeader, Flags, Frames, Layout, SideInfo};
 
     use super::*;
 
@@ -142,7 +142,7 @@ mod tests {
             limit,
         };
         let mut sender = BatchSender::new(Box::new(recorder));
-        let framer = Framer::new(header, layout, &codes, Refined::NONE).unwrap();
+        let framer = Framer::new(header, layout, &codes, SideInfo::NONE).unwrap();
         sender.send(framer, &mut stats).unwrap();
         let batches = std::mem::take(&mut *batches.lock().unwrap());
         (batches, stats)

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use astra_wire::{CodeHeader, EmitError, Flags, Framer, Refined};
+use astra_wire::{CodeHeader, EmitError, Flags, Framer, SideInfo};
 
 use crate::gather::{Gather, GatherError};
 use crate::plan::Plan;
@@ -273,17 +273,18 @@ impl DataPath {
             Some(stages) => {
                 let encoder = (&stages, &mut self.encoder);
                 let encoded = self.member.encode(&self.codec, block, tokens, encoder)?;
-                let refined = Refined {
+                let side = SideInfo {
+                    means: encoded.means,
                     positions: encoded.positions,
                     codes: encoded.refined,
                 };
-                let framer = Framer::new(header, layout, encoded.codes, refined)?;
+                let framer = Framer::new(header, layout, encoded.codes, side)?;
                 self.sender.send(framer, stats)?;
             }
             None => {
                 let width = layout.codes_per_token().into();
                 let values = rows(self.member.n_patches()?, &tokens, width)?;
-                let framer = Framer::new(header, layout, values, Refined::NONE)?;
+                let framer = Framer::new(header, layout, values, SideInfo::NONE)?;
                 self.sender.send(framer, stats)?;
             }
         }

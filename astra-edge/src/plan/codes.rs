@@ -23,6 +23,9 @@ pub struct BlockCodes {
     pub codes: u16,
     /// Second-stage codes of a refined token; 0 without a second stage.
     pub refined: u16,
+    /// Bytes of a frame's mean; 0 where frames have none.
+    #[serde(default)]
+    pub mean: u16,
 }
 
 impl RungCodes {
@@ -39,6 +42,7 @@ impl RungCodes {
                 .map(|layout| BlockCodes {
                     codes: layout.codes_per_token(),
                     refined: layout.refinement().map_or(0, |second| second.codes),
+                    mean: layout.mean(),
                 })
                 .collect(),
         }
@@ -56,7 +60,7 @@ impl RungCodes {
                 bits: self.refined_code_bits,
             };
             let refinement = Some(refinement).filter(|second| second.codes > 0);
-            Layout::new(rung, block.codes, self.code_bits, refinement)
+            Layout::new(rung, block.codes, self.code_bits, refinement)?.with_mean(block.mean)
         };
         self.blocks.iter().map(layout).collect()
     }

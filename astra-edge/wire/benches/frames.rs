@@ -10,7 +10,7 @@
 use std::hint::black_box;
 
 use astra_wire::{
-    Code, CodeFrame, CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refined, Refinement,
+    Code, CodeFrame, CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refinement, SideInfo,
     Traffic, VERSION,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -33,7 +33,7 @@ fn header(layout: &Layout) -> CodeHeader {
 }
 
 /// Frames all tokens into one buffer after the other's use, as a sender does.
-fn send<C: Code>(layout: Layout, codes: &[C], refined: Refined<'_>, mut each: impl FnMut(&[u8])) {
+fn send<C: Code>(layout: Layout, codes: &[C], refined: SideInfo<'_>, mut each: impl FnMut(&[u8])) {
     let mut buffer = [0; MAX_FRAME];
     let mut framer = Framer::new(header(&layout), layout, codes, refined).unwrap();
     while let Some(length) = framer.next_frame(&mut buffer).unwrap() {
@@ -74,7 +74,8 @@ fn rung<C: Code>(c: &mut Criterion, name: &str, layout: Layout) {
     let second = layout.refinement().map_or_else(Vec::new, |second| {
         numbers(positions.len() * usize::from(second.codes), second.bits)
     });
-    let refined = Refined {
+    let refined = SideInfo {
+        means: &[],
         positions: &positions,
         codes: &second,
     };

@@ -1,11 +1,11 @@
-//! One code frame: a header, bit-packed codes, and those of the refined tokens.
+//! One code frame: a header, bit-packed codes, those of the refined tokens, and the mean.
 //!
 //! ```text
 //! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+
 //! | version | 1 flags| request | epoch | block | sender | first | tokens | part | rung |
 //! +---------+--------+---------+-------+-------+--------+-------+--------+------+------+
-//! | first-stage codes ...      | positions of refined tokens ... | second-stage codes ... |
-//! +----------------------------+---------------------------------+------------------------+
+//! | first-stage codes ...   | positions of refined tokens ... | second-stage codes ... | mean ... |
+//! +-------------------------+---------------------------------+------------------------+----------+
 //! ```
 //!
 //! A frame can be read without any other: losing one loses its own tokens and nothing else.
@@ -15,15 +15,15 @@ use crate::error::{EmitError, FrameError, MismatchError, PositionError};
 use crate::header::CodeHeader;
 use crate::layout::Layout;
 use crate::limits::MAX_BODY;
-use crate::refinement::Refined;
 use crate::sections::{Section, Sections};
+use crate::side_info::SideInfo;
 
 /// A code frame as received, its header checked and its codes still packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CodeFrame<'a> {
     /// What the codes are.
     pub header: CodeHeader,
-    /// The codes and positions, packed as [`bits`] says.
+    /// The codes, positions and mean; codes and positions are packed as [`bits`] says.
     pub body: &'a [u8],
 }
 
@@ -36,12 +36,14 @@ pub struct FrameCodes<'a> {
     pub positions: Unpack<'a>,
     /// Second-stage codes of the refined tokens, token by token.
     pub second: Unpack<'a>,
+    /// The mean of the frame as it was packed; empty where the frame has none.
+    pub mean: &'a [u8],
 }
 
 /// Writes one frame to the front of `out` and returns its length, at most [`MAX_BODY`].
 ///
-/// `codes` are those of the header's tokens, token by token, or of the header's part of its one token; `refined` are its refined
-/// tokens.
+/// `codes` are those of the header's tokens, token by token, or of the header's part of its one token; `side` is what
+/// belongs to them.
 ///
 /// # Errors
 ///
@@ -51,26 +53,30 @@ pub fn emit<C: Code>(
     header: &CodeHeader,
     layout: &Layout,
     codes: &[C],
-    refined: Refined<'_>,
+    side: SideInfo<'_>,
     out: &mut [u8],
 ) -> Result<usize, EmitError> {
     header.check_to_write()?;
     let sections = layout.sections(header)?;
-    let counts = (codes.len(), sections.first.count);
-    check_counts(counts, &refined, sections.positions.count, layout)?;
+    check_counts(
+        (codes.len(), sections.first.count),
+        &side,
+        (sections.positions.count, sections.mean),
+        layout,
+    )?;
     let room = EmitError::Room {
         found: out.len(),
         needed: header.encoded_len() + sections.packed_len(),
     };
     let mut length = header.write(out).ok_or(room)?;
     length += pack(codes, sections.first, length, out, room)?;
-    if refined.positions.is_empty() {
-        return Ok(length);
-    }
-    check_positions(refined.positions.iter().copied().map(u32::from), header)?;
-    length += pack(refined.positions, sections.positions, length, out, room)?;
-    length += pack(refined.codes, sections.second, length, out, room)?;
-    Ok(length)
+    check_positions(side.positions.iter().copied().map(u32::from), header)?;
+    length += pack(side.positions, sections.positions, length, out, room)?;
+    length += pack(side.codes, sections.second, length, out, room)?;
+    let end = length + sections.mean;
+    let mean = out.get_mut(length..end).ok_or(room)?;
+    mean.copy_from_slice(side.means);
+    Ok(end)
 }
 
 /// Packs one section into `out` from byte `start` on. Returns its bytes.
@@ -88,26 +94,30 @@ fn pack<C: Code>(
     })
 }
 
-/// Checks the numbers of first-stage codes, found and expected, of `expected` refined tokens and of their codes.
+/// Checks the numbers of first-stage codes, found and expected, and of refined tokens, their codes and bytes of means.
 pub(crate) fn check_counts(
     codes: (usize, usize),
-    refined: &Refined<'_>,
-    expected: usize,
+    side: &SideInfo<'_>,
+    (refined, means): (usize, usize),
     layout: &Layout,
 ) -> Result<(), EmitError> {
     if codes.0 != codes.1 {
         let (found, expected) = codes;
         return Err(EmitError::Codes { found, expected });
     }
-    let found = refined.positions.len();
+    let (found, expected) = (side.positions.len(), refined);
     if found != expected {
         return Err(EmitError::Positions { found, expected });
     }
     let refinement = layout.refinement();
-    let expected = expected * refinement.map_or(0, |second| usize::from(second.codes));
-    let found = refined.codes.len();
+    let expected = refined * refinement.map_or(0, |second| usize::from(second.codes));
+    let found = side.codes.len();
     if found != expected {
         return Err(EmitError::RefinedCodes { found, expected });
+    }
+    let (found, expected) = (side.means.len(), means);
+    if found != expected {
+        return Err(EmitError::Means { found, expected });
     }
     Ok(())
 }
@@ -171,7 +181,7 @@ pub(crate) fn parse_first<'a>(
 }
 
 impl<'a> CodeFrame<'a> {
-    /// The codes and positions. Any value of the layout's bits can appear as a code, whatever the codebook's size;
+    /// The codes, positions and mean. Any value of the layout's bits can appear as a code, whatever the codebook's size;
     /// in exact mode any bit pattern of an `f32`, NaN included.
     ///
     /// # Errors
@@ -183,16 +193,17 @@ impl<'a> CodeFrame<'a> {
         let sections = layout.sections(&self.header)?;
         let (first, rest) = self.divide(&sections)?;
         let first = bits::unpack(first, sections.first.bits, sections.first.count)?;
-        let (positions, second) = self.refined(&sections, rest)?;
+        let (positions, second, mean) = self.side_info(&sections, rest)?;
         Ok(FrameCodes {
             first,
             positions,
             second,
+            mean,
         })
     }
 
-    /// Unpacks the first-stage codes into a slot of exactly their number, such as the one [`Layout::span`] names. The refined part
-    /// is checked and left out.
+    /// Unpacks the first-stage codes into a slot of exactly their number, such as the one [`Layout::span`] names. What follows
+    /// them is checked and left out.
     ///
     /// # Errors
     ///
@@ -208,7 +219,7 @@ impl<'a> CodeFrame<'a> {
             });
         }
         let (first, rest) = self.divide(&sections)?;
-        self.refined(&sections, rest)?;
+        self.side_info(&sections, rest)?;
         Ok(bits::unpack_into(first, sections.first.bits, slot)?)
     }
 
@@ -222,21 +233,24 @@ impl<'a> CodeFrame<'a> {
         }
     }
 
-    /// The refined tokens and their codes, in `bytes`.
-    fn refined(
+    /// The refined tokens, their codes and the mean, in `bytes`.
+    fn side_info(
         &self,
         sections: &Sections,
         bytes: &'a [u8],
-    ) -> Result<(Unpack<'a>, Unpack<'a>), FrameError> {
+    ) -> Result<(Unpack<'a>, Unpack<'a>, &'a [u8]), FrameError> {
         let Sections {
             positions, second, ..
         } = sections;
-        let (places, codes) = bytes
+        let (places, rest) = bytes
             .split_at_checked(positions.packed_len())
+            .ok_or(FrameError::Truncated)?;
+        let (codes, mean) = rest
+            .split_at_checked(second.packed_len())
             .ok_or(FrameError::Truncated)?;
         let places = bits::unpack(places, positions.bits, positions.count)?;
         check_positions(places.clone(), &self.header)?;
         let codes = bits::unpack(codes, second.bits, second.count)?;
-        Ok((places, codes))
+        Ok((places, codes, mean))
     }
 }

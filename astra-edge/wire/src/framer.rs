@@ -6,7 +6,7 @@ use crate::frame;
 use crate::header::CodeHeader;
 use crate::layout::Layout;
 use crate::limits::MAX_FRAME;
-use crate::refinement::Refined;
+use crate::side_info::SideInfo;
 use crate::split::Split;
 
 /// Writes the codes of a token range as successive frames, each into the same buffer of the caller.
@@ -21,8 +21,8 @@ pub struct Framer<'a, C> {
     split: Split,
     /// First-stage codes of the tokens still to be sent, token by token.
     codes: &'a [C],
-    /// Refined tokens still to be sent.
-    refined: Refined<'a>,
+    /// What belongs to them.
+    side: SideInfo<'a>,
     frames_left: u32,
 }
 
@@ -30,23 +30,23 @@ pub struct Framer<'a, C> {
 struct Next<'a, C> {
     header: CodeHeader,
     codes: &'a [C],
-    refined: Refined<'a>,
+    side: SideInfo<'a>,
 }
 
 impl<'a, C: Code> Framer<'a, C> {
     /// A framer of the header's whole token range, which may be longer than a frame. The header's part is ignored; each frame
-    /// gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode), `refined` the
-    /// refined tokens of each of the ranges that [`Layout::split`] yields.
+    /// gets its own. `codes` holds [`Layout::codes_per_token`] codes for each token (`f32` values in exact mode), `side` what
+    /// belongs to each of the ranges that [`Layout::split`] yields.
     ///
     /// # Errors
     ///
-    /// [`EmitError::Version`], [`EmitError::Header`], [`EmitError::Mismatch`], [`EmitError::Codes`], [`EmitError::Positions`] and
-    /// [`EmitError::RefinedCodes`].
+    /// [`EmitError::Version`], [`EmitError::Header`], [`EmitError::Mismatch`], [`EmitError::Codes`], [`EmitError::Positions`],
+    /// [`EmitError::RefinedCodes`] and [`EmitError::Means`].
     pub fn new(
         header: CodeHeader,
         layout: Layout,
         codes: &'a [C],
-        refined: Refined<'a>,
+        side: SideInfo<'a>,
     ) -> Result<Self, EmitError> {
         let header = CodeHeader { part: 0, ..header };
         header.check_to_write()?;
@@ -58,8 +58,11 @@ impl<'a, C: Code> Framer<'a, C> {
         let expected = usize::from(header.tokens) * usize::from(layout.codes_per_token());
         frame::check_counts(
             (codes.len(), expected),
-            &refined,
-            layout.refined_of_all(header.tokens),
+            &side,
+            (
+                layout.refined_of_all(header.tokens),
+                layout.means_of_all(header.tokens),
+            ),
             &layout,
         )?;
         Ok(Self {
@@ -67,7 +70,7 @@ impl<'a, C: Code> Framer<'a, C> {
             layout,
             split: layout.split(header.tokens),
             codes,
-            refined,
+            side,
             frames_left: layout.frames(header.tokens),
         })
     }
@@ -78,7 +81,7 @@ impl<'a, C: Code> Framer<'a, C> {
         self.frames_left
     }
 
-    /// Bytes of codes and positions in the next frame, which has them after its header; 0 after the last.
+    /// Bytes of codes, positions and mean in the next frame, which has them after its header; 0 after the last.
     #[must_use]
     pub fn next_body_len(&self) -> usize {
         match self.frames_left {
@@ -102,7 +105,7 @@ impl<'a, C: Code> Framer<'a, C> {
             return Ok(None);
         }
         let next = self.next_content();
-        let length = frame::emit(&next.header, &self.layout, next.codes, next.refined, out)?;
+        let length = frame::emit(&next.header, &self.layout, next.codes, next.side, out)?;
         self.advance(&next);
         Ok(Some(length))
     }
@@ -118,12 +121,14 @@ impl<'a, C: Code> Framer<'a, C> {
         let refined = usize::from(self.layout.refined(header.tokens));
         let refinement = self.layout.refinement();
         let second = refined * refinement.map_or(0, |second| usize::from(second.codes));
+        let mean = self.layout.mean_len(header.tokens);
         Next {
             header,
             codes: self.codes.get(codes).unwrap_or_default(),
-            refined: Refined {
-                positions: self.refined.positions.get(..refined).unwrap_or_default(),
-                codes: self.refined.codes.get(..second).unwrap_or_default(),
+            side: SideInfo {
+                means: self.side.means.get(..mean).unwrap_or_default(),
+                positions: self.side.positions.get(..refined).unwrap_or_default(),
+                codes: self.side.codes.get(..second).unwrap_or_default(),
             },
         }
     }
@@ -138,14 +143,18 @@ impl<'a, C: Code> Framer<'a, C> {
         let tokens = sent.header.tokens;
         let codes = usize::from(tokens) * usize::from(self.layout.codes_per_token());
         self.codes = self.codes.get(codes..).unwrap_or_default();
-        let Refined { positions, codes } = sent.refined;
-        self.refined = Refined {
-            positions: self
-                .refined
-                .positions
-                .get(positions.len()..)
-                .unwrap_or_default(),
-            codes: self.refined.codes.get(codes.len()..).unwrap_or_default(),
+        let (
+            SideInfo {
+                means,
+                positions,
+                codes,
+            },
+            left,
+        ) = (sent.side, self.side);
+        self.side = SideInfo {
+            means: left.means.get(means.len()..).unwrap_or_default(),
+            positions: left.positions.get(positions.len()..).unwrap_or_default(),
+            codes: left.codes.get(codes.len()..).unwrap_or_default(),
         };
         self.split.next();
         self.header.part = 0;

@@ -12,7 +12,7 @@ use crate::refinement::{MAX_SHARE, Refinement, position_bits};
 use crate::sections::{Section, Sections};
 use crate::split::Split;
 
-/// Bytes of packed codes and positions that fit a frame after the longest header.
+/// Bytes of packed codes, positions and mean that fit a frame after the longest header.
 pub const MAX_CODES: usize = MAX_BODY - MAX_HEADER;
 
 /// How the codes that one rung has in one block become frames.
@@ -25,9 +25,13 @@ pub struct Layout {
     codes_per_token: u16,
     bits: u8,
     refinement: Option<Refinement>,
+    mean: u16,
     parts: u8,
     tokens_per_frame: u16,
 }
+
+/// Fewest tokens of a frame that has a mean: of fewer it would cost more than it saves, and receivers keep one for each so many tokens.
+pub const MIN_MEAN_TOKENS: u16 = 8;
 
 /// Why codes cannot be laid out like this.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -64,6 +68,12 @@ pub enum LayoutError {
     Share {
         /// Share requested, in 1/256.
         found: u8,
+    },
+    /// Exact values have no mean beside them.
+    #[error("mean of a frame: found {found} bytes in exact mode, expected none")]
+    ExactMean {
+        /// Bytes requested.
+        found: u16,
     },
     /// Exact values leave no residual.
     #[error("second stage: found one in exact mode, expected none")]
@@ -107,18 +117,40 @@ impl Layout {
             codes_per_token,
             bits,
             refinement: if parts > 1 { None } else { refinement },
+            mean: 0,
             parts: parts as u8,
             tokens_per_frame: 1,
         };
-        let tokens_per_frame = layout.most_tokens(codes_per_frame);
-        Ok(Self {
-            tokens_per_frame,
-            ..layout
-        })
+        Ok(layout.filled())
     }
 
-    /// Most tokens whose codes and positions fit a frame, by bisection: more tokens take no fewer bytes. One token fits, because
-    /// one that is alone is not refined.
+    /// The same with a mean of that many bytes in each frame of at least [`MIN_MEAN_TOKENS`] tokens; 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError::ExactMean`].
+    pub const fn with_mean(self, bytes: u16) -> Result<Self, LayoutError> {
+        if self.is_exact() && bytes > 0 {
+            return Err(LayoutError::ExactMean { found: bytes });
+        }
+        Ok(Self {
+            mean: bytes,
+            ..self
+        }
+        .filled())
+    }
+
+    /// With as many tokens a frame as fit.
+    const fn filled(self) -> Self {
+        let codes_per_frame = MAX_CODES * 8 / self.bits as usize;
+        Self {
+            tokens_per_frame: self.most_tokens(codes_per_frame),
+            ..self
+        }
+    }
+
+    /// Most tokens whose codes, positions and mean fit a frame, by bisection: more tokens take no fewer bytes. One token fits, because
+    /// one that is alone is not refined and has no mean.
     const fn most_tokens(&self, codes_per_frame: usize) -> u16 {
         if self.parts > 1 {
             return 1;
@@ -139,13 +171,14 @@ impl Layout {
     /// Bytes after the header of a frame of whole tokens.
     const fn packed_len(&self, tokens: u16) -> usize {
         let first = packed_len(tokens as usize * self.codes_per_token as usize, self.bits);
-        match &self.refinement {
-            Some(refinement) => first + refinement.packed_len(tokens),
-            None => first,
-        }
+        let second = match &self.refinement {
+            Some(refinement) => refinement.packed_len(tokens),
+            None => 0,
+        };
+        first + second + self.mean_len(tokens)
     }
 
-    /// Bytes of codes and positions in a frame of `tokens` tokens, at most [`tokens_per_frame`](Self::tokens_per_frame), or of a
+    /// Bytes of codes, positions and mean in a frame of `tokens` tokens, at most [`tokens_per_frame`](Self::tokens_per_frame), or of a
     /// part of one: all after its header.
     #[must_use]
     pub fn body_len(&self, tokens: u16, part: u8) -> usize {
@@ -171,6 +204,21 @@ impl Layout {
     #[must_use]
     pub const fn refinement(&self) -> Option<Refinement> {
         self.refinement
+    }
+
+    /// Bytes of a frame's mean, where a frame has one.
+    #[must_use]
+    pub const fn mean(&self) -> u16 {
+        self.mean
+    }
+
+    /// Bytes of the mean in a frame of `tokens` tokens.
+    #[must_use]
+    pub const fn mean_len(&self, tokens: u16) -> usize {
+        if tokens < MIN_MEAN_TOKENS {
+            return 0;
+        }
+        self.mean as usize
     }
 
     /// Whether `f32` values travel instead of codes.
@@ -243,7 +291,7 @@ impl Layout {
         Split::new(tokens, self.ranges(tokens))
     }
 
-    /// Bytes of codes and positions in the frames of `tokens` tokens: all but the headers.
+    /// Bytes of codes, positions and means in the frames of `tokens` tokens: all but the headers.
     #[must_use]
     pub fn packed_bytes(&self, tokens: u16) -> u64 {
         if self.parts > 1 {
@@ -261,6 +309,14 @@ impl Layout {
         let (larger, smaller) = self.split(tokens).sizes();
         let refined = |(frames, tokens)| frames as usize * usize::from(self.refined(tokens));
         refined(larger) + refined(smaller)
+    }
+
+    /// Bytes of the means in all frames of `tokens` tokens.
+    #[must_use]
+    pub fn means_of_all(&self, tokens: u16) -> usize {
+        let (larger, smaller) = self.split(tokens).sizes();
+        let bytes = |(frames, tokens)| frames as usize * self.mean_len(tokens);
+        bytes(larger) + bytes(smaller)
     }
 
     /// First-stage codes that a frame with this header carries.
@@ -316,6 +372,7 @@ impl Layout {
             first,
             positions,
             second,
+            mean: self.mean_len(header.tokens),
         })
     }
 

@@ -12,6 +12,7 @@
 //! - [`error`]: what can be wrong with received bytes, or with what is to be sent
 //! - [`header`]: the header of a code frame and what makes one valid
 //! - [`refinement`]: which tokens of a frame have codes of a second stage
+//! - [`side_info`]: what a sender adds to the first-stage codes
 //! - [`split`]: tokens distributed evenly over frames
 //! - `sections`: the packed parts of one frame
 //! - [`layout`]: how many tokens of a block fit one frame, and how a token that does not fit is cut
@@ -24,7 +25,7 @@
 //! A sender, once a block, and a receiver:
 //!
 //! ```
-//! use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refined, VERSION};
+//! use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, SideInfo, VERSION};
 //!
 //! let layout = Layout::new(320, 40, 8, None)?; // in each of 12 blocks 40 codes of 8 bits a token: the 320-bit rung
 //! let layouts = [layout; 12];
@@ -33,7 +34,7 @@
 //!     version: VERSION, request: 1, epoch: 1, block: 0, sender: 2, first_token: 128, tokens: 64,
 //!     part: 0, rung: layout.rung(), flags: Flags::NONE,
 //! };
-//! let mut framer = Framer::new(header, layout, &codes, Refined::NONE)?;
+//! let mut framer = Framer::new(header, layout, &codes, SideInfo::NONE)?;
 //! let mut buffer = [0; MAX_FRAME];
 //! let mut slots = [0_u8; 256 * 40]; // the receiver's codes of the whole request, token by token
 //! while let Some(length) = framer.next_frame(&mut buffer)? {
@@ -68,6 +69,7 @@ pub mod layout;
 pub mod limits;
 pub mod refinement;
 mod sections;
+pub mod side_info;
 pub mod split;
 pub mod token_range;
 pub mod traffic;
@@ -87,9 +89,10 @@ pub use frame::{CodeFrame, FrameCodes, emit, parse};
 pub use framer::Framer;
 pub use frames::Frames;
 pub use header::{CodeHeader, MAX_HEADER};
-pub use layout::{Layout, LayoutError};
+pub use layout::{Layout, LayoutError, MIN_MEAN_TOKENS};
 pub use limits::{MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_TOKENS, SECRET, TAG};
-pub use refinement::{MAX_SHARE, Refined, Refinement};
+pub use refinement::{MAX_SHARE, Refinement};
+pub use side_info::SideInfo;
 pub use split::Split;
 pub use token_range::RangeError;
 pub use traffic::Traffic;

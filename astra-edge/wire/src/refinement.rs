@@ -17,23 +17,6 @@ pub struct Refinement {
     pub bits: u8,
 }
 
-/// What a sender adds to the first-stage codes of its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Refined<'a> {
-    /// The refined tokens of each frame, relative to the frame's first token and ascending; frames one after another.
-    pub positions: &'a [u16],
-    /// Their second-stage codes, token by token.
-    pub codes: &'a [u16],
-}
-
-impl Refined<'_> {
-    /// Of a layout without a second stage.
-    pub const NONE: Self = Self {
-        positions: &[],
-        codes: &[],
-    };
-}
-
 impl Refinement {
     /// Refined tokens of a frame of `tokens` tokens: the share of them, half a token rounded up.
     #[must_use]

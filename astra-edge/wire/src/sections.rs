@@ -18,6 +18,8 @@ pub(crate) struct Sections {
     pub(crate) positions: Section,
     /// Their second-stage codes.
     pub(crate) second: Section,
+    /// Bytes of the mean.
+    pub(crate) mean: usize,
 }
 
 impl Section {
@@ -34,6 +36,6 @@ impl Sections {
     /// Bytes of the frame after its header.
     #[inline]
     pub(crate) fn packed_len(&self) -> usize {
-        self.first.packed_len() + self.positions.packed_len() + self.second.packed_len()
+        self.first.packed_len() + self.positions.packed_len() + self.second.packed_len() + self.mean
     }
 }

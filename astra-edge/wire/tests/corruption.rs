@@ -17,7 +17,7 @@ use proptest::prelude::*;
 static LAYOUTS: LazyLock<Vec<[Layout; 256]>> =
     LazyLock::new(|| layouts().map(|layout| [layout; 256]).to_vec());
 
-fn layouts() -> [Layout; 6] {
+fn layouts() -> [Layout; 7] {
     let plain = |rung, codes, bits| Layout::new(rung, codes, bits, None).unwrap();
     [
         plain(32, 4, 8),
@@ -26,6 +26,9 @@ fn layouts() -> [Layout; 6] {
         plain(0, 384, 32),
         common::refined_layout(40, (4, 8), (64, 3, 8)),
         common::refined_layout(20, (1, 10), (43, 2, 9)),
+        common::refined_layout(21, (1, 8), (16, 1, 8))
+            .with_mean(3)
+            .unwrap(),
     ]
 }
 
@@ -66,9 +69,11 @@ fn emit_again(frame: &CodeFrame<'_>, layout: &Layout, again: &mut [u8]) -> Optio
     let tokens = frame.header.tokens;
     assert_eq!(layout.span(&frame.header).unwrap().len(), first.len());
     assert_eq!(positions.len(), usize::from(layout.refined(tokens)));
+    assert_eq!(content.mean.len(), layout.mean_len(tokens));
     assert!(positions.is_sorted_by(|a, b| a < b));
     assert!(positions.iter().all(|&position| position < tokens));
-    let refined = Refined {
+    let refined = SideInfo {
+        means: content.mean,
         positions: &positions,
         codes: &second,
     };
@@ -110,7 +115,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         &header,
         &layout,
         &[0.25_f32; 192],
-        Refined::NONE,
+        SideInfo::NONE,
         &mut buffer,
     );
     let length = length.unwrap();

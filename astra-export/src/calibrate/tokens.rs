@@ -63,7 +63,9 @@ impl<'a> Sampler<'a> {
         let rows = rand::seq::index::sample(&mut self.rng, divided, taken);
         // Tokens that every member computes never travel, and lie before the others.
         let class_tokens = self.shape.class_tokens;
-        let rows: Vec<usize> = rows.iter().map(|row| class_tokens + row).collect();
+        let mut rows: Vec<usize> = rows.iter().map(|row| class_tokens + row).collect();
+        // The mean of a frame is that of neighbours.
+        rows.sort_unstable();
         // They attend like all other tokens.
         let readers: Vec<usize> = (0..class_tokens).chain(rows.iter().copied()).collect();
         let queries = self.shape.heads * self.shape.head_dim;

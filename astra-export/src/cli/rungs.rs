@@ -111,6 +111,7 @@ mod tests {
             rank,
             groups,
             refined_groups,
+            frame_mean_bits: 0,
             codebooks: 0,
         };
         Rung {

@@ -18,9 +18,11 @@ use astra_bundle::round_to_f16;
 use nalgebra::{Cholesky, DMatrix, DMatrixView, DVector, DVectorView};
 
 use super::groups::deal;
+use super::mean::{FittedMean, add_means, means_of};
+use super::rungs::BlockSpec;
 use super::samples::BlockSamples;
-use super::stages::{FittedCodebooks, StagesFit};
-use super::transform::{FittedTransform, principal_axes, row_major};
+use super::stages::{FittedCodebooks, StagesFit, mean_squares};
+use super::transform::{FittedTransform, Spread, principal_axes, row_major};
 use super::{FitError, Plan, RungSpec, pick};
 
 /// Added to the covariance of the states, in units of its mean eigenvalue.
@@ -58,6 +60,17 @@ pub(super) struct Regression {
 }
 
 impl FittedPrediction {
+    /// Of `w` and `b`, rounded to what a bundle stores.
+    fn of(w: &DMatrix<f64>, b: &DVector<f64>) -> Self {
+        let mut prediction = Self {
+            w: row_major(w),
+            b: b.iter().map(|&b| b as f32).collect(),
+        };
+        round_to_f16(&mut prediction.w);
+        round_to_f16(&mut prediction.b);
+        prediction
+    }
+
     /// What is expected of tokens with these `states`, `[rows, R]` in the coded order of the block before.
     pub(super) fn predict(&self, states: &[f32]) -> Vec<f32> {
         let rank = self.b.len();
@@ -194,11 +207,38 @@ impl Step<'_> {
     fn next(mut self, before: (&[f32], usize), chain: &mut Chain) -> Result<Vec<f32>, FitError> {
         let rank = self.transform.enc_b.len();
         let y = self.transform.encode(self.samples.inputs());
-        let regression = Regression::of(before, (&y, rank), self.samples.importance());
-        let (variances, axes) = principal_axes(&regression.residual);
+        let importance = self.samples.importance();
+        let regression = Regression::of(before, (&y, rank), importance);
+        let residual = match self.spec()?.frame_mean_bits {
+            0 => regression.residual,
+            _ => {
+                let prediction = FittedPrediction::of(&regression.w, &regression.b);
+                self.within_frames(y, &prediction.predict(before.0))
+            }
+        };
+        let (variances, axes) = principal_axes(&residual);
         self.transform = self.transform.turned(&axes, variances);
         let turned = (regression.w * &axes, axes.tr_mul(&regression.b));
         self.code(chain, Some((before.0, turned)))
+    }
+
+    /// Covariance of what is left of `y`, `[rows, R]`, after prediction, within frames.
+    fn within_frames(&self, mut y: Vec<f32>, predicted: &[f32]) -> DMatrix<f64> {
+        let rank = self.transform.enc_b.len();
+        y.iter_mut().zip(predicted).for_each(|(y, p)| *y -= p);
+        let frames = self.samples.frames();
+        let means = means_of(&y, rank, &frames);
+        add_means(&mut y, rank, &frames, &means, -1.0);
+        Spread::of(&y, self.samples.importance(), rank).covariance
+    }
+
+    fn spec(&self) -> Result<BlockSpec, FitError> {
+        let spec = self.rung.blocks.get(self.block).copied();
+        spec.ok_or(FitError::RungBlocks {
+            bits: self.rung.bits,
+            found: self.rung.blocks.len(),
+            expected: self.block + 1,
+        })
     }
 
     /// Fits the codebooks to what is not predicted, exactly as devices will compute it; returns the decoded states, in the coded
@@ -209,41 +249,59 @@ impl Step<'_> {
         prediction: Option<(&[f32], Linear)>,
     ) -> Result<Vec<f32>, FitError> {
         self.transform.round();
-        let spec = self.rung.blocks.get(self.block).copied();
-        let spec = spec.ok_or(FitError::RungBlocks {
-            bits: self.rung.bits,
-            found: self.rung.blocks.len(),
-            expected: self.block + 1,
-        })?;
-        let deal = deal(&self.transform.variances, spec.groups);
-        let y = self.transform.encode(self.samples.inputs());
-        let mut coded = pick(&y, spec.rank, &deal.perm);
-        let mut predicted = vec![0.0; coded.len()];
+        let spec = self.spec()?;
+        let mut y = self.transform.encode(self.samples.inputs());
+        let mut expected = vec![0.0; y.len()];
+        let mut fitted = None;
         if let Some((before, (w, b))) = prediction {
-            let order: Vec<usize> = deal.perm.iter().map(|&axis| usize::from(axis)).collect();
-            let mut prediction = FittedPrediction {
-                w: row_major(&w.select_columns(&order)),
-                b: b.select_rows(&order).iter().map(|&b| b as f32).collect(),
-            };
-            round_to_f16(&mut prediction.w);
-            round_to_f16(&mut prediction.b);
-            predicted = prediction.predict(before);
-            coded.iter_mut().zip(&predicted).for_each(|(y, p)| *y -= p);
-            chain.prediction.push(prediction);
+            let prediction = FittedPrediction::of(&w, &b);
+            expected = prediction.predict(before);
+            y.iter_mut().zip(&expected).for_each(|(y, p)| *y -= p);
+            fitted = Some((w, b));
         }
+        let mean = self.subtract_means(&mut y, &mut expected, spec)?;
+        let variances = mean_squares(&y, self.samples.importance(), spec.rank);
+        let deal = deal(&variances, spec.groups);
+        if let Some((w, b)) = fitted {
+            let order: Vec<usize> = deal.perm.iter().map(|&axis| usize::from(axis)).collect();
+            let (w, b) = (w.select_columns(&order), b.select_rows(&order));
+            chain.prediction.push(FittedPrediction::of(&w, &b));
+        }
+        let coded = pick(&y, spec.rank, &deal.perm);
+        let expected = pick(&expected, spec.rank, &deal.perm);
         let stages = StagesFit {
             rung: self.rung,
             spec,
+            mean: mean.map(|mean| mean.select(&deal.perm)),
             deal,
             coded: &coded,
             importance: self.samples.importance(),
             seed: self.seed,
         };
         let (codebooks, mut states) = stages.fit()?;
-        states.iter_mut().zip(&predicted).for_each(|(z, p)| *z += p);
+        states.iter_mut().zip(&expected).for_each(|(z, p)| *z += p);
         chain.transforms.push(self.transform);
         chain.codebooks.push(codebooks);
         Ok(states)
+    }
+
+    /// Moves what receivers read of the mean of each frame from `y` to what is `expected`, [rows, R] both, if frames have one.
+    fn subtract_means(
+        &self,
+        y: &mut [f32],
+        expected: &mut [f32],
+        spec: BlockSpec,
+    ) -> Result<Option<FittedMean>, FitError> {
+        if spec.frame_mean_bits == 0 {
+            return Ok(None);
+        }
+        let frames = self.samples.frames();
+        let mut means = means_of(y, spec.rank, &frames);
+        let mean = FittedMean::fit(&means, spec.rank, spec.frame_mean_bits);
+        mean.through(&mut means)?;
+        add_means(y, spec.rank, &frames, &means, -1.0);
+        add_means(expected, spec.rank, &frames, &means, 1.0);
+        Ok(Some(mean))
     }
 }
 

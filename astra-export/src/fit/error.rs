@@ -1,6 +1,6 @@
 //! Why a codec could not be fitted.
 
-use astra_codec::{CodebookError, LengthError};
+use astra_codec::{CodebookError, LengthError, MeanError};
 use thiserror::Error;
 
 /// Why a codec could not be fitted. Blocks are counted from 0.
@@ -93,6 +93,9 @@ pub enum FitError {
     /// The codec refused a codebook.
     #[error(transparent)]
     Codebook(#[from] CodebookError),
+    /// The codec refused what codes the means.
+    #[error(transparent)]
+    Mean(#[from] MeanError),
     /// The codec refused the tokens.
     #[error(transparent)]
     Tokens(#[from] LengthError),

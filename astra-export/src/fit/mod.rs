@@ -7,6 +7,7 @@
 //! - `kmeans`: the words of one group
 //! - `contiguous`: consecutive axes divided into groups
 //! - `rungs`: the settings that a bundle carries
+//! - `mean`: what codes the mean of a frame
 //! - `stages`: the codebooks of one block
 //! - `table`: the rungs of a bundle where nothing else is asked for
 //! - `chain`: a rung in all blocks, each predicted from the previous one
@@ -19,6 +20,7 @@ mod contiguous;
 mod error;
 mod groups;
 mod kmeans;
+mod mean;
 mod metric;
 mod rungs;
 mod samples;
@@ -33,6 +35,7 @@ use rayon::prelude::*;
 
 pub use chain::FittedPrediction;
 pub use error::FitError;
+pub use mean::FittedMean;
 pub use rungs::{BasisKind, BlockSpec, Refinement, RungSpec};
 pub use samples::{AttentionShape, BlockSamples, BlockWeights, RowsError};
 pub use stages::{FittedCodebooks, FittedStage};

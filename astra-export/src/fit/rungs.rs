@@ -1,5 +1,7 @@
 //! The settings of the codec that a bundle carries.
 
+use astra_codec::MAX_MEAN_BITS;
+
 use super::FitError;
 
 /// What the axes of a rung are fitted to keep.
@@ -46,6 +48,8 @@ pub struct BlockSpec {
     pub groups: usize,
     /// Groups of the second stage, H; 0 without one.
     pub refined_groups: usize,
+    /// Bits of a frame's mean, without its gain; 0 where frames have none.
+    pub frame_mean_bits: usize,
 }
 
 impl Refinement {
@@ -90,7 +94,8 @@ impl RungSpec {
         for (block, spec) in self.blocks.iter().enumerate() {
             let stages = spec.groups > 0 && (spec.refined_groups > 0) == self.refinement.is_some();
             let axes = spec.groups.max(spec.refined_groups) <= spec.rank && spec.rank <= hidden;
-            if !(stages && axes && refined && width(self.code_bits)) {
+            let mean = spec.frame_mean_bits <= spec.rank * usize::from(MAX_MEAN_BITS);
+            if !(stages && axes && mean && refined && width(self.code_bits)) {
                 return Err(FitError::Rung {
                     bits: self.bits,
                     block,

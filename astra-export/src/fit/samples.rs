@@ -1,9 +1,15 @@
 //! What calibration keeps of a block, and the weights that go with it.
 
+use std::ops::Range;
+
+use astra_wire::MIN_MEAN_TOKENS;
 use nalgebra::DMatrix;
 use ndarray::ArrayView2;
 
 use super::FitError;
+
+/// Members that an input is divided among.
+const MEMBERS: usize = 4;
 
 /// Sizes of a block's attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ pub struct BlockWeights<'a> {
 pub struct BlockSamples {
     shape: AttentionShape,
     inputs: Vec<f32>,
+    /// Rows of each input.
+    lengths: Vec<usize>,
     /// How much an error in each token matters beside one in the others, a value a row.
     importance: Vec<f32>,
     /// Queries seen.
@@ -71,6 +79,7 @@ impl BlockSamples {
         Self {
             shape,
             inputs: Vec::new(),
+            lengths: Vec::new(),
             importance: Vec::new(),
             readers: 0,
             queries: vec![(square.clone(), 0.0); shape.heads],
@@ -89,7 +98,7 @@ impl BlockSamples {
         self.push_queries(q, &vec![1.0; rows * self.shape.heads])
     }
 
-    /// Adds tokens with the importance of each: `n` `[rows, D]`, `v` `[rows, kv_heads * d]`, and `importance` `[rows]`, not negative, on
+    /// Adds tokens of one input, in its order, with the importance of each: `n` `[rows, D]`, `v` `[rows, kv_heads * d]`, and `importance` `[rows]`, not negative, on
     /// one scale for all tokens of the block.
     ///
     /// # Errors
@@ -111,6 +120,7 @@ impl BlockSamples {
             *sum += DMatrix::from_row_iterator(1, d, part.row_sum().iter().copied());
         }
         self.inputs.extend_from_slice(n);
+        self.lengths.push(rows);
         self.importance.extend_from_slice(importance);
         Ok(())
     }
@@ -150,6 +160,22 @@ impl BlockSamples {
     /// Post-norm inputs, `[rows, D]`.
     pub fn inputs(&self) -> &[f32] {
         &self.inputs
+    }
+
+    /// Rows that would share a frame with a mean: those of a quarter of an input.
+    pub(crate) fn frames(&self) -> Vec<Range<usize>> {
+        let mut first = 0;
+        let mut frames = Vec::new();
+        for &rows in &self.lengths {
+            for part in 0..MEMBERS {
+                let frame = first + rows * part / MEMBERS..first + rows * (part + 1) / MEMBERS;
+                if frame.len() >= usize::from(MIN_MEAN_TOKENS) {
+                    frames.push(frame);
+                }
+            }
+            first += rows;
+        }
+        frames
     }
 
     /// Importance of each token, `[rows]`.

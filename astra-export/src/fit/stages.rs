@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use super::contiguous::contiguous;
 use super::groups::Deal;
 use super::kmeans::Clustering;
+use super::mean::FittedMean;
 use super::rungs::{BlockSpec, Refinement, RungSpec};
 use super::{FitError, mix, pick};
 use astra_bundle::round_to_f16;
@@ -33,6 +34,8 @@ pub struct FittedCodebooks {
     pub first: FittedStage,
     /// Second stage, if there is one.
     pub second: Option<FittedStage>,
+    /// What codes the mean of a frame, if it has one.
+    pub mean: Option<FittedMean>,
 }
 
 /// Codebooks of one stage.
@@ -49,6 +52,8 @@ pub(super) struct StagesFit<'a> {
     pub(super) rung: &'a RungSpec,
     pub(super) spec: BlockSpec,
     pub(super) deal: Deal,
+    /// What codes the mean of a frame, which is not in `coded`.
+    pub(super) mean: Option<FittedMean>,
     /// What is coded, `[rows, R]` in the coded order.
     pub(super) coded: &'a [f32],
     /// Importance of each row.
@@ -98,6 +103,7 @@ impl StagesFit<'_> {
             perm: self.deal.perm.clone(),
             first,
             second,
+            mean: self.mean.clone(),
         }
     }
 
@@ -238,7 +244,7 @@ fn residuals(coded: &[f32], decoded: &[f32], rank: usize, rows: &[usize]) -> Vec
 }
 
 /// Weighted mean square of each column of `[rows, rank]`.
-fn mean_squares(values: &[f32], importance: &[f32], rank: usize) -> Vec<f64> {
+pub(super) fn mean_squares(values: &[f32], importance: &[f32], rank: usize) -> Vec<f64> {
     let mut sums = vec![0.0; rank];
     let mut total = 0.0;
     for (row, &weight) in values.chunks_exact(rank).zip(importance) {

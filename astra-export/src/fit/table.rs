@@ -8,13 +8,13 @@ use super::rungs::{BasisKind, BlockSpec, Refinement, RungSpec};
 ///
 /// Fewer axes make the receivers' work per remote token smaller; each rung has as few as its bits can serve.
 const TABLE: [(u32, Ramp); 7] = [
-    (10, ramp(1.0, [0.25, 0.25])),
-    (20, ramp(3.0, [0.25, 0.5])),
-    (40, ramp(3.0, [0.25, 0.5])),
-    (80, ramp(3.75, [0.25, 0.5])),
-    (160, ramp(3.75, [0.25, 0.75])),
-    (320, ramp(3.0, [0.5, 1.0])),
-    (640, ramp(2.5, [1.0, 1.0])),
+    (10, ramp(1.0, [0.25, 0.25], 0.0)),
+    (20, ramp(3.0, [0.25, 0.5], 1.0)),
+    (40, ramp(3.0, [0.25, 0.5], 1.75)),
+    (80, ramp(3.75, [0.25, 0.5], 3.0)),
+    (160, ramp(3.75, [0.25, 0.75], 4.0)),
+    (320, ramp(3.0, [0.5, 1.0], 4.0)),
+    (640, ramp(2.5, [1.0, 1.0], 2.0)),
 ];
 /// Bits of a code, of both stages.
 const CODE_BITS: u32 = 8;
@@ -22,6 +22,8 @@ const CODE_BITS: u32 = 8;
 const SHARE: u8 = 13;
 /// Groups of the second stage, in groups of the first.
 const REFINED_GROUPS: usize = 3;
+/// Most that the means of frames take, in the bits of a rung.
+const MEAN_SHARE: f64 = 0.125;
 /// Members that the tokens are divided among, for the mean bits.
 const MEMBERS: usize = 4;
 
@@ -32,10 +34,12 @@ struct Ramp {
     groups: f64,
     /// Axes of the first and of the last block, in the width of a token.
     axes: [f64; 2],
+    /// Bits of a frame's mean in each axis.
+    mean: f64,
 }
 
-const fn ramp(groups: f64, axes: [f64; 2]) -> Ramp {
-    Ramp { groups, axes }
+const fn ramp(groups: f64, axes: [f64; 2], mean: f64) -> Ramp {
+    Ramp { groups, axes, mean }
 }
 
 impl RungSpec {
@@ -67,10 +71,11 @@ impl RungSpec {
             refinement: Some(refinement),
             blocks: Vec::new(),
         };
+        let most_mean = f64::from(bits) * (tokens / MEMBERS) as f64 * MEAN_SHARE;
         // The most groups whose bits are within the name's.
         let most = blocks * bits as usize / CODE_BITS as usize;
         for groups in (blocks..=most).rev() {
-            spec.blocks = blocks_of(groups, blocks, hidden, ramp);
+            spec.blocks = blocks_of(groups, blocks, hidden, &ramp, most_mean);
             if spec.mean_bits(tokens)? <= f64::from(bits) {
                 break;
             }
@@ -96,7 +101,11 @@ impl RungSpec {
                 Some(refinement) => Some(refinement?),
                 None => None,
             };
+            // A byte is the gain.
+            let mean = (block.frame_mean_bits > 0).then(|| 1 + block.frame_mean_bits.div_ceil(8));
+            let mean = u16::try_from(mean.unwrap_or_default()).ok()?;
             let layout = Layout::new(name, codes, bits, refinement).ok()?;
+            let layout = layout.with_mean(mean).ok()?;
             for member in 0..MEMBERS {
                 let own = tokens / MEMBERS + usize::from(member < tokens % MEMBERS);
                 bytes += layout.packed_bytes(u16::try_from(own).ok()?);
@@ -107,15 +116,23 @@ impl RungSpec {
     }
 }
 
-/// Blocks with that many groups in all, fewer where a block is too narrow.
-fn blocks_of(groups: usize, blocks: usize, hidden: usize, ramp: Ramp) -> Vec<BlockSpec> {
+/// Blocks with that many groups in all, fewer where a block is too narrow, and means of at most `most_mean` bits.
+fn blocks_of(
+    groups: usize,
+    blocks: usize,
+    hidden: usize,
+    ramp: &Ramp,
+    most_mean: f64,
+) -> Vec<BlockSpec> {
     let spread = spread(groups, blocks, ramp.groups).into_iter();
     let block = |(block, groups): (usize, usize)| {
         let refined_groups = (groups * REFINED_GROUPS).min(hidden);
+        let rank = axes(block, blocks, hidden, ramp.axes).max(refined_groups);
         BlockSpec {
-            rank: axes(block, blocks, hidden, ramp.axes).max(refined_groups),
+            rank,
             groups,
             refined_groups,
+            frame_mean_bits: (rank as f64 * ramp.mean).min(most_mean) as usize,
         }
     };
     spread.enumerate().map(block).collect()

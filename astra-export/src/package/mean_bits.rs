@@ -33,12 +33,11 @@ fn layout(rung: &Rung, block: &RungBlock) -> Result<Layout, LayoutError> {
         bits: narrow(refinement.code_bits),
     });
     let name = u16::try_from(rung.bits).unwrap_or(u16::MAX);
-    Layout::new(
-        name,
-        clamp(block.groups),
-        narrow(rung.code_bits),
-        refinement,
-    )
+    let groups = clamp(block.groups);
+    let layout = Layout::new(name, groups, narrow(rung.code_bits), refinement)?;
+    // A byte is the gain.
+    let mean = (block.frame_mean_bits > 0).then(|| 1 + block.frame_mean_bits.div_ceil(8));
+    layout.with_mean(clamp(mean.unwrap_or_default()))
 }
 
 /// A number of groups; the manifest is refused with more than a `u16` holds.
@@ -60,6 +59,7 @@ mod tests {
             rank: 384,
             groups,
             refined_groups,
+            frame_mean_bits: 0,
             codebooks: 0,
         };
         Rung {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use astra_bundle::{
     Agreement, Basis, BasisBlock, Bundle, BundleError, BundleWriter, Calibration, CodebookView,
-    FORMAT, Manifest, PredictionBlock, Refinement, Rung, RungBlock, Source, StageView,
+    FORMAT, Manifest, MeanView, PredictionBlock, Refinement, Rung, RungBlock, Source, StageView,
 };
 use astra_wire::LayoutError;
 
@@ -210,6 +210,7 @@ impl Draft {
                 rank: spec.rank,
                 groups: spec.groups,
                 refined_groups: spec.refined_groups,
+                frame_mean_bits: spec.frame_mean_bits,
                 codebooks: self.writer.codebook(&codebook_view(block))?,
             })
         });
@@ -269,6 +270,10 @@ fn codebook_view(block: &FittedCodebooks) -> CodebookView<'_> {
         perm: &block.perm,
         first: stage_view(&block.first),
         second: block.second.as_ref().map(stage_view),
+        mean: block.mean.as_ref().map(|mean| MeanView {
+            bits: (&mean.bits).into(),
+            steps: (&mean.steps).into(),
+        }),
     }
 }
 

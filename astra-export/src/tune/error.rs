@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use astra_bundle::BundleError;
-use astra_codec::CodebookError;
-use astra_model::engine::EngineError;
+use astra_model::engine::{EngineError, TableError};
 use astra_model::partition::PartitionError;
 
 use crate::photographs::PhotographError;
@@ -35,7 +34,7 @@ pub enum TuneError {
         /// The block.
         block: usize,
         /// What does not fit.
-        source: CodebookError,
+        source: TableError,
     },
     /// A step of the training cannot be computed.
     #[error("training step: {0}")]
@@ -113,7 +112,7 @@ impl TuneError {
     }
 
     /// For `map_err`.
-    pub(super) fn codebook(block: usize) -> impl Fn(CodebookError) -> Self {
+    pub(super) fn codebook(block: usize) -> impl Fn(TableError) -> Self {
         move |source| Self::Codebook { block, source }
     }
 }

@@ -18,6 +18,7 @@ pub(crate) fn rung(blocks: usize, groups: usize, predicted: bool) -> RungSpec {
         rank: [4, 6][block % 2],
         groups,
         refined_groups: 3,
+        frame_mean_bits: 0,
     });
     RungSpec {
         bits: 3 * groups as u32,

@@ -13,6 +13,8 @@ pub(crate) struct Layout {
     pub(crate) rank: usize,
     pub(crate) first: StageLayout,
     pub(crate) second: Option<StageLayout>,
+    /// Whether frames have a mean.
+    pub(crate) mean: bool,
 }
 
 /// Groups and words of one stage.
@@ -46,13 +48,16 @@ impl Layout {
                 groups: block.refined_groups,
                 words: refinement.words,
             }),
+            mean: block.frame_mean_bits > 0,
         }
     }
 
-    /// Bytes of perm and dims, without padding.
+    /// Bytes of perm, dims and what codes the mean, without padding.
     pub(super) fn head_bytes(&self) -> u64 {
         let second = self.second.map_or(0, |stage| stage.groups as u64);
+        let axes = if self.mean { 3 } else { 1 };
         (self.rank as u64)
+            .saturating_mul(axes)
             .saturating_add(self.first.groups as u64)
             .saturating_add(second)
             .saturating_mul(2)

@@ -8,6 +8,8 @@
 //!                          u16[R] u16[G] u16[H]  to 64   f16[R*K] to 64  f16[R*K2] to 64
 //! ```
 //!
+//! In a block whose frames have a mean, u16[R] of bits and f16[R] of steps follow dims2.
+//!
 //! - `layout`: sizes
 //! - `header`: the first 64 bytes
 //! - `stored`: the parts of a block as they lie in the file, and every check of them
@@ -36,6 +38,17 @@ pub struct CodebookView<'a> {
     pub first: StageView<'a>,
     /// What codes the residual of refined tokens, over the same axes in the same order; `None` where the rung has no refinement.
     pub second: Option<StageView<'a>>,
+    /// What codes the mean of a frame, over the same axes in the same order; `None` where frames have none.
+    pub mean: Option<MeanView<'a>>,
+}
+
+/// A uniform scalar quantizer for each position of the coded vector.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeanView<'a> {
+    /// Bits of each position, 0 to 8, 0 where it is not sent: R.
+    pub bits: Cow<'a, [u8]>,
+    /// Step of each position, positive where it is sent: R. On disk they are float16.
+    pub steps: Cow<'a, [f32]>,
 }
 
 /// One stage of a block's codebooks.
@@ -62,19 +75,27 @@ impl CodebookView<'_> {
                 Some(stage) => Some(stage.layout("second codebook", rank)?),
                 None => None,
             },
+            mean: self.mean.is_some(),
         })
     }
 
     /// The bytes of the block, padding included, checked as a reader does.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Invalid> {
         let layout = self.layout()?;
+        let rank = layout.rank;
         let words = float16::encode("words", &self.first.words)?;
         let words2 = match &self.second {
             Some(stage) => float16::encode("words2", &stage.words)?,
             None => Vec::new(),
         };
+        let (bits, steps) = match &self.mean {
+            Some(mean) => mean.stored(rank)?,
+            None => Default::default(),
+        };
         let second = self.second.as_ref();
         let block = StoredBlock {
+            mean_bits: &bits,
+            mean_steps: &steps,
             perm: self.perm,
             dims: self.first.dims,
             words: &words,
@@ -87,6 +108,22 @@ impl CodebookView<'_> {
         let bytes = block.to_bytes();
         debug_assert_eq!(bytes.len() as u64, layout.bytes());
         Ok(bytes)
+    }
+}
+
+impl MeanView<'_> {
+    /// Bits and steps in their stored types.
+    fn stored(&self, rank: usize) -> Result<(Vec<u16>, Vec<u16>), Invalid> {
+        let (bits, steps) = (self.bits.len(), self.steps.len());
+        if bits != rank || steps != rank {
+            return Err(Invalid::new(
+                "mean",
+                format!("{bits} bits, {steps} steps"),
+                format!("{rank} of both, one an axis"),
+            ));
+        }
+        let bits = self.bits.iter().copied().map(u16::from).collect();
+        Ok((bits, float16::encode("mean_steps", &self.steps)?))
     }
 }
 

@@ -1,9 +1,12 @@
 //! The parts of a block as they lie in the file.
 
-use super::{CodebookView, Layout, StageLayout, StageView};
+use super::{CodebookView, Layout, MeanView, StageLayout, StageView};
 use crate::error::Invalid;
 use crate::float16;
 use crate::layout::ALIGN;
+
+/// Most bits of an axis of a mean.
+const MAX_MEAN_BITS: u16 = 8;
 
 /// A block in its stored types: words are bits of float16. Without a second stage, its parts are empty.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +15,8 @@ pub(crate) struct StoredBlock<'a> {
     pub(super) dims: &'a [u16],
     pub(super) words: &'a [u16],
     pub(super) dims2: &'a [u16],
+    pub(super) mean_bits: &'a [u16],
+    pub(super) mean_steps: &'a [u16],
     pub(super) words2: &'a [u16],
 }
 
@@ -26,6 +31,8 @@ impl<'a> StoredBlock<'a> {
         let perm = rest.next(layout.rank)?;
         let dims = rest.next(layout.first.groups)?;
         let dims2 = rest.next(second.groups)?;
+        let axes = if layout.mean { layout.rank } else { 0 };
+        let (mean_bits, mean_steps) = (rest.next(axes)?, rest.next(axes)?);
         rest.skip_padding(layout.head_bytes())?;
         let words = rest.next(layout.rank.checked_mul(layout.first.words)?)?;
         rest.skip_padding(layout.word_bytes(layout.first))?;
@@ -35,6 +42,8 @@ impl<'a> StoredBlock<'a> {
             dims,
             words,
             dims2,
+            mean_bits,
+            mean_steps,
             words2,
         })
     }
@@ -46,6 +55,7 @@ impl<'a> StoredBlock<'a> {
         if !self.words2.is_empty() || !self.dims2.is_empty() {
             self.check_dims(&format!("{at}dims2"), self.dims2)?;
         }
+        self.check_mean(at)?;
         for (name, words) in [("words", self.words), ("words2", self.words2)] {
             if let Some(word) = float16::first_infinite(words) {
                 return Err(Invalid::new(format!("{at}{name}"), word, "finite numbers"));
@@ -72,6 +82,36 @@ impl<'a> StoredBlock<'a> {
         Ok(())
     }
 
+    fn check_mean(&self, at: &str) -> Result<(), Invalid> {
+        let axes = self.mean_bits.iter().zip(self.mean_steps);
+        for (axis, (&bits, &step)) in axes.enumerate() {
+            if bits > MAX_MEAN_BITS {
+                let expected = format!("at most {MAX_MEAN_BITS}");
+                return Err(Invalid::new(
+                    format!("{at}mean_bits[{axis}]"),
+                    bits,
+                    expected,
+                ));
+            }
+            // Of float16, positive finite numbers are those of bits 1 to 0x7bff.
+            if bits > 0 && !(1..0x7c00).contains(&step) {
+                let found = float16::decode(&[step]);
+                let field = format!("{at}mean_steps[{axis}]");
+                return Err(Invalid::new(
+                    field,
+                    format!("{found:?}"),
+                    "a positive number",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Bits of a frame's mean, without its gain.
+    pub(crate) fn mean_bits(&self) -> usize {
+        self.mean_bits.iter().map(|&bits| usize::from(bits)).sum()
+    }
+
     fn check_dims(&self, field: &str, dims: &[u16]) -> Result<(), Invalid> {
         let sum: usize = dims.iter().map(|dim| usize::from(*dim)).sum();
         if !dims.contains(&0) && sum == self.perm.len() {
@@ -88,7 +128,14 @@ impl<'a> StoredBlock<'a> {
     /// with the wrong one, parts of the other show up here.
     pub(crate) fn check_padding(&self, at: &str, block: &[u8]) -> Result<(), Invalid> {
         let align = |bytes: usize| bytes.next_multiple_of(ALIGN as usize);
-        let head = size_of_val(self.perm) + size_of_val(self.dims) + size_of_val(self.dims2);
+        let parts = [
+            self.perm,
+            self.dims,
+            self.dims2,
+            self.mean_bits,
+            self.mean_steps,
+        ];
+        let head = parts.map(size_of_val).into_iter().sum();
         let words = align(head) + size_of_val(self.words);
         let words2 = align(words) + size_of_val(self.words2);
         let gaps = [
@@ -121,6 +168,11 @@ impl<'a> StoredBlock<'a> {
             perm: self.perm,
             first: stage(self.dims, self.words),
             second: (!self.dims2.is_empty()).then(|| stage(self.dims2, self.words2)),
+            mean: (!self.mean_bits.is_empty()).then(|| MeanView {
+                // Checked to be at most 8.
+                bits: self.mean_bits.iter().map(|&bits| bits as u8).collect(),
+                steps: float16::decode(self.mean_steps).into(),
+            }),
         }
     }
 
@@ -128,7 +180,13 @@ impl<'a> StoredBlock<'a> {
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let parts = [
-            &[self.perm, self.dims, self.dims2][..],
+            &[
+                self.perm,
+                self.dims,
+                self.dims2,
+                self.mean_bits,
+                self.mean_steps,
+            ][..],
             &[self.words],
             &[self.words2],
         ];

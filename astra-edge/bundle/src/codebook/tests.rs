@@ -15,6 +15,7 @@ fn one_stage() -> CodebookView<'static> {
         perm: &[2, 0, 3],
         first: stage(&[1, 2], &[1.0, -1.0, 2.0, -2.0, 3.0, -3.0]),
         second: None,
+        mean: None,
     }
 }
 
@@ -24,6 +25,17 @@ fn two_stages() -> CodebookView<'static> {
     CodebookView {
         second: Some(stage(&[3], WORDS)),
         ..one_stage()
+    }
+}
+
+/// With a mean.
+fn with_mean() -> CodebookView<'static> {
+    CodebookView {
+        mean: Some(MeanView {
+            bits: Cow::Borrowed(&[4, 0, 8]),
+            steps: Cow::Borrowed(&[0.5, 0.0, 0.25]),
+        }),
+        ..two_stages()
     }
 }
 
@@ -47,11 +59,17 @@ fn bytes_of_a_block() {
     assert_eq!(bytes[12..64], [0; 52], "padding");
     assert_eq!(bytes[128..152], [0, 0x38].repeat(12), "words2");
     assert_eq!(bytes[152..], [0; 40], "padding");
+
+    let bytes = with_mean().to_bytes().unwrap();
+    assert_eq!(bytes.len(), 192);
+    assert_eq!(bytes[12..18], [4, 0, 0, 0, 8, 0], "mean_bits");
+    assert_eq!(bytes[18..24], [0, 0x38, 0, 0, 0, 0x34], "mean_steps");
+    assert_eq!(bytes[24..64], [0; 40], "padding");
 }
 
 #[test]
 fn a_block_reads_as_it_was_written() {
-    for view in [one_stage(), two_stages()] {
+    for view in [one_stage(), two_stages(), with_mean()] {
         let bytes = view.to_bytes().unwrap();
         let found = stored(&view, &bytes);
         found.check("", 4).unwrap();
@@ -73,7 +91,9 @@ fn sizes_are_what_is_written_at_every_border() {
                 rank,
                 first: StageLayout { groups, words },
                 second: refined.map(|(groups, words)| StageLayout { groups, words }),
+                mean: groups > 1,
             };
+            let axes = vec![0; if groups > 1 { rank } else { 0 }];
             let values = |words: usize| vec![0; rank * words];
             let (first, second) = (values(words), refined.map(|(_, words)| values(words)));
             let block = StoredBlock {
@@ -81,6 +101,8 @@ fn sizes_are_what_is_written_at_every_border() {
                 dims: &vec![0; groups],
                 words: &first,
                 dims2: &vec![0; refined.map_or(0, |(groups, _)| groups)],
+                mean_bits: &axes,
+                mean_steps: &axes,
                 words2: &second.unwrap_or_default(),
             };
             let bytes = block.to_bytes();
@@ -136,10 +158,32 @@ fn refuses_what_a_kernel_could_not_use() {
 }
 
 #[test]
+fn refuses_a_mean_that_cannot_be_coded() {
+    let refused = |bits: &[u8], steps: &[f32]| {
+        let mean = MeanView {
+            bits: bits.into(),
+            steps: steps.into(),
+        };
+        refusal(&CodebookView {
+            mean: Some(mean),
+            ..one_stage()
+        })
+        .0
+    };
+    assert_eq!(refused(&[4, 0], &[1.0; 3]), "mean");
+    assert_eq!(refused(&[4, 0, 1], &[1.0; 2]), "mean");
+    assert_eq!(refused(&[4, 9, 1], &[1.0; 3]), "mean_bits[1]");
+    assert_eq!(refused(&[4, 0, 1], &[1.0, 0.0, 0.0]), "mean_steps[2]");
+    assert_eq!(refused(&[4, 0, 1], &[-1.0, 0.0, 1.0]), "mean_steps[0]");
+    assert_eq!(refused(&[4, 0, 1], &[1.0, 0.0, f32::NAN]), "mean_steps");
+}
+
+#[test]
 fn padding_is_zero() {
     for (view, padding) in [
         (one_stage(), [10..64, 76..128, 128..128]),
         (two_stages(), [12..64, 76..128, 152..192]),
+        (with_mean(), [24..64, 76..128, 152..192]),
     ] {
         let mut bytes = view.to_bytes().unwrap();
         assert_eq!(stored(&view, &bytes).check_padding("", &bytes), Ok(()));

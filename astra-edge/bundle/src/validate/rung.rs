@@ -10,6 +10,8 @@ use crate::shape::Shape;
 
 /// A code is at most 16 bits on the wire.
 const MAX_CODE_BITS: u32 = 16;
+/// Most bits of an axis of a frame's mean.
+const MAX_MEAN_BITS: usize = 8;
 /// A rung's name is 16 bits on the wire.
 const MAX_BITS: u32 = 65_535;
 
@@ -147,6 +149,12 @@ impl RungBlock {
                 "0 in a rung without refinement",
             )?;
         }
+        let most = self.rank.saturating_mul(MAX_MEAN_BITS);
+        in_range(
+            format!("{field}.frame_mean_bits"),
+            self.frame_mean_bits,
+            0..=most,
+        )?;
         require(
             self.codebooks.is_multiple_of(ALIGN),
             format!("{field}.codebooks"),

@@ -112,6 +112,7 @@ pub fn one_stage<'a>(perm: &'a [u16], dims: &'a [u16], words: &'a [f32]) -> Code
         perm,
         first: stage(dims, words),
         second: None,
+        mean: None,
     }
 }
 
@@ -129,6 +130,7 @@ pub fn rung_block(writer: &mut BundleWriter, tag: usize, perm: &[u16], dims: &[u
         rank: perm.len(),
         groups: dims.len(),
         refined_groups: 0,
+        frame_mean_bits: 0,
         codebooks: writer.codebook(&one_stage(perm, dims, &words)).unwrap(),
     }
 }

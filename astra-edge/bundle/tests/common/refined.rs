@@ -17,6 +17,7 @@ pub fn first<'a>(words: &'a [f32], words2: &'a [f32]) -> CodebookView<'a> {
         perm: &[2, 0, 1],
         first: stage(&[1, 2], words),
         second: Some(stage(&[3], words2)),
+        mean: None,
     }
 }
 
@@ -26,6 +27,7 @@ pub fn second<'a>(words: &'a [f32], words2: &'a [f32]) -> CodebookView<'a> {
         perm: &[1, 0],
         first: stage(&[2], words),
         second: Some(stage(&[1, 1], words2)),
+        mean: None,
     }
 }
 
@@ -59,6 +61,7 @@ fn rung(writer: &mut BundleWriter) -> (Rung, Basis) {
             rank: view.perm.len(),
             groups: view.first.dims.len(),
             refined_groups: view.second.as_ref().unwrap().dims.len(),
+            frame_mean_bits: 0,
             codebooks: writer.codebook(&view).unwrap(),
         }
     });

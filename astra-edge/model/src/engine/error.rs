@@ -115,11 +115,23 @@ pub enum EngineError {
         /// The block.
         block: usize,
         /// The contradiction.
-        source: astra_codec::CodebookError,
+        source: TableError,
     },
     /// Buffers of other lengths than the codebook's.
     #[error(transparent)]
     Code(#[from] astra_codec::LengthError),
+}
+
+/// Tables of a block that contradict each other.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableError {
+    /// A codebook.
+    #[error(transparent)]
+    Codebook(#[from] astra_codec::CodebookError),
+    /// What codes the mean of a frame.
+    #[error(transparent)]
+    Mean(#[from] astra_codec::MeanError),
 }
 
 impl EngineError {

@@ -45,7 +45,7 @@ pub use compute_thread::{COMPUTE_THREAD, thread_time};
 pub use decoder::Decoder;
 pub use distributed_head::DistributedHead;
 pub use encoder::Encoder;
-pub use error::EngineError;
+pub use error::{EngineError, TableError};
 pub use error::{slice, slice_mut};
 pub use full_model::FullModel;
 pub use head::Head;

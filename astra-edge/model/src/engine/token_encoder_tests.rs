@@ -1,6 +1,6 @@
-//! Two stages against a slow model of what a frame holds.
+//! Means and two stages against a slow model of what a frame holds.
 
-use astra_codec::{Codebook, half_norms, word_major};
+use astra_codec::{Codebook, MeanQuantizer, half_norms, word_major};
 use astra_wire::Refinement;
 
 use super::*;
@@ -55,23 +55,63 @@ impl Tables {
     }
 }
 
-fn layout(share: u8) -> Layout {
+/// Of [`RANK`] axes.
+fn mean() -> MeanQuantizer<'static> {
+    MeanQuantizer::new(&[4, 0, 8, 1, 3, 2], &[0.3, 0.0, 0.02, 0.9, 0.5, 0.7]).unwrap()
+}
+
+fn layout(share: u8, has_mean: bool) -> Layout {
     let refinement = (share > 0).then_some(Refinement {
         share,
         codes: 3,
         bits: 4,
     });
-    Layout::new(8, 2, 4, refinement).unwrap()
+    let mean = if has_mean { mean().packed_len() } else { 0 };
+    let layout = Layout::new(8, 2, 4, refinement).unwrap();
+    layout.with_mean(mean as u16).unwrap()
 }
 
-/// What receivers decode of the tokens of one chunk, frame by frame: first stage, then the refined ones of each frame.
+/// What receivers read of the mean of each frame, [t, R], and the packed means.
+fn slow_means(stages: &Stages<'_>, layout: &Layout, y: &[f32]) -> (Vec<f32>, Vec<u8>) {
+    let (mut means, mut all) = (vec![0.0; y.len()], Vec::new());
+    for frame in layout.split((y.len() / RANK) as u16) {
+        let (Some(quantizer), 8..) = (stages.mean, frame.len()) else {
+            continue;
+        };
+        let column = |axis: usize| {
+            let sum = frame
+                .clone()
+                .map(|token| y[token * RANK + axis])
+                .sum::<f32>();
+            sum * (1.0 / frame.len() as f32)
+        };
+        let mut mean: Vec<f32> = (0..RANK).map(column).collect();
+        let mut packed = vec![0; quantizer.packed_len()];
+        quantizer.encode(&mut mean, &mut packed).unwrap();
+        for token in frame {
+            means[token * RANK..(token + 1) * RANK].copy_from_slice(&mean);
+        }
+        all.extend(packed);
+    }
+    (means, all)
+}
+
+/// What receivers decode of the tokens of one chunk, frame by frame: mean, first stage, then the refined ones of each frame.
 fn slow(stages: &Stages<'_>, layout: &Layout, y: &[f32]) -> (Vec<usize>, Vec<f32>) {
     let tokens = y.len() / RANK;
+    let (mut decoded, _) = slow_means(stages, layout, y);
+    let y: Vec<f32> = y.iter().zip(&decoded).map(|(y, mean)| y - mean).collect();
     let mut codes = vec![0; tokens * 2];
-    stages.first.encode(y, &mut codes).unwrap();
-    let mut decoded = vec![0.0; y.len()];
-    stages.first.decode(&codes, &mut decoded).unwrap();
-    let rest: Vec<f32> = y.iter().zip(&decoded).map(|(y, z)| y - z).collect();
+    stages.first.encode(&y, &mut codes).unwrap();
+    let mut rest = y.clone();
+    stages
+        .first
+        .residual(&codes, &mut rest, &mut vec![0.0; tokens])
+        .unwrap();
+    for (codes, row) in codes.chunks(2).zip(decoded.chunks_mut(RANK)) {
+        let codes = codes.iter().map(|&code| u32::from(code));
+        stages.first.add_token(codes, row).unwrap();
+    }
     let mut refined = Vec::new();
     for frame in layout.split(tokens as u16) {
         let error = |token: &usize| {
@@ -96,15 +136,16 @@ fn slow(stages: &Stages<'_>, layout: &Layout, y: &[f32]) -> (Vec<usize>, Vec<f32
 }
 
 /// Encodes `tokens` tokens in chunks of `chunk`, and compares what is sent and decoded with the slow model.
-fn compare(encoder: &mut TokenEncoder, share: u8, tokens: usize, chunk: usize) {
+fn compare(encoder: &mut TokenEncoder, (share, has_mean): (u8, bool), tokens: usize, chunk: usize) {
     let mut random = Random(7 + tokens as u32 * 31 + chunk as u32);
     let first = Tables::new(&mut random, &[2, 4], 1.0);
     let second = Tables::new(&mut random, &[3, 1, 2], 0.4);
     let stages = Stages {
+        mean: has_mean.then(mean),
         first: first.borrow(),
         second: (share > 0).then(|| second.borrow()),
     };
-    let layout = layout(share);
+    let layout = layout(share, has_mean);
     encoder.reserve(&stages, &layout);
     let y = random.numbers(tokens * RANK, 1.5);
     let (mut sent, mut expected) = (Vec::new(), (Vec::new(), Vec::new()));
@@ -112,12 +153,14 @@ fn compare(encoder: &mut TokenEncoder, share: u8, tokens: usize, chunk: usize) {
         let of_chunk = start..tokens.min(start + chunk);
         let mut rows = y[start * RANK..of_chunk.end * RANK].to_vec();
         let (refined, decoded) = slow(&stages, &layout, &rows);
+        let (_, means) = slow_means(&stages, &layout, &rows);
         expected.0.extend(refined.iter().map(|token| start + token));
         expected.1.extend(decoded);
         let count = of_chunk.len() as u16;
         let encoded = encoder
             .encode(&stages, &layout, of_chunk, &mut rows)
             .unwrap();
+        assert_eq!(encoded.means, means);
         assert_eq!(encoded.codes.len(), 2 * usize::from(count));
         assert_eq!(encoded.positions.len(), layout.refined_of_all(count));
         assert_eq!(encoded.refined.len(), 3 * encoded.positions.len());
@@ -139,11 +182,13 @@ fn frames_and_chunks_against_the_slow_model() {
     let mut encoder = TokenEncoder::new(3000);
     for share in [0, 1, 13, 64] {
         for (tokens, chunk) in [(1, 1), (2, 2), (20, 20), (65, 20), (500, 128), (3000, 3000)] {
-            compare(&mut encoder, share, tokens, chunk);
+            for has_mean in [false, true] {
+                compare(&mut encoder, (share, has_mean), tokens, chunk);
+            }
         }
     }
     // There were frames to choose in.
-    assert!(layout(13).frames(3000) > 1);
+    assert!(layout(13, true).frames(3000) > 1);
 }
 
 #[test]
@@ -154,10 +199,11 @@ fn tokens_that_do_not_follow_or_fit_are_refused() {
         Tables::new(&mut random, &[3, 1, 2], 0.4),
     );
     let stages = Stages {
+        mean: None,
         first: first.borrow(),
         second: Some(second.borrow()),
     };
-    let layout = layout(64);
+    let layout = layout(64, false);
     let mut encoder = TokenEncoder::new(8);
     encoder.reserve(&stages, &layout);
     let mut y = vec![0.5; 9 * RANK];

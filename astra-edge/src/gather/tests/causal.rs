@@ -102,7 +102,7 @@ fn all_blocks_but_the_first_are_predicted() {
             ..header(coded(), 1, block, 0)
         };
         let codes = codes(1, block, 0);
-        for frame in frames(Framer::new(header, coded(), &codes, Refined::NONE).unwrap()) {
+        for frame in frames(Framer::new(header, coded(), &codes, SideInfo::NONE).unwrap()) {
             gather.receive(&frame);
         }
         let received = gather.take_stats();

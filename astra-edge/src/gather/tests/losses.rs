@@ -36,7 +36,13 @@ fn a_lost_frame_loses_only_its_own_tokens() {
     gather.begin(0).unwrap();
     for sender in [0, 2] {
         let all = frames(
-            Framer::new(header(layout, 0, 0, sender), layout, &values, Refined::NONE).unwrap(),
+            Framer::new(
+                header(layout, 0, 0, sender),
+                layout,
+                &values,
+                SideInfo::NONE,
+            )
+            .unwrap(),
         );
         let parts = usize::from(layout.parts());
         assert!(parts > 1 && all.len() == 3 * parts);

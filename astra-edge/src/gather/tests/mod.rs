@@ -11,7 +11,7 @@ use astra_codec::Codebook;
 use astra_model::engine::Stages;
 
 use super::*;
-use astra_wire::{Flags, Framer, MAX_FRAME, Refined};
+use astra_wire::{Flags, Framer, MAX_FRAME, SideInfo};
 
 const BLOCKS: usize = 3;
 const CODES: usize = 4;
@@ -88,6 +88,7 @@ impl Ramp {
     fn stages(&self) -> Stages<'_> {
         let first = Codebook::new(&self.dims, 256, &self.words, &self.words, &self.norms);
         Stages {
+            mean: None,
             first: first.unwrap(),
             second: None,
         }
@@ -109,7 +110,7 @@ fn send(gather: &Gather, request: u32, block: u8, sender: u8) {
     let layout = coded();
     let codes = codes(request, block, sender);
     let header = header(layout, request, block, sender);
-    for frame in frames(Framer::new(header, layout, &codes, Refined::NONE).unwrap()) {
+    for frame in frames(Framer::new(header, layout, &codes, SideInfo::NONE).unwrap()) {
         gather.receive(&frame);
     }
 }
@@ -263,7 +264,7 @@ fn foreign_frames_are_counted_and_dropped() {
     ];
     for header in bad {
         let codes = [0_u16; 3 * CODES];
-        for frame in frames(Framer::new(header, layout, &codes, Refined::NONE).unwrap()) {
+        for frame in frames(Framer::new(header, layout, &codes, SideInfo::NONE).unwrap()) {
             gather.receive(&frame);
         }
     }

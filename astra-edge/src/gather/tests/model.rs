@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use astra_wire::{Refined, Refinement, emit};
+use astra_codec::MeanQuantizer;
+use astra_wire::{Refinement, SideInfo, emit};
 
 use super::*;
 
@@ -81,6 +82,8 @@ pub(super) struct Block {
     pub(super) layout: Layout,
     first: Table,
     second: Table,
+    /// Bits and steps of a mean, without one none.
+    mean: Option<([u8; RANK], [f32; RANK])>,
 }
 
 impl Block {
@@ -96,12 +99,33 @@ impl Block {
             layout: Layout::new(40, codes as u16, 8, refinement).unwrap(),
             first: Table::new(codes, 1.0),
             second: Table::new(second, 1.0 / 1024.0),
+            mean: None,
+        }
+    }
+
+    /// The same with means, of `bits` bits in most axes.
+    pub(super) fn with_mean(self, bits: u8) -> Self {
+        let widths = [bits, 8, 0, 1, bits, 3];
+        // Powers of two, so that all sums are exact.
+        let steps = [1.0, 0.5, 0.0, 2.0, 0.25, 4.0];
+        let bytes = 1 + widths
+            .iter()
+            .copied()
+            .map(usize::from)
+            .sum::<usize>()
+            .div_ceil(8);
+        Self {
+            layout: self.layout.with_mean(bytes as u16).unwrap(),
+            mean: Some((widths, steps)),
+            ..self
         }
     }
 
     pub(super) fn stages(&self) -> Option<Stages<'_>> {
         let second = self.layout.refinement().map(|_| self.second.book());
+        let mean = self.mean.as_ref();
         Some(Stages {
+            mean: mean.map(|(bits, steps)| MeanQuantizer::new(bits, steps).unwrap()),
             first: self.first.book(),
             second,
         })
@@ -133,16 +157,18 @@ impl Block {
         let groups = self.first.dims.len();
         let first = codes(tokens.len() * groups);
         let second = codes(refined * self.second.dims.len());
+        let (packed, mean) = self.some_mean(tokens.len(), random);
         let mut rows = BTreeMap::new();
         for (token, codes) in tokens.clone().zip(first.chunks(groups)) {
-            let row = rows.entry(token).or_insert(vec![0.0; RANK]);
+            let row = rows.entry(token).or_insert(mean.clone());
             self.first.add(codes, row);
         }
         for (position, codes) in order.iter().zip(second.chunks(self.second.dims.len())) {
             let row = rows.get_mut(&(tokens.start + usize::from(*position)));
             self.second.add(codes, row.unwrap());
         }
-        let refined = Refined {
+        let refined = SideInfo {
+            means: &packed,
             positions: &order,
             codes: &second,
         };
@@ -150,6 +176,27 @@ impl Block {
         let length = emit(&header, &self.layout, &first, refined, &mut bytes).unwrap();
         bytes.truncate(length);
         (bytes, rows)
+    }
+
+    /// The bytes and the values of any mean of a frame of `tokens` tokens; none and zeros where it has none.
+    fn some_mean(&self, tokens: usize, random: &mut Random) -> (Vec<u8>, Vec<f32>) {
+        let mut values = vec![0.0; RANK];
+        let (Some((bits, steps)), 8..) = (&self.mean, tokens) else {
+            return (Vec::new(), values);
+        };
+        // Gains of 1/2 to 4 without a fraction.
+        let gain = 7 + random.below(4) as i32;
+        let (mut word, mut filled) = (0_u64, 0);
+        for axis in (0..RANK).filter(|&axis| bits[axis] > 0) {
+            let code = random.below(1 << bits[axis]);
+            word |= (code as u64) << filled;
+            filled += usize::from(bits[axis]);
+            let middle = (code as f32 + 0.5) - f32::from(1_u8 << (bits[axis] - 1));
+            values[axis] = middle * steps[axis] * 2_f32.powi(gain - 8);
+        }
+        let mut packed = vec![(gain as u8) << 4];
+        packed.extend(&word.to_le_bytes()[..filled.div_ceil(8)]);
+        (packed, values)
     }
 }
 
@@ -306,7 +353,12 @@ impl Case {
         };
         let blocks = (0..1 + random.below(4)).map(|_| {
             let share = random.below(2) * (1 + random.below(64));
-            Block::new(1 + random.below(RANK), share as u8, 1 + random.below(RANK))
+            let (first, second) = (1 + random.below(RANK), 1 + random.below(RANK));
+            let block = Block::new(first, share as u8, second);
+            match random.below(2) {
+                0 => block,
+                _ => block.with_mean(1 + random.below(8) as u8),
+            }
         });
         let blocks = blocks.collect();
         let senders = members_of(plan.senders(me));

@@ -96,6 +96,54 @@ fn frames_of_another_division_spoil_only_their_senders_tokens() {
 }
 
 #[test]
+fn a_frame_without_a_mean_takes_that_of_no_other() {
+    let (_, block) = setting(false);
+    let block = block.with_mean(4);
+    let range = |first| TokenRange { first, tokens: 40 };
+    let plan = Plan {
+        id: 7,
+        version: astra_wire::VERSION,
+        epoch: 5,
+        rung: 40,
+        causal: false,
+        ranges: vec![range(0), range(40), range(80)],
+    };
+    let thread = std::thread::current();
+    let gather = Gather::new(Arc::new(plan), 1, vec![block.layout], false, thread);
+    for request in 0..2 {
+        gather.begin(request).unwrap();
+        let mut random = Random(8);
+        let mut expected = Vec::new();
+        // Long frames and short ones, which have none, of the same tokens in turns.
+        let sizes = if request == 0 {
+            [8, 16, 7, 9]
+        } else {
+            [7, 9, 8, 16]
+        };
+        for (sender, start) in [(0, 0), (2, 80)] {
+            let header = CodeHeader {
+                request,
+                ..of(sender)
+            };
+            let mut next = start;
+            for size in sizes {
+                let (frame, rows) = block.frame(header, next..next + size, &mut random);
+                gather.receive(&frame);
+                expected.extend(rows.into_values());
+                next += size;
+            }
+        }
+        let (mut remote, mut tokens) = (vec![-1.0; 80 * RANK], vec![0; 80]);
+        let mut wait = wait_state(Duration::ZERO);
+        let stages = block.stages();
+        let found = gather.collect(request, 0, stages, &mut remote, &mut tokens, &mut wait);
+        assert_eq!(found.unwrap().arrived, 80);
+        assert!(remote.chunks(RANK).eq(expected.iter().map(|row| &row[..])));
+        gather.end(request);
+    }
+}
+
+#[test]
 fn a_refined_frame_that_arrives_late_is_counted_and_changes_nothing() {
     let (gather, block) = setting(false);
     let mut random = Random(3);

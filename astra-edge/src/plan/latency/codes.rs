@@ -51,7 +51,7 @@ impl Codes {
 
 #[cfg(test)]
 mod tests {
-    use astra_wire::{Framer, Refined, Refinement};
+    use astra_wire::{Framer, Refinement, SideInfo};
 
     use super::*;
 
@@ -77,7 +77,8 @@ mod tests {
         };
         let codes = vec![0_u32; usize::from(range.tokens) * usize::from(layout.codes_per_token())];
         let second = vec![0; refined * second];
-        let refined = Refined {
+        let refined = SideInfo {
+            means: &[],
             positions: &positions,
             codes: &second,
         };

@@ -44,6 +44,7 @@ fn profile(causal: bool) -> Profile {
                 refined_code_bits: 0,
                 blocks: vec![
                     BlockCodes {
+                        mean: 0,
                         codes: 20,
                         refined: 0
                     };
@@ -135,7 +136,11 @@ fn each_block_sends_its_own_codes() {
     // A network that takes all the time.
     let wait = |codes: [u16; 10], share, refined| {
         let mut profile = profile(false);
-        let blocks = codes.map(|codes| BlockCodes { codes, refined });
+        let blocks = codes.map(|codes| BlockCodes {
+            codes,
+            refined,
+            mean: 0,
+        });
         profile.rungs[0].codes.blocks = blocks.to_vec();
         profile.rungs[0].codes.share = share;
         profile.rungs[0].codes.refined_code_bits = 8;

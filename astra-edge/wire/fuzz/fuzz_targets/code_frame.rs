@@ -2,21 +2,22 @@
 #![no_main]
 
 use astra_wire::{
-    CodeFrame, Frames, Layout, MAX_FRAME, Refined, Refinement, Traffic, Unpack, emit, parse,
+    CodeFrame, Frames, Layout, MAX_FRAME, SideInfo, Refinement, Traffic, Unpack, emit, parse,
     unpack_into,
 };
 use libfuzzer_sys::fuzz_target;
 
-/// Rung, codes and bits of a token; share, codes and bits of a second stage.
-type Numbers = (u16, u16, u8, Option<(u8, u16, u8)>);
+/// Rung, codes and bits of a token; share, codes and bits of a second stage; bytes of a mean.
+type Numbers = (u16, u16, u8, Option<(u8, u16, u8)>, u16);
 
 fuzz_target!(|input: (Numbers, &[u8])| {
-    let ((rung, codes_per_token, bits, second), bytes) = input;
+    let ((rung, codes_per_token, bits, second, mean), bytes) = input;
     let Ok(Traffic::Codes(bytes)) = Traffic::parse(bytes) else {
         return;
     };
     let refinement = second.map(|(share, codes, bits)| Refinement { share, codes, bits });
-    let Ok(layout) = Layout::new(rung, codes_per_token, bits, refinement) else {
+    let layout = Layout::new(rung, codes_per_token, bits, refinement);
+    let Ok(layout) = layout.and_then(|layout| layout.with_mean(mean)) else {
         return;
     };
     if let Some(again) = parse(bytes).ok().and_then(|frame| sent_again(&frame, &layout)) {
@@ -51,9 +52,10 @@ fn sent_again(frame: &CodeFrame, layout: &Layout) -> Option<Vec<u8>> {
     assert_eq!(unpack_into(&frame.body[..first], layout.bits(), &mut unpacked), Ok(()));
     assert_eq!(unpacked, codes);
 
-    let refined = Refined { positions: &positions, codes: &second };
+    let side = SideInfo { means: content.mean, positions: &positions, codes: &second };
+    assert_eq!(content.mean.len(), layout.mean_len(tokens));
     let mut again = vec![0; MAX_FRAME];
-    let length = emit(&frame.header, layout, &codes, refined, &mut again).expect("what was read can be sent");
+    let length = emit(&frame.header, layout, &codes, side, &mut again).expect("what was read can be sent");
     again.truncate(length);
     Some(again)
 }

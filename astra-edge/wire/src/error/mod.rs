@@ -142,6 +142,14 @@ pub enum EmitError {
         /// Refined tokens times their codes.
         expected: usize,
     },
+    /// The length of the means is not what the layout says.
+    #[error("means of the frames: found {found} bytes, expected {expected}")]
+    Means {
+        /// Bytes given.
+        found: usize,
+        /// Sum over the frames.
+        expected: usize,
+    },
     /// The refined tokens are in no order, or not in the frame.
     #[error("code frame: {0}")]
     Position(#[from] PositionError),

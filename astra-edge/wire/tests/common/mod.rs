@@ -16,15 +16,24 @@ pub(crate) struct FrameSample {
     pub(crate) codes: std::vec::Vec<u32>,
     pub(crate) positions: std::vec::Vec<u16>,
     pub(crate) second: std::vec::Vec<u16>,
+    pub(crate) mean: std::vec::Vec<u8>,
 }
 
 impl FrameSample {
     pub(crate) fn emit(&self, out: &mut [u8]) -> usize {
-        emit(&self.header, &self.layout, &self.codes, self.refined(), out).unwrap()
+        emit(
+            &self.header,
+            &self.layout,
+            &self.codes,
+            self.side_info(),
+            out,
+        )
+        .unwrap()
     }
 
-    fn refined(&self) -> Refined<'_> {
-        Refined {
+    fn side_info(&self) -> SideInfo<'_> {
+        SideInfo {
+            means: &self.mean,
             positions: &self.positions,
             codes: &self.second,
         }
@@ -59,6 +68,7 @@ fn plain_frames() -> [FrameSample; 3] {
         codes,
         positions: vec![],
         second: vec![],
+        mean: vec![],
     };
     let predicted = CodeHeader {
         request: u32::MAX,
@@ -88,7 +98,7 @@ fn plain_frames() -> [FrameSample; 3] {
     ]
 }
 
-fn refined_frames() -> [FrameSample; 2] {
+fn refined_frames() -> [FrameSample; 3] {
     let codes = [0, 1, 127, 255, 16, 32, 64, 128];
     let codes = codes.into_iter().chain([0; 4]).chain(1..=12);
     [
@@ -102,6 +112,7 @@ fn refined_frames() -> [FrameSample; 2] {
             codes: codes.collect(),
             positions: vec![1, 4],
             second: vec![0xa0, 0xa1, 0xa2, 255, 0, 128],
+            mean: vec![],
         },
         FrameSample {
             name: "codes of 10 bits, predicted and refined",
@@ -114,6 +125,20 @@ fn refined_frames() -> [FrameSample; 2] {
             codes: vec![1, 1023, 512],
             positions: vec![2],
             second: vec![511, 1],
+            mean: vec![],
+        },
+        FrameSample {
+            name: "codes of 8 bits, refined, with a mean",
+            header: CodeHeader {
+                tokens: 8,
+                flags: Flags::PREDICTED,
+                ..header(21)
+            },
+            layout: refined_layout(21, (1, 8), (16, 1, 8)).with_mean(3).unwrap(),
+            codes: (1..=8).collect(),
+            positions: vec![6],
+            second: vec![0xa0],
+            mean: vec![0x82, 0x8e, 0x31],
         },
     ]
 }

@@ -103,16 +103,22 @@ fn a_full_frame_after_the_longest_header_fits() {
     };
     let codes = vec![127_u8; usize::from(tokens) * 15];
     let mut buffer = [0xa5; MAX_FRAME];
-    let length = emit(&header, &layout, &codes, Refined::NONE, &mut buffer).unwrap();
+    let length = emit(&header, &layout, &codes, SideInfo::NONE, &mut buffer).unwrap();
     assert!(length <= MAX_BODY);
     let mut exact = vec![0; length];
     assert_eq!(
-        emit(&header, &layout, &codes, Refined::NONE, &mut exact),
+        emit(&header, &layout, &codes, SideInfo::NONE, &mut exact),
         Ok(length)
     );
     for found in 0..length {
         assert_eq!(
-            emit(&header, &layout, &codes, Refined::NONE, &mut exact[..found]),
+            emit(
+                &header,
+                &layout,
+                &codes,
+                SideInfo::NONE,
+                &mut exact[..found]
+            ),
             Err(EmitError::Room {
                 found,
                 needed: length

@@ -55,7 +55,7 @@ fn frames<C: Code>(
     header: CodeHeader,
     layout: Layout,
     codes: &[C],
-    refined: Refined<'_>,
+    refined: SideInfo<'_>,
 ) -> Vec<Vec<u8>> {
     let mut framer = Framer::new(header, layout, codes, refined).unwrap();
     let mut frames = Vec::new();

@@ -12,7 +12,7 @@ fn frames_of_one_message_are_read_up_to_the_first_unreadable_one() {
             .map(|code| code % 200)
             .collect();
         let (mut message, mut ends) = (Vec::new(), Vec::new());
-        for frame in frames(header(&layout, 5, tokens), layout, &all, Refined::NONE) {
+        for frame in frames(header(&layout, 5, tokens), layout, &all, SideInfo::NONE) {
             message.extend(frame);
             ends.push(message.len());
         }

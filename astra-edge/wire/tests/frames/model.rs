@@ -16,6 +16,8 @@ struct Model {
     share: usize,
     second_codes: usize,
     second_bits: usize,
+    /// Bytes of a mean.
+    mean: usize,
 }
 
 impl Model {
@@ -26,7 +28,13 @@ impl Model {
             bits: self.second_bits as u8,
         };
         let refinement = Some(refinement).filter(|second| second.share > 0);
-        Layout::new(40, self.codes as u16, self.bits as u8, refinement).unwrap()
+        let layout = Layout::new(40, self.codes as u16, self.bits as u8, refinement);
+        layout.unwrap().with_mean(self.mean as u16).unwrap()
+    }
+
+    /// Bytes of the mean in a frame of `tokens` tokens.
+    fn mean_of(&self, tokens: usize) -> usize {
+        if tokens < 8 { 0 } else { self.mean }
     }
 
     /// The share of `tokens`, rounded to the nearest, halves up.
@@ -40,15 +48,23 @@ impl Model {
         let refined = self.refined(tokens);
         let first = (tokens * self.codes * self.bits).div_ceil(8);
         let positions = (refined * position_bits(tokens)).div_ceil(8);
-        first + positions + (refined * self.second_codes * self.second_bits).div_ceil(8)
+        let second = (refined * self.second_codes * self.second_bits).div_ceil(8);
+        first + positions + second + self.mean_of(tokens)
     }
 
-    fn body(&self, tokens: usize, first: &[u32], positions: &[usize], second: &[u16]) -> Vec<u8> {
+    fn body(
+        &self,
+        tokens: usize,
+        first: &[u32],
+        (positions, second): (&[usize], &[u16]),
+        mean: &[u8],
+    ) -> Vec<u8> {
         let positions = positions.iter().map(|&position| position as u32);
         let second = second.iter().map(|&code| u32::from(code));
         let mut body = pack(first.iter().copied(), self.bits);
         body.extend(pack(positions, position_bits(tokens)));
         body.extend(pack(second, self.second_bits));
+        body.extend(mean);
         body
     }
 
@@ -112,6 +128,7 @@ struct Content {
     first: Vec<u32>,
     positions: Vec<Vec<usize>>,
     second: Vec<u16>,
+    means: Vec<u8>,
 }
 
 impl Content {
@@ -129,11 +146,14 @@ impl Content {
             .collect();
         let refined = positions.iter().map(Vec::len).sum::<usize>();
         let second = numbers(!seed, refined * model.second_codes, model.second_bits);
+        let means = ranges.iter().map(|range| model.mean_of(range.len())).sum();
+        let means = numbers(seed.rotate_left(7), means, 8);
         Self {
             ranges,
             first: numbers(seed, tokens * model.codes, model.bits),
             positions,
             second: second.into_iter().map(|code| code as u16).collect(),
+            means: means.into_iter().map(|byte| byte as u8).collect(),
         }
     }
 }
@@ -152,7 +172,8 @@ fn check(model: &Model, first_token: u16, tokens: u16, seed: u32) {
         .map(|&p| p as u16)
         .collect();
     assert_eq!(layout.refined_of_all(tokens), positions.len());
-    let refined = Refined {
+    let refined = SideInfo {
+        means: &content.means,
         positions: &positions,
         codes: &content.second,
     };
@@ -160,12 +181,15 @@ fn check(model: &Model, first_token: u16, tokens: u16, seed: u32) {
     let frames = frames(header, layout, &content.first, refined);
     assert_eq!(frames.len(), content.ranges.len());
 
-    let (mut second, mut packed) = (&content.second[..], 0);
+    assert_eq!(layout.means_of_all(tokens), content.means.len());
+    let (mut second, mut means, mut packed) = (&content.second[..], &content.means[..], 0);
     for ((bytes, range), positions) in frames.iter().zip(&content.ranges).zip(&content.positions) {
         let first = &content.first[range.start * model.codes..range.end * model.codes];
         let (these, rest) = second.split_at(positions.len() * model.second_codes);
         second = rest;
-        let body = model.body(range.len(), first, positions, these);
+        let (mean, rest) = means.split_at(model.mean_of(range.len()));
+        means = rest;
+        let body = model.body(range.len(), first, (positions, these), mean);
         assert_eq!(body.len(), model.size(range.len()));
         packed += body.len() as u64;
         check_frame(bytes, &layout, &body);
@@ -180,6 +204,7 @@ fn check(model: &Model, first_token: u16, tokens: u16, seed: u32) {
         let wide = positions.iter().map(|&position| position as u16);
         assert_eq!(words(found.positions), wide.collect::<Vec<_>>());
         assert_eq!(words(found.second), these);
+        assert_eq!(found.mean, mean);
     }
     assert_eq!(layout.packed_bytes(tokens), packed);
 }
@@ -202,13 +227,16 @@ fn models() -> impl Strategy<Value = Model> {
     let codes = prop_oneof![1..8_usize, 1..100_usize, 300..500_usize];
     let second_codes = prop_oneof![1..8_usize, 1..100_usize, 1000..2000_usize];
     let share = prop_oneof![0..=64_usize, Just(13), Just(64)];
-    (codes, 1..=16_usize, share, second_codes, 1..=16_usize).prop_map(
-        |(codes, bits, share, second_codes, second_bits)| Model {
+    let mean = prop_oneof![Just(0), 1..300_usize, 1000..2000_usize];
+    let widths = (1..=16_usize, 1..=16_usize);
+    (codes, share, second_codes, widths, mean).prop_map(
+        |(codes, share, second_codes, (bits, second_bits), mean)| Model {
             codes,
             bits,
             share,
             second_codes,
             second_bits,
+            mean,
         },
     )
 }
@@ -229,12 +257,12 @@ proptest! {
 
 #[test]
 fn the_rungs_and_their_ramps_are_those_of_the_model() {
-    for (codes, share, second_codes) in [
-        (8, 13, 24),
-        (30, 13, 90),
-        (2, 13, 8),
-        (1, 3, 1),
-        (24, 64, 24),
+    for (codes, share, second_codes, mean) in [
+        (8, 13, 24, 49),
+        (30, 13, 90, 145),
+        (2, 13, 8, 0),
+        (1, 3, 1, 13),
+        (24, 64, 24, 1),
     ] {
         let model = Model {
             codes,
@@ -242,6 +270,7 @@ fn the_rungs_and_their_ramps_are_those_of_the_model() {
             share,
             second_codes,
             second_bits: 8,
+            mean,
         };
         for tokens in [1, 2, 64, 256, 342, 1369, 2000] {
             check(&model, 0, tokens, u32::from(tokens));

@@ -67,7 +67,8 @@ fn refined_tokens_that_a_sender_gets_wrong_are_named() {
     let layout = refined(4, 8, (64, 3, 9));
     let header = header(&layout, 0, 8);
     let emit = |positions: &[u16], second: &[u16]| {
-        let refined = Refined {
+        let refined = SideInfo {
+            means: &[],
             positions,
             codes: second,
         };
@@ -113,9 +114,44 @@ fn refined_tokens_that_a_sender_gets_wrong_are_named() {
 }
 
 #[test]
+fn a_mean_is_of_frames_of_eight_tokens_and_takes_its_room() {
+    let layout = plain(20, 8).with_mean(100).unwrap();
+    assert_eq!(
+        [0, 1, 7, 8, 9, 300].map(|n| layout.mean_len(n)),
+        [0, 0, 0, 100, 100, 100]
+    );
+    assert_eq!((layout.mean(), plain(20, 8).mean()), (100, 0));
+    // 58 tokens of 20 bytes fit a frame, with 100 bytes beside them 53.
+    assert_eq!(layout.tokens_per_frame(), 53);
+    assert_eq!(layout.packed_bytes(58), 2 * (29 * 20 + 100));
+    // Where eight tokens and the mean do not fit, frames are shorter and have none.
+    let long = plain(20, 8).with_mean(u16::MAX).unwrap();
+    assert_eq!((long.tokens_per_frame(), long.means_of_all(300)), (7, 0));
+    let exact = Layout::new(0, 384, 32, None).unwrap();
+    assert_eq!(exact.with_mean(0), Ok(exact));
+    assert_eq!(exact.with_mean(1), Err(LayoutError::ExactMean { found: 1 }));
+}
+
+#[test]
+fn a_mean_of_another_length_is_refused() {
+    let layout = plain(4, 8).with_mean(3).unwrap();
+    for (tokens, found, expected) in [(8, 2, 3), (8, 4, 3), (8, 0, 3), (7, 3, 0)] {
+        let side = SideInfo {
+            means: &[0; 9][..found],
+            ..SideInfo::NONE
+        };
+        let codes = vec![0_u8; 4 * usize::from(tokens)];
+        let framer = Framer::new(header(&layout, 0, tokens), layout, &codes, side);
+        let refused = Err(EmitError::Means { found, expected });
+        assert_eq!(framer.map(drop), refused);
+    }
+}
+
+#[test]
 fn refined_tokens_without_a_second_stage_are_refused() {
     let layout = plain(4, 8);
-    let refined = Refined {
+    let refined = SideInfo {
+        means: &[],
         positions: &[0],
         codes: &[],
     };
@@ -138,11 +174,12 @@ fn blocks_have_layouts_of_their_own() {
         };
         let codes = vec![block; 6 * usize::from(layout.codes_per_token())];
         let refined = match block {
-            2 => Refined {
+            2 => SideInfo {
+                means: &[],
                 positions: &[2, 5],
                 codes: &[300; 6],
             },
-            _ => Refined::NONE,
+            _ => SideInfo::NONE,
         };
         message.extend(super::frames(header, layout, &codes, refined).concat());
     }

@@ -9,7 +9,7 @@ fn what_a_sender_gets_wrong_is_named() {
     let layout = plain(40, 8);
     let good = header(&layout, 0, 2);
     let codes = [0_u16; 80];
-    let new = |header, codes: &[u16]| Framer::new(header, layout, codes, Refined::NONE).map(drop);
+    let new = |header, codes: &[u16]| Framer::new(header, layout, codes, SideInfo::NONE).map(drop);
     assert_eq!(new(good, &codes), Ok(()));
     assert_eq!(
         new(good, &codes[..79]),
@@ -50,7 +50,7 @@ fn codes_that_do_not_fit_are_named() {
     let mut buffer = [0; MAX_FRAME];
     let mut large = [0_u16; 80];
     large[41] = 256;
-    let mut framer = Framer::new(good, layout, &large, Refined::NONE).unwrap();
+    let mut framer = Framer::new(good, layout, &large, SideInfo::NONE).unwrap();
     let too_large = PackError::CodeTooLarge {
         index: 41,
         found: 256,
@@ -66,7 +66,7 @@ fn codes_that_do_not_fit_are_named() {
 
     let many = CodeHeader { tokens: 30, ..good };
     assert_eq!(
-        emit(&many, &layout, &[0_u8; 1200], Refined::NONE, &mut buffer),
+        emit(&many, &layout, &[0_u8; 1200], SideInfo::NONE, &mut buffer),
         Err(EmitError::Mismatch(MismatchError::Tokens {
             found: 30,
             max: 29
@@ -74,7 +74,7 @@ fn codes_that_do_not_fit_are_named() {
     );
     let floats = [0.0_f32; 80];
     assert_eq!(
-        emit(&good, &layout, &floats, Refined::NONE, &mut buffer),
+        emit(&good, &layout, &floats, SideInfo::NONE, &mut buffer),
         Err(EmitError::Pack(PackError::Width { found: 8 }))
     );
 }
@@ -108,7 +108,7 @@ fn a_slot_of_another_size_is_refused_and_left_alone() {
         &header,
         &layout,
         &[1_u16, 2, 3, 4],
-        Refined::NONE,
+        SideInfo::NONE,
         &mut buffer,
     )
     .unwrap();

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{frames, header, plain};
 
 fn check_round_trip(header: CodeHeader, layout: Layout, codes: &[u32]) {
-    let frames = frames(header, layout, codes, Refined::NONE);
+    let frames = frames(header, layout, codes, SideInfo::NONE);
     assert_eq!(frames.len(), layout.frames(header.tokens) as usize);
     let bodies: usize = frames
         .iter()
@@ -85,9 +85,9 @@ fn every_type_of_code_is_framed_alike() {
     let header = header(&layout, 0, 64);
     let bytes: Vec<u8> = (0..64 * 40).map(|i| (i % 251) as u8).collect();
     let words: Vec<u16> = bytes.iter().map(|&byte| u16::from(byte)).collect();
-    let expected = frames(header, layout, &bytes, Refined::NONE);
+    let expected = frames(header, layout, &bytes, SideInfo::NONE);
     assert_eq!(expected.len(), 3);
-    assert_eq!(frames(header, layout, &words, Refined::NONE), expected);
+    assert_eq!(frames(header, layout, &words, SideInfo::NONE), expected);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn exact_channels_come_out_bit_for_bit() {
     assert_eq!((layout.parts(), layout.rung()), (2, 0));
     let values: Vec<f32> = (0..3 * 384).map(|i| (i as f32 - 500.0) / 7.0).collect();
     let mut found = vec![0.0_f32; 13 * 384];
-    for bytes in frames(header(&layout, 10, 3), layout, &values, Refined::NONE) {
+    for bytes in frames(header(&layout, 10, 3), layout, &values, SideInfo::NONE) {
         let frame = parse(&bytes).unwrap();
         let span = layout.span(&frame.header).unwrap();
         frame.read_into(&layout, &mut found[span]).unwrap();

@@ -48,7 +48,7 @@ impl<'a> Device<'a> {
     }
 
     /// The nearest word of each group of a stage, put together.
-    fn nearest(stage: &FittedStage, words: usize, point: &[f64]) -> Vec<f64> {
+    pub(super) fn nearest(stage: &FittedStage, words: usize, point: &[f64]) -> Vec<f64> {
         let (mut table, mut rest) = (stage.words.as_slice(), point);
         let mut decoded = Vec::new();
         for &dim in &stage.dims {

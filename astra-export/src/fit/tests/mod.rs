@@ -9,6 +9,7 @@ use super::*;
 mod axes;
 mod chain;
 mod device;
+mod mean;
 mod stages;
 
 use device::Device;
@@ -126,6 +127,7 @@ fn rung(blocks: usize, rank: usize, groups: usize, code_bits: u32) -> RungSpec {
         rank,
         groups,
         refined_groups: 0,
+        frame_mean_bits: 0,
     };
     RungSpec {
         bits: groups as u32 * code_bits,

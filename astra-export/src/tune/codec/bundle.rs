@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use astra_bundle::{
-    BasisView, Bundle, CodebookView, PredictionView, Rung, StageView, round_to_f16,
+    BasisView, Bundle, CodebookView, MeanView, PredictionView, Rung, StageView, round_to_f16,
 };
 use astra_model::engine::{BlockTables, RungTables};
 
@@ -56,6 +56,9 @@ impl RungFrame {
                 second_dims: codebook
                     .second
                     .map_or(Vec::new(), |stage| stage.dims.to_vec()),
+                mean: codebook
+                    .mean
+                    .map(|mean| (mean.bits.to_vec(), mean.steps.to_vec())),
             });
         }
         Ok((frame, tensors))
@@ -107,6 +110,7 @@ pub(in crate::tune) struct RoundedBlock {
     perm: Vec<u16>,
     dims: Vec<u16>,
     second_dims: Vec<u16>,
+    mean: Option<(Vec<u8>, Vec<f32>)>,
     /// Values that float16 holds; rows of the basis in its order.
     pub(in crate::tune) tensors: BlockTensors<Vec<f32>>,
 }
@@ -134,6 +138,7 @@ pub(in crate::tune) fn rounded(
             perm: frame.perm.clone(),
             dims: frame.dims.clone(),
             second_dims: frame.second_dims.clone(),
+            mean: frame.mean.clone(),
             tensors,
         }
     });
@@ -172,6 +177,10 @@ impl RoundedBlock {
             second: second.map(|words| StageView {
                 dims: &self.second_dims,
                 words: Cow::Borrowed(words),
+            }),
+            mean: self.mean.as_ref().map(|(bits, steps)| MeanView {
+                bits: Cow::Borrowed(bits),
+                steps: Cow::Borrowed(steps),
             }),
         }
     }

@@ -1,7 +1,7 @@
 //! Codebooks in the orders that a search reads.
 
-use astra_codec::{Codebook, CodebookError, half_norms, word_major};
-use astra_model::engine::Stages;
+use astra_codec::{Codebook, CodebookError, MeanQuantizer, half_norms, word_major};
+use astra_model::engine::{Stages, TableError};
 
 use super::tensors::{BlockFrame, BlockTensors};
 
@@ -9,6 +9,7 @@ use super::tensors::{BlockFrame, BlockTensors};
 pub(in crate::tune) struct Codebooks {
     first: Tables,
     second: Option<Tables>,
+    mean: Option<(Vec<u8>, Vec<f32>)>,
 }
 
 struct Tables {
@@ -25,21 +26,25 @@ impl Codebooks {
         frame: &BlockFrame,
         words: [usize; 2],
         values: &BlockTensors<Vec<f32>>,
-    ) -> Result<Self, CodebookError> {
+    ) -> Result<Self, TableError> {
         let [first, second] = words;
         let refined = values.second.as_ref();
         let refined = refined.map(|values| Tables::new(&frame.second_dims, second, values));
         Ok(Self {
             first: Tables::new(&frame.dims, first, &values.words)?,
             second: refined.transpose()?,
+            mean: frame.mean.clone(),
         })
     }
 
-    pub(in crate::tune) fn borrow(&self) -> Result<Stages<'_>, CodebookError> {
+    pub(in crate::tune) fn borrow(&self) -> Result<Stages<'_>, TableError> {
+        let mean = self.mean.as_ref();
+        let mean = mean.map(|(bits, steps)| MeanQuantizer::new(bits, steps));
         let second = self.second.as_ref();
         Ok(Stages {
             first: self.first.borrow()?,
             second: second.map(Tables::borrow).transpose()?,
+            mean: mean.transpose()?,
         })
     }
 }

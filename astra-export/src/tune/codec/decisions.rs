@@ -16,6 +16,8 @@ pub(in crate::tune) struct Decisions {
     /// `[R, T]`: for each place the code of its group, by token.
     pub(super) codes: Tensor,
     pub(super) refined: Option<Refined>,
+    /// `[T, R]`: what receivers read of the mean of each token's frame, where frames have one.
+    pub(super) means: Option<Tensor>,
     /// `[T, R]`: what was coded when it was decided.
     pub(super) coded: Tensor,
     /// `[1, R]`: how much of a change of what is coded arrives at receivers.
@@ -71,6 +73,14 @@ impl Decisions {
         let values: Vec<f32> = coded.flatten_all()?.to_vec1()?;
         let (mut codes, mut refined, mut second) = (Vec::new(), Vec::new(), Vec::new());
         let mut decoded = vec![0.0; tokens * rank];
+        let mut means = vec![
+            0.0;
+            if stages.mean.is_some() {
+                tokens * rank
+            } else {
+                0
+            }
+        ];
         for range in members {
             let of_member = range.start * rank..range.end * rank;
             let rows = values.get(of_member.clone()).unwrap_or_default();
@@ -78,6 +88,9 @@ impl Decisions {
             codes.extend_from_slice(encoded.codes);
             second.extend_from_slice(encoded.refined);
             refined.extend(refined_tokens(layout, range, encoded.positions));
+            if let (Some(mean), Some(means)) = (&stages.mean, means.get_mut(of_member.clone())) {
+                encoder.decode_means(mean, means)?;
+            }
             if let Some(decoded) = decoded.get_mut(of_member) {
                 encoder.decode(&stages, decoded)?;
             }
@@ -91,6 +104,10 @@ impl Decisions {
                     codes: by_place(&second, groups, &frame.second_dims)?,
                     tokens: Tensor::new(refined, &Device::Cpu)?,
                 }),
+            },
+            means: match stages.mean {
+                Some(_) => Some(Tensor::from_vec(means, (tokens, rank), &Device::Cpu)?),
+                None => None,
             },
             gain: Tensor::from_vec(gains(&values, &decoded, rank), (1, rank), &Device::Cpu)?,
             coded: coded.detach(),

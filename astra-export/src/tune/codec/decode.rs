@@ -2,7 +2,7 @@
 //!
 //! Codes do not change with what is coded as long as they stay the same, so the gradient of what is decoded is that of the words
 //! alone; a change in what is coded is passed on by a straight-through estimate (Bengio et al., 2013, as in VQ-VAE, van den Oord
-//! et al., 2017). With r what is coded, q the words and g the gain of its [`Decisions`],
+//! et al., 2017). With r what is coded, q the words with the mean of the frame, and g the gain of its [`Decisions`],
 //!
 //! ```text
 //! z^ = prediction + q + g (r - r at the decision)
@@ -100,9 +100,12 @@ impl Decoder<'_> {
         })
     }
 
-    /// `[T, R]`: the words of both stages.
+    /// `[T, R]`: the words of both stages, and the means of frames.
     fn words(&self, decisions: &Decisions) -> Result<Tensor> {
-        let first = self.tensors.words.gather(&decisions.codes, 1)?.t()?;
+        let mut first = self.tensors.words.gather(&decisions.codes, 1)?.t()?;
+        if let Some(means) = &decisions.means {
+            first = (first + means)?;
+        }
         let (Some(refined), Some(second)) = (&decisions.refined, &self.tensors.second) else {
             return Ok(first);
         };

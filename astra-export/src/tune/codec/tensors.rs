@@ -111,6 +111,8 @@ pub(in crate::tune) struct BlockFrame {
     pub(in crate::tune) dims: Vec<u16>,
     /// The same of the second stage.
     pub(in crate::tune) second_dims: Vec<u16>,
+    /// Bits and step of the mean of a frame at each place; `None` where frames have none.
+    pub(in crate::tune) mean: Option<(Vec<u8>, Vec<f32>)>,
 }
 
 /// What training leaves as it is in a rung.

@@ -108,6 +108,8 @@ impl Small {
 /// A rung of ranks that differ, with a second stage.
 fn rung(predicted: bool) -> RungSpec {
     let blocks = (0..BLOCKS).map(|block| BlockSpec {
+        // Some blocks with means, some without.
+        frame_mean_bits: 8 * (block % 2),
         rank: [4, 7, 6][block % 3],
         groups: 2,
         refined_groups: 3,

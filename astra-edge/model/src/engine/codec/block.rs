@@ -62,12 +62,9 @@ impl Block {
             prediction,
         } = tables;
         let rank = codebook.perm.len();
-        let second = codebook.second.as_ref();
-        let stages = StageTables::new(
-            (&codebook.first, 1 << rung.code_bits),
-            second.map(|stage| (stage, 1 << rung.refined_code_bits)),
-        )
-        .map_err(|source| EngineError::Codebook { block, source })?;
+        let words = [1 << rung.code_bits, 1 << rung.refined_code_bits];
+        let stages = StageTables::new(codebook, words);
+        let stages = stages.map_err(|source| EngineError::Codebook { block, source })?;
         let borrowed = stages.borrow();
         let borrowed = borrowed.map_err(|source| EngineError::Codebook { block, source })?;
         for stage in [Some(borrowed.first), borrowed.second]
@@ -75,6 +72,9 @@ impl Block {
             .flatten()
         {
             EngineError::length("axes of a codebook", stage.rank(), rank)?;
+        }
+        if let Some(mean) = borrowed.mean {
+            EngineError::length("axes of a mean", mean.rank(), rank)?;
         }
         Ok(Self {
             rank,

@@ -58,7 +58,9 @@ impl RungTables {
             }
         };
         let groups = count(stages.first.groups());
-        Ok(Layout::new(self.bits, groups, self.code_bits, refinement)?)
+        let mean = stages.mean.map_or(0, |mean| count(mean.packed_len()));
+        let layout = Layout::new(self.bits, groups, self.code_bits, refinement)?;
+        Ok(layout.with_mean(mean)?)
     }
 }
 
