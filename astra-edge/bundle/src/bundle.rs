@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 
-use crate::checks::require;
 use crate::codebook::{self, CodebookView, Layout, StoredBlock};
 use crate::digest::Sha256Digest;
 use crate::error::{BundleError, Invalid};
@@ -298,10 +297,7 @@ impl Bundle {
         stored
             .check(&at, axes)
             .and_then(|()| stored.check_padding(&at, bytes.unwrap_or_default()))
-            .and_then(|()| {
-                let (found, expected) = (stored.mean_bits(), of_block.frame_mean_bits);
-                require(found == expected, format!("{at}mean_bits"), found, expected)
-            })
+            .and_then(|()| stored.check_mean_bits(&at, of_block.frame_mean_bits))
             .map_err(|invalid| invalid.at(&path))?;
         Ok(stored)
     }

@@ -76,10 +76,7 @@ pub fn ragged_codec(bundle: &Bundle, bits: u16) -> Result<Codec, EngineError> {
                         dims: &refined.dims,
                         words: Cow::Borrowed(&refined.words),
                     }),
-                    mean: Some(MeanView {
-                        bits: Cow::Borrowed(&refined.mean_bits),
-                        steps: Cow::Borrowed(&refined.mean_steps),
-                    }),
+                    mean: Some(refined.mean()),
                 },
                 prediction,
             })
@@ -94,6 +91,13 @@ pub fn ragged_codec(bundle: &Bundle, bits: u16) -> Result<Codec, EngineError> {
 }
 
 impl Refined {
+    fn mean(&self) -> MeanView<'_> {
+        MeanView {
+            bits: Cow::Borrowed(&self.mean_bits),
+            steps: Cow::Borrowed(&self.mean_steps),
+        }
+    }
+
     /// Words of about the size of a residual: half of some of the first stage's.
     fn new(rank: usize, first: &[f32]) -> Self {
         let mut dims = vec![REFINED_DIM; rank / usize::from(REFINED_DIM)];

@@ -83,15 +83,19 @@ pub use control::{
     ProbeFrame, Prompt, Reason, RequestOptions, Resume, SamplingParams, Start, StartText, pack_ids,
     unpack_ids,
 };
-pub use error::{ControlError, EmitError, FrameError, HeaderError, MismatchError, PositionError};
+pub use error::{
+    ControlError, EmitError, FrameError, HeaderError, LayoutError, MismatchError, PositionError,
+};
 pub use flags::Flags;
 pub use frame::{CodeFrame, FrameCodes, emit, parse};
 pub use framer::Framer;
 pub use frames::Frames;
 pub use header::{CodeHeader, MAX_HEADER};
-pub use layout::{Layout, LayoutError, MIN_MEAN_TOKENS};
-pub use limits::{MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_TOKENS, SECRET, TAG};
-pub use refinement::{MAX_SHARE, Refinement};
+pub use layout::{Layout, MIN_MEAN_TOKENS};
+pub use limits::{
+    MAX_BODY, MAX_CODE_BATCH, MAX_FRAME, MAX_MEMBERS, MAX_SHARE, MAX_TOKENS, SECRET, TAG,
+};
+pub use refinement::Refinement;
 pub use side_info::SideInfo;
 pub use split::Split;
 pub use token_range::RangeError;

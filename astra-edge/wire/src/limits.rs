@@ -26,3 +26,6 @@ pub const MAX_TOKENS: u32 = 1 << 16;
 const _: () = assert!(usize::BITS >= 32);
 // `Control::ProbeReply` names members in a 16-bit mask.
 const _: () = assert!(MAX_MEMBERS <= u16::BITS as usize);
+
+/// The largest share of refined tokens: a quarter. A token that is alone in its frame is then never refined.
+pub const MAX_SHARE: u8 = 64;

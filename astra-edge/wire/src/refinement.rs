@@ -2,14 +2,11 @@
 
 use crate::bits::packed_len;
 
-/// The largest share of refined tokens: a quarter. A token that is alone in its frame is then never refined.
-pub const MAX_SHARE: u8 = 64;
-
 /// The second stage of a layout: in each frame a fixed share of the tokens, those with the largest error after the first stage, has
 /// codes of the residual from a second codebook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refinement {
-    /// Refined tokens of a frame in 1/256 of its tokens, 1 to [`MAX_SHARE`].
+    /// Refined tokens of a frame in 1/256 of its tokens, 1 to [`MAX_SHARE`](crate::MAX_SHARE).
     pub share: u8,
     /// Second-stage codes of a refined token.
     pub codes: u16,

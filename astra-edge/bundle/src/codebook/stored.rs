@@ -1,6 +1,7 @@
 //! The parts of a block as they lie in the file.
 
 use super::{CodebookView, Layout, MeanView, StageLayout, StageView};
+use crate::checks::require;
 use crate::error::Invalid;
 use crate::float16;
 use crate::layout::ALIGN;
@@ -107,9 +108,10 @@ impl<'a> StoredBlock<'a> {
         Ok(())
     }
 
-    /// Bits of a frame's mean, without its gain.
-    pub(crate) fn mean_bits(&self) -> usize {
-        self.mean_bits.iter().map(|&bits| usize::from(bits)).sum()
+    /// Checks that the bits of a frame's mean are those of the manifest.
+    pub(crate) fn check_mean_bits(&self, at: &str, expected: usize) -> Result<(), Invalid> {
+        let found: usize = self.mean_bits.iter().map(|&bits| usize::from(bits)).sum();
+        require(found == expected, format!("{at}mean_bits"), found, expected)
     }
 
     fn check_dims(&self, field: &str, dims: &[u16]) -> Result<(), Invalid> {

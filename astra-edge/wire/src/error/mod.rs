@@ -2,11 +2,13 @@
 
 mod control;
 mod frame;
+mod layout;
 
 use thiserror::Error;
 
 pub use self::control::ControlError;
 pub use self::frame::{HeaderError, MismatchError, PositionError};
+pub use self::layout::LayoutError;
 use crate::bits::{PackError, UnpackError};
 use crate::flags::Flags;
 use crate::limits::MAX_BODY;
