@@ -34,6 +34,7 @@ fn other_value(arg: &Arg) -> (&'static str, Value) {
             "127.0.0.1:1,127.0.0.2:2",
             json!(["127.0.0.1:1", "127.0.0.2:2"]),
         ),
+        ("http.allow_host", _) => ("pi.lan,nas", json!(["pi.lan", "nas"])),
         ("threads" | "max_members" | "rung", _) => ("3", json!(3)),
         ("quality", _) => ("0.95", json!(0.95)),
         ("deadline", _) => ("700ms", json!("700ms")),

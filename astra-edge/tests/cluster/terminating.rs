@@ -11,7 +11,7 @@ use crate::web::post;
 #[test]
 fn a_device_that_is_told_to_end_answers_first_and_takes_nothing_new() {
     let mut cluster = Cluster::with_bundle(&language_dir(), &["a"]);
-    let mut running = stream(&cluster, &ids(20, 1), 200, &json!({}));
+    let mut running = stream(&cluster, &ids(20, 1), 64, &json!({}));
     cluster.device("a").signal("TERM");
     // Refused anyway, so that it waits for nothing.
     let body = json!({ "prompt": "x", "max_tokens": 0 });
