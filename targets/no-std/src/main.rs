@@ -7,7 +7,7 @@ use core::ffi::c_int;
 use core::panic::PanicInfo;
 
 use astra_codec::{Codebook, half_norms, word_major};
-use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, Refined, VERSION};
+use astra_wire::{CodeHeader, Flags, Framer, Frames, Layout, MAX_FRAME, SideInfo, VERSION};
 
 // Start and end of a program, and the copying of memory that the compiler asks for.
 #[link(name = "c")]
@@ -57,7 +57,7 @@ fn sends_codes() -> Option<bool> {
         rung: layout.rung(),
         flags: Flags::NONE,
     };
-    let mut framer = Framer::new(header, layout, &codes, Refined::NONE).ok()?;
+    let mut framer = Framer::new(header, layout, &codes, SideInfo::NONE).ok()?;
     let (mut buffer, mut received) = ([0; MAX_FRAME], [7_u16; 2]);
     while let Some(length) = framer.next_frame(&mut buffer).ok()? {
         for frame in Frames::new(buffer.get(..length)?, &[layout]) {

@@ -18,7 +18,7 @@
 //!    [`Control::Failed`] instead.
 //! 8. A device that leaves sends [`Control::Leave`] to all; it has no answer.
 //!
-//! A response is written in the version of its request. Messages without bulk data fit one frame ([`MAX_BODY`](crate::MAX_BODY));
+//! A response is written in the version of its request. Messages without bulk data fit one frame ([`MAX_BODY`]);
 //! the others are as long as what they carry: see [`Control::encoded_len`].
 
 mod checks;
