@@ -82,6 +82,6 @@ mod word;
 
 pub use codebook::Codebook;
 pub use error::{CodebookError, LengthError, MeanError};
-pub use mean::{MAX_MEAN_BITS, MeanQuantizer, UNIFORM_STEPS};
+pub use mean::{MAX_MEAN_BITS, MeanQuantizer, UNIFORM_STEPS, packed_mean_len};
 pub use prepare::{half_norms, word_major};
 pub use selection::largest;

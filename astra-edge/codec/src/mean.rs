@@ -58,7 +58,7 @@ impl<'a> MeanQuantizer<'a> {
         Ok(Self {
             bits,
             steps,
-            packed: 1 + total.div_ceil(8),
+            packed: packed_mean_len(total),
         })
     }
 
@@ -179,6 +179,11 @@ impl<'a> MeanQuantizer<'a> {
         }
         least
     }
+}
+
+/// Bytes of a packed mean whose axes have `bits` bits together: a byte of gain before them.
+pub const fn packed_mean_len(bits: usize) -> usize {
+    1 + bits.div_ceil(8)
 }
 
 /// `(1 + f / 16) * 2^(e - 8)`, f being the lower and e the upper four bits: exact in float32.

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::gather::WaitState;
 use astra_model::engine::thread_time;
 
-/// Longest deadline of a request. Whoever reaches a device can send it a request, and its compute thread waits for other members until
-/// then.
+/// Longest deadline of a request. Any peer on the network can send one, and the compute thread waits for other members until then.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Divides the deadline evenly among the blocks: a slow member is waited for, while a member that stopped sending delays the request by

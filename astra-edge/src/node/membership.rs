@@ -203,7 +203,7 @@ impl ClusterMembership {
         let Presence {
             token, _services, ..
         } = presence;
-        // Whoever gets the message asks, and nobody replies any more.
+        // Devices that receive the message ask this one, which no longer replies.
         drop(_services);
         let leave = Control::Leave {
             device: device.id(),

@@ -97,7 +97,7 @@ pub async fn serve(
                 None => return,
             },
             Some(ping) = pings.recv() => {
-                // Whoever asked may not wait any more.
+                // The client may have disconnected.
                 tokio::spawn(async move {
                     let _ = ping.send(());
                 });

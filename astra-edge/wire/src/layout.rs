@@ -28,7 +28,8 @@ pub struct Layout {
     tokens_per_frame: u16,
 }
 
-/// Fewest tokens of a frame that has a mean: of fewer it would cost more than it saves, and receivers keep one for each so many tokens.
+/// Minimum number of tokens in a frame with a mean. In a smaller frame the mean would cost more bits than it saves; receivers
+/// allocate one slot for a mean for each so many tokens.
 pub const MIN_MEAN_TOKENS: u16 = 8;
 
 // The most parts a token can have, 65,535 exact codes, must fit a u8; and so must the most tokens a u16.

@@ -159,6 +159,19 @@ pub(super) struct StoredMlp {
     down: StoredLinear,
 }
 
+/// Every matrix of the blocks of an encoder.
+pub(super) fn encoder_matrices<'a>(
+    blocks: impl Iterator<Item = (&'a StoredAttention, &'a StoredMlp)>,
+) -> Vec<Matrix> {
+    let mut matrices = Vec::new();
+    for (number, (attention, mlp)) in blocks.enumerate() {
+        let prefix = format!("block_{number:02}.");
+        matrices.extend(attention.matrices(&prefix));
+        matrices.extend(mlp.matrices(&prefix));
+    }
+    matrices
+}
+
 impl StoredMlp {
     pub(super) fn store(
         writer: &mut BundleWriter,

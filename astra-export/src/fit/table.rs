@@ -1,5 +1,6 @@
 //! The rungs of a bundle where nothing else is asked for, and how their bits are spread over the blocks.
 
+use astra_codec::packed_mean_len;
 use astra_wire::Layout;
 
 use super::rungs::{BasisKind, BlockSpec, Refinement, RungSpec};
@@ -101,8 +102,7 @@ impl RungSpec {
                 Some(refinement) => Some(refinement?),
                 None => None,
             };
-            // A byte is the gain.
-            let mean = (block.frame_mean_bits > 0).then(|| 1 + block.frame_mean_bits.div_ceil(8));
+            let mean = (block.frame_mean_bits > 0).then(|| packed_mean_len(block.frame_mean_bits));
             let mean = u16::try_from(mean.unwrap_or_default()).ok()?;
             let layout = Layout::new(name, codes, bits, refinement).ok()?;
             let layout = layout.with_mean(mean).ok()?;

@@ -1,6 +1,7 @@
 //! What a rung really takes on the network.
 
 use astra_bundle::{Rung, RungBlock};
+use astra_codec::packed_mean_len;
 use astra_wire::{Layout, LayoutError, Refinement};
 
 /// Members the tokens are divided among, evenly.
@@ -35,8 +36,7 @@ fn layout(rung: &Rung, block: &RungBlock) -> Result<Layout, LayoutError> {
     let name = u16::try_from(rung.bits).unwrap_or(u16::MAX);
     let groups = clamp(block.groups);
     let layout = Layout::new(name, groups, narrow(rung.code_bits), refinement)?;
-    // A byte is the gain.
-    let mean = (block.frame_mean_bits > 0).then(|| 1 + block.frame_mean_bits.div_ceil(8));
+    let mean = (block.frame_mean_bits > 0).then(|| packed_mean_len(block.frame_mean_bits));
     layout.with_mean(clamp(mean.unwrap_or_default()))
 }
 

@@ -83,7 +83,7 @@ impl Training<'_> {
     /// Trains the rungs and writes the bundle. A checkpoint of each rung is kept in [`checkpoint::folder`] until then.
     ///
     /// # Errors
-    /// Whatever stops it; checkpoints stay, and the same call goes on from them.
+    /// Any error that stops the training. Checkpoints are kept, and the same call resumes from them.
     pub fn run(
         self,
         runtime: &Runtime,

@@ -144,7 +144,7 @@ impl Bench<'_> {
     /// Trains a rung, going on from the checkpoint in `folder` if there is one. Returns the best values.
     ///
     /// # Errors
-    /// Whatever stops it; the checkpoint stays.
+    /// Any error that stops the training. The checkpoint is kept.
     pub(super) fn train(
         &mut self,
         rung: Rung,

@@ -5,7 +5,9 @@ use astra_bundle::{
 };
 
 use super::model::{BertBlock, BertModel, DenseLayer, EmbeddingHead, HeadStep};
-use crate::family::stored::{StoredAttention, StoredMlp, store_exact, store_norm};
+use crate::family::stored::{
+    StoredAttention, StoredMlp, encoder_matrices, store_exact, store_norm,
+};
 use crate::graph::StoredNorm;
 
 /// Every tensor the graphs refer to, each stored once.
@@ -78,13 +80,8 @@ impl StoredBert {
 impl StoredBert {
     /// Every matrix of the blocks.
     pub fn matrices(&self) -> Vec<Matrix> {
-        let mut matrices = Vec::new();
-        for (number, block) in self.blocks.iter().enumerate() {
-            let prefix = format!("block_{number:02}.");
-            matrices.extend(block.attention.matrices(&prefix));
-            matrices.extend(block.mlp.matrices(&prefix));
-        }
-        matrices
+        let blocks = self.blocks.iter();
+        encoder_matrices(blocks.map(|block| (&block.attention, &block.mlp)))
     }
 }
 

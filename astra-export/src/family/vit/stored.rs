@@ -4,7 +4,9 @@ use astra_bundle::{BundleError, BundleWriter, ExactBlock, Matrix, Shape, TensorR
 
 use super::head::StoredHead;
 use super::model::{BlockWeights, ImageScale, VitModel};
-use crate::family::stored::{StoredAttention, StoredMlp, store_exact, store_norm};
+use crate::family::stored::{
+    StoredAttention, StoredMlp, encoder_matrices, store_exact, store_norm,
+};
 use crate::family::weights::Linear;
 use crate::graph::StoredNorm;
 
@@ -91,13 +93,8 @@ impl StoredVit {
 impl StoredVit {
     /// Every matrix of the blocks.
     pub fn matrices(&self) -> Vec<Matrix> {
-        let mut matrices = Vec::new();
-        for (number, block) in self.blocks.iter().enumerate() {
-            let prefix = format!("block_{number:02}.");
-            matrices.extend(block.attention.matrices(&prefix));
-            matrices.extend(block.mlp.matrices(&prefix));
-        }
-        matrices
+        let blocks = self.blocks.iter();
+        encoder_matrices(blocks.map(|block| (&block.attention, &block.mlp)))
     }
 }
 
